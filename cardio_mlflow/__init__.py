@@ -1,0 +1,1 @@
+"""Nine right-heart-catheterisation values from four standard echocardiography views."""

@@ -1,0 +1,268 @@
+"""Typed, frozen settings: a preset, then the environment, then what was given on the command line.
+
+This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cardio_mlflow.errors import InputError
+
+PRESETS: Final = ("demo", "study")
+ENVIRONMENT_PREFIX: Final = "CARDIOAI_"
+NOT_GIVEN: Final = "auto"
+"""The value of a declared ``-P`` parameter that the user left alone."""
+
+Variant = Literal["full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only"]
+VARIANTS: Final[tuple[Variant, ...]] = (
+    "full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only",
+)  # fmt: skip
+
+_NOT_PART_OF_THE_CONFIGURATION: Final = {
+    "preset", "data", "study", "cache", "jobs", "folds", "variants", "ablation_folds", "champion",
+    "bootstrap", "skip_train", "training_only", "feature_memory",
+}  # fmt: skip
+
+
+class Settings(BaseModel):
+    """Every setting of a run, resolved. The field names are the ``-P`` names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: Literal["demo", "study"] = Field(description="the set of defaults to start from")
+    data: str = Field("synthetic", min_length=1, description="'synthetic', or the path of a cohort folder")
+    study: str = Field("", description="name that ties runs together; empty: <preset>-<cohort>")
+    cache: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_dir("cardio_mlflow")),
+        description="folder for the synthetic cohort and the prepared clips",
+    )
+    jobs: int = Field(0, ge=0, le=1024, description="worker processes for preparation; 0: one a core")
+
+    synthetic_patients: int = Field(ge=8, le=9999, description="patients of the synthetic cohort")
+    synthetic_seed: int = Field(7, ge=0, description="seed of the synthetic cohort")
+
+    cohort1_size: int = Field(ge=2, description="rows of Cohort I when the sheet has no cohort column")
+    num_folds: int = Field(5, ge=2, le=20, description="folds of Cohort I")
+    folds: str = Field("", description="a folds.csv (patient_id, fold); empty: the cohort folder's, or drawn")
+    train_indices: str = Field("", description="0-based rows of Cohort I to train on, e.g. 0-179,200,210-234")
+
+    backbone: str = Field(description="'demo', a local folder in Hugging Face format, or a hub name")
+    variant: Variant = Field("full", description="which of the six networks train_fold trains")
+    attention_heads: int = Field(4, ge=1, le=64, description="heads of temporal attention and view fusion")
+    dropout: float = Field(0.15, ge=0, lt=1, description="dropout in the nine heads")
+    view_dropout: float = Field(ge=0, lt=1, description="chance that training hides a view of a patient")
+
+    epochs: int = Field(ge=1, le=10000, description="epochs of a fold")
+    stages: int = Field(ge=0, description="unfreezing stages after the first, one more block each")
+    stage_epochs: int = Field(0, ge=0, description="epochs of a stage; 0: epochs / (stages + 1)")
+    batch_size: int = Field(ge=1, le=4096, description="patients a step")
+    training_frames: int = Field(
+        ge=1, le=32, description="frames of the 32 that the network sees, evenly spaced"
+    )
+    task_lr: float = Field(gt=0, le=1, description="learning rate of everything but the backbone")
+    vit_lr: float = Field(gt=0, le=1, description="learning rate of the topmost unfrozen block")
+    layer_decay: float = Field(gt=0, le=1, description="factor on vit_lr for each block further down")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="AdamW's decoupled weight decay")
+    gradient_clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="dtype of the backbone's arithmetic"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of folds, weights, batches and bootstrap")
+    feature_memory: float = Field(4.0, ge=0, description="GiB that frozen features may take; 0: never kept")
+
+    augmented_copies: int = Field(
+        0, ge=0, le=64, description="augmented copies of a patient beside the original"
+    )
+    rotation: float = Field(
+        0.0, ge=0, le=45, description="augmentation: largest rotation about the apex, degrees"
+    )
+    shift: float = Field(
+        0.0, ge=0, le=0.3, description="augmentation: largest shift, share of the image side"
+    )
+    zoom: float = Field(0.0, ge=0, le=0.5, description="augmentation: largest zoom, share, one a patient")
+    gain: float = Field(0.0, ge=0, le=0.9, description="augmentation: largest change of gain, share")
+    speckle: float = Field(0.0, ge=0, le=1, description="augmentation: SD of multiplicative noise")
+
+    variants: tuple[Variant, ...] = Field(VARIANTS, min_length=1, description="variants of the ablation")
+    ablation_folds: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="folds of the ablation; empty: all"
+    )
+    champion: Literal["mean", "best_fold"] = Field(
+        "mean", description="what is registered: the folds' mean, or one"
+    )
+    bootstrap: int = Field(1000, ge=100, le=100000, description="resamples of every interval")
+    skip_train: bool = Field(False, description="main: use the folds that are already trained")
+    training_only: bool = Field(False, description="main: stop after the folds and the registration")
+
+    @field_validator("variants", "ablation_folds", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Read a comma-separated list; ``all`` and an empty text mean the default."""
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("study", mode="after")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if any(c in value for c in "'\"\\`/\n"):
+            raise ValueError("a study's name has no quotes, slashes or line breaks")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if too_high := [fold for fold in self.ablation_folds if fold > self.num_folds]:
+            raise ValueError(f"ablation_folds names fold {too_high[0]}, but num_folds is {self.num_folds}")
+        if self.stage_epochs and self.stage_epochs * self.stages >= self.epochs:
+            raise ValueError(
+                f"stage_epochs={self.stage_epochs} with stages={self.stages} leaves no epoch for the last stage: "
+                f"epochs must be more than {self.stage_epochs * self.stages}"
+            )
+        if self.is_synthetic and self.cohort1_size > self.synthetic_patients:
+            raise ValueError(
+                f"cohort1_size={self.cohort1_size} is more than synthetic_patients={self.synthetic_patients}"
+            )
+        return self
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the built-in synthetic cohort is used."""
+        return self.data == "synthetic"
+
+    @property
+    def workers(self) -> int:
+        """Worker processes: ``jobs``, or one for each core this process may use."""
+        return self.jobs or len(os.sched_getaffinity(0))
+
+    @property
+    def cohort_name(self) -> str:
+        """``synthetic``, or the cohort folder's name."""
+        return "synthetic" if self.is_synthetic else Path(self.data).resolve().name
+
+    @property
+    def study_name(self) -> str:
+        """The study's name, given or made from the preset and the cohort."""
+        return self.study or f"{self.preset}-{self.cohort_name}"
+
+    def configuration(self) -> dict[str, Any]:
+        """The settings that a trained fold depends on: without names, paths and what comes after training."""
+        return self.model_dump(mode="json", exclude=_NOT_PART_OF_THE_CONFIGURATION | {"variant"})
+
+    def digest(self) -> str:
+        """Twelve hex digits that are equal for runs of the same configuration.
+
+        The variant is left out, so that the variants of one ablation share it.
+        """
+        text = json.dumps(self.configuration(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+    def to_yaml(self) -> str:
+        """All settings as YAML, in the order of this class."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_settings(given: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Settings:
+    """Resolve settings: ``given`` wins over ``CARDIOAI_*`` variables, which win over the preset.
+
+    Args:
+        given: names and values as typed after ``-P``. ``auto`` stands for not given.
+        environment: the environment to read; the process's own by default.
+
+    Raises:
+        InputError: an unknown name (with the nearest known one) or a value that is not allowed
+            (with what is).
+
+    >>> load_settings({"epochs": "4"}, {"CARDIOAI_EPOCHS": "9", "CARDIOAI_SEED": "3"}).epochs
+    4
+    """
+    values: dict[str, object] = dict(_from_environment(os.environ if environment is None else environment))
+    values |= {name: value for name, value in given.items() if value not in (NOT_GIVEN, "")}
+    check_names(values, Settings.model_fields, "setting")
+    preset = str(values.get("preset", "demo"))
+    try:
+        return Settings.model_validate(_preset(preset) | values)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+
+
+def settings_from_yaml(text: str) -> Settings:
+    """Read settings written by ``Settings.to_yaml``.
+
+    Raises:
+        InputError: the text is not a settings file of this version.
+    """
+    try:
+        return Settings.model_validate(yaml.safe_load(text))
+    except (ValidationError, yaml.YAMLError) as error:
+        detail = _explain(error) if isinstance(error, ValidationError) else "it is not YAML"
+        raise InputError(f"These settings were not written by this version: {detail}") from None
+
+
+def check_names(names: Iterable[str], known: Iterable[str], noun: str) -> None:
+    """Refuse an unknown name and offer the nearest known one.
+
+    Raises:
+        InputError: a name is not among the known ones.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+            raise InputError(f"There is no {noun} called {name!r}. {hint}")
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX) and value
+    }
+
+
+def _preset(name: str) -> dict[str, object]:
+    if name not in PRESETS:
+        raise InputError(f"There is no preset called {name!r}. Known: {', '.join(PRESETS)}.")
+    text = resources.files("cardio_mlflow").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    values: dict[str, object] = yaml.safe_load(text)
+    return {"preset": name} | values
+
+
+def _explain(error: ValidationError) -> str:
+    return "\n".join(_explain_one(dict(detail)) for detail in error.errors(include_url=False))
+
+
+def _explain_one(detail: Mapping[str, Any]) -> str:
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if not detail["loc"]:
+        return f"These settings do not fit together: {message}."
+    name = str(detail["loc"][0])
+    allowed = _allowed(name)
+    return f"{name}={detail['input']} is not allowed: {message}.{f' Allowed: {allowed}.' if allowed else ''}"
+
+
+def _allowed(name: str) -> str:
+    """The allowed range of a setting, in words, from its own schema."""
+    schema = Settings.model_json_schema()["properties"].get(name, {})
+    item = schema.get("items", schema)
+    if "enum" in item:
+        return ", ".join(map(str, item["enum"]))
+    bounds = {"minimum": "at least {}", "exclusiveMinimum": "more than {}",
+              "maximum": "at most {}", "exclusiveMaximum": "less than {}"}  # fmt: skip
+    said = [words.format(item[key]) for key, words in bounds.items() if key in item]
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(
+        item.get("type", "")
+    )
+    return " ".join(filter(None, [kind, " and ".join(said)]))
