@@ -1,0 +1,50 @@
+"""Frames of a synthetic heart without a scanner's screen, for learning from their true geometry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cardio_mlflow.parameters import VIEW_CODES
+from cardio_mlflow.parameters import view as find_view
+from cardio_mlflow.synthetic.acquisition import draw_acquisition
+from cardio_mlflow.synthetic.cine import render_cine
+from cardio_mlflow.synthetic.contours import Array
+from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
+from cardio_mlflow.synthetic.sector import ScanConverter, square_sector
+
+NOMINAL_RATE = 75.0
+
+
+def view_frames(
+    anatomy_row: pd.Series, view: str, phases: Array, seed: int, side: int = 224
+) -> NDArray[np.uint8]:
+    """Render frames of one view as a prepared clip shows them.
+
+    With `heart.chamber_geometry` of the same row and phases they make frames with true geometry. Probe
+    position, gain and speckle are one draw for all frames, as in a clip.
+
+    Args:
+        anatomy_row: one row of `draw_anatomy`.
+        view: a view's code or another name of it.
+        phases: (T,), 0 and 1 are R waves.
+        seed: of probe position, gain and speckle.
+        side: of the picture, pixels.
+
+    Returns:
+        (T, side, side) uint8, the fan in the middle of a black square.
+
+    Raises:
+        KeyError: no such view, or a latent is missing.
+    """
+    code = find_view(view).code
+    rng = np.random.default_rng([seed, VIEW_CODES.index(code)])
+    acquisition = replace(draw_acquisition(code, NOMINAL_RATE, rng), phases=phases)
+    polar = render_cine(view_scene(as_anatomy(anatomy_row), code, phases), acquisition, rng)
+    convert = ScanConverter(square_sector(acquisition.half_angle, side), (polar.shape[1], polar.shape[2]))
+    frames = np.zeros((len(phases), side, side), dtype=np.uint8)
+    frames[:, *convert.box] = [convert(picture) for picture in polar]
+    return frames

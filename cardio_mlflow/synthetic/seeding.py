@@ -1,0 +1,41 @@
+"""Random streams: everything drawn for a patient depends on the seed, the stream and the patient alone."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Stream(IntEnum):
+    """What a random stream is for. The numbers are part of the cohort's definition: never reuse one."""
+
+    HEMODYNAMICS = 1
+    ANATOMY = 2
+    MISSING_VIEW = 3
+    SCANNER = 4
+    ACQUISITION = 5
+    SPECKLE = 6
+
+
+def generator(seed: int, stream: Stream, *keys: int) -> np.random.Generator:
+    """Make the generator of one stream, independent of all others.
+
+    Args:
+        seed: the cohort's seed.
+        stream: what is drawn.
+        keys: patient number (from 0), and the view's number where a clip is meant.
+    """
+    return np.random.default_rng([seed, int(stream), *keys])
+
+
+def patient_normals(patients: int, seed: int, stream: Stream, width: int) -> NDArray[np.float64]:
+    """Draw standard normal values, a row a patient; row i depends on seed, stream and i only.
+
+    >>> a, b = (patient_normals(n, 7, Stream.ANATOMY, 3) for n in (2, 5))
+    >>> bool((a == b[:2]).all())
+    True
+    """
+    rows = [generator(seed, stream, i).standard_normal(width) for i in range(patients)]
+    return np.asarray(rows, dtype=np.float64).reshape(patients, width)
