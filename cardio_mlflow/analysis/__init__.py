@@ -1,0 +1,1 @@
+"""Statistics computed from the predictions table alone."""

@@ -1,0 +1,160 @@
+"""The predictions table: one row for each patient, parameter and variant; all analysis reads only this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS, PARAMETERS
+
+COLUMNS: Final = ("patient_id", "cohort", "fold", "variant", "parameter", "unit", "reference", "prediction")
+"""The required columns; `lower` and `upper` (a prediction interval) may follow."""
+
+FloatArray = NDArray[np.float64]
+
+_TEXTS: Final = ("patient_id", "cohort", "variant", "parameter", "unit")
+_NUMBERS: Final = ("reference", "prediction", "lower", "upper")
+
+
+def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Check a predictions table and give its columns their types.
+
+    Args:
+        table: has at least `COLUMNS`; `fold` is a whole number from 1, or empty for patients of no fold;
+            `reference` may be missing, `prediction` may not.
+
+    Returns:
+        A copy: text columns as object, `fold` as Int64, numbers as float64.
+
+    Raises:
+        InputError: a column is missing, or a cohort, fold, parameter, unit or prediction is not valid,
+            or a patient, variant and parameter occur twice.
+    """
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise InputError(f"The predictions table lacks {', '.join(missing)}. Expected {', '.join(COLUMNS)}.")
+    checked = table.copy()
+    for name in _TEXTS:
+        checked[name] = checked[name].astype(str).astype(object)
+    try:
+        checked["fold"] = pd.to_numeric(checked["fold"]).astype("Int64")
+        for name in _NUMBERS:
+            if name in checked.columns:
+                checked[name] = pd.to_numeric(checked[name]).astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError("The predictions table holds text where a number belongs.") from error
+    _check_words(checked)
+    _check_numbers(checked)
+    return checked
+
+
+def _check_words(table: pd.DataFrame) -> None:
+    unknown = sorted(set(table["parameter"]) - set(KEYS))
+    if unknown:
+        raise InputError(f"The predictions table names unknown parameters: {', '.join(unknown)}.")
+    if not table["cohort"].isin(["I", "II"]).all():
+        raise InputError("The predictions table's cohort column must hold I or II.")
+    units = {p.key: p.unit for p in PARAMETERS}
+    wrong = table.loc[table["unit"] != table["parameter"].map(units), "parameter"]
+    if len(wrong):
+        key = wrong.iloc[0]
+        raise InputError(f"The predictions table gives {key} in another unit than {units[key]}.")
+    repeated = table[table.duplicated(["patient_id", "variant", "parameter"])]
+    if len(repeated):
+        raise InputError(
+            f"The predictions table holds patient {repeated['patient_id'].iloc[0]}, "
+            f"{repeated['parameter'].iloc[0]} twice for variant {repeated['variant'].iloc[0]}."
+        )
+
+
+def _check_numbers(table: pd.DataFrame) -> None:
+    if (table["fold"].dropna() < 1).any():
+        raise InputError("The predictions table's folds are counted from 1.")
+    broken = table.loc[~np.isfinite(table["prediction"]), "parameter"]
+    if len(broken):
+        raise InputError(f"The predictions table lacks {len(broken)} predictions, of {broken.iloc[0]} first.")
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read and check a predictions table in csv form; ids stay text, an id such as "NA" included.
+
+    Raises:
+        InputError: the file does not exist or is no predictions table.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no predictions table {path.name}.")
+    numbers = ("fold", *_NUMBERS)
+    table = pd.read_csv(
+        path,
+        dtype=dict.fromkeys(_TEXTS, object),
+        keep_default_na=False,
+        na_values={name: ["", "nan"] for name in numbers},
+    )
+    return check_predictions(table)
+
+
+def reference_and_prediction(table: pd.DataFrame, key: str) -> tuple[FloatArray, FloatArray]:
+    """The pairs of one parameter, without patients whose reference is missing, sorted by patient id.
+
+    Args:
+        table: predictions of one variant.
+        key: a parameter's key.
+
+    Returns:
+        Reference and prediction, each of shape (n,), in the parameter's unit.
+    """
+    rows = table[(table["parameter"] == key) & table["reference"].notna()].sort_values("patient_id")
+    return rows["reference"].to_numpy(np.float64), rows["prediction"].to_numpy(np.float64)
+
+
+def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """One row for each patient (sorted by id), one column for each parameter that occurs, in table order.
+
+    Args:
+        table: predictions of one variant.
+        column: "reference" or "prediction".
+
+    Returns:
+        Shape (patients, parameters), NaN where the value is missing.
+    """
+    present = set(table["parameter"])
+    rows = {key: table[table["parameter"] == key].set_index("patient_id") for key in KEYS if key in present}
+    return pd.DataFrame({key: values[column] for key, values in rows.items()}).sort_index()
+
+
+def pool_out_of_fold(tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+    """Pool the folds' predictions of Cohort I: each patient by the fold that did not train on it.
+
+    Args:
+        tables: fold (1-based) to that fold's validation predictions.
+
+    Returns:
+        One checked table, in the order of folds.
+
+    Raises:
+        InputError: no fold, a table that belongs to another fold or holds patients of Cohort II, or a
+            patient in two folds.
+    """
+    if not tables:
+        raise InputError("There are no out-of-fold predictions: train the folds first.")
+    checked = {fold: check_predictions(tables[fold]) for fold in sorted(tables)}
+    for fold, table in checked.items():
+        if not table["fold"].eq(fold).fillna(value=False).all():
+            raise InputError(f"The predictions given for fold {fold} belong to another fold.")
+        if not table["cohort"].eq("I").all():
+            raise InputError(f"The predictions of fold {fold} hold patients of Cohort II.")
+    pooled = pd.concat(checked.values(), ignore_index=True)
+    folds_of = pooled.groupby("patient_id")["fold"].nunique()
+    twice = sorted(folds_of.index[folds_of > 1])
+    if twice:
+        shown = ", ".join(twice[:10]) + (" ..." if len(twice) > 10 else "")
+        raise InputError(
+            f"{len(twice)} patients are in two folds: {shown}. Train the folds again with one split."
+        )
+    return pooled

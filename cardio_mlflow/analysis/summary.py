@@ -1,0 +1,198 @@
+"""The headline table: every statistic of every parameter, with its bootstrap interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from cardio_mlflow.analysis import agreement
+from cardio_mlflow.analysis.bootstrap import (
+    Interval,
+    Statistic,
+    bootstrap_interval,
+    percentile_interval,
+    resample,
+)
+from cardio_mlflow.analysis.discrimination import area_under_curve
+from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction, wide
+from cardio_mlflow.parameters import KEYS, Parameter, parameter
+
+STATISTICS: Final[tuple[str, ...]] = ("r", "spearman", "ccc", "mae", "rmse", "bias", "auc")
+"""The table's statistics; each has the columns `<name>`, `<name>_low` and `<name>_high`."""
+
+
+@dataclass(frozen=True)
+class MeanCorrelation:
+    """Mean of the parameters' signed Pearson correlations.
+
+    Attributes:
+        r: the mean; NaN when no parameter has a correlation.
+        low, high: 95 % percentile interval, patients resampled jointly over all parameters.
+        parameters: how many parameters it is the mean of.
+        note: the parameters left out, and why; empty when there are none.
+    """
+
+    r: float
+    low: float
+    high: float
+    parameters: int
+    note: str
+
+
+def statistics_of(wanted: Parameter) -> Mapping[str, Statistic]:
+    """The statistics of one parameter by name, in the order of `STATISTICS`."""
+    auc = partial(area_under_curve, cutoff=wanted.cutoff, abnormal=wanted.abnormal)
+    functions: tuple[Statistic, ...] = (
+        agreement.pearson,
+        agreement.spearman,
+        agreement.concordance,
+        agreement.mean_absolute_error,
+        agreement.root_mean_squared_error,
+        agreement.bias,
+        auc,
+    )
+    return dict(zip(STATISTICS, functions, strict=True))
+
+
+def performance_table(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+    """Compute every statistic of every parameter with a seeded patient bootstrap interval.
+
+    Args:
+        predictions: a checked predictions table of one variant and one cohort; a patient without a
+            reference for a parameter is left out of that parameter.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap; the result does not depend on the order of the rows.
+
+    Returns:
+        One row for each parameter that occurs, in table order: parameter, unit, n, abnormal (patients
+        beyond the cut-off), the statistics with `_low` and `_high`, and `note` (why a value is NaN).
+
+    Raises:
+        ValueError: more than one variant or cohort.
+    """
+    _check_one_group(predictions)
+    present = set(predictions["parameter"])
+    rows = [_row(predictions, parameter(key), resamples, seed) for key in KEYS if key in present]
+    names = [f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["parameter", "unit", "n", "abnormal", *names, "note"])
+
+
+def _check_one_group(predictions: pd.DataFrame) -> None:
+    for column in ("variant", "cohort"):
+        if len(set(predictions[column])) > 1:
+            raise ValueError(f"the predictions hold more than one {column}: choose one first")
+
+
+def _row(predictions: pd.DataFrame, wanted: Parameter, resamples: int, seed: int) -> dict[str, object]:
+    reference, prediction = reference_and_prediction(predictions, wanted.key)
+    row: dict[str, object] = {"parameter": wanted.key, "unit": wanted.unit, "n": reference.size}
+    row["abnormal"] = sum(wanted.is_abnormal(value) for value in reference)
+    dropped: dict[str, int] = {}
+    for name, statistic in statistics_of(wanted).items():
+        interval = bootstrap_interval(statistic, reference, prediction, resamples, seed)
+        value = float(statistic(reference, prediction))
+        if np.isnan(value):
+            interval = Interval(np.nan, np.nan, interval.used, interval.dropped)
+        row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        if interval.dropped and not np.isnan(value):
+            dropped[name] = interval.dropped
+    row["note"] = "; ".join(_reasons(reference, prediction, wanted) + _dropped_note(dropped, resamples))
+    return row
+
+
+def _reasons(reference: FloatArray, prediction: FloatArray, wanted: Parameter) -> list[str]:
+    """Why statistics of one parameter are not defined, in words."""
+    n = reference.size
+    if n == 0:
+        return ["no reference"]
+    reasons = []
+    if n < agreement.SMALLEST:
+        reasons.append(f"{n} patient{'s' if n > 1 else ''}: no correlation")
+    else:
+        sides = {"references": reference, "predictions": prediction}
+        reasons += [f"constant {name}: no r" for name, side in sides.items() if agreement.is_constant(side)]
+    abnormal = sum(wanted.is_abnormal(value) for value in reference)
+    if abnormal in (0, n):
+        reasons.append(f"{'no' if abnormal == 0 else 'every'} reference is {wanted.criterion}: no AUC")
+    return reasons
+
+
+def _dropped_note(dropped: Mapping[str, int], resamples: int) -> list[str]:
+    if not dropped:
+        return []
+    counted = ", ".join(f"{name} {count}" for name, count in dropped.items())
+    return [f"undefined on some of {resamples} resamples: {counted}"]
+
+
+def mean_correlation(predictions: pd.DataFrame, resamples: int, seed: int) -> MeanCorrelation:
+    """Mean signed Pearson correlation over the parameters, with a joint patient bootstrap interval.
+
+    Args:
+        predictions: a checked predictions table of one variant and one cohort.
+        resamples: bootstrap resamples; a patient is drawn with all its parameters.
+        seed: of the bootstrap; the result does not depend on the order of the rows.
+
+    Raises:
+        ValueError: more than one variant or cohort.
+    """
+    _check_one_group(predictions)
+    reference, prediction = wide(predictions, "reference"), wide(predictions, "prediction")
+    single = _correlations(reference, prediction, np.ones((1, len(reference))))[0]
+    defined = np.isfinite(single)
+    note = ", ".join(reference.columns[~defined])
+    if not defined.any():
+        return MeanCorrelation(np.nan, np.nan, np.nan, 0, "no parameter has a correlation")
+    drawn = resample(len(reference), resamples, seed)
+    counts = np.stack([np.bincount(row, minlength=len(reference)) for row in drawn]).astype(np.float64)
+    values = _correlations(reference, prediction, counts)[:, defined].mean(axis=1)
+    interval = percentile_interval(values)
+    return MeanCorrelation(
+        r=float(single[defined].mean()),
+        low=interval.low,
+        high=interval.high,
+        parameters=int(defined.sum()),
+        note=f"without {note}: no correlation" if note else "",
+    )
+
+
+def _correlations(reference: pd.DataFrame, prediction: pd.DataFrame, counts: FloatArray) -> FloatArray:
+    """Pearson's r of each parameter with patients counted several times, missing references left out.
+
+    Args:
+        reference: shape (patients, parameters).
+        prediction: shape (patients, parameters).
+        counts: how often each patient is drawn, shape (resamples, patients).
+
+    Returns:
+        Shape (resamples, parameters).
+    """
+    columns = [
+        _weighted_pearson(reference[key].to_numpy(), prediction[key].to_numpy(), counts)
+        for key in reference.columns
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _weighted_pearson(reference: FloatArray, prediction: FloatArray, counts: FloatArray) -> FloatArray:
+    present = np.isfinite(reference) & np.isfinite(prediction)
+    if present.sum() < agreement.SMALLEST:
+        return np.full(len(counts), np.nan)
+    weights = counts[:, present]
+    x, y = (values[present] - values[present].mean() for values in (reference, prediction))
+    total = np.maximum(weights.sum(axis=1), 1)
+    mean_x, mean_y = weights @ x / total, weights @ y / total
+    var_x = weights @ (x * x) / total - mean_x**2
+    var_y = weights @ (y * y) / total - mean_y**2
+    covariance = weights @ (x * y) / total - mean_x * mean_y
+    floor_x, floor_y = 1e-12 * np.mean(x * x), 1e-12 * np.mean(y * y)
+    constant = bool(agreement.is_constant(reference[present]) or agreement.is_constant(prediction[present]))
+    defined = (var_x > floor_x) & (var_y > floor_y) & (not constant)
+    result = np.full(len(counts), np.nan)
+    scale = np.sqrt(np.maximum(var_x, 0)) * np.sqrt(np.maximum(var_y, 0))
+    np.divide(covariance, scale, out=result, where=defined)
+    return np.asarray(np.clip(result, -1.0, 1.0))

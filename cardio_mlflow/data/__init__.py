@@ -1,0 +1,1 @@
+"""From a cohort folder to prepared clips and folds."""

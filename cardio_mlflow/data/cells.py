@@ -1,0 +1,189 @@
+"""The text of one label cell, read as a patient id or as a number in its parameter's unit."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from cardio_mlflow.parameters import Parameter, parameter
+
+MISSING: Final[frozenset[str]] = frozenset(
+    ("", "na", "n/a", "#n/a", "nan", "none", "null", "missing", "-", "--", "–", "—", ".", "/")
+)
+"""Cell texts, in lower case, that stand for a value that was not measured."""
+
+_DIGITS: Final = r"[+\-−]?(?:\d[\d.,']*|[.,]\d+)(?:[eE][+\-]?\d+)?"
+_CELL: Final = re.compile(rf"[\s*~≈=#?!(\[†‡]*({_DIGITS})(.*)", re.DOTALL)
+_BOUND: Final = re.compile(r"\s*[<>≤≥]")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A unit that is often met in place of the wanted one.
+
+    Attributes:
+        found: the other unit, as people write it.
+        pattern: matches the other unit as `canonical_unit` spells it.
+        wanted: this project's unit.
+        factor: value in `wanted` for 1 of `found`.
+        advice: what to do, in words.
+    """
+
+    found: str
+    pattern: str
+    wanted: str
+    factor: float
+    advice: str
+
+
+CONVERSIONS: Final[tuple[Conversion, ...]] = (
+    Conversion("kPa", "kpa", parameter("meanPAP").unit, 7.50062, "multiply by 7.5"),
+    Conversion("mL/min", "ml(min)?", parameter("CO").unit, 0.001, "divide by 1000"),
+    Conversion("mL/min/m²", "ml(minm2)?", parameter("CI").unit, 0.001, "divide by 1000"),
+    Conversion("dyn·s·cm⁻⁵", "dyn(scm5)?", parameter("PVR").unit, 1 / 80, "divide by 80"),
+    Conversion("Wood units·m²", "woodunits?(m2)?", parameter("SVRI").unit, 80.0, "multiply by 80"),
+)
+"""Wrong units that the reader recognises and explains (1 kPa = 7.50062 mmHg, 1 Wood unit = 80 dyn·s·cm⁻⁵)."""
+
+
+def canonical_unit(text: str) -> str:
+    """Spell a unit in lower-case letters and digits, so that its usual spellings agree.
+
+    >>> canonical_unit("dynes·sec/cm^5·m2") == canonical_unit("dyn·s·cm⁻⁵·m²")
+    True
+    """
+    word = re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKC", text).lower())
+    for spelling, usual in (
+        (r"dynes?", "dyn"),
+        (r"sec", "s"),
+        (r"lit(?:er|re)s?", "l"),
+        (r"min1", "min"),
+        (r"^(?:wu|woods?(?:units?)?)", "woodunits"),
+        (r"^mmofhg$|^torr$", "mmhg"),
+    ):
+        word = re.sub(spelling, usual, word)
+    return word
+
+
+def wrong_unit(text: str, unit: str) -> Conversion | None:
+    """The conversion needed when a text names a unit known to differ from the wanted one.
+
+    >>> wrong_unit("dyn·s/cm5", "Wood units").advice
+    'divide by 80'
+    """
+    word = canonical_unit(text)
+    found = (c for c in CONVERSIONS if c.wanted == unit and re.fullmatch(c.pattern, word))
+    return next(found, None)
+
+
+def canonical_id(text: str) -> str:
+    """Spell a patient id as file names do: a whole number read from Excel loses its decimals.
+
+    >>> canonical_id("12.0"), canonical_id("007"), canonical_id("P_1.0a")
+    ('12', '007', 'P_1.0a')
+    """
+    return re.sub(r"^(\d+)\.0+$", r"\1", text)
+
+
+def id_problem(patient_id: str) -> str | None:
+    """Say why an id cannot be used, also as part of a file name; None if it can.
+
+    >>> id_problem("E-0012") is None, id_problem("../x") is None
+    (True, False)
+    """
+    if not patient_id:
+        return "no patient id"
+    if len(patient_id) > 100 or patient_id.startswith(".") or re.search(r'[/\\:*?"<>|]', patient_id):
+        return (
+            'a patient id may not start with a dot, hold any of / \\ : * ? " < > | or exceed 100 characters'
+        )
+    return None
+
+
+def is_missing(text: str) -> bool:
+    """Tell whether a cell stands for a missing value.
+
+    >>> is_missing("n/a"), is_missing("0")
+    (True, False)
+    """
+    return text.strip().lower() in MISSING
+
+
+def parse_number(text: str, units: tuple[str, ...] = ()) -> float:
+    """Read a number, with a decimal point or comma, from a cell that may hold stray characters.
+
+    Marks around the number ("14*", "~12", "(8)") and one of the given units behind it are dropped.
+    A missing marker gives NaN. A bound such as "<5" is refused: it is not a measured value, and
+    only the user can say whether to leave it out.
+
+    Args:
+        text: the cell.
+        units: the units that may stand behind the number.
+
+    Raises:
+        ValueError: the reason, in words that do not repeat the cell.
+
+    >>> parse_number("12,5 mmHg", ("mmHg",)), parse_number(" 14*"), parse_number("1,234.5")
+    (12.5, 14.0, 1234.5)
+    """
+    if is_missing(text):
+        return math.nan
+    if _BOUND.match(text):
+        raise ValueError("a bound (< or >) is not a value: write the number, or leave the cell empty")
+    match = _CELL.fullmatch(text)
+    if match is None:
+        raise ValueError("not a number")
+    _check_rest(match.group(2), units)
+    return _to_float(match.group(1))
+
+
+def _check_rest(rest: str, units: tuple[str, ...]) -> None:
+    """Refuse what follows a number unless it is a mark or one of the units."""
+    if re.fullmatch(r"[\s*~#?!)\]†‡;:.,]*", rest):
+        return
+    if canonical_unit(rest) in {canonical_unit(unit) for unit in units}:
+        return
+    for unit in units:
+        if conversion := wrong_unit(rest, unit):
+            raise ValueError(f"in {conversion.found}, wanted {unit}: {conversion.advice}")
+    raise ValueError("not a number in the expected unit")
+
+
+def _to_float(digits: str) -> float:
+    """Read digits whose decimal mark may be a point or a comma, with or without thousands separators."""
+    text = digits.replace("−", "-").replace("'", "")
+    mark = max(".", ",", key=text.rfind)
+    other = "," if mark == "." else "."
+    if text.count(mark) > 1 or other in text:
+        text = _without_thousands(text, mark if text.count(mark) > 1 else other)
+    value = float(text.replace(",", "."))
+    if not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return value
+
+
+def _without_thousands(text: str, separator: str) -> str:
+    if not re.match(rf"[+\-]?\d{{1,3}}(?:{re.escape(separator)}\d{{3}})+(?!\d)", text):
+        raise ValueError("not a number: points and commas are mixed")
+    return text.replace(separator, "")
+
+
+def range_problem(value: float, wanted: Parameter) -> str | None:
+    """Say what is wrong with a value outside the plausible range, with a hint at the likely unit.
+
+    >>> range_problem(320.0, parameter("PVR"))
+    '320 is outside 0.05 to 40 Wood units; if it is in dyn·s·cm⁻⁵, divide by 80'
+    """
+    low, high = wanted.plausible
+    if math.isnan(value) or low <= value <= high:
+        return None
+    message = f"{value:g} is outside {low:g} to {high:g} {wanted.unit}"
+    for conversion in CONVERSIONS:
+        if conversion.wanted == wanted.unit and low <= value * conversion.factor <= high:
+            return f"{message}; if it is in {conversion.found}, {conversion.advice}"
+    if low <= value * 1000 <= high:
+        return f"{message}; write thousands without a separator"
+    return message

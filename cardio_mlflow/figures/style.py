@@ -1,0 +1,146 @@
+"""One look for every figure: sizes, colours, the synthetic mark, and how a figure is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from cardio_mlflow.parameters import KEYS, Parameter
+
+ONE_COLUMN: Final = 3.4
+"""Width of a printed column in inches."""
+TWO_COLUMNS: Final = 7.1
+"""Width of a printed page in inches."""
+DPI: Final = 300
+SYNTHETIC_MARK: Final = "synthetic cohort"
+
+PARAMETER_COLOURS: Final[Mapping[str, str]] = MappingProxyType(
+    dict(
+        zip(
+            KEYS,
+            (
+                "#332288",
+                "#88CCEE",
+                "#44AA99",
+                "#117733",
+                "#999933",
+                "#DDCC77",
+                "#CC6677",
+                "#882255",
+                "#AA4499",
+            ),
+            strict=True,
+        )
+    )
+)
+"""One colour per parameter, everywhere: Paul Tol's colour-blind-safe "muted" scheme."""
+WITHOUT_PH: Final = "#4477AA"
+WITH_PH: Final = "#CC3311"
+NEUTRAL: Final = "#555555"
+PALE: Final = "#BBBBBB"
+SERIES: Final = ("#4477AA", "#EE7733", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#BBBBBB", "#000000")
+"""Colours of folds and other unnamed series (Paul Tol, "bright" and "vibrant")."""
+
+_STYLE: Final[Mapping[str, object]] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "lines.linewidth": 1.2,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "savefig.dpi": DPI,
+    "image.interpolation": "nearest",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw with the project's style inside the block, and leave matplotlib's settings as they were."""
+    with mpl.rc_context(dict(_STYLE)):
+        yield
+
+
+def new_figure(width: float, height: float, *, synthetic: bool) -> Figure:
+    """An empty figure of a size in inches; a synthetic one carries its mark along the right edge."""
+    if not synthetic:
+        return Figure(figsize=(width, height), layout="constrained")
+    strip = 0.17 / width
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1 - strip, 1))
+    figure = Figure(figsize=(width, height), layout=layout)
+    figure.text(
+        1 - 0.04 / width, 0.5, SYNTHETIC_MARK, rotation=90, ha="right", va="center", fontsize=7, color=NEUTRAL
+    )
+    return figure
+
+
+def label_with_unit(parameter: Parameter, what: str) -> str:
+    """An axis label such as ``reference meanPAP (mmHg)``."""
+    return f"{what} {parameter.key} ({parameter.unit})"
+
+
+def r_with_interval(performance: pd.DataFrame, key: str) -> str:
+    """Text such as ``r 0.81 (0.74–0.86)`` from a performance table; says when r is not defined."""
+    rows = performance[performance["parameter"] == key]
+    if rows.empty or np.isnan(rows["r"].iloc[0]):
+        return "r not defined"
+    r, low, high = (float(rows[name].iloc[0]) for name in ("r", "r_low", "r_high"))
+    interval = "no interval" if np.isnan(low) else f"{signed(low)} to {signed(high)}"
+    return f"r {signed(r)} ({interval})"
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """A number with a true minus sign, and none before zero.
+
+    >>> signed(-0.314), signed(0.5), signed(-0.001), signed(-0.4, 0)
+    ('−0.31', '0.50', '0.00', '0')
+    """
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def say_empty(axes: Axes, reason: str) -> None:
+    """Write in an axes why it shows nothing."""
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=NEUTRAL, wrap=True)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def save_figure(figure: Figure, path_without_suffix: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    """Save a figure at 300 DPI, each file written under a temporary name and renamed.
+
+    Args:
+        figure: any figure of this package.
+        path_without_suffix: the folder is made when it is missing.
+        formats: file suffixes that matplotlib knows.
+
+    Returns:
+        The files, in the order of `formats`.
+    """
+    path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix in formats:
+        path = path_without_suffix.with_name(f"{path_without_suffix.name}.{suffix}")
+        partial = path.with_name(f".{path.name}.partial")
+        with styled():
+            figure.savefig(partial, format=suffix, dpi=DPI)
+        partial.replace(path)
+        paths.append(path)
+    return paths

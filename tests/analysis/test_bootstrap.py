@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cardio_mlflow.analysis.agreement import bias, pearson
+from cardio_mlflow.analysis.bootstrap import bootstrap_interval, percentile_interval
+from cardio_mlflow.analysis.discrimination import area_under_curve
+
+GENERATOR = np.random.default_rng(2)
+REFERENCE = GENERATOR.normal(20, 6, 73)
+PREDICTION = 0.7 * REFERENCE + GENERATOR.normal(0, 3, 73)
+
+
+def test_agrees_with_scipys_own_percentile_bootstrap() -> None:
+    ours = bootstrap_interval(pearson, REFERENCE, PREDICTION, 20_000, 0)
+    theirs = stats.bootstrap(
+        (REFERENCE, PREDICTION), lambda x, y, axis: pearson(x, y), paired=True, method="percentile",
+        n_resamples=20_000, vectorized=True, rng=1,
+    ).confidence_interval  # fmt: skip
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+    assert (ours.used, ours.dropped) == (20_000, 0)
+
+
+def test_seed_and_level() -> None:
+    one = bootstrap_interval(bias, REFERENCE, PREDICTION, 500, 7)
+    assert one == bootstrap_interval(bias, REFERENCE, PREDICTION, 500, 7)
+    assert one != bootstrap_interval(bias, REFERENCE, PREDICTION, 500, 8)
+    narrow = bootstrap_interval(bias, REFERENCE, PREDICTION, 500, 7, level=0.5)
+    assert one.low < narrow.low < narrow.high < one.high
+
+
+def test_resamples_without_both_classes_are_dropped_and_counted() -> None:
+    reference = np.array([1.0] * 9 + [3.0])
+    auc = partial(area_under_curve, cutoff=2.0, abnormal="above")
+    interval = bootstrap_interval(auc, reference, np.arange(10.0), 2000, 0)
+    assert interval.dropped / 2000 == pytest.approx(0.9**10, abs=0.04)
+    assert interval.used + interval.dropped == 2000
+    assert (interval.low, interval.high) == (1.0, 1.0)
+
+
+def test_too_few_defined_resamples_give_no_interval() -> None:
+    values = np.array([0.5, 0.6, np.nan, np.nan, np.nan])
+    assert np.isnan(percentile_interval(values).low)
+    assert percentile_interval(values).dropped == 3
+    assert np.isnan(bootstrap_interval(bias, REFERENCE[:1], PREDICTION[:1], 100, 0).high)

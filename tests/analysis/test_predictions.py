@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cardio_mlflow.analysis.predictions import (
+    check_predictions,
+    pool_out_of_fold,
+    read_predictions,
+    reference_and_prediction,
+    wide,
+)
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("parameter", "mPAP", "unknown parameters: mPAP"),
+        ("unit", "kPa", "another unit than mmHg"),
+        ("cohort", "train", "must hold I or II"),
+        ("fold", 0, "counted from 1"),
+        ("prediction", np.nan, "lacks 1 predictions, of RAP"),
+        ("prediction", np.inf, "lacks 1 predictions"),
+        ("patient_id", "P001", "patient P001, RAP twice"),
+    ],
+)
+def test_a_broken_table_is_refused(table, column: str, value: object, expected: str) -> None:
+    broken = table()
+    if column == "unit":
+        broken["unit"] = broken["unit"].astype(object)
+    broken.loc[0, column] = value
+    with pytest.raises(InputError, match=expected):
+        check_predictions(broken)
+
+
+def test_missing_columns_and_text_numbers_are_named(table) -> None:
+    with pytest.raises(InputError, match="lacks fold, unit"):
+        check_predictions(table().drop(columns=["fold", "unit"]))
+    with pytest.raises(InputError, match="text where a number"):
+        check_predictions(table().assign(prediction="high"))
+
+
+def test_a_table_survives_csv_with_ids_that_look_like_something_else(table, tmp_path: Path) -> None:
+    original = table(3, cohort="II")
+    original["patient_id"] = original["patient_id"].replace({"P000": "NA", "P001": "007", "P002": "1e5"})
+    original.loc[2, "reference"] = np.nan
+    original.to_csv(tmp_path / "predictions.csv", index=False)
+    again = read_predictions(tmp_path / "predictions.csv")
+    pd.testing.assert_frame_equal(again, original, check_dtype=False, rtol=1e-14)
+    assert again["fold"].isna().all()
+    with pytest.raises(InputError, match="no predictions table"):
+        read_predictions(tmp_path / "absent.csv")
+
+
+def test_pairs_leave_out_missing_references_and_are_sorted_by_patient(table) -> None:
+    one = table(6)
+    one.loc[one["patient_id"] == "P002", "reference"] = np.nan
+    shuffled = one.sample(frac=1, random_state=3)
+    for key in KEYS:
+        for ours, theirs in zip(
+            reference_and_prediction(one, key), reference_and_prediction(shuffled, key), strict=True
+        ):
+            assert len(ours) == 5
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_wide_has_parameters_in_table_order(table) -> None:
+    one = table(4).sample(frac=1, random_state=1)
+    result = wide(one, "reference")
+    assert list(result.columns) == list(KEYS)
+    assert list(result.index) == ["P000", "P001", "P002", "P003"]
+    row = one[(one["patient_id"] == "P002") & (one["parameter"] == "CI")]
+    assert result.loc["P002", "CI"] == row["reference"].item()
+
+
+def folds(one: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    return {fold: one[one["fold"] == fold] for fold in range(1, 6)}
+
+
+def test_pooling_keeps_every_row_once(table) -> None:
+    one = table()
+    pooled = pool_out_of_fold(dict(reversed(folds(one).items())))
+    assert len(pooled) == len(one)
+    assert pooled["fold"].is_monotonic_increasing
+
+
+def test_a_patient_in_two_folds_is_named(table) -> None:
+    parts = folds(table())
+    stray = parts[2][parts[2]["patient_id"] == "P001"].assign(fold=3)
+    parts[3] = pd.concat([parts[3], stray])
+    with pytest.raises(InputError, match="1 patients are in two folds: P001"):
+        pool_out_of_fold(parts)
+
+
+def test_pooling_refuses_other_folds_cohort_two_and_nothing(table) -> None:
+    parts = folds(table())
+    with pytest.raises(InputError, match="given for fold 1 belong to another"):
+        pool_out_of_fold({1: parts[2]})
+    with pytest.raises(InputError, match="hold patients of Cohort II"):
+        pool_out_of_fold({1: parts[1].assign(cohort="II")})
+    with pytest.raises(InputError, match="train the folds"):
+        pool_out_of_fold({})
