@@ -1,0 +1,65 @@
+"""One clip's row in ``quality.csv``: what became of it, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from cardio_mlflow.data.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How a clip was prepared; empty where it does not apply.
+
+    Attributes:
+        outcome: the outcome code.
+        message: why a clip was refused.
+        rows: height of a frame, pixels.
+        columns: width of a frame, pixels.
+        frames: number of frames in the file.
+        manufacturer: a name of the allow-list, or ``other``.
+        apex_x: horizontal position of the sector's apex, pixels.
+        apex_y: row of the sector's apex.
+        left: angle of the left edge, degrees from straight down.
+        right: angle of the right edge.
+        inner: radius of the curved top, pixels.
+        outer: radius of the curved bottom, pixels.
+        fit_score: agreement of the sector with the moving pixels, 0 to 1.
+        gating: the rung of the gating ladder.
+        phase_verified: whether the first prepared frame is known to be at an R wave.
+        rr_ms: length of the chosen cycle, ms.
+        beats: whole cycles in the clip.
+        first_frame: first frame used, counted from 1.
+        last_frame: last frame used, counted from 1.
+        frames_used: number of different frames used.
+        frame_rate: frames per second.
+        duration_s: length of the clip, seconds.
+    """
+
+    outcome: Outcome = Outcome.OK
+    message: str = ""
+    rows: int | None = None
+    columns: int | None = None
+    frames: int | None = None
+    manufacturer: str = ""
+    apex_x: float | None = None
+    apex_y: float | None = None
+    left: float | None = None
+    right: float | None = None
+    inner: float | None = None
+    outer: float | None = None
+    fit_score: float | None = None
+    gating: str = ""
+    phase_verified: bool | None = None
+    rr_ms: float | None = None
+    beats: int | None = None
+    first_frame: int | None = None
+    last_frame: int | None = None
+    frames_used: int | None = None
+    frame_rate: float | None = None
+    duration_s: float | None = None
+
+
+QUALITY_COLUMNS: Final[tuple[str, ...]] = ("patient_id", "view", *(field.name for field in fields(Quality)))
+"""The columns of ``quality.csv``, in order."""

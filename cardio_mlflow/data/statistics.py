@@ -1,0 +1,54 @@
+"""What one pass over a clip's frames tells about every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_THUMBNAIL: Final = 80
+
+
+@dataclass(frozen=True)
+class ClipStatistics:
+    """Statistics over the frames of one clip.
+
+    Attributes:
+        maximum: largest luma of each pixel, uint8, rows × columns.
+        minimum: smallest luma of each pixel, uint8, rows × columns.
+        activity: mean absolute difference of neighbouring frames, float32, rows × columns.
+        thumbnails: small copies of all frames, uint8, frames × h × w.
+    """
+
+    maximum: NDArray[np.uint8]
+    minimum: NDArray[np.uint8]
+    activity: NDArray[np.float32]
+    thumbnails: NDArray[np.uint8]
+
+
+def collect(frames: Iterable[NDArray[np.uint8]]) -> ClipStatistics:
+    """Stream over at least two frames (uint8, rows × columns) and keep only their statistics."""
+    iterator = iter(frames)
+    previous = next(iterator)
+    maximum, minimum = previous.copy(), previous.copy()
+    total = np.zeros(previous.shape, np.float32)
+    thumbnails = [thumbnail(previous)]
+    for frame in iterator:
+        cv2.max(maximum, frame, dst=maximum)
+        cv2.min(minimum, frame, dst=minimum)
+        cv2.accumulate(cv2.absdiff(frame, previous), total)
+        thumbnails.append(thumbnail(frame))
+        previous = frame
+    total /= max(1, len(thumbnails) - 1)
+    return ClipStatistics(maximum, minimum, total, np.stack(thumbnails))
+
+
+def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A small copy of a frame or a mask, its longer side 80 pixels, by area averaging."""
+    scale = _THUMBNAIL / max(image.shape)
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,0 +1,151 @@
+"""One clip made into a prepared clip."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydicom import examples
+from pydicom.dataset import Dataset
+
+from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE, prepare_clip
+from cardio_mlflow.data.crop import crop_to, square
+from cardio_mlflow.data.dicom import read_header
+from cardio_mlflow.data.luma import LumaFrames
+from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.sector import Sector, overlap
+from cardio_mlflow.data.sector_fit import fit_sector
+from cardio_mlflow.data.statistics import collect
+from cardio_mlflow.synthetic.clip import clip_truth
+from cardio_mlflow.synthetic.cohort import make_cohort
+
+SHAPE = (PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE)
+SEED, PATIENTS = 7, 4
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    folder = make_cohort(tmp_path_factory.mktemp("synthetic"), PATIENTS, PATIENTS - 1, SEED, jobs=1)
+    return sorted((folder / "dicom").glob("*.dcm"))
+
+
+def test_the_synthetic_clips_against_their_truth(synthetic):
+    rows = []
+    for path in synthetic:
+        truth = clip_truth(SEED, *path.stem.split("_"))
+        reference = np.where(truth.sector_mask, np.uint8(255), np.uint8(0))
+        header = read_header(path)
+        found = fit_sector(collect(LumaFrames(header)), header.aspect, header.bound).mask(
+            *reference.shape, header.aspect
+        )
+        quality = prepare_clip(path).quality
+        intervals = 1000 * np.diff(truth.r_wave_times)
+        overlays = truth.overlay_mask.any(axis=0) & ~cv2.dilate(reference, np.ones((5, 5), np.uint8)).astype(
+            bool
+        )
+        rows.append({
+            "iou": overlap(found, reference), "kept": (found & reference).sum() / reference.sum(),
+            "spill": (found & ~reference).sum() / found.sum(), "overlay": int((found[overlays] > 0).sum()),
+            "rr": float(np.min(np.abs(quality.rr_ms - intervals) / intervals)), "gating": quality.gating,
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    assert table["iou"].mean() >= 0.98
+    assert table["iou"].min() >= 0.95
+    assert table["kept"].min() >= 0.99
+    assert table["spill"].max() <= 0.01
+    assert table["overlay"].sum() == 0
+    assert table.loc[table["gating"] == "tags", "rr"].max() <= 0.002
+    assert table["rr"].max() <= 0.06
+
+
+def test_the_real_clip_is_one_picture_without_its_words():
+    prepared = prepare_clip(examples.get_path("ybr_color"))
+    assert prepared.frames.shape == SHAPE
+    assert prepared.quality.outcome is Outcome.OK
+    seen = prepared.frames.max(axis=0) > 0
+    assert seen[:, 100:124].any(axis=1).argmax() <= 4  # the fan starts at the top, in the middle
+    assert not seen[:70, :30].any()  # the marks at the upper left and the words beside the fan are gone
+    assert not seen[:70, -30:].any()
+    assert not seen[170:].any()  # and so is the menu under it
+    assert 0.3 < seen.mean() < 0.6
+
+
+def test_frames_are_zero_outside_and_untouched_inside(tmp_path, fan, fan_sector, write_dicom):
+    path = write_dicom(tmp_path / "a.dcm", fan(words="NOBODY KNOWN"))
+    prepared = prepare_clip(path)
+    crop = crop_to(fit_sector(collect(LumaFrames(read_header(path)))), 240, 320, 1.0)
+    assert prepared.frames[:, crop.small_mask == 0].max() == 0
+    assert prepared.frames[:, crop.small_mask > 0].mean() > 50
+
+
+def test_the_aspect_is_kept_on_the_patient():
+    sector = Sector(192.0, 10.0, -40.0, 40.0, 5.0, 200.0)
+    isotropic = crop_to(sector, 240, 384, 1.0).small_mask
+    stretched = crop_to(sector, 240, 320, 1.2).small_mask
+    assert overlap(isotropic, stretched) > 0.98
+
+
+def test_the_apex_is_at_the_top_centre():
+    mask = crop_to(Sector(100.0, 10.0, -40.0, 30.0, 0.0, 180.0), 240, 320, 1.0).small_mask
+    first = np.flatnonzero(mask[:3].any(axis=0))
+    assert abs(first.mean() - 111.5) <= 2
+
+
+def test_one_cycle_is_taken(tmp_path, fan, write_dicom):
+    clip = write_dicom(tmp_path / "a.dcm", fan(frames=40, period=20), RWaveTimeVector=[160.0, 960.0])
+    quality = prepare_clip(clip).quality
+    assert (quality.gating, quality.phase_verified, quality.rr_ms) == ("tags", True, 800.0)
+    assert (quality.first_frame, quality.last_frame, quality.frames_used) == (5, 24, 20)
+
+
+@pytest.mark.parametrize(
+    ("tags", "outcome"),
+    [({"FrameTime": None}, Outcome.NO_TIMING), ({"FrameTime": "5"}, Outcome.NO_FULL_CYCLE),
+     ({"HeartRate": "30"}, Outcome.NO_FULL_CYCLE)],
+)  # fmt: skip
+def test_refusals_by_timing(tmp_path, fan, write_dicom, tags, outcome):
+    with pytest.raises(ClipRefused) as refused:
+        prepare_clip(write_dicom(tmp_path / "a.dcm", fan(), **tags))
+    assert refused.value.outcome is outcome
+
+
+def test_a_black_clip_has_no_sector(tmp_path, write_dicom):
+    with pytest.raises(ClipRefused) as refused:
+        prepare_clip(write_dicom(tmp_path / "a.dcm", np.zeros((20, 240, 320), np.uint8)))
+    assert refused.value.outcome is Outcome.NO_SECTOR
+
+
+def test_a_tensor_is_resampled(tmp_path):
+    clip = torch.rand(40, 112, 112)
+    torch.save(clip, tmp_path / "a.pt")
+    prepared = prepare_clip(tmp_path / "a.pt")
+    assert prepared.frames.shape == SHAPE
+    assert prepared.quality.gating == "tensor"
+    np.testing.assert_array_equal(prepared.frames[0], square(np.rint(clip[0].numpy() * 255).astype(np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome"),
+    [
+        (torch.zeros(4, 4), Outcome.BAD_TENSOR),
+        (torch.full((4, 32, 32), 2.0), Outcome.BAD_TENSOR),
+        (torch.full((4, 32, 32), float("nan")), Outcome.BAD_TENSOR),
+        (torch.zeros(4, 32, 32, dtype=torch.uint8), Outcome.BAD_TENSOR),
+        ({"clip": torch.zeros(4, 32, 32)}, Outcome.BAD_TENSOR),
+        (Dataset(), Outcome.BAD_TENSOR),
+        (torch.zeros(1, 32, 32), Outcome.SINGLE_FRAME),
+    ],
+)
+def test_a_bad_tensor_is_refused(tmp_path, content, outcome):
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(ClipRefused) as refused:
+        prepare_clip(tmp_path / "a.pt")
+    assert refused.value.outcome is outcome
+
+
+def test_a_text_file_called_pt_is_refused(tmp_path):
+    (tmp_path / "a.pt").write_text("Nobody^Known")
+    with pytest.raises(ClipRefused, match="BAD_TENSOR"):
+        prepare_clip(tmp_path / "a.pt")
