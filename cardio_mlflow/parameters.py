@@ -84,8 +84,8 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
               ("cardiac output",)),
     Parameter("CI", "cardiac index", "L/min/m²", (2, 98), False, 2.5, "below", (0.3, 10),
               ("cardiac index",)),
-    Parameter("SVRI", "systemic vascular resistance index", "dyn·s·cm⁻⁵·m²", (1, 99), True, 2400, "above", (200, 10000),
-              ("systemic vascular resistance index",)),
+    Parameter("SVRI", "systemic vascular resistance index", "dyn·s·cm⁻⁵·m²", (1, 99), True, 2400, "above",
+              (200, 10000), ("systemic vascular resistance index",)),
     Parameter("PVR", "pulmonary vascular resistance", "Wood units", (1, 99), True, 2.0, "above", (0.05, 40),
               ("pulmonary vascular resistance",)),
 )  # fmt: skip

@@ -16,7 +16,16 @@ from typing import Annotated, Any, Final, Literal
 
 import platformdirs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from joblib import cpu_count
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cardio_mlflow.errors import InputError
 
@@ -108,17 +117,26 @@ class Settings(BaseModel):
 
     @field_validator("variants", "ablation_folds", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        """Read a comma-separated list; ``all`` and an empty text mean the default."""
+    def _split(cls, value: object, info: ValidationInfo) -> object:
+        """Read a comma-separated list; ``all`` stands for the default, whatever the preset has."""
         if not isinstance(value, str):
             return value
+        if value.strip() == "all":
+            return cls.model_fields[info.field_name or ""].default
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("data", "study", "cache", "folds", "train_indices", "backbone", mode="after")
+    @classmethod
+    def _printable(cls, value: str | Path) -> str | Path:
+        if not str(value).isprintable():
+            raise ValueError("it holds a line break or a character that cannot be printed")
+        return value
 
     @field_validator("study", mode="after")
     @classmethod
     def _plain_name(cls, value: str) -> str:
-        if any(c in value for c in "'\"\\`/\n"):
-            raise ValueError("a study's name has no quotes, slashes or line breaks")
+        if any(c in value for c in "'\"\\`/"):
+            raise ValueError("a study's name has no quotes or slashes")
         return value
 
     @model_validator(mode="after")
@@ -127,8 +145,8 @@ class Settings(BaseModel):
             raise ValueError(f"ablation_folds names fold {too_high[0]}, but num_folds is {self.num_folds}")
         if self.stage_epochs and self.stage_epochs * self.stages >= self.epochs:
             raise ValueError(
-                f"stage_epochs={self.stage_epochs} with stages={self.stages} leaves no epoch for the last stage: "
-                f"epochs must be more than {self.stage_epochs * self.stages}"
+                f"stage_epochs={self.stage_epochs} with stages={self.stages} leaves no epoch for the last "
+                f"stage: epochs must be more than {self.stage_epochs * self.stages}"
             )
         if self.is_synthetic and self.cohort1_size > self.synthetic_patients:
             raise ValueError(
@@ -144,7 +162,7 @@ class Settings(BaseModel):
     @property
     def workers(self) -> int:
         """Worker processes: ``jobs``, or one for each core this process may use."""
-        return self.jobs or len(os.sched_getaffinity(0))
+        return self.jobs or cpu_count()
 
     @property
     def cohort_name(self) -> str:

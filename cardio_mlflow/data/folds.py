@@ -69,6 +69,8 @@ def read_folds(path: Path, patients: Sequence[str], num_folds: int) -> pd.Series
     Raises:
         InputError: names the row that is wrong, or the patients or folds left out.
     """
+    if not path.is_file():
+        raise InputError(f"There is no file of folds {path}: give its absolute path, or leave folds empty.")
     sheet = read_sheet(path)
     folds = _parse_rows(sheet, frozenset(patients), num_folds)
     missing = [patient for patient in patients if patient not in folds]

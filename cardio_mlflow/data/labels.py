@@ -92,7 +92,8 @@ def _patient_ids(reading: _Reading) -> list[str]:
         if problem := id_problem(patient_id):
             reading.refuse(row, PATIENT_ID, problem)
         elif patient_id in first_row:
-            reading.refuse(row, PATIENT_ID, f"{patient_id!r} is already in row {first_row[patient_id]}")
+            first = first_row[patient_id]
+            reading.refuse(row, PATIENT_ID, f"duplicate id {patient_id!r}: it is already in row {first}")
         first_row.setdefault(patient_id, row.number)
         ids.append(patient_id)
     return ids

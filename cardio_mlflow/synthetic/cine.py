@@ -32,13 +32,13 @@ def render_cine(scene: Scene, acquisition: Acquisition, rng: np.random.Generator
     offsets = rng.integers(0, (SHAPE[0], SHAPE[1]), size=(frames, 2))
     decibels = [
         form_frame(picture, medium, float(c), (int(o[0]), int(o[1])))
-        for picture, c, o in zip(_paint(scene, acquisition), scene.contraction, offsets, strict=True)
+        for picture, c, o in zip(paint_scene(scene, acquisition), scene.contraction, offsets, strict=True)
     ]
     return _set_gain(decibels, acquisition)
 
 
-def _paint(scene: Scene, acquisition: Acquisition) -> Image:
-    """Paint the structures of every frame, (T, depths, beams)."""
+def paint_scene(scene: Scene, acquisition: Acquisition) -> Image:
+    """Paint the structures of every frame in their true echogenicity: (T, depths, beams), no speckle."""
     pictures = np.full((len(scene.contraction), *SHAPE), levels.SURROUNDINGS, dtype=np.uint8)
     for layer in scene.layers:
         indices = polar_indices(acquisition.place(layer.points), acquisition, SHAPE)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.parameters import view as find_view
 from cardio_mlflow.synthetic.acquisition import draw_acquisition
-from cardio_mlflow.synthetic.cine import render_cine
+from cardio_mlflow.synthetic.cine import paint_scene, render_cine
 from cardio_mlflow.synthetic.contours import Array
 from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
 from cardio_mlflow.synthetic.sector import ScanConverter, square_sector
@@ -21,8 +21,8 @@ NOMINAL_RATE = 75.0
 
 def view_frames(
     anatomy_row: pd.Series, view: str, phases: Array, seed: int, side: int = 224
-) -> NDArray[np.uint8]:
-    """Render frames of one view as a prepared clip shows them.
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Render frames of one view as a prepared clip shows them, and what they are made from.
 
     With `heart.chamber_geometry` of the same row and phases they make frames with true geometry. Probe
     position, gain and speckle are one draw for all frames, as in a clip.
@@ -35,7 +35,8 @@ def view_frames(
         side: of the picture, pixels.
 
     Returns:
-        (T, side, side) uint8, the fan in the middle of a black square.
+        Two (T, side, side) arrays, the fan in the middle of a black square: the frames, and the true
+        echogenicity of the same tissue without speckle, noise, shadow or attenuation.
 
     Raises:
         KeyError: no such view, or a latent is missing.
@@ -43,8 +44,13 @@ def view_frames(
     code = find_view(view).code
     rng = np.random.default_rng([seed, VIEW_CODES.index(code)])
     acquisition = replace(draw_acquisition(code, NOMINAL_RATE, rng), phases=phases)
-    polar = render_cine(view_scene(as_anatomy(anatomy_row), code, phases), acquisition, rng)
+    scene = view_scene(as_anatomy(anatomy_row), code, phases)
+    polar = render_cine(scene, acquisition, rng)
     convert = ScanConverter(square_sector(acquisition.half_angle, side), (polar.shape[1], polar.shape[2]))
-    frames = np.zeros((len(phases), side, side), dtype=np.uint8)
+    return _fans(polar, convert, side), _fans(paint_scene(scene, acquisition), convert, side)
+
+
+def _fans(polar: NDArray[np.uint8], convert: ScanConverter, side: int) -> NDArray[np.uint8]:
+    frames = np.zeros((len(polar), side, side), dtype=np.uint8)
     frames[:, *convert.box] = [convert(picture) for picture in polar]
     return frames

@@ -92,7 +92,7 @@ def test_every_problem_is_named_by_row_and_column(tmp_path: Path) -> None:
     table = sheet(patient_id=["P1", "P1", "", "P4"], PVR=[1, 240, 2, 1], RAP=[6, 6, "Jane Roe", "<5"])
     message = refusal(tmp_path, table)
     assert "labels.csv: 5 problems" in message
-    assert "row 3, column patient_id: 'P1' is already in row 2" in message
+    assert "row 3, column patient_id: duplicate id 'P1': it is already in row 2" in message
     assert "row 4, column patient_id: no patient id" in message
     assert "row 3, column PVR: 240 is outside 0.05 to 40 Wood units" in message
     assert "divide by 80" in message

@@ -61,9 +61,9 @@ def test_speckle_moves_slowly() -> None:
 
 def test_view_frames_are_repeatable_fans() -> None:
     row = patient_rows(4, 1)[1].iloc[0]
-    frames = view_frames(row, "A4C", np.array([0.0, 0.3]), seed=9)
+    frames, _ = view_frames(row, "A4C", np.array([0.0, 0.3]), seed=9)
     assert frames.shape == (2, 224, 224)
     assert frames.dtype == np.uint8
     assert frames[:, 0, 0].max() == 0
-    assert (frames == view_frames(row, "FC", np.array([0.0, 0.3]), seed=9)).all()
-    assert (frames != view_frames(row, "FC", np.array([0.0, 0.3]), seed=10)).any()
+    assert (frames == view_frames(row, "FC", np.array([0.0, 0.3]), seed=9)[0]).all()
+    assert (frames != view_frames(row, "FC", np.array([0.0, 0.3]), seed=10)[0]).any()

@@ -1,0 +1,1 @@
+"""The network: frame encoder, temporal attention, view fusion, nine heads."""

@@ -1,0 +1,121 @@
+"""The whole network: clips of four views in, nine scaled values out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import ViTModel
+
+from cardio_mlflow.model.frame_encoder import FrameEncoder
+from cardio_mlflow.model.heads import Heads
+from cardio_mlflow.model.temporal_attention import TemporalAttention
+from cardio_mlflow.model.variants import VARIANT_STAGES
+from cardio_mlflow.model.view_fusion import ViewFusion
+from cardio_mlflow.parameters import PARAMETERS, VIEWS
+from cardio_mlflow.settings import Variant
+
+
+class Output(NamedTuple):
+    """What the network gives for a batch.
+
+    Attributes:
+        predictions: (B, 9) in scaled target space, in table order.
+        frame_weights: (B, V, T) weight of each frame within its view; 0 for a missing view.
+        view_weights: (B, V) weight of each view; 0 for a missing one.
+        features: (B, D) fused patient features.
+    """
+
+    predictions: Tensor
+    frame_weights: Tensor
+    view_weights: Tensor
+    features: Tensor
+
+
+class Network(nn.Module):
+    """Frame encoder, temporal attention, view fusion and heads; one class for all six variants."""
+
+    def __init__(self, encoder: FrameEncoder, temporal: TemporalAttention, fusion: ViewFusion, heads: Heads):
+        """Take built modules; ``build_network`` builds them."""
+        super().__init__()
+        self.encoder = encoder
+        self.temporal = temporal
+        self.fusion = fusion
+        self.heads = heads
+
+    def forward(self, clips: Tensor, present: Tensor) -> Output:
+        """Predict from clips.
+
+        Args:
+            clips: (B, V, T, H, W), uint8 or float 0-1.
+            present: (B, V) bool view mask, at least one view a patient.
+        """
+        tokens = self.encode(clips, present, 0)
+        return self.from_tokens(tokens, present, 0)
+
+    def encode(self, clips: Tensor, present: Tensor, depth: int) -> Tensor:
+        """Tokens of the frames of the present views after the first ``depth`` blocks.
+
+        Args:
+            clips: (B, V, T, H, W), uint8 or float 0-1.
+            present: (B, V) bool view mask.
+            depth: blocks to run.
+
+        Returns:
+            (F, L, D), F = frames of the present views, in order.
+        """
+        frames = clips[present].flatten(0, 1)
+        return self.encoder.tokens(unit_range(frames), depth)
+
+    def from_tokens(self, tokens: Tensor, present: Tensor, depth: int) -> Output:
+        """Go on from ``encode(clips, present, depth)``: (F, L, D) tokens to the output."""
+        return self.from_frame_features(self.encoder.pool(self.encoder.blocks(tokens, depth)), present)
+
+    def from_frame_features(self, features: Tensor, present: Tensor) -> Output:
+        """Go on from the (F, D) frame features of the present views."""
+        by_frame = features.float().view(int(present.sum()), -1, self.encoder.width)
+        views = by_frame.new_zeros(*present.shape, *by_frame.shape[1:])  # (B, V, T, D)
+        views = views.masked_scatter(present[..., None, None], by_frame)
+        by_view, frame_weights = self.temporal(views, present)
+        fused, view_weights = self.fusion(by_view, present)
+        return Output(self.heads(fused), frame_weights, view_weights, fused)
+
+    def alphas(self) -> dict[str, float]:
+        """The learned share of attention of each stage, 0-1."""
+        return {"temporal": float(self.temporal.alpha), "fusion": float(self.fusion.alpha)}
+
+
+def build_network(
+    vit: ViTModel, variant: Variant, attention_heads: int, dropout: float, seed: int
+) -> Network:
+    """Build a variant on a backbone.
+
+    Each part has its own random stream, so that two variants start from the same numbers in every
+    part that both have.
+
+    Args:
+        vit: a one-channel ViT (see ``model.backbone``).
+        variant: one of the six.
+        attention_heads: heads of both attention stages.
+        dropout: dropout in the heads.
+        seed: seed of the new parts.
+
+    Raises:
+        ValueError: the backbone's width is not a multiple of ``attention_heads``.
+    """
+    encoder = FrameEncoder(vit)
+    stages = VARIANT_STAGES[variant]
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        heads = Heads(encoder.width, len(PARAMETERS), dropout)
+        torch.manual_seed(seed + 1)
+        temporal = TemporalAttention(encoder.width, attention_heads, stages.temporal)
+        torch.manual_seed(seed + 2)
+        fusion = ViewFusion(encoder.width, attention_heads, stages.fusion, len(VIEWS))
+    return Network(encoder, temporal, fusion, heads)
+
+
+def unit_range(frames: Tensor) -> Tensor:
+    """Pixels as float 0-1: uint8 is divided by 255, float is passed on."""
+    return frames.float() / 255 if frames.dtype == torch.uint8 else frames

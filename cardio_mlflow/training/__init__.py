@@ -1,0 +1,1 @@
+"""Training one fold: scaling, unfreezing, optimiser, frozen features, the loop, prediction."""

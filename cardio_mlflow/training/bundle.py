@@ -1,0 +1,93 @@
+"""The model bundle on disk: weights, backbone configuration, settings and scaler. No pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cardio_mlflow.data.dataset import ClipTensor, frame_positions
+from cardio_mlflow.model.backbone import new_backbone
+from cardio_mlflow.model.network import Network, build_network
+from cardio_mlflow.settings import Settings, settings_from_yaml
+from cardio_mlflow.training.precision import backbone_autocast, choose_device, compute_dtype
+from cardio_mlflow.training.scaling import TargetScaler
+
+WEIGHTS: Final = "weights.safetensors"
+SETTINGS: Final = "settings.yaml"
+SCALER: Final = "scaler.json"
+BACKBONE: Final = "backbone.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained network with all it takes to use it."""
+
+    network: Network
+    settings: Settings
+    scaler: TargetScaler
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle into a folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.contiguous().cpu() for name, tensor in bundle.network.state_dict().items()}
+    save_file(state, str(folder / WEIGHTS))
+    (folder / SETTINGS).write_text(bundle.settings.to_yaml(), encoding="utf-8")
+    (folder / SCALER).write_text(bundle.scaler.to_json(), encoding="utf-8")
+    config = bundle.network.encoder.vit.config.to_dict()
+    (folder / BACKBONE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle; the weights must fill the network exactly.
+
+    Raises:
+        InputError: the settings are of another version.
+        RuntimeError: the weights do not fit the network.
+    """
+    settings = settings_from_yaml((folder / SETTINGS).read_text(encoding="utf-8"))
+    vit = new_backbone(json.loads((folder / BACKBONE).read_text(encoding="utf-8")))
+    network = build_network(vit, settings.variant, settings.attention_heads, settings.dropout, settings.seed)
+    network.load_state_dict(load_file(str(folder / WEIGHTS)), strict=True)
+    scaler = TargetScaler.from_json((folder / SCALER).read_text(encoding="utf-8"))
+    return Bundle(network.eval(), settings, scaler)
+
+
+@torch.no_grad()
+def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> NDArray[np.float64]:
+    """Predict the nine values from prepared clips, in their units.
+
+    Args:
+        bundle: a trained network.
+        clips: (N, V, T, H, W) uint8, T at least the frames the network was trained on.
+        present: (N, V) bool view mask.
+        batch: patients at a time.
+
+    Returns:
+        (N, 9) predictions in table order.
+    """
+    device = choose_device()
+    dtype = compute_dtype(bundle.settings.precision, device)
+    network = bundle.network.to(device).eval()
+    positions = frame_positions(clips.shape[2], bundle.settings.training_frames)
+    parts = []
+    for start in range(0, len(clips), batch):
+        mask = present[start : start + batch].to(device)
+        images = clips[start : start + batch, :, positions].to(device)
+        with backbone_autocast(dtype, device):
+            features = network.encoder.pool(network.encode(images, mask, network.encoder.depth))
+        parts.append(network.from_frame_features(features, mask).predictions.double().cpu().numpy())
+    return bundle.scaler.unscale(np.concatenate(parts))
+
+
+def predict_clips(bundle: Bundle, data: ClipTensor) -> NDArray[np.float64]:
+    """``predict`` for the patients of a clip tensor: (N, 9) in their units."""
+    return predict(bundle, data.clips, data.present)

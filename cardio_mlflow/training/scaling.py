@@ -1,0 +1,88 @@
+"""Scaling of the nine targets, fitted on a fold's training patients only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS, PARAMETERS, Parameter
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """How one parameter is scaled: clip to [low, high], take the logarithm if ``log``, standardise."""
+
+    low: float
+    high: float
+    log: bool
+    mean: float
+    sd: float
+
+    def scale(self, values: FloatArray) -> FloatArray:
+        """Values in the parameter's unit, any shape, to scaled values; NaN stays NaN."""
+        clipped = np.clip(values, self.low, self.high)
+        return ((np.log(clipped) if self.log else clipped) - self.mean) / self.sd
+
+    def unscale(self, scaled: FloatArray) -> FloatArray:
+        """Scaled values, any shape, to values in the parameter's unit."""
+        values = scaled * self.sd + self.mean
+        return np.exp(values) if self.log else values
+
+
+@dataclass(frozen=True)
+class TargetScaler:
+    """One ``TargetScale`` a parameter, in table order."""
+
+    scales: tuple[TargetScale, ...]
+
+    def scale(self, references: FloatArray) -> FloatArray:
+        """(N, 9) references in their units to (N, 9) scaled targets; NaN stays NaN."""
+        return np.stack([s.scale(references[:, i]) for i, s in enumerate(self.scales)], 1)
+
+    def unscale(self, predictions: FloatArray) -> FloatArray:
+        """(N, 9) scaled predictions to (N, 9) predictions in their units."""
+        return np.stack([s.unscale(predictions[:, i]) for i, s in enumerate(self.scales)], 1)
+
+    def to_json(self) -> str:
+        """The scales as JSON, keyed by parameter."""
+        return json.dumps({key: asdict(s) for key, s in zip(KEYS, self.scales, strict=True)}, indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> TargetScaler:
+        """Read what ``to_json`` wrote; the order of the keys does not matter.
+
+        Raises:
+            KeyError: a parameter is missing.
+        """
+        fields = json.loads(text)
+        return TargetScaler(tuple(TargetScale(**fields[key]) for key in KEYS))
+
+
+def fit_scaler(references: FloatArray) -> TargetScaler:
+    """Fit on the (N, 9) references of the training patients; NaN where one is missing.
+
+    Raises:
+        InputError: a parameter has fewer than two different values.
+    """
+    return TargetScaler(tuple(_fit_scale(p, references[:, i]) for i, p in enumerate(PARAMETERS)))
+
+
+def _fit_scale(parameter: Parameter, values: FloatArray) -> TargetScale:
+    present = values[np.isfinite(values)]
+    if np.unique(present).size < 2:
+        raise InputError(
+            f"{parameter.key} has {np.unique(present).size} different value(s) among the {len(values)} "
+            "training patients of this fold: it cannot be learned. Add patients or values."
+        )
+    low, high = np.percentile(present, parameter.winsor)
+    if low == high:
+        low, high = present.min(), present.max()
+    clipped = np.clip(present, low, high)
+    clipped = np.log(clipped) if parameter.log else clipped
+    return TargetScale(float(low), float(high), parameter.log, float(clipped.mean()), float(clipped.std()))

@@ -1,0 +1,54 @@
+"""Progressive unfreezing: which blocks of the backbone are trained in which epoch."""
+
+from __future__ import annotations
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.model.frame_encoder import FrameEncoder
+from cardio_mlflow.model.network import Network
+
+
+def unfrozen_blocks(epoch: int, epochs: int, stages: int, stage_epochs: int = 0) -> int:
+    """How many of the topmost blocks are trained in an epoch: the number of the stage.
+
+    Args:
+        epoch: 1-based.
+        epochs: epochs in all.
+        stages: stages after the first, each with one more block.
+        stage_epochs: epochs of each stage but the last; 0 gives every stage epochs / (stages + 1).
+
+    >>> [unfrozen_blocks(e, 9, 2) for e in range(1, 10)]
+    [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    """
+    if stage_epochs:
+        return min(stages, (epoch - 1) // stage_epochs)
+    return (epoch - 1) * (stages + 1) // epochs
+
+
+def check_stages(stages: int, encoder: FrameEncoder) -> None:
+    """Refuse more stages than the backbone has blocks.
+
+    Raises:
+        InputError: there are too few blocks.
+    """
+    if stages > encoder.depth:
+        raise InputError(
+            f"stages={stages} is not allowed: this backbone has {encoder.depth} blocks. "
+            f"Allowed: a whole number at least 0 and at most {encoder.depth}."
+        )
+
+
+def prepare_stage(network: Network, blocks: int) -> None:
+    """Set what is trained: the task parameters and the topmost ``blocks`` blocks.
+
+    The final layer norm belongs to the topmost block; the embeddings are never trained. The frozen
+    part is put in evaluation mode, so that its output is deterministic.
+    """
+    network.train()
+    encoder = network.encoder
+    encoder.requires_grad_(False)
+    encoder.eval()
+    layers = encoder.layer_groups()
+    trained = [*layers[len(layers) - blocks :], encoder.vit.layernorm] if blocks else []
+    for module in trained:
+        module.requires_grad_(True)
+        module.train()

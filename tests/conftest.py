@@ -1,0 +1,123 @@
+"""What tests of several subpackages share: a predictions table, a tiny ViT, tiny clips, tiny settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import save_file
+from transformers import ViTConfig, ViTModel
+
+from cardio_mlflow.analysis.predictions import check_predictions
+from cardio_mlflow.data.dataset import ClipTensor
+from cardio_mlflow.data.patient_files import patient_files
+from cardio_mlflow.model.backbone import new_backbone
+from cardio_mlflow.parameters import PARAMETERS, VIEWS
+from cardio_mlflow.settings import Settings, load_settings
+
+PIXEL_MEAN, PIXEL_SD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
+TINY_VIT = {
+    "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
+    "image_size": 32, "patch_size": 8, "initializer_range": 0.2,
+}  # fmt: skip
+
+
+def make_table(patients: int = 40, seed: int = 0, cohort: str = "I", variant: str = "full") -> pd.DataFrame:
+    """Predictions of correlation about 0.7 around each parameter's cut-off, in five folds."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for p in PARAMETERS:
+        reference = p.cutoff * generator.lognormal(0, 0.4, patients)
+        prediction = 0.6 * reference + 0.4 * p.cutoff + 0.25 * p.cutoff * generator.normal(size=patients)
+        for i in range(patients):
+            fold = i % 5 + 1 if cohort == "I" else None
+            rows.append((f"P{i:03d}", cohort, fold, variant, p.key, p.unit, reference[i], prediction[i]))
+    columns = ["patient_id", "cohort", "fold", "variant", "parameter", "unit", "reference", "prediction"]
+    return check_predictions(pd.DataFrame(rows, columns=columns))
+
+
+def make_vit(channels: int = 1, seed: int = 0, **changes: int) -> ViTModel:
+    """A ViT of 16 numbers, 3 blocks and 17 tokens, with weights large enough to tell inputs apart."""
+    fields = TINY_VIT | changes | {"num_channels": channels}
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return new_backbone(ViTConfig(**fields).to_dict()).eval()
+
+
+def make_clips(patients: int = 6, frames: int = 2, side: int = 32, missing: bool = True) -> ClipTensor:
+    """Noise clips; with ``missing``, patient 1 lacks its second view and patient 3 has only its third."""
+    generator = torch.Generator().manual_seed(patients)
+    shape = (patients, len(VIEWS), frames, side, side)
+    clips = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    present = torch.ones(patients, len(VIEWS), dtype=torch.bool)
+    if missing:
+        present[1:2, 1] = False
+        present[3:4, [0, 1, 3]] = False
+    clips[~present] = 0
+    return ClipTensor(tuple(f"P{i:03d}" for i in range(patients)), clips, present)
+
+
+def make_settings(**given: object) -> Settings:
+    """Settings of a tiny fold, without a look at the environment."""
+    tiny = {
+        "epochs": 3, "stages": 2, "batch_size": 4, "training_frames": 2, "attention_heads": 2,
+        "augmented_copies": 0, "view_dropout": 0, "precision": "fp32",
+    }  # fmt: skip
+    return load_settings({name: str(value) for name, value in (tiny | given).items()}, {})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def table() -> Callable[..., pd.DataFrame]:
+    return make_table
+
+
+@pytest.fixture(scope="session")
+def tiny_vit() -> Callable[..., ViTModel]:
+    return make_vit
+
+
+@pytest.fixture(scope="session")
+def tiny_clips() -> Callable[..., ClipTensor]:
+    return make_clips
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> Callable[..., Settings]:
+    return make_settings
+
+
+@pytest.fixture
+def vit_folder(tmp_path: Path) -> Path:
+    """A colour ViT in Hugging Face format, trained on pixels of another mean and SD a channel."""
+    folder = tmp_path / "vit"
+    make_vit(channels=3).save_pretrained(folder)
+    normalisation = {"do_normalize": True, "image_mean": PIXEL_MEAN, "image_std": PIXEL_SD}
+    (folder / "preprocessor_config.json").write_text(json.dumps(normalisation))
+    return folder
+
+
+@pytest.fixture
+def prepared_cohort(tmp_path: Path) -> tuple[Callable[[str], Path], tuple[str, ...]]:
+    """Three prepared patients as ``data.prepare`` writes them: the file of an id, and the ids.
+
+    A pixel holds 60 · view + 2 · frame + patient; the second patient lacks its last view.
+    """
+    patients = ("A", "B", "C")
+    for number, patient in enumerate(patients):
+        value = 60 * np.arange(4)[:, None] + 2 * np.arange(32)[None] + number
+        views = np.broadcast_to(value[..., None, None], (4, 32, 224, 224)).astype(np.uint8)
+        mask = np.ones(4, np.uint8)
+        if patient == "B":
+            views[3], mask[3] = 0, 0
+        save_file({"views": views, "view_mask": mask}, patient_files(tmp_path, patient).tensors)
+    return lambda patient: patient_files(tmp_path, patient).tensors, patients

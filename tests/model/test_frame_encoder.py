@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
+
+
+@pytest.fixture
+def encoder(tiny_vit):
+    return FrameEncoder(tiny_vit())
+
+
+@pytest.fixture
+def frames():
+    return torch.rand(4, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+def test_sizes(encoder):
+    assert (encoder.depth, encoder.width, encoder.image_size, encoder.token_count) == (3, 16, (32, 32), 17)
+
+
+@torch.no_grad()
+def test_forward_is_the_mean_of_the_patch_tokens(encoder, frames):
+    tokens = encoder.vit(pixel_values=frames.unsqueeze(1)).last_hidden_state
+    assert torch.allclose(encoder(frames), tokens[:, 1:].mean(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", range(4))
+@torch.no_grad()
+def test_the_parts_compose_at_every_depth(encoder, frames, depth):
+    tokens = encoder.tokens(frames, depth)
+    assert tokens.shape == (4, 17, 16)
+    assert torch.allclose(encoder.pool(encoder.blocks(tokens, depth)), encoder(frames), atol=1e-6)
+
+
+@torch.no_grad()
+def test_tokens_are_the_models_hidden_states(encoder, frames):
+    states = encoder.vit(pixel_values=frames.unsqueeze(1), output_hidden_states=True).hidden_states
+    for depth in range(encoder.depth):
+        assert torch.allclose(encoder.tokens(frames, depth), states[depth], atol=1e-6)
+
+
+@torch.no_grad()
+def test_layer_groups_run_from_the_lowest_up(encoder, frames):
+    tokens = encoder.tokens(frames, 0)
+    for group in encoder.layer_groups():
+        tokens = group(tokens)
+    assert torch.allclose(encoder.pool(tokens), encoder(frames), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (224, 224), (20, 48), (32, 32)])
+@torch.no_grad()
+def test_frames_of_any_size(encoder, size):
+    frames = torch.rand(2, *size, generator=torch.Generator().manual_seed(3))
+    assert torch.allclose(encoder(frames), encoder(resize_frames(frames, (32, 32))), atol=1e-6)
+
+
+def test_resizing_by_a_whole_factor_keeps_the_mean_and_flat_images():
+    frames = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(4))
+    small = resize_frames(frames, (32, 32))
+    assert small.shape == (2, 32, 32)
+    assert torch.allclose(small.mean((1, 2)), frames.mean((1, 2)), atol=2e-3)
+    assert torch.allclose(resize_frames(torch.full((1, 50, 70), 0.3), (32, 32)), torch.tensor(0.3))
+    smooth = functional.avg_pool2d(frames.unsqueeze(1), 2).squeeze(1)
+    nearest = frames[:, ::2, ::2]
+    assert (small - smooth).abs().mean() < (small - nearest).abs().mean() / 2
+
+
+def test_resizing_to_the_same_size_changes_nothing():
+    frames = torch.rand(2, 32, 32)
+    assert resize_frames(frames, (32, 32)) is frames
+    assert resize_frames(frames.expand(1, 2, 32, 32)[0], (32, 32)).shape == (2, 32, 32)

@@ -1,0 +1,120 @@
+"""A fold of a few tiny patients, and the plain training loop that the fast one must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import AdamW
+
+from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
+from cardio_mlflow.model.network import Network, build_network
+from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.augmentation import Augmentation
+from cardio_mlflow.training.fit import FoldData
+from cardio_mlflow.training.frozen_features import FrozenFeatures
+
+
+@pytest.fixture(scope="session")
+def tiny_fold(tiny_vit, tiny_clips) -> Callable[..., FoldData]:
+    """Ten patients, three of them for validation; a fifth of the targets missing."""
+
+    def build(settings: Settings, memory: float = 1.0, side: int = 32, patients: int = 10) -> FoldData:
+        features = FrozenFeatures(
+            FrameEncoder(tiny_vit()),
+            tiny_clips(patients=patients, side=side),
+            Augmentation.from_settings(settings),
+            settings.augmented_copies,
+            torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+            memory,
+        )
+        rng = np.random.default_rng(1)
+        targets = rng.normal(size=(patients, len(KEYS)))
+        targets[rng.random(targets.shape) < 0.2] = np.nan
+        return FoldData(features, targets, tuple(range(patients - 3)), tuple(range(patients - 3, patients)))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tiny_vit) -> Callable[..., Network]:
+    def build(settings: Settings) -> Network:
+        return build_network(tiny_vit(), settings.variant, 2, settings.dropout, settings.seed)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def plain_loop() -> Callable[..., Iterator[tuple[float, float, np.ndarray]]]:
+    """Training without any reuse: all pixels through the whole network, forward and backward, in every step."""
+    return run_plain_loop
+
+
+def run_plain_loop(network: Network, data: FoldData, settings: Settings, seed: int):
+    vit, clips = network.encoder.vit, data.features.data
+    optimizer = AdamW(plain_groups(network, settings))
+    for epoch in range(1, settings.epochs + 1):
+        stage = (epoch - 1) * (settings.stages + 1) // settings.epochs
+        network.requires_grad_(True).train()
+        for part in (
+            vit.embeddings,
+            *vit.layers[: len(vit.layers) - stage],
+            *(() if stage else (vit.layernorm,)),
+        ):
+            part.requires_grad_(False).eval()
+        torch.manual_seed(seed * 100_003 + epoch)
+        order, losses = [data.training[i] for i in torch.randperm(len(data.training))], []
+        for start in range(0, len(order), settings.batch_size):
+            batch = order[start : start + settings.batch_size]
+            copies = torch.randint(settings.augmented_copies + 1, (len(batch),)).tolist()
+            shown = clips.present[batch]
+            kept = shown & (torch.rand(shown.shape) >= settings.view_dropout)
+            kept = torch.stack([k if k.any() else s for k, s in zip(kept, shown, strict=True)])
+            pixels = torch.stack([pixels_of(data, p, c) for p, c in zip(batch, copies, strict=True)])
+            loss = plain_loss(network(pixels, kept).predictions, data.targets[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
+            optimizer.step()
+            losses.append(loss.item())
+        network.eval()
+        held_out = list(data.validation)
+        pixels = torch.stack([pixels_of(data, p, 0) for p in held_out])
+        with torch.no_grad():
+            predictions = network(pixels, clips.present[held_out]).predictions
+        yield (
+            float(np.mean(losses)),
+            plain_loss(predictions, data.targets[held_out]).item(),
+            predictions.numpy(),
+        )
+
+
+def pixels_of(data: FoldData, patient: int, copy: int) -> torch.Tensor:
+    """(V, T, H, W) augmented pixels at the backbone's size."""
+    clips = data.features.data.clips[patient].float() / 255
+    size = data.features.encoder.image_size
+    resized = resize_frames(clips.flatten(0, 1), size).view(*clips.shape[:2], *size)
+    return data.features.augmentation.copy_of(resized, data.features.data.patient_ids[patient], copy)
+
+
+def plain_loss(predictions: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
+    wanted = torch.from_numpy(targets).float()
+    there = wanted.isfinite()
+    return (predictions[there] - wanted[there]).square().mean()
+
+
+def plain_groups(network: Network, settings: Settings) -> list[dict[str, object]]:
+    groups = []
+    for name, parameter in network.named_parameters():
+        depth = (
+            len(network.encoder.vit.layers) - 1 - int(name.split(".")[3])
+            if ".layers." in name and name.startswith("encoder")
+            else 0
+        )
+        lr = settings.vit_lr * settings.layer_decay**depth if name.startswith("encoder") else settings.task_lr
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        groups.append({"params": [parameter], "lr": lr, "weight_decay": decay})
+    return groups

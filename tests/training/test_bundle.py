@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import PARAMETERS
+from cardio_mlflow.settings import VARIANTS
+from cardio_mlflow.training.bundle import Bundle, load_bundle, predict, predict_clips, save_bundle
+from cardio_mlflow.training.scaling import fit_scaler
+
+
+@pytest.fixture(scope="module")
+def bundle_of(tiny_settings, tiny_network):
+    def build(**changes):
+        settings = tiny_settings(**changes)
+        rng = np.random.default_rng(0)
+        references = np.stack([p.cutoff * rng.lognormal(0, 0.3, 30) for p in PARAMETERS], 1)
+        return Bundle(tiny_network(settings).eval(), settings, fit_scaler(references))
+
+    return build
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_round_trip_gives_identical_predictions(bundle_of, tiny_clips, tmp_path, variant):
+    bundle, data = bundle_of(variant=variant, seed=3), tiny_clips(4)
+    save_bundle(bundle, tmp_path / "new" / "folder")
+    loaded = load_bundle(tmp_path / "new" / "folder")
+    assert loaded.settings == bundle.settings
+    assert loaded.scaler == bundle.scaler
+    assert np.array_equal(predict_clips(loaded, data), predict_clips(bundle, data))
+    assert not loaded.network.training
+
+
+def test_weights_come_from_the_file_and_not_from_the_seed(bundle_of, tiny_clips, tmp_path):
+    bundle, data = bundle_of(), tiny_clips(3)
+    with torch.no_grad():
+        for parameter in bundle.network.parameters():
+            parameter.add_(0.1)
+    save_bundle(bundle, tmp_path)
+    assert np.array_equal(predict_clips(load_bundle(tmp_path), data), predict_clips(bundle, data))
+
+
+def test_the_files_are_these_four_and_none_is_a_pickle(bundle_of, tmp_path):
+    save_bundle(bundle_of(), tmp_path)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(files) == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json"}
+    assert not any(content.startswith((b"\x80", b"PK")) for content in files.values())
+    assert set(json.loads(files["scaler.json"])) == {p.key for p in PARAMETERS}
+
+
+def test_loading_works_where_pickle_does_not(bundle_of, tmp_path, monkeypatch):
+    save_bundle(bundle_of(), tmp_path)
+
+    def refuse(*_, **__):
+        raise AssertionError("pickle was used")
+
+    monkeypatch.setattr("pickle.load", refuse)
+    monkeypatch.setattr("pickle.loads", refuse)
+    monkeypatch.setattr("torch.load", refuse)
+    load_bundle(tmp_path)
+
+
+def test_another_variants_weights_are_refused(bundle_of, tmp_path):
+    save_bundle(bundle_of(variant="full"), tmp_path)
+    text = (tmp_path / "settings.yaml").read_text()
+    (tmp_path / "settings.yaml").write_text(text.replace("variant: full", "variant: no_fusion"))
+    with pytest.raises(RuntimeError, match="fusion"):
+        load_bundle(tmp_path)
+
+
+def test_settings_of_another_version_are_refused(bundle_of, tmp_path):
+    save_bundle(bundle_of(), tmp_path)
+    with (tmp_path / "settings.yaml").open("a") as file:
+        file.write("momentum: 1\n")
+    with pytest.raises(InputError, match="version"):
+        load_bundle(tmp_path)
+
+
+def test_batches_change_nothing(bundle_of, tiny_clips):
+    bundle, data = bundle_of(), tiny_clips(5)
+    whole = predict(bundle, data.clips, data.present, batch=5)
+    assert whole.shape == (5, 9)
+    for batch in (1, 2, 4):
+        assert predict(bundle, data.clips, data.present, batch=batch) == pytest.approx(whole, rel=1e-5)
+
+
+def test_predictions_are_in_units(bundle_of, tiny_clips):
+    bundle, data = bundle_of(), tiny_clips(3)
+    with torch.no_grad():
+        scaled = bundle.network(data.clips, data.present).predictions.double().numpy()
+    assert predict_clips(bundle, data) == pytest.approx(bundle.scaler.unscale(scaled), rel=1e-5)
+    assert (predict_clips(bundle, data)[:, -2:] > 0).all()
+
+
+def test_takes_the_frames_it_was_trained_on(bundle_of, tiny_clips):
+    """Of 32 prepared frames, those that training took: every eighth for four."""
+    bundle, data = bundle_of(training_frames=4), tiny_clips(2, frames=32)
+    chosen = data.clips[:, :, [0, 8, 16, 24]]
+    assert np.array_equal(predict(bundle, data.clips, data.present), predict(bundle, chosen, data.present))
+
+
+def test_dropout_is_off(bundle_of, tiny_clips):
+    bundle, data = bundle_of(dropout=0.8), tiny_clips(2)
+    bundle.network.train()
+    assert np.array_equal(predict_clips(bundle, data), predict_clips(bundle, data))

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.training.fit import fit, hide_views, masked_loss, predict_scaled
+
+
+def test_the_same_seed_gives_the_same_records(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(augmented_copies=1, speckle=0.2, view_dropout=0.2)
+
+    def run(seed, disturb=False):
+        losses = []
+        for record in fit(tiny_network(settings), tiny_fold(settings), settings, seed):
+            losses.append((record.train_loss, record.val_loss, *record.predictions.ravel()))
+            if disturb:
+                torch.rand(17)
+        return losses
+
+    first = run(3)
+    assert run(3) == first
+    assert run(3, disturb=True) == first
+    assert run(4) != first
+
+
+def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(epochs=6, vit_lr=2e-5, task_lr=3e-4)
+    data = tiny_fold(settings)
+    network = tiny_network(settings)
+    best = np.inf
+    for number, record in enumerate(fit(network, data, settings, seed=0), 1):
+        assert record.epoch == number
+        assert record.stage == (number - 1) // 2
+        assert record.task_lr == 3e-4
+        assert record.backbone_lr == (2e-5 if record.stage else 0)
+        assert record.predictions.shape == (3, 9)
+        targets = data.targets[list(data.validation)]
+        assert record.val_loss == pytest.approx(np.nanmean((record.predictions - targets) ** 2))
+        assert (record.best_state is not None) == (record.val_loss < best)
+        best = min(best, record.val_loss)
+        assert np.array_equal(
+            record.predictions, predict_scaled(network, data.features, data.validation, record.stage)
+        )
+
+
+def test_the_best_state_gives_the_best_epochs_predictions(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(epochs=12, stages=3, task_lr=0.01)
+    data, network = tiny_fold(settings), tiny_network(settings)
+    records = list(fit(network, data, settings, seed=0))
+    best = min(records, key=lambda r: r.val_loss)
+    assert best.best_state is not None
+    assert best is not records[-1], "choose settings that overfit"
+    network.load_state_dict(best.best_state, strict=True)
+    again = predict_scaled(network, data.features, data.validation, 3)
+    assert again == pytest.approx(best.predictions, abs=1e-5)
+
+
+def test_learns_what_can_be_learned(tiny_settings, tiny_fold, tiny_network):
+    """The brightness of the first view decides every target."""
+    settings = tiny_settings(epochs=40, stages=0, task_lr=3e-3, batch_size=8)
+    data = tiny_fold(settings, patients=24)
+    brightness = np.linspace(-1, 1, 24)
+    data.features.data.present[:] = True
+    data.features.data.clips[:] = torch.tensor(128 + 100 * brightness).view(-1, 1, 1, 1, 1).to(torch.uint8)
+    data = dataclasses.replace(
+        data,
+        targets=np.repeat(brightness[:, None], 9, 1),
+        training=tuple(range(0, 24, 2)),
+        validation=tuple(range(1, 24, 2)),
+    )
+    records = list(fit(tiny_network(settings), data, settings, seed=0))
+    assert records[-1].train_loss < 0.1 * records[0].train_loss
+    assert min(r.val_loss for r in records) < 0.05
+    r = np.corrcoef(records[-1].predictions[:, 0], brightness[1::2])[0, 1]
+    assert r > 0.95
+
+
+def test_validation_patients_do_not_influence_training(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings()
+    data = tiny_fold(settings)
+    other = dataclasses.replace(data, targets=data.targets.copy())
+    other.targets[list(data.validation)] += 5
+    one, two = tiny_network(settings), tiny_network(settings)
+    losses = [r.train_loss for r in fit(one, data, settings, seed=0)]
+    assert losses == [r.train_loss for r in fit(two, other, settings, seed=0)]
+    assert all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_patients(
+    tiny_settings, tiny_fold, tiny_network
+):
+    settings = tiny_settings(batch_size=1)
+    data = tiny_fold(settings)
+    data.targets[4, 2] = np.inf
+    with pytest.raises(InputError, match=r"epoch 1, batch \d.*Patients: P004\.") as caught:
+        list(fit(tiny_network(settings), data, settings, seed=0))
+    assert "precision=fp32" in str(caught.value)
+
+
+def test_a_gradient_that_is_not_finite_stops_at_its_own_batch(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(batch_size=7)
+    network = tiny_network(settings)
+    network.temporal.gate.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(InputError, match="epoch 1, batch 1"):
+        list(fit(network, tiny_fold(settings), settings, seed=0))
+    assert all(bool(p.isfinite().all()) for p in network.parameters())
+
+
+def test_a_validation_loss_that_is_not_finite_stops_and_names_the_patient(
+    tiny_settings, tiny_fold, tiny_network
+):
+    settings = tiny_settings()
+    data = tiny_fold(settings)
+    data.features.prepare(3)
+    data.features._kept[3][8] = float("nan")
+    network = tiny_network(settings)
+    with pytest.raises(InputError, match=r"validation loss is not finite in epoch 1.*Patients: P008\."):
+        list(fit(network, data, settings, seed=0))
+
+
+def test_too_many_stages_are_refused_before_training(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(stages=4, epochs=10)
+    with pytest.raises(InputError, match=r"stages=4 .*at most 3"):
+        next(fit(tiny_network(settings), tiny_fold(settings), settings, seed=0))
+
+
+def test_a_batch_without_any_reference_is_harmless(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(batch_size=1)
+    data = tiny_fold(settings)
+    data.targets[0] = np.nan
+    assert np.isfinite([r.train_loss for r in fit(tiny_network(settings), data, settings, seed=0)]).all()
+
+
+@given(st.integers(1, 6), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_masked_loss_is_the_mean_over_what_is_there(rows, share, seed):
+    rng = np.random.default_rng(seed)
+    predictions, targets = rng.normal(size=(2, rows, 9))
+    targets[rng.random(targets.shape) < share] = np.nan
+    loss = float(masked_loss(torch.from_numpy(predictions), torch.from_numpy(targets)))
+    expected = np.nanmean((predictions - targets) ** 2) if np.isfinite(targets).any() else 0.0
+    assert loss == pytest.approx(expected)
+
+
+def test_masked_loss_has_no_gradient_where_a_reference_is_missing():
+    predictions = torch.ones(2, 9, requires_grad=True)
+    targets = torch.zeros(2, 9)
+    targets[0, 3] = float("nan")
+    masked_loss(predictions, targets).backward()
+    assert predictions.grad[0, 3] == 0
+    assert predictions.grad.isfinite().all()
+    assert (predictions.grad != 0).sum() == 17
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=5), st.floats(0, 1))
+def test_hiding_views_never_adds_one_and_never_hides_the_last(mask, chance):
+    present = torch.tensor(mask)
+    shown = hide_views(present, chance)
+    assert not (shown & ~present).any()
+    assert torch.equal(shown.any(1), present.any(1))
+
+
+def test_views_are_hidden_at_the_stated_rate():
+    torch.manual_seed(0)
+    present = torch.ones(4000, 4, dtype=torch.bool)
+    assert torch.equal(hide_views(present, 0.0), present)
+    assert float((~hide_views(present, 0.2)).float().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_predictions_do_not_depend_on_the_batch(tiny_settings, tiny_fold, tiny_network, monkeypatch):
+    settings = tiny_settings()
+    data, network = tiny_fold(settings), tiny_network(settings)
+    whole = predict_scaled(network, data.features, range(10), 1)
+    monkeypatch.setattr("cardio_mlflow.training.fit.VALIDATION_BATCH", 3)
+    assert predict_scaled(network, data.features, range(10), 1) == pytest.approx(whole, abs=1e-5)
+    assert predict_scaled(network, data.features, [7, 2], 1) == pytest.approx(whole[[7, 2]], abs=1e-5)

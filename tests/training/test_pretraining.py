@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cardio_mlflow.training.pretraining import Frames, pretrain_encoder, small_vit
+
+
+def frames(count, seed=0):
+    """A bright square whose row and column are the geometry; the column is hidden in every third."""
+    rng = np.random.default_rng(seed)
+    place = rng.integers(0, 17, (count, 2))
+    images = torch.zeros(count, 32, 32, dtype=torch.uint8)
+    for image, (row, column) in zip(images, place, strict=True):
+        image[row : row + 15, column : column + 15] = 220
+    geometry = torch.from_numpy((place - 8) / 4.9).float()
+    geometry[::3, 1] = math.nan
+    tissue = torch.nn.functional.avg_pool2d(images.float().unsqueeze(1), 4).squeeze(1).to(torch.uint8)
+    return Frames(images, tissue, geometry)
+
+
+def run(epochs=6, seed=0):
+    torch.manual_seed(7)
+    encoder = small_vit(16, 2, 2, 32, 8)
+    records = pretrain_encoder(encoder, frames(192), frames(48, 1), epochs, 16, 3e-3, seed)
+    return encoder, list(records)
+
+
+def test_a_few_passes_learn_the_geometry():
+    _, records = run()
+    assert [r.epoch for r in records] == list(range(1, 7))
+    assert records[-1].train_loss < 0.7 * records[0].train_loss
+    assert records[-1].explained > 0.3
+    assert records[-1].explained > records[0].explained
+
+
+def test_the_encoder_is_trained_and_repeatable():
+    one, two = (run(epochs=1)[0].state_dict() for _ in range(2))
+    torch.manual_seed(7)
+    untrained = small_vit(16, 2, 2, 32, 8).state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["vit.layers.0.mlp.fc1.weight"], untrained["vit.layers.0.mlp.fc1.weight"])
+
+
+def test_geometry_that_is_never_shown_teaches_nothing():
+    """A value that no frame shows leaves the encoder as any other such value would, and counts for nothing."""
+
+    def first_pass(fill):
+        data = frames(16)
+        torch.manual_seed(7)
+        encoder = small_vit(16, 2, 2, 32, 8)
+        geometry = torch.cat([data.geometry, torch.full((16, 1), fill)], 1)
+        records = pretrain_encoder(
+            encoder, replace(data, geometry=geometry), data_with_three(data), 1, 8, 1e-3, 0
+        )
+        loss = next(records).train_loss
+        return encoder.state_dict(), loss
+
+    hidden, hidden_loss = first_pass(math.nan)
+    _, shown_loss = first_pass(9.0)
+    assert all(bool(tensor.isfinite().all()) for tensor in hidden.values())
+    assert math.isfinite(hidden_loss)
+    assert shown_loss > hidden_loss + 10
+
+
+def data_with_three(data):
+    return replace(data, geometry=torch.cat([data.geometry, torch.zeros(16, 1)], 1))
+
+
+def test_the_sizes_are_those_asked_for():
+    encoder = small_vit(16, 2, 4, 40, 8)
+    assert (encoder.width, encoder.depth, encoder.image_size, encoder.token_count) == (16, 2, (40, 40), 26)
+    assert encoder(torch.rand(3, 224, 224)).shape == (3, 16)
+
+
+def test_selecting_keeps_pictures_and_geometry_together():
+    data, chosen = frames(10), torch.tensor([7, 2])
+    part = data.select(chosen)
+    assert torch.equal(part.images, data.images[chosen])
+    assert torch.equal(part.tissue, data.tissue[chosen])
+    assert torch.equal(part.geometry.nan_to_num(), data.geometry[chosen].nan_to_num())
+
+
+def test_explained_is_at_most_one_and_nan_free():
+    _, records = run(epochs=1)
+    assert records[0].explained < 1
+    assert records[0].explained == pytest.approx(records[0].explained)

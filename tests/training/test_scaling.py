@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS, PARAMETERS
+from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
+
+RNG = np.random.default_rng(0)
+REFERENCES = np.stack([p.cutoff * RNG.lognormal(0, 0.4, 60) for p in PARAMETERS], 1)
+
+
+def test_standardised_after_winsorising_and_logarithm():
+    scaled = fit_scaler(REFERENCES).scale(REFERENCES)
+    for i, p in enumerate(PARAMETERS):
+        low, high = np.percentile(REFERENCES[:, i], p.winsor)
+        expected = np.clip(REFERENCES[:, i], low, high)
+        expected = np.log(expected) if p.log else expected
+        expected = (expected - expected.mean()) / np.sqrt(np.mean((expected - expected.mean()) ** 2))
+        assert np.allclose(scaled[:, i], expected), p.key
+
+
+def test_only_what_it_is_fitted_on_counts():
+    training, others = REFERENCES[:40], REFERENCES[40:]
+    scaler = fit_scaler(training)
+    assert fit_scaler(np.concatenate([training, others * 5])) != scaler
+    outlier = np.full((1, 9), 1e6)
+    assert np.array_equal(scaler.scale(np.concatenate([others, outlier]))[:20], scaler.scale(others))
+    assert scaler.scale(outlier)[0].tolist() == pytest.approx(scaler.scale(training).max(0).tolist())
+
+
+def test_references_are_not_changed():
+    before = REFERENCES.copy()
+    fit_scaler(REFERENCES).scale(REFERENCES)
+    assert np.array_equal(before, REFERENCES)
+
+
+def test_missing_values_stay_missing_and_are_not_fitted_on():
+    holes = REFERENCES.copy()
+    holes[::7, 3] = np.nan
+    scaler = fit_scaler(holes)
+    scaled = scaler.scale(holes)
+    assert np.array_equal(np.isnan(scaled), np.isnan(holes))
+    low, high = np.percentile(holes[~np.isnan(holes[:, 3]), 3], PARAMETERS[3].winsor)
+    assert (scaler.scales[3].low, scaler.scales[3].high) == (low, high)
+
+
+@given(st.integers(0, 8), st.floats(0, 1))
+def test_round_trip_inside_the_bounds(column, share):
+    scaler = fit_scaler(REFERENCES)
+    scale = scaler.scales[column]
+    values = np.full((2, 9), np.nan)
+    values[:, column] = scale.low + share * (scale.high - scale.low)
+    assert np.allclose(scaler.unscale(scaler.scale(values)), values, rtol=1e-9, equal_nan=True)
+
+
+@given(st.integers(0, 8), st.floats(-1e4, 1e4))
+def test_what_lies_outside_comes_back_as_the_bound(column, value):
+    scale = fit_scaler(REFERENCES).scales[column]
+    back = scale.unscale(scale.scale(np.array([value])))[0]
+    assert back == pytest.approx(min(max(value, scale.low), scale.high))
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_unscaling_keeps_the_order_and_logarithms_stay_positive(one, two):
+    low, high = sorted((one, two))
+    for p, scale in zip(PARAMETERS, fit_scaler(REFERENCES).scales, strict=True):
+        a, b = scale.unscale(np.array([low, high]))
+        assert a <= b
+        assert a > 0 or not p.log
+
+
+def test_log_parameters_are_the_tables():
+    assert [s.log for s in fit_scaler(REFERENCES).scales] == [p.log for p in PARAMETERS]
+
+
+def test_json_is_keyed_by_parameter():
+    scaler = fit_scaler(REFERENCES)
+    fields = json.loads(scaler.to_json())
+    assert set(fields) == set(KEYS)
+    shuffled = json.dumps({key: fields[key] for key in reversed(KEYS)})
+    assert TargetScaler.from_json(shuffled) == scaler
+    del fields["PVR"]
+    with pytest.raises(KeyError, match="PVR"):
+        TargetScaler.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("value", [3.0, np.nan])
+def test_a_column_that_does_not_vary_cannot_be_learned(value):
+    constant = REFERENCES.copy()
+    constant[:, 4] = value
+    with pytest.raises(InputError, match="PCWP"):
+        fit_scaler(constant)
+
+
+def test_one_different_value_among_many_is_enough():
+    nearly = REFERENCES.copy()
+    nearly[:, 4] = 10
+    nearly[0, 4] = 30
+    scale = fit_scaler(nearly).scales[4]
+    assert (scale.low, scale.high) == (10, 30)
+    assert scale.sd > 0
