@@ -1,0 +1,110 @@
+"""From a command line to a pipeline inside an MLflow run, with errors a person can read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.settings import Settings, check_names, load_settings
+from cardio_mlflow.tracking import Run, command_run, tags_of
+
+Pipeline = Callable[..., None]
+
+log = logging.getLogger(__name__)
+
+
+def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None = None) -> None:
+    """Run a pipeline as a command and exit with its status.
+
+    The arguments are ``--name value`` pairs: settings, and the pipeline's own options. The run is
+    tagged and holds the resolved settings before the pipeline starts. What the user can mend is told
+    on one screen, without a traceback, and stands on the run as the tag ``failure``.
+
+    Args:
+        step: the name of the step, as on the run's tag.
+        pipeline: called with the settings, the run and the options as keywords.
+        options: the pipeline's own options and their defaults, as text.
+    """
+    arguments = sys.argv[1:]
+    if "--help" in arguments or "-h" in arguments:
+        sys.stdout.write(help_text(step, pipeline, options or {}))
+        return
+    _quiet()
+    try:
+        with command_run() as run:
+            run.set_tags({"step": step})
+            _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
+    except InputError as error:
+        sys.stderr.write(f"\nThis did not work:\n{error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\nStopped. The run is marked KILLED; what was prepared is kept for the next time.\n"
+        )
+        sys.exit(130)
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
+    """Read ``--name value`` and ``--name=value`` pairs; dashes within a name count as underscores.
+
+    Raises:
+        InputError: a word that is no name, a name without a value, or a name given twice.
+
+    >>> parse_arguments(["--fold", "2", "--vit-lr=3e-5"])
+    {'fold': '2', 'vit_lr': '3e-5'}
+    """
+    given: dict[str, str] = {}
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("--"):
+            raise InputError(f"{word!r} is not understood: settings are given as --name value.")
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            value = next(words, "--")
+            if value.startswith("--"):
+                raise InputError(f"--{name} has no value: settings are given as --name value.")
+        name = name.replace("-", "_")
+        if name in given:
+            raise InputError(f"--{name} is given twice.")
+        given[name] = value
+    return given
+
+
+def help_text(step: str, pipeline: Pipeline, options: Mapping[str, str]) -> str:
+    """The pipeline's docstring and the table of settings."""
+    lines = [
+        f"mlflow run . -e {step} --env-manager local [-P name=value ...]",
+        "",
+        (pipeline.__doc__ or "").strip(),
+        "",
+    ]
+    lines += [f"  {name:<20} default {default}" for name, default in options.items()]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"  {name:<20} {field.description}")
+    return "\n".join(lines) + "\n"
+
+
+def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[str, str], run: Run) -> None:
+    check_names(given, [*Settings.model_fields, *options], "setting")
+    own = {name: given.pop(name, default) for name, default in options.items()}
+    settings = load_settings(given)
+    run.set_tags(tags_of(settings, step))
+    run.log_settings(settings)
+    run.rename(step)
+    pipeline(settings, run, **own)
+
+
+def _quiet() -> None:
+    """Plain messages of this package, and only what matters of others."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("cardio_mlflow").setLevel(logging.INFO)
+    for noisy in ("transformers", "mlflow", "alembic", "huggingface_hub"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(mlflow|transformers|torch|pydantic)\b.*")
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))

@@ -1,0 +1,112 @@
+"""What every step starts from: the cohort, its prepared clips and its folds."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cardio_mlflow.data.cohort import Cohort, read_cohort
+from cardio_mlflow.data.folds import assign_folds, parse_indices, read_folds
+from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.synthetic.cohort import GENERATOR_VERSION, make_cohort
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StudyInputs:
+    """A cohort with its prepared clips.
+
+    Attributes:
+        cohort: labels and clips as the user brought them.
+        prepared: the prepared clips.
+        digest: changes when a label or a clip changes.
+    """
+
+    cohort: Cohort
+    prepared: PreparedCohort
+    digest: str
+
+    def patients(self, cohort: str) -> tuple[str, ...]:
+        """Ids of the patients of Cohort I or II that have a prepared view, in sheet order."""
+        prepared = set(self.prepared.patients)
+        labels = self.cohort.labels
+        return tuple(p for p in labels.index[labels["cohort"] == cohort] if p in prepared)
+
+    def references(self, patients: tuple[str, ...]) -> NDArray[np.float64]:
+        """(N, 9) references of these patients in their units; NaN where one is missing."""
+        return self.cohort.labels.loc[list(patients), list(KEYS)].to_numpy(dtype=np.float64)
+
+
+def load_inputs(settings: Settings) -> StudyInputs:
+    """Make the synthetic cohort if asked for, read the cohort, prepare its clips; nothing is done twice.
+
+    Raises:
+        InputError: the folder, the sheet or every clip is unusable.
+    """
+    cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size)
+    for note in cohort.notes:
+        log.info("Note: %s", note)
+    prepared = prepare_cohort(cohort.clips, settings.cache, settings.workers)
+    return StudyInputs(cohort, prepared, _digest(cohort.labels, prepared.key))
+
+
+def draw_folds(settings: Settings, inputs: StudyInputs) -> pd.Series[int]:
+    """The fold of each Cohort I patient: the user's folds.csv, or patient-level folds balanced on PH.
+
+    Raises:
+        InputError: the given folds do not fit the cohort, or there are too few patients.
+    """
+    labels = inputs.cohort.labels
+    cohort1 = labels[labels["cohort"] == "I"]
+    path = Path(settings.folds) if settings.folds else inputs.cohort.folder / "folds.csv"
+    if settings.folds or path.is_file():
+        return read_folds(path, tuple(cohort1.index), settings.num_folds)
+    return assign_folds(cohort1, settings.num_folds, settings.seed)
+
+
+def training_subset(settings: Settings, inputs: StudyInputs) -> set[str]:
+    """Ids of the Cohort I patients that may be trained on: all, or those of ``train_indices``.
+
+    Raises:
+        InputError: the indices are not understood or out of range.
+    """
+    labels = inputs.cohort.labels
+    cohort1 = list(labels.index[labels["cohort"] == "I"])
+    if not settings.train_indices:
+        return set(cohort1)
+    return {cohort1[i] for i in parse_indices(settings.train_indices, len(cohort1))}
+
+
+def _cohort_folder(settings: Settings) -> Path:
+    if settings.is_synthetic:
+        sizes = f"{settings.synthetic_patients}-{settings.cohort1_size}"
+        name = f"v{GENERATOR_VERSION}-{sizes}-{settings.synthetic_seed}"
+        return make_cohort(
+            settings.cache / "synthetic" / name,
+            settings.synthetic_patients,
+            settings.cohort1_size,
+            settings.synthetic_seed,
+            settings.workers,
+        )
+    folder = Path(settings.data)
+    if not folder.is_dir():
+        raise InputError(
+            f"data={settings.data}: there is no such folder. Give the absolute path of a cohort folder "
+            "(labels.csv or labels.xlsx, and dicom/), or -P data=synthetic."
+        )
+    return folder
+
+
+def _digest(labels: pd.DataFrame, prepared_key: str) -> str:
+    text = labels[["cohort", *KEYS]].to_csv() + prepared_key
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

@@ -1,0 +1,91 @@
+"""Finding the fold runs of a study and checking that they belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.settings import Variant
+from cardio_mlflow.tracking import FinishedRun, find_runs
+
+
+def latest_folds(study: str, variant: Variant, **tags: str) -> dict[int, FinishedRun]:
+    """The latest finished run of each fold of a variant, by fold.
+
+    Args:
+        study: the study's name.
+        variant: the network's variant.
+        tags: further tags that the runs must carry.
+    """
+    found = find_runs(study=study, step="train_fold", variant=variant, **tags)
+    latest: dict[int, FinishedRun] = {}
+    for run in found:
+        latest.setdefault(int(run.tags["fold"]), run)
+    return dict(sorted(latest.items()))
+
+
+def complete_folds(study: str, num_folds: int) -> dict[int, FinishedRun]:
+    """All folds of a study's full network, of one configuration and one cohort.
+
+    Raises:
+        InputError: folds are missing (names them), or differ in settings (names them) or in the cohort.
+    """
+    runs = latest_folds(study, "full")
+    if not runs:
+        raise InputError(
+            f"The study {study!r} has no trained fold in this store. Train it first:\n"
+            f"    mlflow run . -e train -P study={study} --env-manager local\n"
+            f"{_known_studies()}"
+        )
+    check_same(runs)
+    missing = sorted(set(range(1, num_folds + 1)) - set(runs))
+    if missing:
+        raise InputError(_lacking(study, missing))
+    return runs
+
+
+def _lacking(study: str, missing: list[int]) -> str:
+    """Which folds a study lacks, and the commands that train them."""
+    named = " and ".join(filter(None, [", ".join(map(str, missing[:-1])), str(missing[-1])]))
+    commands = [
+        f"    mlflow run . -e train_fold -P fold={f} -P study={study} --env-manager local" for f in missing
+    ]
+    plural = "s" if len(missing) > 1 else ""
+    return "\n".join([f"The study {study!r} lacks fold{plural} {named}. Train:", *commands])
+
+
+def check_same(runs: Mapping[int, FinishedRun]) -> None:
+    """Check that fold runs have one configuration and one cohort.
+
+    Raises:
+        InputError: they differ; the message names the settings and the folds.
+    """
+    first = next(iter(runs))
+    for fold, run in runs.items():
+        if run.tags["settings_digest"] != runs[first].tags["settings_digest"]:
+            raise InputError(_difference(first, runs[first], fold, run))
+        if run.tags["cohort_digest"] != runs[first].tags["cohort_digest"]:
+            raise InputError(
+                f"Folds {first} and {fold} were trained on different cohorts (labels or clips have changed "
+                "in between). Train all folds again, or give the new ones their own name: -P study=<name>."
+            )
+
+
+def _difference(first: int, one: FinishedRun, second: int, other: FinishedRun) -> str:
+    ours, theirs = one.configuration, other.configuration
+    apart = ("cache", "jobs", "data", "variant")
+    differing = [k for k in ours if ours[k] != theirs.get(k) and k not in apart]
+    named = ", ".join(f"{k}: {ours[k]} and {theirs.get(k)}" for k in differing[:8])
+    return (
+        f"Folds {first} and {second} were trained with different settings ({named}): they cannot be pooled. "
+        "Train them with the same settings, or give each configuration its own name: -P study=<name>."
+    )
+
+
+def _known_studies() -> str:
+    studies: Sequence[str] = sorted({run.tags["study"] for run in find_runs(step="train_fold")})
+    return (
+        f"Studies with trained folds: {', '.join(studies)}."
+        if studies
+        else "No study has a trained fold yet."
+    )

@@ -1,0 +1,52 @@
+"""Train all folds."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
+from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.figures.training_curves import training_curves
+from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.pipelines.study_runs import latest_folds
+from cardio_mlflow.pipelines.train_fold import run_name, train_into
+from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking import FinishedRun, Run, step_run, tags_of
+
+log = logging.getLogger(__name__)
+
+
+def train(settings: Settings, run: Run) -> None:
+    """Train every fold of Cohort I, each as a run of its own, and sum them up in this one."""
+    train_folds(settings, run, load_training_set(settings, load_inputs(settings)))
+
+
+def train_folds(settings: Settings, run: Run, data: TrainingSet) -> None:
+    """Train every fold on a loaded training set; the summary goes into ``run``."""
+    tables = {}
+    for fold in range(1, settings.num_folds + 1):
+        with step_run(run_name("full", fold), tags_of(settings, "train_fold")) as fold_run:
+            fold_run.log_settings(settings)
+            tables[fold] = train_into(fold_run, settings, fold, "full", data)
+    folds = latest_folds(settings.study_name, "full", settings_digest=settings.digest())
+    run.set_tags({"cohort_digest": data.inputs.digest})
+    _log_summary(run, settings, pool_out_of_fold(tables), folds)
+
+
+def _log_summary(run: Run, settings: Settings, pooled: pd.DataFrame, folds: dict[int, FinishedRun]) -> None:
+    """Mean and SD over folds of the best epochs, and the pooled out-of-fold performance."""
+    for name in ("best/loss", "best/r_mean"):
+        values = [fold.metrics[name] for fold in folds.values() if name in fold.metrics]
+        run.log_metrics({f"{name}_over_folds_mean": float(np.mean(values)),
+                         f"{name}_over_folds_sd": float(np.std(values, ddof=1))})  # fmt: skip
+    table = performance_table(check_predictions(pooled), settings.bootstrap, settings.seed)
+    run.log_metrics({f"oof/r_{row['parameter']}": float(row["r"]) for row in table.to_dict("records")})
+    run.log_table(pooled, "predictions.csv")
+    run.log_table(table, "tables/performance.csv")
+    history = pd.concat([fold.table("tables/history.csv") for fold in folds.values()])
+    run.log_table(history, "tables/history.csv")
+    run.log_figures({"training_curves": training_curves(history, synthetic=settings.is_synthetic)})

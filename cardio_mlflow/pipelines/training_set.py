@@ -1,0 +1,101 @@
+"""Cohort I as folds and variants train on it, with everything they share."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from transformers import ViTModel
+
+from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.model.backbone import load_backbone
+from cardio_mlflow.model.frame_encoder import FrameEncoder
+from cardio_mlflow.model.network import Network, build_network
+from cardio_mlflow.pipelines.inputs import StudyInputs, draw_folds, training_subset
+from cardio_mlflow.settings import Settings, Variant
+from cardio_mlflow.training.augmentation import Augmentation
+from cardio_mlflow.training.fit import FoldData
+from cardio_mlflow.training.frozen_features import FrozenFeatures
+from cardio_mlflow.training.precision import choose_device, compute_dtype
+from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
+from cardio_mlflow.training.unfreezing import check_stages
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Cohort I in memory, with the frozen features that all folds and variants share.
+
+    Attributes:
+        inputs: the cohort.
+        patients: ids of the N patients, in sheet order.
+        references: (N, 9) references in their units.
+        folds: fold of each patient by id.
+        trainable: ids that may be trained on.
+        features: clips and frozen activations of the N patients.
+        backbone: the pretrained backbone; networks get a copy.
+    """
+
+    inputs: StudyInputs
+    patients: tuple[str, ...]
+    references: NDArray[np.float64]
+    folds: pd.Series[int]
+    trainable: set[str]
+    features: FrozenFeatures
+    backbone: ViTModel
+
+    def network(self, settings: Settings, variant: Variant) -> Network:
+        """A new network of a variant on a copy of the backbone, on the device."""
+        vit = copy.deepcopy(self.backbone)
+        network = build_network(vit, variant, settings.attention_heads, settings.dropout, settings.seed)
+        return network.to(self.features.device)
+
+    def fold(self, fold: int) -> tuple[FoldData, TargetScaler]:
+        """The data of one fold, and the scaler fitted on its training patients.
+
+        Raises:
+            InputError: nobody is left to train on or to validate on.
+        """
+        of_patient = [int(self.folds[p]) for p in self.patients]
+        validation = tuple(i for i, f in enumerate(of_patient) if f == fold)
+        training = tuple(
+            i for i, f in enumerate(of_patient) if f != fold and self.patients[i] in self.trainable
+        )
+        if not training or not validation:
+            raise InputError(
+                f"Fold {fold} has {len(training)} training and {len(validation)} validation patients with "
+                "prepared clips: it needs at least one of each."
+            )
+        scaler = fit_scaler(self.references[list(training)])
+        return FoldData(self.features, scaler.scale(self.references), training, validation), scaler
+
+
+def load_training_set(settings: Settings, inputs: StudyInputs) -> TrainingSet:
+    """Load Cohort I and the backbone. Cohort II is not read.
+
+    Raises:
+        InputError: the backbone or the folds cannot be used.
+    """
+    patients = inputs.patients("I")
+    if not patients:
+        raise InputError(
+            "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
+        )
+    folds = draw_folds(settings, inputs)
+    device = choose_device()
+    backbone = load_backbone(settings.backbone)
+    check_stages(settings.stages, FrameEncoder(backbone))
+    features = FrozenFeatures(
+        FrameEncoder(copy.deepcopy(backbone)).to(device),
+        load_clips(inputs.prepared.path, patients, settings.training_frames),
+        Augmentation.from_settings(settings),
+        settings.augmented_copies,
+        compute_dtype(settings.precision, device),
+        settings.feature_memory,
+    )
+    references = inputs.references(patients)
+    trainable = training_subset(settings, inputs)
+    return TrainingSet(inputs, patients, references, folds, trainable, features, backbone)

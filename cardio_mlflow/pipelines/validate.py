@@ -1,0 +1,61 @@
+"""Validate on Cohort I out of fold, and register the model."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cardio_mlflow.analysis.predictions import pool_out_of_fold
+from cardio_mlflow.pipelines.predictions import Evaluation, log_performance
+from cardio_mlflow.pipelines.study_runs import complete_folds
+from cardio_mlflow.registry import CHAMPION, MODEL_NAME, download_bundles, log_model, register
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking import FinishedRun, Run
+
+log = logging.getLogger(__name__)
+
+
+def validate(settings: Settings, run: Run) -> None:
+    """Judge Cohort I by the pooled out-of-fold predictions and register the model as champion."""
+    validate_study(settings, run)
+
+
+def validate_study(settings: Settings, run: Run) -> pd.DataFrame:
+    """Pool, judge, log and register; returns the performance table.
+
+    Raises:
+        InputError: folds are missing or do not belong together, or a patient is in two folds.
+    """
+    folds = complete_folds(settings.study_name, settings.num_folds)
+    pooled = pool_out_of_fold({fold: found.table("predictions.csv") for fold, found in folds.items()})
+    first = next(iter(folds.values()))
+    synthetic = first.tags["cohort"] == "synthetic"
+    run.set_tags({k: first.tags[k] for k in ("cohort", "cohort_digest", "settings_digest")})
+    evaluation = Evaluation("cohort1", "Cohort I, out of fold", settings.bootstrap, settings.seed, synthetic)
+    table = log_performance(run, pooled, evaluation)
+    version = _register(run, settings, folds)
+    log.info("Registered %s version %s as %s (%s).", MODEL_NAME, version, CHAMPION, settings.champion)
+    return table
+
+
+def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun]) -> str:
+    chosen = list(folds.values()) if settings.champion == "mean" else [best_fold(folds)]
+    with tempfile.TemporaryDirectory() as folder:
+        bundles: dict[str, Path] = {}
+        for fold in chosen:
+            bundles |= download_bundles(fold.run_id, Path(folder) / fold.run_id)
+        log_model(run, bundles)
+    first = chosen[0].tags
+    shared = {k: first[k] for k in ("study", "cohort", "cohort_digest", "settings_digest", "preset")}
+    return register(
+        run, shared | {"champion": settings.champion, "folds": ",".join(c.tags["fold"] for c in chosen)}
+    )
+
+
+def best_fold(folds: Mapping[int, FinishedRun]) -> FinishedRun:
+    """The fold with the lowest validation loss."""
+    return min(folds.values(), key=lambda fold: fold.metrics["best/loss"])

@@ -1,0 +1,172 @@
+"""The model registry: packing fold bundles as one model, registering it, loading it with its own code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.pyfunc import PyFuncModel
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from cardio_mlflow.data.dataset import ClipTensor
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS, VIEW_CODES
+from cardio_mlflow.tracking import Run
+
+MODEL_NAME: Final = "cardio-hemodynamics"
+CHAMPION: Final = "champion"
+ARTIFACT: Final = "model"
+PACKAGE: Final = Path(__file__).resolve().parent
+_REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic",
+                        "pyyaml", "platformdirs")  # fmt: skip
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """The registered model, loaded with the code it was registered with.
+
+    Attributes:
+        version: version in the registry.
+        tags: the version's tags.
+        code_folder: the folder of the code that answers.
+    """
+
+    version: str
+    tags: Mapping[str, str]
+    code_folder: Path
+    _model: PyFuncModel
+
+    @property
+    def has_own_code(self) -> bool:
+        """Whether the code inside the model answers, not the installed package."""
+        return self.code_folder != PACKAGE
+
+    def predict(self, data: ClipTensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Predict for prepared clips of N patients: (N, 9) in the units of the parameter table.
+
+        Raises:
+            InputError: the clips do not have the shape that the model takes.
+        """
+        if data.clips.ndim != 5 or data.clips.shape[1] != len(VIEW_CODES):
+            raise InputError(
+                f"Prepared clips must be (N, {len(VIEW_CODES)}, T, H, W), not {tuple(data.clips.shape)}."
+            )
+        table = self._model.predict(
+            {"views": data.clips.numpy(), "view_mask": data.present.numpy().astype(np.uint8)}
+        )
+        return pd.DataFrame(table)[list(KEYS)].to_numpy(dtype=np.float64)
+
+
+def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
+    """Log one model made of fold bundles as the run's artifact ``model``.
+
+    Args:
+        run: the run.
+        bundles: bundle folders by a name that gives their order.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ARTIFACT
+        mlflow.pyfunc.save_model(
+            path=str(path),
+            python_model=str(PACKAGE / "registered_model.py"),
+            artifacts={name: str(bundle) for name, bundle in bundles.items()},
+            code_paths=[str(PACKAGE)],
+            signature=signature(),
+            pip_requirements=_pinned(_REQUIREMENTS),
+        )
+        run.log_folder(path, ARTIFACT)
+
+
+def signature() -> ModelSignature:
+    """Two named arrays in, one column a parameter out."""
+    views = TensorSpec(np.dtype(np.uint8), (-1, len(VIEW_CODES), -1, -1, -1), "views")
+    mask = TensorSpec(np.dtype(np.uint8), (-1, len(VIEW_CODES)), "view_mask")
+    columns: list[Any] = [ColSpec(DataType.double, key) for key in KEYS]
+    return ModelSignature(inputs=Schema([views, mask]), outputs=Schema(columns))
+
+
+def download_bundles(run_id: str, folder: Path) -> dict[str, Path]:
+    """Fetch the bundles of a run's model into a folder; returns them by name."""
+    path = Path(MlflowClient().download_artifacts(run_id, f"{ARTIFACT}/artifacts", str(folder)))
+    return {bundle.name: bundle for bundle in sorted(path.iterdir())}
+
+
+def register(run: Run, tags: Mapping[str, str]) -> str:
+    """Register the run's model and give it the alias ``champion``; returns the new version."""
+    client = MlflowClient()
+    try:
+        client.create_registered_model(MODEL_NAME)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        MODEL_NAME, f"runs:/{run.run_id}/{ARTIFACT}", run.run_id, tags=dict(tags)
+    )
+    client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
+    return str(version.version)
+
+
+def load_champion() -> RegisteredModel:
+    """Load ``models:/cardio-hemodynamics@champion`` with its own code.
+
+    Raises:
+        InputError: no model has that alias.
+    """
+    try:
+        version = MlflowClient().get_model_version_by_alias(MODEL_NAME, CHAMPION)
+    except MlflowException as error:
+        raise InputError(
+            f"No model is registered as {MODEL_NAME}@{CHAMPION} in this store. "
+            "Run the steps that make one first:\n"
+            "    mlflow run . -e train --env-manager local\n"
+            "    mlflow run . -e validate --env-manager local"
+        ) from error
+    with _own_code():
+        model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CHAMPION}")
+    folder: Path = model.unwrap_python_model().code_folder()
+    loaded = RegisteredModel(str(version.version), version.tags, folder, model)
+    if not loaded.has_own_code:
+        log.warning("The model carries no code of its own: the installed code answers.")
+    return loaded
+
+
+@contextmanager
+def _own_code() -> Iterator[None]:
+    """Hide this package while a model is loaded, so that the code inside the model answers.
+
+    A package that is imported already would hide the model's own.
+    """
+    hidden = {name: module for name, module in sys.modules.items() if _is_ours(name)}
+    path = list(sys.path)
+    for name in hidden:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if _is_ours(name)]:
+            del sys.modules[name]
+        sys.modules.update(hidden)
+        sys.path[:] = path
+
+
+def _is_ours(name: str) -> bool:
+    return name == "cardio_mlflow" or name.startswith("cardio_mlflow.")
+
+
+def _pinned(packages: tuple[str, ...]) -> list[str]:
+    return [f"{name}=={installed_version(name).split('+')[0]}" for name in packages]

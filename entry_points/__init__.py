@@ -1,0 +1,1 @@
+"""What MLproject runs: one module an entry point."""

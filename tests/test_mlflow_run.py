@@ -1,0 +1,72 @@
+"""The README's command, as a user types it: ``mlflow run`` from another folder, by path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+SMALL = ("synthetic_patients=8", "cohort1_size=6", "num_folds=2", "epochs=1", "stages=0", "training_frames=1",
+         "augmented_copies=0", "bootstrap=100")  # fmt: skip
+
+
+def mlflow_run(folder: Path, *given: str, entry: str = "main") -> subprocess.CompletedProcess[str]:
+    parameters = [word for value in (*SMALL, *given) for word in ("-P", value)]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "run",
+        str(PROJECT),
+        "-e",
+        entry,
+        "--env-manager",
+        "local",
+        *parameters,
+    ]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CARDIOAI_"))}
+    environment = kept | {
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=540
+    )
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a fold has been trained by ``mlflow run``."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    done = mlflow_run(folder, "fold=2", "vit_lr=3e-5", entry="train_fold")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_fold_by_the_documented_command(studied: Path) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{studied}/mlflow.db")
+    (run,) = mlflow.search_runs(experiment_names=["Default"], output_format="list")
+    assert run.info.run_name == "fold-2"
+    assert run.info.status == "FINISHED"
+    assert run.data.params["cfg/vit_lr"] == "3e-05"
+    assert run.data.tags["fold"] == "2"
+    assert str(studied) in run.info.artifact_uri
+    assert (studied / "cache" / "cardio_mlflow" / "prepared").is_dir()
+    assert not (PROJECT / "mlruns").exists() or studied == PROJECT
+
+
+def test_a_mistake_fails_the_run_with_its_reason(studied: Path) -> None:
+    done = mlflow_run(studied, "fold=6", entry="train_fold")
+    assert done.returncode != 0
+    assert "Allowed: a whole number from 1 to 2" in done.stderr
+    mlflow.set_tracking_uri(f"sqlite:///{studied}/mlflow.db")
+    failed = mlflow.search_runs(
+        experiment_names=["Default"], filter_string="attributes.status = 'FAILED'", output_format="list"
+    )
+    assert len(failed) == 1
+    assert "fold=6 is not allowed" in failed[0].data.tags["failure"]

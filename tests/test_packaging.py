@@ -1,0 +1,56 @@
+"""What the package promises: equal versions, thin entry points, a declared command for each."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[1]
+MLPROJECT = yaml.safe_load((PROJECT / "MLproject").read_text(encoding="utf-8"))
+ENTRY_POINTS = sorted(p.stem for p in (PROJECT / "entry_points").glob("*.py") if p.stem != "__init__")
+
+
+def test_conda_yaml_has_the_versions_of_pyproject_under_pip() -> None:
+    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    conda = yaml.safe_load((PROJECT / "conda.yaml").read_text(encoding="utf-8"))
+    under_pip = next(d["pip"] for d in conda["dependencies"] if isinstance(d, dict))
+    assert under_pip == pyproject["project"]["dependencies"]
+    assert all("==" in line for line in under_pip)
+    assert {d.split("=")[0] for d in conda["dependencies"] if isinstance(d, str)} == {"python", "pip"}
+
+
+def test_every_entry_point_is_declared_and_runs_as_a_module() -> None:
+    assert sorted(MLPROJECT["entry_points"]) == ENTRY_POINTS
+    for name, entry in MLPROJECT["entry_points"].items():
+        assert entry["command"].startswith(f"python -m entry_points.{name} ")
+        for parameter in entry["parameters"]:
+            assert f"--{parameter} {{{parameter}}}" in entry["command"]
+        assert "'" not in entry["command"]
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_entry_points_only_parse_and_call(name: str) -> None:
+    source = (PROJECT / "entry_points" / f"{name}.py").read_text(encoding="utf-8")
+    assert source.count("\n") <= 20
+    assert ast.get_docstring(ast.parse(source))
+    importlib.import_module(f"entry_points.{name}")
+
+
+def test_no_function_of_the_package_is_longer_than_sixty_lines() -> None:
+    for path in (PROJECT / "cardio_mlflow").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{path.name}: {node.name}"
+
+
+def test_readme_names_every_entry_point_and_setting() -> None:
+    from cardio_mlflow.settings import Settings
+
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    missing = [name for name in [*ENTRY_POINTS, *Settings.model_fields] if f"`{name}`" not in readme]
+    assert not missing
