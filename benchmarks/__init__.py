@@ -1,0 +1,1 @@
+"""What measures: speed, memory, and how much of the signal the network finds. Never a timed test."""
