@@ -28,7 +28,8 @@ from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.training.bundle import Bundle, predict_clips
 from cardio_mlflow.training.fit import fit
 
-CONTROLS = ("signal", "shuffled", "brightness")
+CONTROLS = {"signal": (0.60, 1.0), "shuffled": (-0.15, 0.15), "brightness": (-0.25, 0.25)}
+"""What is measured, and the mean signed r that is asked for."""
 
 
 def main() -> None:
@@ -74,9 +75,16 @@ def report(control: str, references: np.ndarray, predictions: np.ndarray) -> Non
     values = []
     for i, key in enumerate(KEYS):
         known = np.isfinite(references[:, i])
-        values.append(float(pearson(references[known, i], predictions[known, i])))
+        r = float(pearson(references[known, i], predictions[known, i]))
+        values.append(0.0 if np.isnan(r) else r)  # a constant prediction tells nothing
         print(f"{key:8s} r = {values[-1]:+.2f}")
-    print(f"{control}: mean signed r on Cohort II = {np.mean(values):+.3f} (n = {len(references)})")
+    low, high = CONTROLS[control]
+    held = low <= np.mean(values) <= high
+    print(
+        f"{control}: mean signed r on Cohort II = {np.mean(values):+.3f} (n = {len(references)}); "
+        f"asked for {low:+.2f} to {high:+.2f}: {'held' if held else 'MISSED'}"
+    )
+    sys.exit(0 if held else 1)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ This is the only module that reads the environment.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -28,11 +28,12 @@ from pydantic import (
 )
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.settings_errors import check_names, explain
 
 PRESETS: Final = ("demo", "study")
 ENVIRONMENT_PREFIX: Final = "CARDIOAI_"
-NOT_GIVEN: Final = "auto"
-"""The value of a declared ``-P`` parameter that the user left alone."""
+DECLARED: Final = {"preset": "auto", "data": "auto", "study": "auto"}
+"""The ``-P`` parameters that MLproject declares for every entry point, and their value when left alone."""
 
 Variant = Literal["full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only"]
 VARIANTS: Final[tuple[Variant, ...]] = (
@@ -57,7 +58,9 @@ class Settings(BaseModel):
         default_factory=lambda: Path(platformdirs.user_cache_dir("cardio_mlflow")),
         description="folder for the synthetic cohort and the prepared clips",
     )
-    jobs: int = Field(0, ge=0, le=1024, description="worker processes for preparation; 0: one a core")
+    jobs: int = Field(
+        0, ge=0, le=1024, description="worker processes for rendering and preparation; 0: one a core"
+    )
 
     synthetic_patients: int = Field(ge=8, le=9999, description="patients of the synthetic cohort")
     synthetic_seed: int = Field(7, ge=0, description="seed of the synthetic cohort")
@@ -132,6 +135,17 @@ class Settings(BaseModel):
             raise ValueError("it holds a line break or a character that cannot be printed")
         return value
 
+    @field_validator("data", "cache", "folds", "backbone", mode="before")
+    @classmethod
+    def _home(cls, value: object) -> object:
+        """Expand a leading ``~``, which a shell leaves alone after ``-P name=``."""
+        if not (isinstance(value, str) and value.startswith("~")):
+            return value
+        try:
+            return str(Path(value).expanduser())
+        except RuntimeError:
+            raise ValueError("there is no home folder of that name") from None
+
     @field_validator("study", mode="after")
     @classmethod
     def _plain_name(cls, value: str) -> str:
@@ -141,6 +155,9 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        for name in ("variants", "ablation_folds"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name} names one twice")
         if too_high := [fold for fold in self.ablation_folds if fold > self.num_folds]:
             raise ValueError(f"ablation_folds names fold {too_high[0]}, but num_folds is {self.num_folds}")
         if self.stage_epochs and self.stage_epochs * self.stages >= self.epochs:
@@ -172,7 +189,7 @@ class Settings(BaseModel):
     @property
     def study_name(self) -> str:
         """The study's name, given or made from the preset and the cohort."""
-        return self.study or f"{self.preset}-{self.cohort_name}"
+        return self.study or re.sub(r"[^\w.+-]", "_", f"{self.preset}-{self.cohort_name}")
 
     def configuration(self) -> dict[str, Any]:
         """The settings that a trained fold depends on: without names, paths and what comes after training."""
@@ -195,7 +212,8 @@ def load_settings(given: Mapping[str, str], environment: Mapping[str, str] | Non
     """Resolve settings: ``given`` wins over ``CARDIOAI_*`` variables, which win over the preset.
 
     Args:
-        given: names and values as typed after ``-P``. ``auto`` stands for not given.
+        given: names and values as typed after ``-P``. An empty value, and ``auto`` for a declared
+            parameter, stand for not given.
         environment: the environment to read; the process's own by default.
 
     Raises:
@@ -206,13 +224,14 @@ def load_settings(given: Mapping[str, str], environment: Mapping[str, str] | Non
     4
     """
     values: dict[str, object] = dict(_from_environment(os.environ if environment is None else environment))
-    values |= {name: value for name, value in given.items() if value not in (NOT_GIVEN, "")}
+    check_names(values, Settings.model_fields, f"setting (from a {ENVIRONMENT_PREFIX}* variable)")
+    values |= {name: value for name, value in given.items() if value not in (DECLARED.get(name), "")}
     check_names(values, Settings.model_fields, "setting")
     preset = str(values.get("preset", "demo"))
     try:
         return Settings.model_validate(_preset(preset) | values)
     except ValidationError as error:
-        raise InputError(_explain(error)) from None
+        raise InputError(explain(error, Settings.model_json_schema())) from None
 
 
 def settings_from_yaml(text: str) -> Settings:
@@ -224,22 +243,12 @@ def settings_from_yaml(text: str) -> Settings:
     try:
         return Settings.model_validate(yaml.safe_load(text))
     except (ValidationError, yaml.YAMLError) as error:
-        detail = _explain(error) if isinstance(error, ValidationError) else "it is not YAML"
+        detail = (
+            explain(error, Settings.model_json_schema())
+            if isinstance(error, ValidationError)
+            else "it is not YAML"
+        )
         raise InputError(f"These settings were not written by this version: {detail}") from None
-
-
-def check_names(names: Iterable[str], known: Iterable[str], noun: str) -> None:
-    """Refuse an unknown name and offer the nearest known one.
-
-    Raises:
-        InputError: a name is not among the known ones.
-    """
-    known = list(known)
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
-            raise InputError(f"There is no {noun} called {name!r}. {hint}")
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -256,31 +265,3 @@ def _preset(name: str) -> dict[str, object]:
     text = resources.files("cardio_mlflow").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
     values: dict[str, object] = yaml.safe_load(text)
     return {"preset": name} | values
-
-
-def _explain(error: ValidationError) -> str:
-    return "\n".join(_explain_one(dict(detail)) for detail in error.errors(include_url=False))
-
-
-def _explain_one(detail: Mapping[str, Any]) -> str:
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if not detail["loc"]:
-        return f"These settings do not fit together: {message}."
-    name = str(detail["loc"][0])
-    allowed = _allowed(name)
-    return f"{name}={detail['input']} is not allowed: {message}.{f' Allowed: {allowed}.' if allowed else ''}"
-
-
-def _allowed(name: str) -> str:
-    """The allowed range of a setting, in words, from its own schema."""
-    schema = Settings.model_json_schema()["properties"].get(name, {})
-    item = schema.get("items", schema)
-    if "enum" in item:
-        return ", ".join(map(str, item["enum"]))
-    bounds = {"minimum": "at least {}", "exclusiveMinimum": "more than {}",
-              "maximum": "at most {}", "exclusiveMaximum": "less than {}"}  # fmt: skip
-    said = [words.format(item[key]) for key, words in bounds.items() if key in item]
-    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(
-        item.get("type", "")
-    )
-    return " ".join(filter(None, [kind, " and ".join(said)]))

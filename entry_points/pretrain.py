@@ -4,4 +4,4 @@ from cardio_mlflow.pipelines.command_line import run_command
 from cardio_mlflow.pipelines.pretrain import pretrain
 
 if __name__ == "__main__":
-    run_command("pretrain", pretrain, {"patients": "3000", "passes": "9", "output": ""})
+    run_command("pretrain", pretrain, {"patients": "2000", "passes": "12", "output": ""})

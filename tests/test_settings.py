@@ -53,8 +53,12 @@ def test_preset_from_the_environment():
 
 @pytest.mark.parametrize("value", ["auto", ""])
 def test_a_parameter_left_alone_counts_as_not_given(value):
-    assert load_settings({"epochs": value}, {"CARDIOAI_EPOCHS": "9"}).epochs == 9
+    assert load_settings({"data": value}, {"CARDIOAI_DATA": "cohort"}).data == "cohort"
     assert load(preset=value) == load()
+
+
+def test_auto_is_a_value_where_it_is_not_a_mark():
+    assert load_settings({"precision": "auto"}, {"CARDIOAI_PRECISION": "bf16"}).precision == "auto"
 
 
 def test_demo_is_the_default_preset():
@@ -260,6 +264,8 @@ def test_any_text_is_taken_or_refused_by_name(name, text):
     try:
         settings = load(**{name: text})
     except InputError as error:
-        assert name in str(error)
+        said = str(error)
     else:
+        said = name
         assert settings_from_yaml(settings.to_yaml()) == settings
+    assert name in said

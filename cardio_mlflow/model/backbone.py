@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from transformers import ViTConfig, ViTModel
@@ -24,7 +25,6 @@ from transformers.image_processing_base import ImageProcessingMixin
 from cardio_mlflow.errors import InputError
 
 DEMO_BACKBONE: Final = "demo"
-NO_NORMALISATION: Final = ((0.0,), (1.0,))
 
 log = logging.getLogger(__name__)
 
@@ -115,16 +115,16 @@ def _how_to_get(name: str) -> str:
 
 
 def _normalisation(source: str, channels: int) -> tuple[Sequence[float], Sequence[float]]:
-    """Means and SDs that the weights' own preprocessor_config.json states, one a channel."""
+    """Means and SDs, for pixels 0-1, that the weights' own preprocessor_config.json states, one a channel."""
     try:
         fields, _ = ImageProcessingMixin.get_image_processor_dict(source)
     except (OSError, ValueError):
         log.warning("Backbone %s has no preprocessor_config.json: assuming mean 0.5 and SD 0.5.", source)
         fields = {}
+    scale = 255.0 * (fields.get("rescale_factor", 1 / 255) if fields.get("do_rescale", True) else 1.0)
     if not fields.get("do_normalize", True):
-        mean, std = NO_NORMALISATION
-        return mean * channels, std * channels
-    return (
-        list(fields.get("image_mean", [0.5]))[:channels] or [0.5] * channels,
-        list(fields.get("image_std", [0.5]))[:channels] or [0.5] * channels,
+        return [0.0] * channels, [1 / scale] * channels
+    mean, std = (
+        np.broadcast_to(fields.get(name, 0.5), channels) / scale for name in ("image_mean", "image_std")
     )
+    return mean.tolist(), std.tolist()

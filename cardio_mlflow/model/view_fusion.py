@@ -18,7 +18,7 @@ class ViewFusion(AttentionPool):
             self.view_embedding = nn.Parameter(torch.randn(views, width) * 0.02)
 
     def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool over views.
+        """Pool over views; the mean path sees the features as they are.
 
         Args:
             features: (B, V, D) view features.
@@ -27,6 +27,7 @@ class ViewFusion(AttentionPool):
         Returns:
             (B, D) patient features; and (B, V) view weights, which sum to 1 over the present views.
         """
-        if self.pooling != "mean":
-            features = features + self.view_embedding
         return super().forward(features, present)
+
+    def _attend(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return super()._attend(features + self.view_embedding, present)

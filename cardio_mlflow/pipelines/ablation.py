@@ -14,7 +14,7 @@ from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.train_fold import run_name, train_into
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings, Variant
-from cardio_mlflow.tracking import Run, step_run, tags_of
+from cardio_mlflow.tracking.runs import Run, step_run
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def _variant(settings: Settings, variant: Variant, fold: int, data: TrainingSet)
     same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
     done = latest_folds(settings.study_name, variant, **same)
     if fold in done:
-        return done[fold].table("predictions.csv")
-    with step_run(run_name(variant, fold), tags_of(settings, "train_fold")) as run:
-        run.log_settings(settings.model_copy(update={"variant": variant}))
+        return done[fold].predictions()
+    own = settings.model_copy(update={"variant": variant})
+    with step_run(run_name(variant, fold), own, "train_fold") as run:
         return train_into(run, settings, fold, variant, data)

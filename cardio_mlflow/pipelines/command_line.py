@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-
-import torch
+from types import FrameType
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.settings import Settings, check_names, load_settings
-from cardio_mlflow.tracking import Run, command_run, tags_of
+from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings_errors import check_names
+from cardio_mlflow.tracking.runs import Run, command_run, tags_of
 
 Pipeline = Callable[..., None]
 
@@ -36,9 +36,11 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
         sys.stdout.write(help_text(step, pipeline, options or {}))
         return
     _quiet()
+    signal.signal(signal.SIGTERM, _interrupt)  # a batch system's stop ends the run as Ctrl-C does
     try:
         with command_run() as run:
             run.set_tags({"step": step})
+            run.rename(step)
             _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
     except InputError as error:
         sys.stderr.write(f"\nThis did not work:\n{error}\n")
@@ -96,8 +98,11 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
     settings = load_settings(given)
     run.set_tags(tags_of(settings, step))
     run.log_settings(settings)
-    run.rename(step)
     pipeline(settings, run, **own)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _quiet() -> None:
@@ -107,4 +112,3 @@ def _quiet() -> None:
     for noisy in ("transformers", "mlflow", "alembic", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(mlflow|transformers|torch|pydantic)\b.*")
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.cohort import Cohort, read_cohort
@@ -29,11 +30,13 @@ class StudyInputs:
     Attributes:
         cohort: labels and clips as the user brought them.
         prepared: the prepared clips.
-        digest: changes when a label or a clip changes.
+        folds: the fold of each Cohort I patient, prepared or not; none where there is no Cohort I.
+        digest: changes when a label, a clip or a fold changes.
     """
 
     cohort: Cohort
     prepared: PreparedCohort
+    folds: pd.Series[int]
     digest: str
 
     def patients(self, cohort: str) -> tuple[str, ...]:
@@ -41,6 +44,16 @@ class StudyInputs:
         prepared = set(self.prepared.patients)
         labels = self.cohort.labels
         return tuple(p for p in labels.index[labels["cohort"] == cohort] if p in prepared)
+
+    @property
+    def cohort2_digest(self) -> str:
+        """Changes when a patient, a label or a clip of Cohort II changes, whatever becomes of Cohort I."""
+        labels = self.cohort.labels
+        patients = self.patients("II")
+        digest = hashlib.blake2b(labels.loc[list(patients), list(KEYS)].to_csv().encode(), digest_size=6)
+        for patient in patients:
+            digest.update(self.prepared.path(patient).read_bytes())
+        return digest.hexdigest()
 
     def references(self, patients: tuple[str, ...]) -> NDArray[np.float64]:
         """(N, 9) references of these patients in their units; NaN where one is missing."""
@@ -51,24 +64,26 @@ def load_inputs(settings: Settings) -> StudyInputs:
     """Make the synthetic cohort if asked for, read the cohort, prepare its clips; nothing is done twice.
 
     Raises:
-        InputError: the folder, the sheet or every clip is unusable.
+        InputError: the folder, the sheet, the folds or every clip is unusable.
     """
     cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size)
     for note in cohort.notes:
         log.info("Note: %s", note)
+    folds = draw_folds(settings, cohort)
     prepared = prepare_cohort(cohort.clips, settings.cache, settings.workers)
-    return StudyInputs(cohort, prepared, _digest(cohort.labels, prepared.key))
+    return StudyInputs(cohort, prepared, folds, _digest(cohort.labels, folds, prepared.key))
 
 
-def draw_folds(settings: Settings, inputs: StudyInputs) -> pd.Series[int]:
+def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:
     """The fold of each Cohort I patient: the user's folds.csv, or patient-level folds balanced on PH.
 
     Raises:
         InputError: the given folds do not fit the cohort, or there are too few patients.
     """
-    labels = inputs.cohort.labels
-    cohort1 = labels[labels["cohort"] == "I"]
-    path = Path(settings.folds) if settings.folds else inputs.cohort.folder / "folds.csv"
+    cohort1 = cohort.labels[cohort.labels["cohort"] == "I"]
+    if cohort1.empty:
+        return pd.Series({}, dtype="int64", name="fold")
+    path = Path(settings.folds) if settings.folds else cohort.folder / "folds.csv"
     if settings.folds or path.is_file():
         return read_folds(path, tuple(cohort1.index), settings.num_folds)
     return assign_folds(cohort1, settings.num_folds, settings.seed)
@@ -91,22 +106,26 @@ def _cohort_folder(settings: Settings) -> Path:
     if settings.is_synthetic:
         sizes = f"{settings.synthetic_patients}-{settings.cohort1_size}"
         name = f"v{GENERATOR_VERSION}-{sizes}-{settings.synthetic_seed}"
-        return make_cohort(
-            settings.cache / "synthetic" / name,
-            settings.synthetic_patients,
-            settings.cohort1_size,
-            settings.synthetic_seed,
-            settings.workers,
-        )
+        folder = settings.cache / "synthetic" / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{name}.lock")):
+            return make_cohort(
+                folder,
+                settings.synthetic_patients,
+                settings.cohort1_size,
+                settings.synthetic_seed,
+                settings.workers,
+            )
     folder = Path(settings.data)
     if not folder.is_dir():
         raise InputError(
-            f"data={settings.data}: there is no such folder. Give the absolute path of a cohort folder "
+            f"data={settings.data}: there is no such folder (looked for it from {Path.cwd()}). "
+            "Give the absolute path of a cohort folder "
             "(labels.csv or labels.xlsx, and dicom/), or -P data=synthetic."
         )
     return folder
 
 
-def _digest(labels: pd.DataFrame, prepared_key: str) -> str:
-    text = labels[["cohort", *KEYS]].to_csv() + prepared_key
+def _digest(labels: pd.DataFrame, folds: pd.Series[int], prepared_key: str) -> str:
+    text = labels[["cohort", *KEYS]].to_csv() + folds.to_csv() + prepared_key
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

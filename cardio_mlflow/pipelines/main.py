@@ -7,14 +7,14 @@ import logging
 from cardio_mlflow.pipelines.ablation import compare_variants
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.pipelines.prepare import log_preparation
-from cardio_mlflow.pipelines.study_runs import latest_folds
+from cardio_mlflow.pipelines.study_runs import complete_folds
 from cardio_mlflow.pipelines.summary import Summary, log_summary
 from cardio_mlflow.pipelines.test import judge_champion
-from cardio_mlflow.pipelines.train import train_folds
+from cardio_mlflow.pipelines.train import refuse_variant, train_folds
 from cardio_mlflow.pipelines.training_set import load_training_set
 from cardio_mlflow.pipelines.validate import validate_study
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking import Run, step_run, tags_of
+from cardio_mlflow.tracking.runs import Run, step_run
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +24,25 @@ def main(settings: Settings, run: Run) -> None:
 
     ``skip_train`` takes the folds that are trained; ``training_only`` stops after the registration.
     """
+    refuse_variant(settings)
     run.rename(settings.study_name)
+    if settings.skip_train:
+        complete_folds(settings)
     inputs = _prepared(settings)
+    with_test = not settings.training_only and bool(inputs.patients("II"))
+    if not with_test:
+        log.info(
+            "Cohort II is not tested: %s.", "training_only" if settings.training_only else "there is none"
+        )
     _trained(settings, inputs)
-    with step_run("validate", tags_of(settings, "validate")) as validation:
-        validation.log_settings(settings)
+    with step_run("validate", settings, "validate") as validation:
         cohort1 = validate_study(settings, validation)
     cohort2, test_folder = None, ""
-    if not settings.training_only:
-        with step_run("test", tags_of(settings, "test")) as test:
-            test.log_settings(settings)
+    if with_test:
+        with step_run("test", settings, "test") as test:
             cohort2 = judge_champion(settings, test)
             test_folder = test.artifact_folder()
-    folds = [found.run_id for found in latest_folds(settings.study_name, "full").values()]
+    folds = [found.run_id for found in complete_folds(settings).values()]
     run.set_tags({"cohort_digest": inputs.digest})
     log_summary(
         run, settings, Summary(cohort1, cohort2, validation.artifact_folder(), test_folder, tuple(folds))
@@ -45,8 +51,7 @@ def main(settings: Settings, run: Run) -> None:
 
 def _prepared(settings: Settings) -> StudyInputs:
     log.info("Step 1 of 5: prepare the clips")
-    with step_run("prepare", tags_of(settings, "prepare")) as run:
-        run.log_settings(settings)
+    with step_run("prepare", settings, "prepare") as run:
         inputs = load_inputs(settings)
         log_preparation(run, inputs)
     return inputs
@@ -59,12 +64,10 @@ def _trained(settings: Settings, inputs: StudyInputs) -> None:
     data = load_training_set(settings, inputs)
     if not settings.skip_train:
         log.info("Step 2 of 5: train %d folds", settings.num_folds)
-        with step_run("train", tags_of(settings, "train")) as run:
-            run.log_settings(settings)
+        with step_run("train", settings, "train") as run:
             train_folds(settings, run, data)
     if not settings.training_only:
         log.info("Step 3 of 5: ablate")
-        with step_run("ablation", tags_of(settings, "ablation")) as run:
-            run.log_settings(settings)
+        with step_run("ablation", settings, "ablation") as run:
             compare_variants(settings, run, data)
     log.info("Steps 4 and 5 of 5: validate and test")

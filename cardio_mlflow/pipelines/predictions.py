@@ -17,7 +17,7 @@ from cardio_mlflow.figures.correlation_bars import correlation_bars
 from cardio_mlflow.figures.scatter import scatter, scatter_page
 from cardio_mlflow.parameters import KEYS, PARAMETERS
 from cardio_mlflow.synthetic.ceiling import anatomical_ceiling
-from cardio_mlflow.tracking import Run
+from cardio_mlflow.tracking.runs import Run
 
 FloatArray = NDArray[np.float64]
 

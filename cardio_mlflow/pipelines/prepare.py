@@ -6,7 +6,7 @@ import logging
 
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking import Run
+from cardio_mlflow.tracking.runs import Run
 
 log = logging.getLogger(__name__)
 

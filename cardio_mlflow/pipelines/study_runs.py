@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.settings import Variant
-from cardio_mlflow.tracking import FinishedRun, find_runs
+from cardio_mlflow.settings import Settings, Variant
+from cardio_mlflow.tracking.finished import FinishedRun, find_runs
 
 
 def latest_folds(study: str, variant: Variant, **tags: str) -> dict[int, FinishedRun]:
@@ -17,41 +18,47 @@ def latest_folds(study: str, variant: Variant, **tags: str) -> dict[int, Finishe
         variant: the network's variant.
         tags: further tags that the runs must carry.
     """
-    found = find_runs(study=study, step="train_fold", variant=variant, **tags)
+    found = find_runs({"study": study, "step": "train_fold", "variant": variant, **tags})
     latest: dict[int, FinishedRun] = {}
     for run in found:
         latest.setdefault(int(run.tags["fold"]), run)
     return dict(sorted(latest.items()))
 
 
-def complete_folds(study: str, num_folds: int) -> dict[int, FinishedRun]:
-    """All folds of a study's full network, of one configuration and one cohort.
+def complete_folds(settings: Settings) -> dict[int, FinishedRun]:
+    """All folds of the study's full network, of one configuration and one cohort.
+
+    Where all folds have been trained with exactly these settings they are taken; else the latest run of
+    each fold, whatever its settings, as long as they agree.
 
     Raises:
         InputError: folds are missing (names them), or differ in settings (names them) or in the cohort.
     """
-    runs = latest_folds(study, "full")
+    study, wanted = settings.study_name, set(range(1, settings.num_folds + 1))
+    runs = latest_folds(study, "full", settings_digest=settings.digest())
+    if set(runs) != wanted:
+        runs = latest_folds(study, "full")
     if not runs:
         raise InputError(
             f"The study {study!r} has no trained fold in this store. Train it first:\n"
-            f"    mlflow run . -e train -P study={study} --env-manager local\n"
-            f"{_known_studies()}"
+            f"    {_command('train', settings)}\n{_known_studies()}"
         )
     check_same(runs)
-    missing = sorted(set(range(1, num_folds + 1)) - set(runs))
-    if missing:
-        raise InputError(_lacking(study, missing))
-    return runs
+    if missing := sorted(wanted - set(runs)):
+        named = " and ".join(filter(None, [", ".join(map(str, missing[:-1])), str(missing[-1])]))
+        commands = [f"    {_command('train_fold', settings, fold)}" for fold in missing]
+        plural = "s" if len(missing) > 1 else ""
+        told = f"The study {study!r} lacks fold{plural} {named}. Train, with the settings of the other folds:"
+        raise InputError("\n".join([told, *commands]))
+    return {fold: runs[fold] for fold in sorted(wanted)}
 
 
-def _lacking(study: str, missing: list[int]) -> str:
-    """Which folds a study lacks, and the commands that train them."""
-    named = " and ".join(filter(None, [", ".join(map(str, missing[:-1])), str(missing[-1])]))
-    commands = [
-        f"    mlflow run . -e train_fold -P fold={f} -P study={study} --env-manager local" for f in missing
-    ]
-    plural = "s" if len(missing) > 1 else ""
-    return "\n".join([f"The study {study!r} lacks fold{plural} {named}. Train:", *commands])
+def _command(step: str, settings: Settings, fold: int | None = None) -> str:
+    """The command that a message offers, for this cohort, preset and study."""
+    given = {} if fold is None else {"fold": str(fold)}
+    given |= {"preset": settings.preset, "data": settings.data, "study": settings.study_name}
+    pairs = " ".join(f"-P {name}={shlex.quote(value)}" for name, value in given.items())
+    return f"mlflow run . -e {step} {pairs} --env-manager local"
 
 
 def check_same(runs: Mapping[int, FinishedRun]) -> None:
@@ -83,7 +90,7 @@ def _difference(first: int, one: FinishedRun, second: int, other: FinishedRun) -
 
 
 def _known_studies() -> str:
-    studies: Sequence[str] = sorted({run.tags["study"] for run in find_runs(step="train_fold")})
+    studies: Sequence[str] = sorted({run.tags["study"] for run in find_runs({"step": "train_fold"})})
     return (
         f"Studies with trained folds: {', '.join(studies)}."
         if studies

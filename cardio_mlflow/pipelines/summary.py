@@ -10,7 +10,8 @@ import pandas as pd
 from cardio_mlflow.figures.correlation_bars import correlation_bars
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.synthetic.ceiling import anatomical_ceiling
-from cardio_mlflow.tracking import Run, comparison_address, page_command
+from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.tracking.store import comparison_address, page_command
 
 log = logging.getLogger(__name__)
 

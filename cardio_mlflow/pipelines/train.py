@@ -9,30 +9,46 @@ import pandas as pd
 
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
 from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.training_curves import training_curves
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.train_fold import run_name, train_into
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking import FinishedRun, Run, step_run, tags_of
+from cardio_mlflow.tracking.finished import FinishedRun
+from cardio_mlflow.tracking.runs import Run, step_run
 
 log = logging.getLogger(__name__)
 
 
 def train(settings: Settings, run: Run) -> None:
     """Train every fold of Cohort I, each as a run of its own, and sum them up in this one."""
+    refuse_variant(settings)
     train_folds(settings, run, load_training_set(settings, load_inputs(settings)))
+
+
+def refuse_variant(settings: Settings) -> None:
+    """Refuse another variant than the full network where the study's folds are trained.
+
+    Raises:
+        InputError: ``variant`` is not full.
+    """
+    if settings.variant != "full":
+        raise InputError(
+            f"variant={settings.variant} is for train_fold alone; the variants are compared by the ablation: "
+            "-e ablation -P variants=full," + settings.variant
+        )
 
 
 def train_folds(settings: Settings, run: Run, data: TrainingSet) -> None:
     """Train every fold on a loaded training set; the summary goes into ``run``."""
     tables = {}
     for fold in range(1, settings.num_folds + 1):
-        with step_run(run_name("full", fold), tags_of(settings, "train_fold")) as fold_run:
-            fold_run.log_settings(settings)
+        with step_run(run_name("full", fold), settings, "train_fold") as fold_run:
             tables[fold] = train_into(fold_run, settings, fold, "full", data)
-    folds = latest_folds(settings.study_name, "full", settings_digest=settings.digest())
+    same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
+    folds = latest_folds(settings.study_name, "full", **same)
     run.set_tags({"cohort_digest": data.inputs.digest})
     _log_summary(run, settings, pool_out_of_fold(tables), folds)
 

@@ -23,9 +23,10 @@ from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.predictions import build_predictions
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
-from cardio_mlflow.registry import log_model
 from cardio_mlflow.settings import Settings, Variant
-from cardio_mlflow.tracking import Run, colour_of, tags_of
+from cardio_mlflow.tracking.registry import log_model
+from cardio_mlflow.tracking.runs import Run, colour_of, tags_of
+from cardio_mlflow.tracking.store import page_command
 from cardio_mlflow.training.bundle import Bundle, save_bundle
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
 from cardio_mlflow.training.scaling import TargetScaler
@@ -41,7 +42,10 @@ def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:
     data = load_training_set(settings, load_inputs(settings))
     train_into(run, settings, number, settings.variant, data)
     log.info(
-        "Fold %d is in the run %s. Compare folds with: mlflow ui", number, run_name(settings.variant, number)
+        "Fold %d is in the run %s. See it with: %s",
+        number,
+        run_name(settings.variant, number),
+        page_command(),
     )
 
 
@@ -70,9 +74,8 @@ def run_name(variant: Variant, fold: int) -> str:
 
 def fold_tags(settings: Settings, variant: Variant, fold: int, digest: str) -> dict[str, str]:
     """The tags of a fold's run."""
-    return tags_of(settings, "train_fold", fold=str(fold), variant=variant, cohort_digest=digest) | colour_of(
-        fold
-    )
+    tags = tags_of(settings, "train_fold", fold=str(fold), variant=variant, cohort_digest=digest)
+    return tags | colour_of(fold, variant)
 
 
 def train_into(run: Run, settings: Settings, fold: int, variant: Variant, data: TrainingSet) -> pd.DataFrame:
@@ -86,6 +89,7 @@ def train_into(run: Run, settings: Settings, fold: int, variant: Variant, data: 
     """
     run.rename(run_name(variant, fold))
     run.set_tags(fold_tags(settings, variant, fold, data.inputs.digest))
+    run.log_dataset(settings.cohort_name, data.inputs.digest)
     fold_data, scaler = data.fold(fold)
     references = data.references[list(fold_data.validation)]
     trained = _follow(

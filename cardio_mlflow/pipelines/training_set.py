@@ -6,7 +6,6 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from transformers import ViTModel
 
@@ -15,7 +14,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import Network, build_network
-from cardio_mlflow.pipelines.inputs import StudyInputs, draw_folds, training_subset
+from cardio_mlflow.pipelines.inputs import StudyInputs, training_subset
 from cardio_mlflow.settings import Settings, Variant
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.fit import FoldData
@@ -33,7 +32,6 @@ class TrainingSet:
         inputs: the cohort.
         patients: ids of the N patients, in sheet order.
         references: (N, 9) references in their units.
-        folds: fold of each patient by id.
         trainable: ids that may be trained on.
         features: clips and frozen activations of the N patients.
         backbone: the pretrained backbone; networks get a copy.
@@ -42,7 +40,6 @@ class TrainingSet:
     inputs: StudyInputs
     patients: tuple[str, ...]
     references: NDArray[np.float64]
-    folds: pd.Series[int]
     trainable: set[str]
     features: FrozenFeatures
     backbone: ViTModel
@@ -59,7 +56,7 @@ class TrainingSet:
         Raises:
             InputError: nobody is left to train on or to validate on.
         """
-        of_patient = [int(self.folds[p]) for p in self.patients]
+        of_patient = [int(self.inputs.folds[p]) for p in self.patients]
         validation = tuple(i for i, f in enumerate(of_patient) if f == fold)
         training = tuple(
             i for i, f in enumerate(of_patient) if f != fold and self.patients[i] in self.trainable
@@ -77,17 +74,21 @@ def load_training_set(settings: Settings, inputs: StudyInputs) -> TrainingSet:
     """Load Cohort I and the backbone. Cohort II is not read.
 
     Raises:
-        InputError: the backbone or the folds cannot be used.
+        InputError: nobody has a prepared clip, or the backbone cannot be used.
     """
     patients = inputs.patients("I")
     if not patients:
         raise InputError(
             "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
         )
-    folds = draw_folds(settings, inputs)
     device = choose_device()
     backbone = load_backbone(settings.backbone)
     check_stages(settings.stages, FrameEncoder(backbone))
+    if backbone.config.hidden_size % settings.attention_heads:
+        raise InputError(
+            f"attention_heads={settings.attention_heads} does not divide this backbone's width, "
+            f"{backbone.config.hidden_size}."
+        )
     features = FrozenFeatures(
         FrameEncoder(copy.deepcopy(backbone)).to(device),
         load_clips(inputs.prepared.path, patients, settings.training_frames),
@@ -98,4 +99,4 @@ def load_training_set(settings: Settings, inputs: StudyInputs) -> TrainingSet:
     )
     references = inputs.references(patients)
     trainable = training_subset(settings, inputs)
-    return TrainingSet(inputs, patients, references, folds, trainable, features, backbone)
+    return TrainingSet(inputs, patients, references, trainable, features, backbone)

@@ -12,9 +12,11 @@ import pandas as pd
 from cardio_mlflow.analysis.predictions import pool_out_of_fold
 from cardio_mlflow.pipelines.predictions import Evaluation, log_performance
 from cardio_mlflow.pipelines.study_runs import complete_folds
-from cardio_mlflow.registry import CHAMPION, MODEL_NAME, download_bundles, log_model, register
+from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking import FinishedRun, Run
+from cardio_mlflow.tracking.finished import FinishedRun
+from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, download_bundles, log_model, register
+from cardio_mlflow.tracking.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +32,12 @@ def validate_study(settings: Settings, run: Run) -> pd.DataFrame:
     Raises:
         InputError: folds are missing or do not belong together, or a patient is in two folds.
     """
-    folds = complete_folds(settings.study_name, settings.num_folds)
-    pooled = pool_out_of_fold({fold: found.table("predictions.csv") for fold, found in folds.items()})
+    refuse_variant(settings)
+    folds = complete_folds(settings)
+    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
     first = next(iter(folds.values()))
-    synthetic = first.tags["cohort"] == "synthetic"
+    synthetic = first.configuration["data"] == "synthetic"
+    run.log_text(first.text("settings.yaml"), "study_settings.yaml")
     run.set_tags({k: first.tags[k] for k in ("cohort", "cohort_digest", "settings_digest")})
     evaluation = Evaluation("cohort1", "Cohort I, out of fold", settings.bootstrap, settings.seed, synthetic)
     table = log_performance(run, pooled, evaluation)
@@ -50,7 +54,10 @@ def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun]) ->
             bundles |= download_bundles(fold.run_id, Path(folder) / fold.run_id)
         log_model(run, bundles)
     first = chosen[0].tags
-    shared = {k: first[k] for k in ("study", "cohort", "cohort_digest", "settings_digest", "preset")}
+    synthetic = chosen[0].configuration["data"] == "synthetic"
+    shared = {"synthetic": str(synthetic).lower()} | {
+        k: first[k] for k in ("study", "cohort", "cohort_digest", "settings_digest", "preset")
+    }
     return register(
         run, shared | {"champion": settings.champion, "folds": ",".join(c.tags["fold"] for c in chosen)}
     )

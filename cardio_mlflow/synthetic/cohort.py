@@ -14,6 +14,7 @@ from tqdm import tqdm
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.synthetic.clip import has_view, patient_rows, write_clip
+from cardio_mlflow.synthetic.seeding import PRETRAINING_SEED
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ def make_cohort(folder: Path, patients: int, cohort1_size: int, seed: int, jobs:
     Raises:
         InputError: the folder holds a cohort of another seed, or the sizes do not fit.
     """
+    if seed == PRETRAINING_SEED:
+        raise InputError(f"Seed {seed} belongs to the patients of the pretraining: choose another.")
     if not 0 < cohort1_size <= patients:
         raise InputError(f"Cohort I cannot have {cohort1_size} of {patients} patients: give 1 to {patients}.")
     description = {

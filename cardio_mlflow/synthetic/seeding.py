@@ -7,6 +7,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+PRETRAINING_SEED = 987_654
+"""Seed of the patients that the demo backbone was pretrained on: no cohort may have it."""
+
 
 class Stream(IntEnum):
     """What a random stream is for. The numbers are part of the cohort's definition: never reuse one."""

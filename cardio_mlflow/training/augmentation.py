@@ -47,7 +47,7 @@ class Augmentation:
         """
         if copy == 0:
             return clips
-        generator = torch.Generator(clips.device.type).manual_seed(_seed_of(self.seed, patient_id, copy))
+        generator = torch.Generator(clips.device).manual_seed(_seed_of(self.seed, patient_id, copy))
         views = len(clips)
 
         def draw(*shape: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The model bundle on disk: weights, backbone configuration, settings and scaler. No pickle."""
+"""The model bundle on disk: weights, backbone configuration, settings, scaler, code version. No pickle."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cardio_mlflow import __version__
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, build_network
@@ -24,6 +25,7 @@ WEIGHTS: Final = "weights.safetensors"
 SETTINGS: Final = "settings.yaml"
 SCALER: Final = "scaler.json"
 BACKBONE: Final = "backbone.json"
+VERSION: Final = "version.json"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     (folder / SCALER).write_text(bundle.scaler.to_json(), encoding="utf-8")
     config = bundle.network.encoder.vit.config.to_dict()
     (folder / BACKBONE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (folder / VERSION).write_text(json.dumps({"cardio_mlflow": __version__}), encoding="utf-8")
 
 
 def load_bundle(folder: Path) -> Bundle:

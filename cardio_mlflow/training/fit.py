@@ -19,7 +19,12 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.optimizer import build_optimizer
 from cardio_mlflow.training.precision import backbone_autocast
-from cardio_mlflow.training.unfreezing import check_stages, prepare_stage, unfrozen_blocks
+from cardio_mlflow.training.unfreezing import (
+    check_stages,
+    prepare_stage,
+    unfrozen_blocks,
+    warn_of_skipped_stages,
+)
 
 VALIDATION_BATCH = 16
 
@@ -83,6 +88,7 @@ def fit(network: Network, data: FoldData, settings: Settings, seed: int) -> Iter
             stages than blocks.
     """
     check_stages(settings.stages, network.encoder)
+    warn_of_skipped_stages(settings.epochs, settings.stages)
     optimizer = build_optimizer(network, settings)
     best = math.inf
     for epoch in range(1, settings.epochs + 1):

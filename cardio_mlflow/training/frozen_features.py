@@ -65,7 +65,7 @@ class FrozenFeatures:
         return next(self.encoder.parameters()).device
 
     def prepare(self, depth: int) -> None:
-        """Compute and keep the activations at a depth, if there is room; deeper ones make way.
+        """Compute and keep the activations at a depth, if there is room; the largest kept ones make way.
 
         Args:
             depth: number of frozen blocks.
@@ -76,7 +76,7 @@ class FrozenFeatures:
         if needed > self._memory:
             self._say_no_room(depth, needed)
             return
-        for other in sorted(self._kept, reverse=True):
+        for other in sorted(self._kept, key=lambda kept: self._kept[kept].nbytes, reverse=True):
             if needed + self._used() <= self._memory:
                 break
             del self._kept[other]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import Network
+
+log = logging.getLogger(__name__)
 
 
 def unfrozen_blocks(epoch: int, epochs: int, stages: int, stage_epochs: int = 0) -> int:
@@ -34,6 +38,14 @@ def check_stages(stages: int, encoder: FrameEncoder) -> None:
         raise InputError(
             f"stages={stages} is not allowed: this backbone has {encoder.depth} blocks. "
             f"Allowed: a whole number at least 0 and at most {encoder.depth}."
+        )
+
+
+def warn_of_skipped_stages(epochs: int, stages: int) -> None:
+    """Say so when there are fewer epochs than stages, so that some blocks are never trained by themselves."""
+    if epochs <= stages:
+        log.warning(
+            "epochs=%d is too few for stages=%d: each needs an epoch, so some are skipped.", epochs, stages
         )
 
 

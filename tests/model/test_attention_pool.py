@@ -38,8 +38,8 @@ def by_hand(module, features, present):
     """The formula of the docstring, item by item and head by head."""
     state = {name: value.numpy() for name, value in module.state_dict().items()}
     part, out, weights = WIDTH // HEADS, [], []
-    for x, here in zip(features.numpy(), np.asarray(present), strict=True):
-        x = x[here]
+    for patient, here in zip(features.numpy(), np.asarray(present), strict=True):
+        x = patient[here]
         normed = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
         normed = normed * state["norm.weight"] + state["norm.bias"]
         keys = normed @ state["key.weight"].T + state["key.bias"]

@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import mlflow
 import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.pipelines import command_line
-from cardio_mlflow.tracking import MlflowClient, prepare_store
+from cardio_mlflow.tracking.store import prepare_store
 
 SMALL = {
     "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "2", "stages": "1",
     "training_frames": "1", "augmented_copies": "0", "bootstrap": "100", "jobs": "1",
 }  # fmt: skip
+OPTIONS = {"train_fold": {"fold": "1"}, "pretrain": {"patients": "6", "passes": "1", "output": ""}}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with an MLflow store, in which commands are run in this process."""
+
+    folder: Path
+    cache: Path
+    client: MlflowClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        with chdir(self.folder):
+            mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
+            prepare_store()
+        object.__setattr__(self, "client", MlflowClient(f"sqlite:///{self.folder}/mlflow.db"))
+
+    def command(self, name: str, **given: str) -> int:
+        """Run an entry point as its command line would; returns the exit status."""
+        mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
+        pipeline = getattr(importlib.import_module(f"entry_points.{name}"), name)
+        words = [
+            word
+            for key, value in (SMALL | {"cache": str(self.cache)} | given).items()
+            for word in (f"--{key}", value)
+        ]
+        with chdir(self.folder), patch.object(sys, "argv", [name, *words]):
+            try:
+                command_line.run_command(name, pipeline, OPTIONS.get(name))
+            except SystemExit as stopped:
+                return int(stopped.code or 0)
+        return 0
+
+    def runs(self, **tags: str) -> list[Run]:
+        """Runs that carry these tags, the earliest first."""
+        condition = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
+        return list(self.client.search_runs(["0"], condition, order_by=["attributes.start_time"]))
+
+    def artifact(self, run: Run, path: str) -> Path:
+        """An artifact on disk."""
+        return Path(self.client.download_artifacts(run.info.run_id, path))
 
 
 @pytest.fixture(scope="session")
@@ -22,41 +70,23 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty MLflow store in a folder that is the working folder."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    prepare_store()
-    yield tmp_path
-    mlflow.set_tracking_uri(None)
+@pytest.fixture(scope="session", autouse=True)
+def _no_environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patching:
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"):
+            patching.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture
-def command(store: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run an entry point in this process as its command line would; returns the exit status."""
-
-    def run(name: str, **given: str) -> int:
-        import importlib
-
-        module = importlib.import_module(f"entry_points.{name}")
-        options = {
-            "train_fold": {"fold": "1"},
-            "pretrain": {"patients": "20", "passes": "1", "output": "vit"},
-        }
-        words = [w for k, v in (SMALL | {"cache": str(cache)} | given).items() for w in (f"--{k}", v)]
-        monkeypatch.setattr("sys.argv", [name, *words])
-        try:
-            command_line.run_command(name, getattr(module, name), options.get(name))
-        except SystemExit as stopped:
-            return int(stopped.code or 0)
-        return 0
-
-    return run
+def workplace(tmp_path: Path, cache: Path) -> Workplace:
+    """An empty store."""
+    return Workplace(tmp_path, cache)
 
 
-@pytest.fixture
-def client(store: Path) -> MlflowClient:
-    return MlflowClient()
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Workplace:
+    """A store in which the whole study has been run."""
+    place = Workplace(tmp_path_factory.mktemp("studied"), cache)
+    assert place.command("main", variants="full,no_fusion", ablation_folds="1") == 0
+    return place

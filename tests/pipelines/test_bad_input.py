@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.command_line import parse_arguments
 
-Command = Callable[..., int]
 GOOD = dict(zip(KEYS, ("5", "40", "15", "25", "10", "5", "2.6", "2000", "2.1"), strict=True))
 
 
-def refused(
-    command: Command, client: MlflowClient, capsys: pytest.CaptureFixture[str], name: str, **given: str
-) -> str:
+def refused(workplace, capsys: pytest.CaptureFixture[str], name: str, **given: str) -> str:
     """Run a command that must be refused; returns what it said."""
-    assert command(name, **given) == 1
+    assert workplace.command(name, **given) == 1
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert said.count("\n") <= 30
-    runs = client.search_runs(["0"], order_by=["attributes.start_time DESC"])
+    runs = workplace.client.search_runs(["0"], order_by=["attributes.start_time DESC"])
     assert runs[0].info.status == "FAILED"
     assert runs[0].data.tags["failure"][:200] in said
     assert runs[0].data.tags["step"] == name
@@ -40,20 +35,19 @@ def refused(
         ({"vit_rl": "1e-5"}, "Did you mean vit_lr?"),
         ({"epochs": "-3"}, "a whole number at least 1"),
         ({"data": "no/such/folder"}, "there is no such folder"),
-        ({"backbone": "no-such-backbone"}, "-P backbone="),
-        ({"stages": "7"}, "this backbone has 6 blocks"),
+        ({"backbone": "no/such/backbone"}, "-P backbone="),
+        ({"stages": "7"}, "this backbone has 4 blocks"),
         ({"folds": "nowhere.csv"}, "nowhere.csv"),
         ({"train_indices": "0-99"}, "99"),
     ],
 )
 def test_bad_values(
-    command: Command,
-    client: MlflowClient,
+    workplace,
     capsys: pytest.CaptureFixture[str],
     given: dict[str, str],
     expected: str,
 ) -> None:
-    assert expected in refused(command, client, capsys, "train_fold", **given)
+    assert expected in refused(workplace, capsys, "train_fold", **given)
 
 
 def write_cohort(folder: Path, rows: list[dict[str, str]]) -> str:
@@ -78,33 +72,28 @@ def row(patient: str, **changed: str) -> dict[str, str]:
     ],
 )
 def test_bad_cohorts(
-    command: Command,
-    client: MlflowClient,
+    workplace,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     rows: list[dict[str, str]],
     expected: str,
 ) -> None:
     folder = write_cohort(tmp_path / "cohort", rows)
-    said = refused(command, client, capsys, "train_fold", data=folder, cohort1_size="2")
+    said = refused(workplace, capsys, "train_fold", data=folder, cohort1_size="2")
     assert expected.lower() in said.lower()
 
 
-def test_a_folder_without_labels(
-    command: Command, client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_folder_without_labels(workplace, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "labels.csv" in refused(command, client, capsys, "prepare", data=str(tmp_path / "empty"))
+    assert "labels.csv" in refused(workplace, capsys, "prepare", data=str(tmp_path / "empty"))
 
 
-def test_no_registered_model(
-    command: Command, client: MlflowClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "No model is registered" in refused(command, client, capsys, "test")
+def test_no_registered_model(workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No model is registered" in refused(workplace, capsys, "test")
 
 
-def test_no_trained_fold(command: Command, client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "has no trained fold" in refused(command, client, capsys, "validate")
+def test_no_trained_fold(workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "has no trained fold" in refused(workplace, capsys, "validate")
 
 
 @pytest.mark.parametrize(

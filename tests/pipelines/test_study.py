@@ -2,169 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
 
+import cardio_mlflow.parameters
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.registry import CHAMPION, MODEL_NAME, load_champion
-from cardio_mlflow.tracking import find_runs
+from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_champion
 
-Command = Callable[..., int]
-EVERY_RUN = {"study", "step", "preset", "cohort", "settings_digest"}
+EVERY_RUN = {"study", "step", "preset", "cohort", "settings_digest", "cohort_digest"}
 
 
-def runs_of(client: MlflowClient, step: str) -> list[Run]:
-    return list(client.search_runs(["0"], f"tags.step = '{step}'", order_by=["attributes.start_time"]))
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"patient_id": str})
 
 
-def artifact(client: MlflowClient, run: Run, path: str) -> Path:
-    return Path(client.download_artifacts(run.info.run_id, path))
-
-
-def test_the_whole_study(command: Command, client: MlflowClient) -> None:
-    assert command("main", variants="full,no_fusion", ablation_folds="1") == 0
-    steps = {
-        step: len(runs_of(client, step)) for step in ("main", "prepare", "train", "train_fold", "ablation")
-    }
-    assert steps == {"main": 1, "prepare": 1, "train": 1, "train_fold": 3, "ablation": 1}
-    folds = runs_of(client, "train_fold")
+def test_each_step_has_its_runs(studied) -> None:
+    counts = {s: len(studied.runs(step=s)) for s in ("main", "prepare", "train", "train_fold", "ablation")}
+    assert counts == {"main": 1, "prepare": 1, "train": 1, "train_fold": 3, "ablation": 1}
+    folds = studied.runs(step="train_fold")
     assert [run.info.run_name for run in folds] == ["fold-1", "fold-2", "no_fusion/fold-1"]
-    check_fold_run(client, folds[0])
-    check_validation(client, runs_of(client, "validate")[0], folds[:2])
-    check_test(client, runs_of(client, "test")[0])
-    summary = artifact(client, runs_of(client, "main")[0], "summary.txt").read_text(encoding="utf-8")
-    assert "SYNTHETIC" in summary
-    assert "mlflow ui --backend-store-uri" in summary
-    assert all(run.info.run_id in summary for run in folds[:2])
-    assert all(key in summary for key in KEYS)
+    for run in studied.client.search_runs(["0"]):
+        assert run.info.status == "FINISHED"
+        assert set(run.data.tags) >= EVERY_RUN
+        assert "mlflow.parentRunId" not in run.data.tags
+        assert run.data.params["cfg/epochs"] == "2"
 
 
-def check_fold_run(client: MlflowClient, run: Run) -> None:
-    assert run.info.status == "FINISHED"
-    assert set(run.data.tags) >= EVERY_RUN | {"fold", "variant", "mlflow.runColor"}
-    assert "mlflow.parentRunId" not in run.data.tags
-    names = {
-        "train/loss",
-        "val/loss",
-        "val/r_mean",
-        "lr/task",
-        "lr/backbone",
-        "stage",
-        "best/epoch",
-        "best/loss",
-    }
+def test_a_fold_run_holds_metrics_predictions_and_model(studied) -> None:
+    run = studied.runs(step="train_fold")[0]
+    assert set(run.data.tags) >= {"fold", "variant", "mlflow.runColor"}
+    names = {"train/loss", "val/loss", "val/r_mean", "lr/task", "lr/backbone", "stage", "best/epoch"}
     assert set(run.data.metrics) >= names | {f"val/mae_{key}" for key in KEYS}
-    history = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "stage")]
-    assert history == [(1, 0.0), (2, 1.0)]
-    losses = {m.step: m.value for m in client.get_metric_history(run.info.run_id, "val/loss")}
+    history = studied.client.get_metric_history(run.info.run_id, "stage")
+    assert [(m.step, m.value) for m in history] == [(1, 0.0), (2, 1.0)]
+    losses = {m.step: m.value for m in studied.client.get_metric_history(run.info.run_id, "val/loss")}
     assert run.data.metrics["best/loss"] == min(losses.values())
     assert losses[int(run.data.metrics["best/epoch"])] == min(losses.values())
-    table = pd.read_csv(artifact(client, run, "predictions.csv"), dtype={"patient_id": str})
-    assert set(table["parameter"]) == set(KEYS)
-    assert table["cohort"].eq("I").all()
-    files = {path.name for path in artifact(client, run, "model/artifacts/fold-1").iterdir()}
-    assert files == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json"}
-    assert not list(artifact(client, run, "model").rglob("*.pkl"))
+    assert set(read(studied.artifact(run, "predictions.csv"))["parameter"]) == set(KEYS)
+    files = {path.name for path in studied.artifact(run, "model/artifacts/fold-1").iterdir()}
+    assert files == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json", "version.json"}
+    assert not list(studied.artifact(run, "model").rglob("*.pkl"))
 
 
-def check_validation(client: MlflowClient, run: Run, folds: list[Run]) -> None:
-    pooled = pd.read_csv(artifact(client, run, "predictions.csv"), dtype={"patient_id": str})
-    parts = [pd.read_csv(artifact(client, f, "predictions.csv"), dtype={"patient_id": str}) for f in folds]
+def test_validation_pools_the_folds(studied) -> None:
+    (run,) = studied.runs(step="validate")
+    pooled = read(studied.artifact(run, "predictions.csv"))
+    folds = studied.runs(step="train_fold", variant="full")
+    parts = [read(studied.artifact(fold, "predictions.csv")) for fold in folds]
     pd.testing.assert_frame_equal(pooled, pd.concat(parts, ignore_index=True))
     assert pooled["patient_id"].nunique() == 6
+    assert pooled["cohort"].eq("I").all()
     for key in KEYS:
         rows = pooled[pooled["parameter"] == key]
         expected = np.corrcoef(rows["reference"], rows["prediction"])[0, 1]
         assert run.data.metrics[f"cohort1/r_{key}"] == pytest.approx(expected)
-    names = {path.name for path in artifact(client, run, "figures").iterdir()}
+    names = {path.name for path in studied.artifact(run, "figures").iterdir()}
     assert {"scatter.png", "bland_altman.png", "correlation.png", "scatter_PVR.png"} <= names
 
 
-def check_test(client: MlflowClient, run: Run) -> None:
+def test_cohort_two_is_judged_by_the_registered_model_with_its_own_code(
+    studied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = studied.runs(step="test")
     assert run.data.metrics["cohort2/uses"] == 1
     assert run.data.tags["model_code"] == "the model's own"
-    table = pd.read_csv(artifact(client, run, "predictions.csv"), dtype={"patient_id": str})
+    table = read(studied.artifact(run, "predictions.csv"))
     assert table["cohort"].eq("II").all()
     assert table["fold"].isna().all()
     assert table["patient_id"].nunique() == 4
-
-
-def test_steps_alone_give_what_the_study_gives(command: Command, client: MlflowClient) -> None:
-    assert command("main", training_only="true", study="one") == 0
-    assert command("train_fold", fold="2", study="two") == 0
-    assert command("train_fold", fold="1", study="two") == 0
-    assert command("validate", study="two") == 0
-    one, two = (
-        {run.tags["fold"]: run for run in find_runs(study=s, step="train_fold")} for s in ("one", "two")
-    )
-    for fold in ("1", "2"):
-        assert one[fold].metrics == two[fold].metrics
-    version = client.get_model_version_by_alias(MODEL_NAME, CHAMPION)
-    assert (str(version.version), version.tags["study"], version.tags["cohort"]) == ("2", "two", "synthetic")
-    assert command("test", study="two") == 0
-    assert command("test", study="two") == 0
-    uses = [run.data.metrics["cohort2/uses"] for run in runs_of(client, "test")]
-    assert uses == [1, 2]
-
-
-def test_the_registered_model_answers_with_its_own_code(
-    command: Command, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    assert command("main", training_only="true") == 0
     model = load_champion()
-    assert model.has_own_code
-    assert model.code_folder.name == "cardio_mlflow"
     assert model.code_folder.parent.name == "code"
-    import cardio_mlflow.parameters
-
     assert Path(cardio_mlflow.parameters.__file__).parent != model.code_folder
 
 
-def test_validate_names_missing_folds(
-    command: Command, client: MlflowClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command("train_fold", fold="2", num_folds="4", cohort1_size="8") == 0
-    assert command("train_fold", fold="4", num_folds="4", cohort1_size="8") == 0
+def test_the_summary_says_what_to_do_next(studied) -> None:
+    (run,) = studied.runs(step="main")
+    summary = studied.artifact(run, "summary.txt").read_text(encoding="utf-8")
+    assert "SYNTHETIC" in summary
+    assert "mlflow ui --backend-store-uri" in summary
+    assert all(fold.info.run_id in summary for fold in studied.runs(step="train_fold", variant="full"))
+    assert all(key in summary for key in KEYS)
+
+
+def test_a_fold_alone_gives_what_the_study_gave(studied) -> None:
+    assert studied.command("train_fold", fold="2", study="again") == 0
+    (again,) = studied.runs(study="again", step="train_fold")
+    before = studied.runs(study="demo-synthetic", step="train_fold", fold="2")[0]
+    assert again.data.metrics == before.data.metrics
+
+
+def test_validate_names_missing_folds(studied, capsys: pytest.CaptureFixture[str]) -> None:
+    for fold in ("2", "4"):
+        given = {"num_folds": "5", "cohort1_size": "9", "study": "part", "epochs": "1", "stages": "0"}
+        assert studied.command("train_fold", fold=fold, **given) == 0
+    versions = len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'"))
     capsys.readouterr()
-    assert command("validate", num_folds="4", cohort1_size="8") == 1
+    assert studied.command("validate", **given) == 1
     said = capsys.readouterr().err
-    assert "lacks folds 1 and 3" in said
+    assert "lacks folds 1, 3 and 5" in said
     assert "-P fold=1" in said
-    failed = runs_of(client, "validate")[0]
+    (failed,) = studied.runs(step="validate", study="part")
     assert failed.info.status == "FAILED"
-    assert "lacks folds 1 and 3" in failed.data.tags["failure"]
-    assert not client.search_registered_models()
+    assert "lacks folds 1, 3 and 5" in failed.data.tags["failure"]
+    assert len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'")) == versions
 
 
-def test_validate_refuses_folds_of_different_settings(
-    command: Command, client: MlflowClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command("train_fold", fold="1") == 0
-    assert command("train_fold", fold="2", task_lr="0.002") == 0
+def test_validate_refuses_folds_of_different_settings(studied, capsys: pytest.CaptureFixture[str]) -> None:
+    assert studied.command("train_fold", fold="1", study="mixed") == 0
+    assert studied.command("train_fold", fold="2", study="mixed", task_lr="0.002") == 0
     capsys.readouterr()
-    assert command("validate") == 1
+    assert studied.command("validate", study="mixed") == 1
     assert "task_lr: 0.001 and 0.002" in capsys.readouterr().err
 
 
-def test_ablation_takes_up_the_folds_that_are_there(command: Command, client: MlflowClient) -> None:
-    assert command("train_fold", fold="1") == 0
-    assert command("ablation", variants="full,no_attention", ablation_folds="1") == 0
-    assert command("ablation", variants="full,no_attention", ablation_folds="1") == 0
-    names = [run.info.run_name for run in runs_of(client, "train_fold")]
-    assert names == ["fold-1", "no_attention/fold-1"]
-    digests = {run.data.tags["settings_digest"] for run in runs_of(client, "train_fold")}
-    assert len(digests) == 1
+def test_ablation_takes_up_the_folds_that_are_there(studied) -> None:
+    before = len(studied.runs(step="train_fold", study="demo-synthetic"))
+    assert studied.command("ablation", variants="full,no_fusion", ablation_folds="1") == 0
+    assert len(studied.runs(step="train_fold", study="demo-synthetic")) == before
+    one, two = studied.runs(step="ablation")
+    assert one.data.metrics == two.data.metrics
 
 
-def test_best_fold_registers_one_fold(command: Command, client: MlflowClient) -> None:
-    assert command("main", training_only="true", champion="best_fold") == 0
-    version = client.get_model_version_by_alias(MODEL_NAME, CHAMPION)
-    losses = {run.data.tags["fold"]: run.data.metrics["best/loss"] for run in runs_of(client, "train_fold")}
+def test_best_fold_registers_one_fold_and_uses_are_counted(studied) -> None:
+    assert studied.command("validate", champion="best_fold") == 0
+    version = studied.client.get_model_version_by_alias(MODEL_NAME, CHAMPION)
+    folds = studied.runs(step="train_fold", study="demo-synthetic", variant="full")
+    losses = {run.data.tags["fold"]: run.data.metrics["best/loss"] for run in folds}
     assert version.tags["folds"] == min(losses, key=lambda fold: losses[fold])
+    assert (str(version.version), version.tags["cohort"]) == ("2", "synthetic")
+    assert studied.command("test") == 0
+    assert [run.data.metrics["cohort2/uses"] for run in studied.runs(step="test")] == [1, 2]
+
+
+def test_pretraining_makes_a_backbone_that_loads(studied) -> None:
+    from cardio_mlflow.model.backbone import load_backbone
+
+    folder = studied.folder / "vit"
+    assert studied.command("pretrain", patients="6", passes="1", output=str(folder)) == 0
+    vit = load_backbone(str(folder))
+    assert vit.config.num_channels == 1
+    (run,) = studied.runs(step="pretrain")
+    assert run.data.metrics["train/loss"] > 0
+
+
+def test_skip_train_takes_the_folds_that_are_trained(studied) -> None:
+    before = len(studied.runs(step="train_fold"))
+    assert studied.command("main", skip_train="true", training_only="true") == 0
+    assert len(studied.runs(step="train_fold")) == before

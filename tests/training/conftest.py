@@ -49,7 +49,7 @@ def tiny_network(tiny_vit) -> Callable[..., Network]:
 
 @pytest.fixture(scope="session")
 def plain_loop() -> Callable[..., Iterator[tuple[float, float, np.ndarray]]]:
-    """Training without any reuse: all pixels through the whole network, forward and backward, in every step."""
+    """Training without any reuse: all pixels through the whole network in every step."""
     return run_plain_loop
 
 

@@ -47,7 +47,13 @@ def test_weights_come_from_the_file_and_not_from_the_seed(bundle_of, tiny_clips,
 def test_the_files_are_these_four_and_none_is_a_pickle(bundle_of, tmp_path):
     save_bundle(bundle_of(), tmp_path)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(files) == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json"}
+    assert set(files) == {
+        "weights.safetensors",
+        "settings.yaml",
+        "scaler.json",
+        "backbone.json",
+        "version.json",
+    }
     assert not any(content.startswith((b"\x80", b"PK")) for content in files.values())
     assert set(json.loads(files["scaler.json"])) == {p.key for p in PARAMETERS}
 

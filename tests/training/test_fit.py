@@ -30,23 +30,25 @@ def test_the_same_seed_gives_the_same_records(tiny_settings, tiny_fold, tiny_net
 
 
 def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network):
-    settings = tiny_settings(epochs=6, vit_lr=2e-5, task_lr=3e-4)
+    settings = tiny_settings(epochs=12, vit_lr=2e-5, task_lr=0.02)
     data = tiny_fold(settings)
     network = tiny_network(settings)
-    best = np.inf
+    best, improved = np.inf, 0
     for number, record in enumerate(fit(network, data, settings, seed=0), 1):
         assert record.epoch == number
-        assert record.stage == (number - 1) // 2
-        assert record.task_lr == 3e-4
+        assert record.stage == (number - 1) // 4
+        assert record.task_lr == 0.02
         assert record.backbone_lr == (2e-5 if record.stage else 0)
         assert record.predictions.shape == (3, 9)
         targets = data.targets[list(data.validation)]
         assert record.val_loss == pytest.approx(np.nanmean((record.predictions - targets) ** 2))
         assert (record.best_state is not None) == (record.val_loss < best)
+        improved += record.best_state is not None
         best = min(best, record.val_loss)
         assert np.array_equal(
             record.predictions, predict_scaled(network, data.features, data.validation, record.stage)
         )
+    assert 0 < improved < 12, "choose settings with better and worse epochs"
 
 
 def test_the_best_state_gives_the_best_epochs_predictions(tiny_settings, tiny_fold, tiny_network):

@@ -107,7 +107,7 @@ def test_the_encoder_is_frozen_and_in_evaluation_mode(features_of):
 
 
 SCHEDULES = [
-    {"epochs": 8, "stages": 3},
+    {"epochs": 8, "stages": 3, "gradient_clip": 0.3},
     {
         "epochs": 4,
         "stages": 1,

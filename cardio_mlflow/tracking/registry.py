@@ -24,14 +24,14 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.tracking import Run
+from cardio_mlflow.tracking.runs import Run
 
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"
 ARTIFACT: Final = "model"
-PACKAGE: Final = Path(__file__).resolve().parent
+PACKAGE: Final = Path(__file__).resolve().parents[1]
 _REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic",
-                        "pyyaml", "platformdirs")  # fmt: skip
+                        "pyyaml", "platformdirs", "joblib", "tqdm")  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,13 @@ class RegisteredModel:
 
     Attributes:
         version: version in the registry.
+        run_id: the run that registered it, which holds the out-of-fold predictions of its patients.
         tags: the version's tags.
         code_folder: the folder of the code that answers.
     """
 
     version: str
+    run_id: str
     tags: Mapping[str, str]
     code_folder: Path
     _model: PyFuncModel
@@ -83,7 +85,7 @@ def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
         path = Path(folder) / ARTIFACT
         mlflow.pyfunc.save_model(
             path=str(path),
-            python_model=str(PACKAGE / "registered_model.py"),
+            python_model=str(PACKAGE / "tracking" / "registered_model.py"),
             artifacts={name: str(bundle) for name, bundle in bundles.items()},
             code_paths=[str(PACKAGE)],
             signature=signature(),
@@ -130,6 +132,8 @@ def load_champion() -> RegisteredModel:
     try:
         version = MlflowClient().get_model_version_by_alias(MODEL_NAME, CHAMPION)
     except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
         raise InputError(
             f"No model is registered as {MODEL_NAME}@{CHAMPION} in this store. "
             "Run the steps that make one first:\n"
@@ -139,7 +143,7 @@ def load_champion() -> RegisteredModel:
     with _own_code():
         model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CHAMPION}")
     folder: Path = model.unwrap_python_model().code_folder()
-    loaded = RegisteredModel(str(version.version), version.tags, folder, model)
+    loaded = RegisteredModel(str(version.version), version.run_id, version.tags, folder, model)
     if not loaded.has_own_code:
         log.warning("The model carries no code of its own: the installed code answers.")
     return loaded

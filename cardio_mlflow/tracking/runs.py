@@ -1,7 +1,7 @@
-"""MLflow runs: the only module that imports mlflow, with the registered model's own file.
+"""MLflow runs that are being written.
 
-Runs are written through the client with explicit run ids, so nothing depends on an active run and
-the runs of folds and variants stand flat beside each other.
+They are written through the client with explicit run ids, so nothing depends on an active run and the
+runs of folds and variants stand flat beside each other.
 """
 
 from __future__ import annotations
@@ -10,34 +10,26 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import mlflow
 import pandas as pd
-from filelock import FileLock
 from matplotlib.figure import Figure
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.entities import Run as MlflowRun
-from mlflow.environment_variables import (
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
-    MLFLOW_EXPERIMENT_ID,
-    MLFLOW_RUN_ID,
-)
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+from mlflow.environment_variables import MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.style import save_figure
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import VARIANTS, Settings, Variant
+from cardio_mlflow.tracking.store import prepare_store
 
 FOLD_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 MAX_TAG: Final = 4000
-_SQLITE: Final = "sqlite:///"
 
-log = logging.getLogger(__name__)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
@@ -93,6 +85,11 @@ class Run:
                 save_figure(figure, Path(folder) / name)
             self._client.log_artifacts(self.run_id, folder, "figures")
 
+    def log_dataset(self, name: str, digest: str) -> None:
+        """Log which cohort went in: its name and digest, nothing of its contents."""
+        cohort = Dataset(name=name, digest=digest[:36], source_type="local", source="{}")
+        self._client.log_inputs(self.run_id, [DatasetInput(cohort, [])])
+
     def artifact_folder(self) -> str:
         """Where the run's artifacts lie, as a path where they are local, else as a URI."""
         uri: str = self._client.get_run(self.run_id).info.artifact_uri
@@ -101,35 +98,6 @@ class Run:
     def end(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run that has ended well, as a later step reads it."""
-
-    run_id: str
-    name: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-    def table(self, path: str) -> pd.DataFrame:
-        """Read a CSV artifact; patient ids stay text."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = MlflowClient().download_artifacts(self.run_id, path, folder)
-            return pd.read_csv(file, dtype={"patient_id": str})
-
-    def text(self, path: str) -> str:
-        """Read a text artifact."""
-        with tempfile.TemporaryDirectory() as folder:
-            return Path(MlflowClient().download_artifacts(self.run_id, path, folder)).read_text(
-                encoding="utf-8"
-            )
-
-    @property
-    def configuration(self) -> dict[str, str]:
-        """The resolved settings as logged, by name."""
-        return {k.removeprefix("cfg/"): v for k, v in self.params.items() if k.startswith("cfg/")}
 
 
 @contextmanager
@@ -145,9 +113,10 @@ def command_run() -> Iterator[Run]:
 
 
 @contextmanager
-def step_run(name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-    """A new run that stands beside the command's own; ends like ``command_run``."""
-    with _ended(_new_run(tags, name)) as run:
+def step_run(name: str, settings: Settings, step: str) -> Iterator[Run]:
+    """A new run that stands beside the command's own and holds its settings; ends like ``command_run``."""
+    with _ended(_new_run(tags_of(settings, step), name)) as run:
+        run.log_settings(settings)
         yield run
 
 
@@ -158,18 +127,6 @@ def adopted_run() -> Run | None:
         return None
     MLFLOW_RUN_ID.unset()
     return Run(run_id)
-
-
-def prepare_store() -> str:
-    """Create the store once, under a lock, and make its address absolute; returns the address."""
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(value=False)
-    uri: str = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    if uri.startswith(_SQLITE):
-        database = Path(uri.removeprefix(_SQLITE))
-        with FileLock(f"{database}.lock"):
-            MlflowClient().search_experiments(max_results=1)
-    return uri
 
 
 def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
@@ -183,50 +140,9 @@ def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
     } | more
 
 
-def colour_of(fold: int) -> dict[str, str]:
-    """The tag that gives a fold its colour in the page."""
-    return {"mlflow.runColor": FOLD_COLOURS[(fold - 1) % len(FOLD_COLOURS)]}
-
-
-def find_runs(**tags: str) -> list[FinishedRun]:
-    """Finished runs of all experiments that carry these tags, the latest first.
-
-    Raises:
-        InputError: a tag holds a quote, which no search can match.
-    """
-    if any("'" in value for value in tags.values()):
-        raise InputError("A study's name cannot hold a quote.")
-    client = MlflowClient()
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    condition = " and ".join(
-        [*(f"tags.`{k}` = '{v}'" for k, v in tags.items()), "attributes.status = 'FINISHED'"]
-    )
-    found: list[MlflowRun] = []
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs(
-            experiments, condition, order_by=["attributes.start_time DESC"], page_token=token or None
-        )
-        found += page
-        token = page.token or None
-    return [_finished(run) for run in found]
-
-
-def comparison_address(runs: Sequence[str], port: int = 5000) -> str:
-    """The address in the MLflow page that compares these runs."""
-    client = MlflowClient()
-    experiments = sorted({client.get_run(run).info.experiment_id for run in runs})
-    quoted = ",".join(f"%22{run}%22" for run in runs)
-    named = ",".join(f"%22{e}%22" for e in experiments)
-    return (
-        f"http://127.0.0.1:{port}/#/compare-runs?runs=[{quoted}]&experiments=[{named}]"
-        "&workflowType=machine_learning"
-    )
-
-
-def page_command(port: int = 5000) -> str:
-    """The command that serves the MLflow page for this store."""
-    return f"mlflow ui --backend-store-uri {mlflow.get_tracking_uri()} --port {port}"
+def colour_of(fold: int, variant: Variant) -> dict[str, str]:
+    """The tag that gives a fold of a variant its colour in the page."""
+    return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + VARIANTS.index(variant)) % len(FOLD_COLOURS)]}
 
 
 def _as_typed(value: object) -> str:
@@ -234,14 +150,10 @@ def _as_typed(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _finished(run: MlflowRun) -> FinishedRun:
-    return FinishedRun(run.info.run_id, run.info.run_name, run.data.tags, run.data.params, run.data.metrics)
-
-
 def _new_run(tags: Mapping[str, str], name: str) -> Run:
     client = MlflowClient()
     experiment = MLFLOW_EXPERIMENT_ID.get() or "0"
-    run = client.create_run(experiment, tags=dict(tags), run_name=name or None)
+    run = client.create_run(experiment, tags=resolve_tags(dict(tags)), run_name=name or None)
     return Run(run.info.run_id)
 
 
@@ -257,10 +169,15 @@ def _ended(run: Run) -> Iterator[Run]:
     except InputError as error:
         reason = str(error)
         raise
+    except OSError as error:
+        reason = f"the system refused: {error.strerror or type(error).__name__}"
+        raise
     except BaseException as error:
         reason = f"a fault of the program: {type(error).__name__}"
         raise
     finally:
-        if reason:
-            run.set_tags({"failure": reason})
-        run.end(status)
+        try:
+            if reason:
+                run.set_tags({"failure": reason})
+        finally:
+            run.end(status)

@@ -1,0 +1,49 @@
+"""The MLflow store: made once, by an absolute address, and how to open its page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+import mlflow
+from filelock import FileLock
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.tracking import MlflowClient
+
+_SQLITE: Final = "sqlite:///"
+
+
+def prepare_store() -> str:
+    """Create the store once, under a lock, and make its address absolute; returns the address."""
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(value=False)
+    uri: str = mlflow.get_tracking_uri()
+    if uri.startswith(_SQLITE):
+        database = Path(unquote(uri.removeprefix(_SQLITE))).absolute()
+        uri = f"{_SQLITE}{quote(str(database))}"
+        mlflow.set_tracking_uri(uri)
+        with FileLock(f"{database}.lock"):
+            MlflowClient().search_experiments(max_results=1)
+    return uri
+
+
+def comparison_address(runs: Sequence[str], port: int = 5000) -> str:
+    """The address in the MLflow page that compares these runs."""
+    client = MlflowClient()
+    experiments = sorted({client.get_run(run).info.experiment_id for run in runs})
+    quoted = ",".join(f"%22{run}%22" for run in runs)
+    named = ",".join(f"%22{e}%22" for e in experiments)
+    return (
+        f"http://127.0.0.1:{port}/#/compare-runs?runs=[{quoted}]&experiments=[{named}]"
+        "&workflowType=machine_learning"
+    )
+
+
+def page_command(port: int = 5000) -> str:
+    """The command that serves the MLflow page for this store, or the address of the page of a server."""
+    uri: str = mlflow.get_tracking_uri()
+    if uri.startswith("http"):
+        return uri
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --port {port}"
