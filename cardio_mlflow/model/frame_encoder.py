@@ -72,9 +72,9 @@ class FrameEncoder(nn.Module):
             tokens = block(tokens)
         return tokens
 
-    def blocks(self, tokens: Tensor, depth: int) -> Tensor:
-        """Run the blocks above ``depth`` on (N, L, D) tokens; returns (N, L, D)."""
-        for block in self.vit.layers[depth:]:
+    def blocks(self, tokens: Tensor, depth: int, stop: int | None = None) -> Tensor:
+        """Run the blocks from ``depth`` to ``stop`` (or the last) on (N, L, D) tokens; returns (N, L, D)."""
+        for block in self.vit.layers[depth:stop]:
             tokens = block(tokens)
         return tokens
 

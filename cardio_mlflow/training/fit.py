@@ -90,9 +90,13 @@ def fit(network: Network, data: FoldData, settings: Settings, seed: int) -> Iter
     check_stages(settings.stages, network.encoder)
     warn_of_skipped_stages(settings.epochs, settings.stages)
     optimizer = build_optimizer(network, settings)
+    stages = [
+        unfrozen_blocks(epoch, settings.epochs, settings.stages, settings.stage_epochs)
+        for epoch in range(1, settings.epochs + 1)
+    ]
+    data.features.prepare_together(network.encoder.depth - blocks for blocks in stages)
     best = math.inf
-    for epoch in range(1, settings.epochs + 1):
-        blocks = unfrozen_blocks(epoch, settings.epochs, settings.stages, settings.stage_epochs)
+    for epoch, blocks in enumerate(stages, start=1):
         data.features.prepare(network.encoder.depth - blocks)
         train_loss = _train_epoch(network, optimizer, data, settings, blocks, epoch, seed)
         predictions = predict_scaled(network, data.features, data.validation, blocks)

@@ -9,7 +9,7 @@ for each batch, and a message says so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -80,13 +80,30 @@ class FrozenFeatures:
             if needed + self._used() <= self._memory:
                 break
             del self._kept[other]
-        kept = torch.empty(len(self.data), self.copies + 1, *self._shape(depth), dtype=self.dtype)
-        for patient in tqdm(
-            range(len(self.data)), desc=f"frozen blocks 1-{depth}", unit="patient", leave=False
-        ):
-            for copy in range(self.copies + 1):
-                kept[patient, copy] = self._compute(patient, copy, depth).to(kept)
-        self._kept[depth] = kept
+        self._keep([depth])
+
+    def prepare_together(self, depths: Iterable[int]) -> None:
+        """Compute and keep the activations at several depths in one pass, as many as there is room for.
+
+        Args:
+            depths: numbers of frozen blocks; what does not fit is left to ``prepare``.
+        """
+        wanted, room = [], self._memory - self._used()
+        for depth in sorted(set(depths) - set(self._kept), key=self._bytes):
+            if self._bytes(depth) <= room:
+                wanted.append(depth)
+                room -= self._bytes(depth)
+        if wanted:
+            self._keep(wanted)
+
+    def _keep(self, depths: Sequence[int]) -> None:
+        copies = self.copies + 1
+        kept = {d: torch.empty(len(self.data), copies, *self._shape(d), dtype=self.dtype) for d in depths}
+        for patient in tqdm(range(len(self.data)), desc="frozen blocks", unit="patient", leave=False):
+            for copy in range(copies):
+                for depth, activations in self._compute(patient, copy, depths).items():
+                    kept[depth][patient, copy] = activations.to(kept[depth])
+        self._kept |= kept
 
     def batch(self, patients: Sequence[int], copies: Sequence[int], depth: int) -> Tensor:
         """Activations of a batch of B patients.
@@ -102,23 +119,38 @@ class FrozenFeatures:
         """
         if depth in self._kept:
             return self._kept[depth][list(patients), list(copies)].to(self.device)
-        return torch.stack([self._compute(p, c, depth) for p, c in zip(patients, copies, strict=True)])
+        return torch.stack(
+            [self._compute(p, c, [depth])[depth] for p, c in zip(patients, copies, strict=True)]
+        )
 
     @torch.no_grad()
-    def _compute(self, patient: int, copy: int, depth: int) -> Tensor:
-        present = self.data.present[patient]
-        clips = self.data.clips[patient][present].to(self.device)
-        on_device = present.to(self.device)
+    def _compute(self, patient: int, copy: int, depths: Sequence[int]) -> dict[int, Tensor]:
+        """Activations of one copy of one patient at each depth, from one pass through the encoder."""
+        present = self.data.present[patient].to(self.device)
+        images = self._images(patient, copy, present)
+        results, reached = {}, 0
+        with backbone_autocast(self.dtype, self.device):
+            tokens = self.encoder.tokens(images, 0)
+            for depth in sorted(depths):
+                tokens = self.encoder.blocks(tokens, reached, depth)
+                reached = depth
+                results[depth] = self.encoder.pool(tokens) if depth == self.encoder.depth else tokens
+        return {depth: self._by_view(result, present, depth) for depth, result in results.items()}
+
+    def _images(self, patient: int, copy: int, present: Tensor) -> Tensor:
+        """The frames of a patient's present views at the backbone's size, copied: (F, H, W)."""
+        clips = self.data.clips[patient].to(self.device)[present]
         views, frames = clips.shape[:2]
         images = resize_frames(unit_range(clips.flatten(0, 1)), self.encoder.image_size)
         whole = images.new_zeros(len(present), frames, *images.shape[-2:])
-        whole[on_device] = images.view(views, frames, *images.shape[1:])
+        whole[present] = images.view(views, frames, *images.shape[1:])
         copied = self.augmentation.copy_of(whole, self.data.patient_ids[patient], copy)
-        with backbone_autocast(self.dtype, self.device):
-            tokens = self.encoder.tokens(copied[on_device].flatten(0, 1), depth)
-            result = self.encoder.pool(tokens) if depth == self.encoder.depth else tokens
+        return copied[present].flatten(0, 1)
+
+    def _by_view(self, result: Tensor, present: Tensor, depth: int) -> Tensor:
+        """Put (F, ...) results of the present views in their places; 0 for a missing view."""
         out = torch.zeros(self._shape(depth), dtype=self.dtype, device=self.device)
-        out[on_device] = result.to(self.dtype).view(views, frames, *result.shape[1:])
+        out[present] = result.to(self.dtype).view(-1, *self._shape(depth)[1:])
         return out
 
     def _shape(self, depth: int) -> tuple[int, ...]:
