@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
@@ -111,4 +110,5 @@ def _quiet() -> None:
     logging.getLogger("cardio_mlflow").setLevel(logging.INFO)
     for noisy in ("transformers", "mlflow", "alembic", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(mlflow|transformers|torch|pydantic)\b.*")
+    logging.captureWarnings(capture=True)  # of libraries, to the user no use
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,9 +81,8 @@ def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
         run: the run.
         bundles: bundle folders by a name that gives their order.
     """
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ARTIFACT
-        warnings.simplefilter("ignore")  # mlflow asks for type hints; the signature says more
         mlflow.pyfunc.save_model(
             path=str(path),
             python_model=str(PACKAGE / "tracking" / "registered_model.py"),
@@ -142,8 +140,7 @@ def load_champion() -> RegisteredModel:
             "    mlflow run . -e train --env-manager local\n"
             "    mlflow run . -e validate --env-manager local"
         ) from error
-    with _own_code(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _own_code():
         model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CHAMPION}")
     folder: Path = model.unwrap_python_model().code_folder()
     loaded = RegisteredModel(str(version.version), version.run_id, version.tags, folder, model)
