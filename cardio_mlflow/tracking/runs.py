@@ -10,9 +10,10 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import pandas as pd
@@ -34,7 +35,11 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 class Run:
-    """One MLflow run that is being written."""
+    """One MLflow run that is being written, as a context.
+
+    It ends as FINISHED; as KILLED on Ctrl-C; as FAILED on any other exception. The reason stands on the
+    run as the tag ``failure``, and the exception is passed on.
+    """
 
     def __init__(self, run_id: str):
         """Take over an existing run."""
@@ -95,29 +100,36 @@ class Run:
         uri: str = self._client.get_run(self.run_id).info.artifact_uri
         return uri.removeprefix("file://")
 
-    def end(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.run_id, status)
+    def __enter__(self) -> Run:
+        """Start writing."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the run by what happened; even when the reason cannot be written."""
+        status, reason = _outcome(error)
+        try:
+            if reason:
+                self.set_tags({"failure": reason})
+        finally:
+            self._client.set_terminated(self.run_id, status)
 
 
-@contextmanager
-def command_run() -> Iterator[Run]:
-    """The run of a command: the one that ``mlflow run`` made, or a new one.
-
-    It ends as FINISHED; as KILLED on Ctrl-C; as FAILED, with the reason as the tag ``failure``, on
-    any other exception, which is passed on.
-    """
+def command_run() -> Run:
+    """The run of a command: the one that ``mlflow run`` made, or a new one."""
     prepare_store()
-    with _ended(adopted_run() or _new_run({}, "")) as run:
-        yield run
+    return adopted_run() or _new_run({}, "")
 
 
-@contextmanager
-def step_run(name: str, settings: Settings, step: str) -> Iterator[Run]:
-    """A new run that stands beside the command's own and holds its settings; ends like ``command_run``."""
-    with _ended(_new_run(tags_of(settings, step), name)) as run:
+def step_run(name: str, settings: Settings, step: str) -> Run:
+    """A new run that stands beside the command's own and holds its settings."""
+    run = _new_run(tags_of(settings, step), name)
+    with ExitStack() as until_given_out:
+        until_given_out.push(run)  # a run whose settings cannot be logged ends as FAILED
         run.log_settings(settings)
-        yield run
+        until_given_out.pop_all()
+    return run
 
 
 def adopted_run() -> Run | None:
@@ -157,27 +169,14 @@ def _new_run(tags: Mapping[str, str], name: str) -> Run:
     return Run(run.info.run_id)
 
 
-@contextmanager
-def _ended(run: Run) -> Iterator[Run]:
-    status, reason = "FAILED", "stopped"
-    try:
-        yield run
-        status, reason = "FINISHED", ""
-    except KeyboardInterrupt:
-        status, reason = "KILLED", "stopped by the user"
-        raise
-    except InputError as error:
-        reason = str(error)
-        raise
-    except OSError as error:
-        reason = f"the system refused: {error.strerror or type(error).__name__}"
-        raise
-    except BaseException as error:
-        reason = f"a fault of the program: {type(error).__name__}"
-        raise
-    finally:
-        try:
-            if reason:
-                run.set_tags({"failure": reason})
-        finally:
-            run.end(status)
+def _outcome(error: BaseException | None) -> tuple[str, str]:
+    """The status a run ends with, and the reason where it did not end well."""
+    if error is None:
+        return "FINISHED", ""
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED", "stopped by the user"
+    if isinstance(error, InputError):
+        return "FAILED", str(error)
+    if isinstance(error, OSError):
+        return "FAILED", f"the system refused: {error.strerror or type(error).__name__}"
+    return "FAILED", f"a fault of the program: {type(error).__name__}"

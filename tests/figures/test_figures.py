@@ -118,7 +118,10 @@ def test_training_curves_mark_the_best_epoch_of_each_fold() -> None:
 
 
 def test_training_curves_of_one_epoch_and_without_validation_loss() -> None:
-    training_curves(history(1, val_loss=np.nan, val_r_mean=np.nan), synthetic=False).canvas.draw()
+    figure = training_curves(history(1, val_loss=np.nan, val_r_mean=np.nan), synthetic=False)
+    figure.canvas.draw()
+    marked = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    assert not [line for line in marked if np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any()]
 
 
 def test_drawing_leaves_matplotlibs_settings_alone(table) -> None:

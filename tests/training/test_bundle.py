@@ -59,7 +59,8 @@ def test_the_files_are_these_four_and_none_is_a_pickle(bundle_of, tmp_path):
 
 
 def test_loading_works_where_pickle_does_not(bundle_of, tmp_path, monkeypatch):
-    save_bundle(bundle_of(), tmp_path)
+    bundle = bundle_of()
+    save_bundle(bundle, tmp_path)
 
     def refuse(*_, **__):
         raise AssertionError("pickle was used")
@@ -67,7 +68,12 @@ def test_loading_works_where_pickle_does_not(bundle_of, tmp_path, monkeypatch):
     monkeypatch.setattr("pickle.load", refuse)
     monkeypatch.setattr("pickle.loads", refuse)
     monkeypatch.setattr("torch.load", refuse)
-    load_bundle(tmp_path)
+    loaded = load_bundle(tmp_path)
+    assert loaded.scaler == bundle.scaler
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(loaded.network.parameters(), bundle.network.parameters(), strict=True)
+    )
 
 
 def test_another_variants_weights_are_refused(bundle_of, tmp_path):
