@@ -30,12 +30,13 @@ Image = NDArray[np.uint8]
 
 JPEG_QUALITY = 80
 PHOTOMETRIC: dict[Encoding, str] = {
-    "jpeg_422": "YBR_FULL_422", "jpeg_444": "YBR_FULL", "jpeg_gray": "MONOCHROME2", "rle_gray": "MONOCHROME2",
-    "rle_rgb": "RGB", "raw_gray": "MONOCHROME2",
+    "jpeg_422": "YBR_FULL_422", "jpeg_444": "YBR_FULL", "jpeg_420": "YBR_FULL_422",
+    "jpeg_gray": "MONOCHROME2", "rle_gray": "MONOCHROME2", "rle_rgb": "RGB", "raw_gray": "MONOCHROME2",
 }  # fmt: skip
 SAMPLING: dict[str, int] = {
     "jpeg_422": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
     "jpeg_444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "jpeg_420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
 }
 
 
@@ -84,16 +85,29 @@ def write_dicom(
         acquisition: times, depth and heart rate.
         layout: scanner and screen.
     """
+    data = make_dataset(frames, encoding, header, layout)
+    _describe_time(data, header, acquisition, len(frames))
+    _describe_regions(data, acquisition, layout)
+    save_dataset(path, data)
+
+
+def make_dataset(
+    frames: Sequence[Image], encoding: Encoding, header: Header, layout: Layout, quality: int = JPEG_QUALITY
+) -> Dataset:
+    """Describe one clip but for its times and regions; arguments as `write_dicom`, `quality` of JPEG."""
     data = Dataset()
     _identify(data, header, layout)
     _describe_pixels(data, frames, encoding)
-    _describe_time(data, header, acquisition, len(frames))
-    _describe_regions(data, acquisition, layout)
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = _transfer_syntax(encoding)
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    _store_pixels(data, frames, encoding)
+    _store_pixels(data, frames, encoding, quality)
+    return data
+
+
+def save_dataset(path: Path, data: Dataset) -> None:
+    """Write a file, under a temporary name first."""
     temporary = path.with_name(path.name + ".part")
     data.save_as(temporary, enforce_file_format=True)
     temporary.replace(path)
@@ -176,14 +190,16 @@ def _describe_regions(data: Dataset, acquisition: Acquisition, layout: Layout) -
     data.SequenceOfUltrasoundRegions = DicomSequence([region])
 
 
-def _store_pixels(data: Dataset, frames: Sequence[Image], encoding: Encoding) -> None:
+def _store_pixels(data: Dataset, frames: Sequence[Image], encoding: Encoding, quality: int) -> None:
     if encoding.startswith("raw"):
         raw = b"".join(frame.tobytes() for frame in frames)
         data.PixelData = raw + b"\0" * (len(raw) % 2)
         data["PixelData"].VR = "OB"
         return
-    encode = _encode_jpeg if encoding.startswith("jpeg") else _encode_rle
-    data.PixelData = encapsulate([encode(frame, encoding) for frame in frames])
+    if encoding.startswith("jpeg"):
+        data.PixelData = encapsulate([_encode_jpeg(frame, encoding, quality) for frame in frames])
+    else:
+        data.PixelData = encapsulate([_encode_rle(frame, encoding) for frame in frames])
     data["PixelData"].VR = "OB"
 
 
@@ -192,8 +208,8 @@ def _encode_rle(frame: Image, encoding: Encoding) -> bytes:
     return bytes(encode_frame(frame.tobytes(), *frame.shape[:2], samples, 8, "<"))
 
 
-def _encode_jpeg(frame: Image, encoding: Encoding) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+def _encode_jpeg(frame: Image, encoding: Encoding, quality: int) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     if frame.ndim == 3:
         frame = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLING[encoding]]

@@ -7,7 +7,7 @@ from typing import Literal
 
 Colour = tuple[int, int, int]
 TraceStyle = Literal["sweep", "scroll", "cursor", "none"]
-Encoding = Literal["jpeg_422", "jpeg_444", "jpeg_gray", "rle_gray", "rle_rgb", "raw_gray"]
+Encoding = Literal["jpeg_422", "jpeg_444", "jpeg_420", "jpeg_gray", "rle_gray", "rle_rgb", "raw_gray"]
 RegionStyle = Literal["sector", "screen", "stale", "absent"]
 
 
