@@ -120,9 +120,12 @@ def _radii(blob: Mask, apex_x: float, apex_y: float, left: float, right: float) 
     hit = polar.any(axis=1)
     if np.count_nonzero(hit) < 60:
         return None
-    outer = longest - 1 - polar[hit, ::-1].argmax(axis=1)
     inner = polar[hit].argmax(axis=1)
-    return _mode(inner, longest), _mode(outer, longest)
+    outer = longest - 1 - polar[hit, ::-1].argmax(axis=1)
+    within = (x >= 2) & (y >= 2) & (x <= blob.shape[1] - 3) & (y <= blob.shape[0] - 3)
+    whole = outer < longest - 2 - within[hit, ::-1].argmax(axis=1)  # the others are cut by the image's border
+    seen = outer[whole] if np.count_nonzero(whole) >= 20 else outer[outer >= np.quantile(outer, 0.95)]
+    return _mode(inner, longest), _mode(seen, longest)
 
 
 def _mode(values: NDArray[np.int64], longest: int) -> float:

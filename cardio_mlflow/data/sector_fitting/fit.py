@@ -8,7 +8,7 @@ step a round moves all six numbers together. A fit that the pixels do not bear o
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
@@ -18,21 +18,46 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.regions import Bound
 from cardio_mlflow.data.sector import Sector, overlap
-from cardio_mlflow.data.sector_coarse import guess, largest_blob, mirrored
-from cardio_mlflow.data.sector_snap import snap
+from cardio_mlflow.data.sector_fitting.coarse import guess, largest_blob, mirrored
+from cardio_mlflow.data.sector_fitting.extent import empty_beyond, extended
+from cardio_mlflow.data.sector_fitting.snap import snap
 from cardio_mlflow.data.statistics import ClipStatistics
 
 Mask = NDArray[np.uint8]
 
 _RANGES: Final = (3, 6, 14)
-_DRAWN: Final = 60
+_FAINT: Final = 2
+_UPRIGHT: Final = 0.1
+_SHARP_SUPPORT: Final = 0.6
+_TOP_ROWS: Final = 12
+_TOP_LEVEL: Final = 0.4
+_MOST_FAINT: Final = 60
+_DRAWN: Final = 24
+_HALO: Final = 25
 _GOOD_SCORE: Final = 0.95
 _LEAST_ACTIVITY: Final = 0.25
 _LEAST_SCORE: Final = 0.90
 _LEAST_DARK_SCORE: Final = 0.75
 _MOST_LEAN: Final = 4.0
+_NARROWEST: Final = 18
+_WIDEST: Final = 130
 _MOST_SPILL: Final = 0.25
 _LEAST_SUPPORT: Final = 0.35
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the pixels of a clip say, in isotropic pixels.
+
+    Attributes:
+        image: root of each pixel's range over time.
+        faint: pixels that move at all, but less than what is drawn moves.
+        drawn: pixels that are ever bright enough to be read.
+    """
+
+    image: NDArray[np.float32]
+    faint: Mask
+    drawn: Mask
 
 
 def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | None = None) -> Sector:
@@ -48,20 +73,21 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     """
     spread = _isotropic(cv2.subtract(statistics.maximum, statistics.minimum), aspect)
     activity = cv2.blur(_isotropic(statistics.activity, aspect), (3, 3))
-    lowest = _isotropic(statistics.minimum, aspect)
-    still = np.where((spread < _RANGES[0]) & (lowest >= _DRAWN), np.uint8(255), np.uint8(0))
+    drawn = cv2.inRange(_isotropic(statistics.maximum, aspect), _DRAWN, 255)
+    faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
+    evidence = _Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn)
     best: Sector | None = None
     for least in _RANGES:
         moving = np.where((spread >= least) & (activity >= _LEAST_ACTIVITY), np.uint8(255), np.uint8(0))
         moving = _bounded(moving, bound, aspect)
-        found = _fit_once(moving, spread, still)
+        found = _fit_once(moving, evidence)
         if found is not None and (best is None or found.score > best.score):
             best = found
         if best is not None and best.score >= _GOOD_SCORE:
             break
     if best is None:
         raise ClipRefused(Outcome.NO_SECTOR, "no fan of moving pixels that a sector fits")
-    return best
+    return replace(best, top=_first_row(best, evidence.image))
 
 
 def _isotropic(image: NDArray[Any], aspect: float) -> NDArray[Any]:
@@ -81,38 +107,64 @@ def _bounded(moving: Mask, bound: Bound | None, aspect: float) -> Mask:
     return kept if trusted else moving
 
 
-def _fit_once(moving: Mask, spread: NDArray[np.uint8], still: Mask) -> Sector | None:
+def _fit_once(moving: Mask, evidence: _Evidence) -> Sector | None:
     blob, opened = largest_blob(moving)
     if np.count_nonzero(blob) < 0.03 * blob.size:
         return None
     coarse = guess(blob)
     if coarse is None:
         return None
-    image = np.sqrt(spread.astype(np.float32))
-    fine, support = snap(coarse, image)
-    if abs(fine.left + fine.right) <= _MOST_LEAN:
-        return _judged(fine, float(support.min()), blob, opened, _LEAST_SCORE)
-    return _half_dark(fine, image, blob, opened, still)
+    symmetry = _UPRIGHT if abs(coarse.left + coarse.right) <= 2 * _MOST_LEAN else 0.0
+    fine, support = snap(coarse, evidence.image, symmetry)
+    wider = extended(fine, evidence.faint)
+    if wider != fine:
+        further, its_support = snap(wider, evidence.image, symmetry)
+        lit = evidence.faint & further.mask(*blob.shape)
+        found = _accepted(further, its_support, evidence, blob | lit, opened | lit)
+        if found is not None:
+            return found
+    return _accepted(fine, support, evidence, blob, opened)
 
 
-def _half_dark(
-    sector: Sector, image: NDArray[np.float32], blob: Mask, opened: Mask, still: Mask
+def _accepted(
+    sector: Sector, support: NDArray[np.float64], evidence: _Evidence, blob: Mask, opened: Mask
 ) -> Sector | None:
-    """One edge is dark: trust that the fan hangs straight, if nothing is drawn in its dark part."""
+    """The sector with its score where it hangs straight or both its edges are sharp, else a mended one."""
+    upright = abs(sector.left + sector.right) <= _MOST_LEAN
+    mended = None if upright else _half_dark(sector, evidence, blob, opened)
+    sharp = support[:2].min() >= _SHARP_SUPPORT and empty_beyond(sector, evidence.faint)
+    if mended is None and (upright or sharp):
+        return _judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
+    return mended
+
+
+def _half_dark(sector: Sector, evidence: _Evidence, blob: Mask, opened: Mask) -> Sector | None:
+    """One edge is dark: trust that the fan hangs straight, if all is black in its dark part."""
     coarse = mirrored(sector, blob)
     if coarse is None:
         return None
-    fine, support = snap(coarse, image, symmetry=20.0)
+    fine, support = snap(coarse, evidence.image, symmetry=20.0)
     judged = _judged(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
-    if judged is None or np.count_nonzero(judged.mask(*blob.shape) & still & ~_hull(blob)):
+    near = cv2.dilate(_hull(blob), np.ones((_HALO, _HALO), np.uint8))
+    if judged is None or np.count_nonzero(judged.mask(*blob.shape) & evidence.drawn & ~near):
         return None
     return judged
+
+
+def _first_row(sector: Sector, image: NDArray[np.float32]) -> float:
+    """The first row of tissue above the middle of the curved top; nearly black rows before it are cut off."""
+    inside = sector.mask(*image.shape) > 0
+    middle = int(np.clip(sector.apex_y + sector.inner, 0, image.shape[0] - 1))
+    rows = range(middle + _TOP_ROWS)
+    profile = np.array([image[y, inside[y]].mean() if inside[y].any() else 0.0 for y in rows])
+    lit = np.flatnonzero(profile >= _TOP_LEVEL * profile[middle:].max(initial=0.0))
+    return float(min(lit[0] if len(lit) else middle, middle))
 
 
 def _judged(sector: Sector, support: float, blob: Mask, opened: Mask, least: float) -> Sector | None:
     """The sector with its score, or None when the pixels do not bear it out."""
     opening = sector.right - sector.left
-    plausible = 25 <= opening <= 130 and sector.inner < 0.75 * sector.outer
+    plausible = _NARROWEST <= opening <= _WIDEST and sector.inner < 0.75 * sector.outer
     if not plausible or sector.outer < 0.2 * blob.shape[0]:
         return None
     mask = sector.mask(*blob.shape)

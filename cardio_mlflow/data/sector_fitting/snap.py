@@ -20,7 +20,7 @@ _PIECES: Final = 10
 _LEAST_CONTRAST: Final = 0.8
 
 
-def snap(sector: Sector, image: NDArray[np.float32], symmetry: float = 0.1) -> tuple[Sector, Array]:
+def snap(sector: Sector, image: NDArray[np.float32], symmetry: float) -> tuple[Sector, Array]:
     """Refine a sector.
 
     Each border is cut into ten pieces. The mean profile across a piece rises from outside to inside;
@@ -35,7 +35,7 @@ def snap(sector: Sector, image: NDArray[np.float32], symmetry: float = 0.1) -> t
 
     Returns:
         The refined sector, and for the left edge, the right edge and the outer arc the share of pieces
-        that show a border within 1.5 pixels of it.
+        within the image that show a border within 1.5 pixels of it.
     """
     support = np.zeros(3)
     for share in _REACHES:
@@ -49,8 +49,9 @@ def snap(sector: Sector, image: NDArray[np.float32], symmetry: float = 0.1) -> t
             return sector, np.zeros(3)
         step = _robust_step(design[seen], shift[seen], _lean(sector, symmetry))
         sector = _moved(sector, step)
-        off = np.abs(shift - design @ step).reshape(4, _PIECES)
-        support = np.count_nonzero(off[:3] <= 1.5, axis=1) / _PIECES
+        off = np.abs(shift - design @ step).reshape(4, _PIECES)[:3]
+        visible = np.count_nonzero(~np.isposinf(off), axis=1)
+        support = np.where(visible >= 2, np.count_nonzero(off <= 1.5, axis=1) / np.maximum(visible, 1), 1.0)
     return sector, support
 
 
@@ -86,7 +87,10 @@ def _arc(sector: Sector, image: NDArray[np.float32], which: str, reach: float) -
 
 
 def _shifts(image: NDArray[np.float32], points: Array, normals: Array) -> Array:
-    """How far outward the border lies in each piece, in lengths of the normals; NaN where none is seen."""
+    """How far outward the border lies in each piece, in lengths of the normals.
+
+    NaN where no border is seen, infinite where the piece lies beyond the image.
+    """
     x = (points[:, 0, None] + normals[:, 0, None] * _OFFSETS).astype(np.float32)
     y = (points[:, 1, None] + normals[:, 1, None] * _OFFSETS).astype(np.float32)
     sampled = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -100,7 +104,7 @@ def _crossing(piece: NDArray[np.float32]) -> float:
     """Offset at which the mean profile of one piece falls through the border's level, from inside out."""
     whole = piece[np.isfinite(piece[:, 0])]
     if len(whole) < 8:
-        return float("nan")
+        return float("inf")
     profile = whole.mean(axis=0)
     outside = float(profile[-8:].min())
     inside = float(np.median(profile[: len(profile) // 2]))

@@ -1,0 +1,1 @@
+"""Finding a clip's sector in its statistics."""
