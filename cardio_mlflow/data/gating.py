@@ -1,44 +1,48 @@
 """Which frames of a clip make one whole heart cycle.
 
-A ladder of rungs, best first. Each looks at the evidence and either answers or passes on; a better
-way of finding R waves is one more function in ``RUNGS``.
+A ladder of rungs, best first: R waves from tags, from a waveform in the file, from the ECG drawn on the
+screen; then only the length of the cycle, from the pictures or from the heart rate in the header; last the
+clip as it is. Each rung looks at the evidence and either answers or passes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.beats import plausible, typical_interval, usual_interval
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.periodicity import period
 
 Array = NDArray[np.float64]
 
-_SHORTEST_RR: Final = 0.25
-_LONGEST_RR: Final = 2.5
-_SHORTEST_CLIP: Final = 0.4
-_LONGEST_BEAT: Final = 1.2
+_SHORTEST_CLIP_S: Final = 0.4
+_LONGEST_BEAT_S: Final = 1.2
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about the timing of one clip.
+    """What is known about the timing of one clip; R waves may lie outside the clip, and may be none.
 
     Attributes:
         times_s: time of each frame in seconds since the first, shape (frames,), rising.
-        r_waves_s: R-wave times from tags, seconds since the first frame; may be empty.
+        r_waves_s: R-wave times from tags, seconds since the first frame, rising.
         heart_rate: beats per minute from tags, or None.
         thumbnails: small copies of the frames, zero outside the sector, uint8, frames × h × w.
+        waveform_r_waves_s: R-wave times of an ECG in the file.
+        trace_r_waves_s: R-wave times of an ECG drawn on the screen.
     """
 
     times_s: Array
     r_waves_s: Array
     heart_rate: float | None
     thumbnails: NDArray[np.uint8]
+    waveform_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
+    trace_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def duration_s(self) -> float:
@@ -51,15 +55,25 @@ class Evidence:
         """How far a cycle may reach beyond the clip: half a frame."""
         return 0.5 * self.duration_s / len(self.times_s)
 
+    def holds(self, start_s: float, length_s: float) -> bool:
+        """Whether a cycle lies within the clip."""
+        return start_s >= -self.slack_s and start_s + length_s <= self.duration_s + self.slack_s
+
+    def inside(self, r_waves_s: Array) -> Array:
+        """The R waves that lie within the clip, half a frame of slack on either side."""
+        return r_waves_s[(r_waves_s >= -self.slack_s) & (r_waves_s <= self.duration_s + self.slack_s)]
+
 
 @dataclass(frozen=True)
 class Gating:
     """The heart cycles of a clip and the one that was chosen.
 
     Attributes:
-        method: the rung that answered.
-        r_waves_s: bounds of the cycles found, seconds since the first frame.
-        phase_verified: whether the bounds are R waves; otherwise only the cycle's length is known.
+        method: the rung that answered: tags, waveform, trace, periodicity, heart_rate or clip.
+        r_waves_s: R waves in the clip, seconds since the first frame; where none is known, the bounds of
+            the cycles that are assumed.
+        phase_verified: whether the chosen cycle starts or ends at an R wave; otherwise only its length is
+            known.
         start_s: start of the chosen cycle.
         stop_s: its end.
         beats: number of whole cycles in the clip.
@@ -76,6 +90,11 @@ class Gating:
     def rr_ms(self) -> float:
         """Length of the chosen cycle in milliseconds."""
         return 1000.0 * (self.stop_s - self.start_s)
+
+    @property
+    def r_waves(self) -> int:
+        """Number of R waves known in the clip."""
+        return len(self.r_waves_s) if self.phase_verified else 0
 
     def frames(self, times_s: Array, count: int) -> NDArray[np.int64]:
         """Frames equally spaced in phase over the chosen cycle, the first at its start.
@@ -102,15 +121,29 @@ Rung = Callable[[Evidence], Gating | None]
 
 
 def by_tags(evidence: Evidence) -> Gating | None:
-    """R waves from tags; needs two that hold a whole cycle between them."""
-    inside = _inside(evidence)
-    intervals = np.diff(inside)
-    whole = (intervals >= _SHORTEST_RR) & (intervals <= _LONGEST_RR)
-    return _most_typical("tags", inside, whole, phase_verified=True) if whole.any() else None
+    """R waves from tags, used as `_by_r_waves` says."""
+    return _by_r_waves("tags", evidence.r_waves_s, evidence)
+
+
+def by_waveform(evidence: Evidence) -> Gating | None:
+    """R waves of an ECG in the file, used as `_by_r_waves` says."""
+    return _by_r_waves("waveform", evidence.waveform_r_waves_s, evidence)
+
+
+def by_trace(evidence: Evidence) -> Gating | None:
+    """R waves of an ECG drawn on the screen, used as `_by_r_waves` says."""
+    return _by_r_waves("trace", evidence.trace_r_waves_s, evidence)
+
+
+def by_periodicity(evidence: Evidence) -> Gating | None:
+    """The cycle's length from the pictures, looked for near the heart rate in the header first."""
+    hint = None if evidence.heart_rate is None else 60.0 / evidence.heart_rate
+    length = period(evidence.thumbnails, evidence.times_s, hint)
+    return None if length is None else _of_length("periodicity", length, evidence)
 
 
 def by_heart_rate(evidence: Evidence) -> Gating | None:
-    """The cycle's length from the heart-rate tag; starts at a tagged R wave when there is one.
+    """The cycle's length from the heart rate in the header, which scanners often leave stale.
 
     Raises:
         ClipRefused: NO_FULL_CYCLE, when the clip is shorter than the cycle.
@@ -118,19 +151,8 @@ def by_heart_rate(evidence: Evidence) -> Gating | None:
     if evidence.heart_rate is None:
         return None
     length = 60.0 / evidence.heart_rate
-    if length > evidence.duration_s + evidence.slack_s:
-        raise _no_cycle(evidence, f"one heart cycle lasts {length:.2f} s")
-    for r_wave in _inside(evidence):
-        for start in (float(r_wave), float(r_wave) - length):
-            if start >= -evidence.slack_s and start + length <= evidence.duration_s + evidence.slack_s:
-                return Gating("heart_rate", (start, start + length), True, start, start + length, 1)
-    return _repeated("heart_rate", length, evidence)
-
-
-def by_periodicity(evidence: Evidence) -> Gating | None:
-    """The cycle's length from the lag after which the picture looks most like itself."""
-    length = period(evidence.thumbnails, evidence.times_s)
-    return None if length is None else _repeated("periodicity", length, evidence)
+    _must_fit(length, evidence)
+    return _of_length("heart_rate", length, evidence)
 
 
 def by_clip(evidence: Evidence) -> Gating | None:
@@ -139,13 +161,15 @@ def by_clip(evidence: Evidence) -> Gating | None:
     Raises:
         ClipRefused: NO_FULL_CYCLE, when the clip is shorter than any plausible cycle.
     """
-    if evidence.duration_s < _SHORTEST_CLIP:
-        raise _no_cycle(evidence, f"a heart cycle lasts at least {_SHORTEST_CLIP} s")
-    stop = min(evidence.duration_s, _LONGEST_BEAT)
+    if evidence.duration_s < _SHORTEST_CLIP_S:
+        raise _no_cycle(evidence, f"a heart cycle lasts at least {_SHORTEST_CLIP_S} s")
+    stop = min(evidence.duration_s, _LONGEST_BEAT_S)
     return Gating("clip", (), False, 0.0, stop, 1)
 
 
-RUNGS: Final[tuple[Rung, ...]] = (by_tags, by_heart_rate, by_periodicity, by_clip)
+RUNGS: Final[tuple[Rung, ...]] = (
+    by_tags, by_waveform, by_trace, by_periodicity, by_heart_rate, by_clip,
+)  # fmt: skip
 """The ladder, best rung first."""
 
 
@@ -162,27 +186,55 @@ def gate(evidence: Evidence) -> Gating:
     raise _no_cycle(evidence, "no heart cycle was found")
 
 
-def _inside(evidence: Evidence) -> Array:
-    """Tagged R waves that lie within the clip, half a frame of slack on either side."""
-    r_waves, slack = evidence.r_waves_s, evidence.slack_s
-    return r_waves[(r_waves >= -slack) & (r_waves <= evidence.duration_s + slack)]
+def _by_r_waves(method: str, r_waves: Array, evidence: Evidence) -> Gating | None:
+    """A cycle from R waves; passes on when fewer than two make a plausible interval anywhere.
+
+    A whole interval between two R waves in the clip is best, the most typical one of several. Without one,
+    R waves before the clip (the older part of a drawn trace) tell the usual interval, and a cycle of that
+    length is taken that starts or ends at the clip's one R wave. Where neither fits, only the length is used.
+
+    Raises:
+        ClipRefused: NO_FULL_CYCLE, when the clip is shorter than the usual interval.
+    """
+    if not plausible(r_waves):
+        return None
+    inside = evidence.inside(r_waves)
+    chosen = typical_interval(r_waves, inside, evidence.heart_rate)
+    if chosen is not None:
+        start, stop, whole = chosen
+        return Gating(method, tuple(inside.tolist()), True, start, stop, whole)
+    length = usual_interval(r_waves)
+    _must_fit(length, evidence)
+    return _anchored(method, length, inside, evidence) or _repeated(method, length, evidence)
 
 
-def _most_typical(method: str, bounds: Array, whole: NDArray[np.bool_], phase_verified: bool) -> Gating:
-    """The cycle whose length is nearest to the median length; the first of equals."""
-    intervals = np.diff(bounds)
-    off = np.where(whole, np.abs(intervals - np.median(intervals[whole])), np.inf)
-    chosen = int(np.argmax(off <= off.min() + 1e-6))
-    return Gating(
-        method=method, r_waves_s=tuple(float(r) for r in bounds), phase_verified=phase_verified,
-        start_s=float(bounds[chosen]), stop_s=float(bounds[chosen + 1]), beats=int(np.count_nonzero(whole)),
-    )  # fmt: skip
+def _of_length(method: str, length: float, evidence: Evidence) -> Gating:
+    """A cycle of known length, at a single R wave where one is known."""
+    for r_waves in (evidence.r_waves_s, evidence.waveform_r_waves_s, evidence.trace_r_waves_s):
+        found = _anchored(method, length, evidence.inside(r_waves), evidence)
+        if found is not None:
+            return found
+    return _repeated(method, length, evidence)
+
+
+def _anchored(method: str, length: float, r_waves: Array, evidence: Evidence) -> Gating | None:
+    """A cycle that starts, or else ends, at an R wave in the clip."""
+    for r_wave in r_waves.tolist():
+        for start in (r_wave, r_wave - length):
+            if evidence.holds(start, length):
+                return Gating(method, tuple(r_waves.tolist()), True, start, start + length, 1)
+    return None
 
 
 def _repeated(method: str, length: float, evidence: Evidence) -> Gating:
     beats = max(1, int((evidence.duration_s + evidence.slack_s) / length))
     bounds = tuple(length * i for i in range(beats + 1))
     return Gating(method, bounds, False, 0.0, length, beats)
+
+
+def _must_fit(length: float, evidence: Evidence) -> None:
+    if length > evidence.duration_s + evidence.slack_s:
+        raise _no_cycle(evidence, f"one heart cycle lasts {length:.2f} s")
 
 
 def _no_cycle(evidence: Evidence, why: str) -> ClipRefused:

@@ -44,8 +44,13 @@ def test_tags_come_first_and_are_verified():
 
 
 def test_the_most_typical_of_irregular_cycles_is_taken():
-    found = gate(_evidence(frames=120, r_waves=[0.1, 0.6, 1.4, 2.2, 3.5]))
+    found = gate(_evidence(frames=120, r_waves=[0.1, 0.6, 1.4, 2.9]))
     assert (found.start_s, found.stop_s) == pytest.approx((0.6, 1.4))
+
+
+def test_of_equal_cycles_the_one_after_a_typical_cycle_is_taken():
+    found = gate(_evidence(frames=120, r_waves=[0.1, 0.6, 1.4, 2.2, 3.5]))
+    assert (found.start_s, found.stop_s) == pytest.approx((1.4, 2.2))
 
 
 def test_cycles_beyond_the_clip_are_not_used():

@@ -1,0 +1,154 @@
+"""The line of a trace in a picture: its voltage column by column."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Image = NDArray[np.uint8]
+
+_LEAST_STEP: Final = 28.0  # gray levels of the line over its background
+_LEAST_FILLED: Final = 0.8
+_LONGEST_GAP: Final = 8  # columns without a line inside a trace
+_STEEP: Final = 4  # rows
+_LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
+_FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A trace read off a picture.
+
+    Attributes:
+        first: column of the first height.
+        heights: rows above the picture's bottom, one a column, shape (columns,).
+        cut_off: whether the trace reaches the picture's top or bottom.
+    """
+
+    first: int
+    heights: Array
+    cut_off: bool
+
+    @property
+    def columns(self) -> Array:
+        """Column of each height."""
+        return self.first + np.arange(len(self.heights), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Vertical runs of bright pixels, in order of their columns.
+
+    Attributes:
+        column: of each run.
+        top: its first row.
+        bottom: its last row.
+        brightness: its largest contrast, relative to the usual line, at most 1.
+        level: whether it may be a part of a level line over the strip's whole width.
+    """
+
+    column: Numbers
+    top: Numbers
+    bottom: Numbers
+    brightness: Array
+    level: Flags
+
+
+def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
+    """The trace in a strip, or None where there is none.
+
+    The line is what is brighter than half-way between a column's background and the trace's usual
+    brightness. Where a column has several runs of such pixels (tissue, words), the path with the least
+    jumps from column to column is taken. Of a steep part the end farther from the trace's resting height
+    counts, so that a narrow R wave keeps its height.
+
+    Args:
+        picture: the strip with moving things removed as far as possible, rows × columns.
+        start: first column of a part that is known to lie within the trace.
+        stop: one past its last column.
+    """
+    start, stop = max(0, start), min(picture.shape[1], stop)
+    if stop - start < 16:
+        return None
+    ground = np.partition(picture, len(picture) // 5, axis=0)[len(picture) // 5]  # a tall R wave fills half
+    contrast = picture.astype(np.float32) - ground.astype(np.float32)
+    step = float(np.median(contrast[:, start:stop].max(axis=0)))
+    if step < _LEAST_STEP:
+        return None
+    bright = contrast > 0.45 * step
+    filled = bright.any(axis=0)
+    if filled[start:stop].mean() < _LEAST_FILLED:
+        return None
+    first, last = _extent(filled, start, stop)
+    part = slice(first, last + 1)
+    heights = _heights(bright[:, part], contrast[:, part] / step)
+    return Curve(first, heights, bool(heights.min() < 1 or heights.max() > len(picture) - 2))
+
+
+def _extent(filled: Flags, start: int, stop: int) -> tuple[int, int]:
+    """First and last column of the trace around a part of it, over gaps of at most eight columns."""
+    columns = np.flatnonzero(filled)
+    breaks = np.flatnonzero(np.diff(columns) > _LONGEST_GAP)
+    firsts, lasts = columns[np.r_[0, breaks + 1]], columns[np.r_[breaks, len(columns) - 1]]
+    touching = np.flatnonzero((firsts < stop) & (lasts >= start))
+    return int(firsts[touching[0]]), int(lasts[touching[-1]])
+
+
+def _heights(bright: Flags, contrast: NDArray[np.float32]) -> Array:
+    runs = find_runs(bright, contrast)
+    chosen = smoothest(runs)
+    top, bottom, columns = runs.top[chosen], runs.bottom[chosen], runs.column[chosen]
+    weight = np.where(bright, contrast, 0.0)
+    row = _sums(weight * np.arange(len(bright))[:, None], columns, top, bottom)
+    row /= _sums(weight, columns, top, bottom)
+    rest = float(np.median(row))
+    far = np.where(rest - top >= bottom - rest, top, bottom)
+    row = np.where(bottom - top > _STEEP, far, row)
+    return len(bright) - 1 - np.interp(np.arange(bright.shape[1]), columns, row)
+
+
+def _sums(values: Array, columns: Numbers, top: Numbers, bottom: Numbers) -> Array:
+    """Sums of values over runs of rows, one a column."""
+    sums = np.pad(np.cumsum(values, axis=0, dtype=np.float64), ((1, 0), (0, 0)))
+    return sums[bottom + 1, columns] - sums[top, columns]
+
+
+def find_runs(bright: Flags, contrast: NDArray[np.float32]) -> Runs:
+    """All vertical runs of bright pixels; contrast is relative to the usual line."""
+    edges = np.diff(np.pad(bright.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    column, top = np.nonzero(edges == 1)
+    bottom = np.nonzero(edges == -1)[1] - 1
+    flat = np.minimum(contrast, 1.0).T.ravel()
+    starts = column * bright.shape[0] + top
+    bounds = np.stack([starts, starts + bottom - top + 1], axis=1).ravel()
+    brightness = np.maximum.reduceat(np.append(flat, 0.0), bounds)[::2]
+    level_rows = np.append(0, np.cumsum(bright.mean(axis=1) > _LEVEL_SHARE))
+    level = level_rows[bottom + 1] - level_rows[top] > 0
+    return Runs(column, top, bottom, brightness.astype(np.float64), level)
+
+
+def smoothest(runs: Runs) -> Numbers:
+    """One run a column, numbers into ``runs``: the path with the least sum of jumps (Viterbi)."""
+    bounds = [*np.flatnonzero(np.diff(runs.column, prepend=-1)).tolist(), len(runs.column)]
+    top, bottom = runs.top.tolist(), runs.bottom.tolist()
+    cost = (2 * _FAINTNESS_COST * (1.0 - runs.brightness) + 0.5 * runs.level).tolist()
+    came = [0] * len(cost)
+    before = range(bounds[0], bounds[1])
+    for first, stop in itertools.pairwise(bounds[1:]):
+        for run in range(first, stop):
+            jumps = [cost[old] + max(top[run] - bottom[old], top[old] - bottom[run], 1) for old in before]
+            least = min(jumps)
+            cost[run] += least
+            came[run] = before[jumps.index(least)]
+        before = range(first, stop)
+    path = [min(before, key=cost.__getitem__)]
+    for _ in bounds[2:]:
+        path.append(came[path[-1]])
+    return np.array(path[::-1], np.int64)

@@ -1,0 +1,105 @@
+"""The ECG that a scanner draws on the screen, read back into numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cardio_mlflow.data.ecg.r_waves import find_r_waves
+from cardio_mlflow.data.ecg.scroll import find_scroll, read_scroll
+from cardio_mlflow.data.ecg.strip import Strip, crop_frames, find_strips
+from cardio_mlflow.data.ecg.sweep import find_moving_head, read_still, read_sweep
+from cardio_mlflow.data.statistics import ClipStatistics
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+Style = Literal["sweep", "scroll", "cursor"]
+
+_BORDER: Final = 0.015  # of the picture's height: what is shown so near to the sector may still be tissue
+_REACH: Final = 0.16  # of the picture's height: how far from a short cursor its trace may reach
+_LEAST_FRAMES: Final = 8
+
+
+@dataclass(frozen=True)
+class DrawnEcg:
+    """An ECG read off the screen.
+
+    Attributes:
+        style: how it moves: a head redraws it, it scrolls as a whole, or a cursor moves over it.
+        r_waves_s: R-wave times in seconds since the first frame, rising; those before 0 come from the
+            older part of the trace.
+        times_s: times at which the voltage is known, rising, shape (samples,).
+        voltage: 0 (lowest) to 1 (highest), shape (samples,).
+        box: (left, top, right, bottom) of the strip in pixels, right and bottom past the end.
+    """
+
+    style: Style
+    r_waves_s: Array
+    times_s: Array
+    voltage: Array
+    box: tuple[int, int, int, int]
+
+
+def read_drawn_ecg(
+    frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
+) -> DrawnEcg | None:
+    """Find the ECG on the screen and read it; None when it is not sure that there is one.
+
+    Candidates are wide bands outside the sector in which pixels change. How a band's trace moves gives
+    the time of each of its columns; a band whose changes follow no path at constant speed, or that shows
+    no single line, or whose line has no QRS complexes, is none.
+
+    Args:
+        frames: luma of all frames, uint8 rows × columns each; iterated once when there is a candidate.
+        sector_mask: 255 in the sector, 0 outside, rows × columns.
+        statistics: of the whole clip.
+        times_s: time of each frame in seconds since the first, rising.
+    """
+    if len(times_s) < _LEAST_FRAMES:
+        return None
+    border = 2 * max(2, round(_BORDER * sector_mask.shape[0])) + 1
+    outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
+    strips = find_strips(statistics, outside)
+    if not strips:
+        return None
+    crops = crop_frames(frames, strips, sector_mask.shape[1])
+    for strip, crop in zip(strips, crops, strict=True):
+        visible = np.ascontiguousarray(outside[strip.top : strip.bottom])
+        found = _read_strip(crop, visible, statistics, strip, times_s[: len(crop)])
+        if found is not None:
+            return found
+    return None
+
+
+def _read_strip(
+    crop: Image, visible: Image, statistics: ClipStatistics, strip: Strip, times_s: Array
+) -> DrawnEcg | None:
+    moving = find_moving_head(crop, visible, times_s)
+    style: Style = "scroll"
+    if moving is None:
+        scroll = find_scroll(crop, visible, times_s)
+        read = None if scroll is None else read_scroll(crop, scroll, times_s)
+    elif moving.redraws:
+        style, read = "sweep", read_sweep(crop, visible, moving, times_s)
+    else:
+        style, read = "cursor", read_still(crop, visible, moving, times_s, _around(statistics, strip))
+    if read is None:
+        return None
+    times, curve = read
+    r_waves = find_r_waves(times, curve.heights)
+    if len(r_waves) == 0:
+        return None
+    voltage = (curve.heights - curve.heights.min()) / max(float(np.ptp(curve.heights)), 1e-9)
+    return DrawnEcg(style, r_waves, times, voltage, (strip.left, strip.top, strip.right, strip.bottom))
+
+
+def _around(statistics: ClipStatistics, strip: Strip) -> Image:
+    """The lowest luma of a strip and of as many rows on either side as its trace may reach, black beyond."""
+    more = round(_REACH * statistics.minimum.shape[0])
+    padded = np.pad(statistics.minimum, ((more, more), (0, 0)))
+    return padded[strip.top : strip.bottom + 2 * more]
