@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,21 +10,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.cohort_folder.clip import TENSOR_SUFFIX
+from cardio_mlflow.data.colour_doppler import refuse_colour_doppler
 from cardio_mlflow.data.crop import PREPARED_SIZE, Crop, crop_to, square
 from cardio_mlflow.data.dicom import ClipHeader, read_header
+from cardio_mlflow.data.ecg.clip_ecg import ClipEcg, read_ecg
 from cardio_mlflow.data.gating import Evidence, Gating, gate
 from cardio_mlflow.data.luma import LumaFrames
+from cardio_mlflow.data.other_pictures import refuse_claimed, refuse_seen
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.overlays.burned_text import text_in_sector
+from cardio_mlflow.data.overlays.find import Overlays, find_overlays
+from cardio_mlflow.data.overlays.inpainting import inpaint
 from cardio_mlflow.data.quality import Quality
+from cardio_mlflow.data.regions import scaled
+from cardio_mlflow.data.review.clip_review import ClipReview
 from cardio_mlflow.data.sector import Sector
-from cardio_mlflow.data.sector_fit import fit_sector
+from cardio_mlflow.data.sector_fitting.fit import fit_sector
 from cardio_mlflow.data.statistics import ClipStatistics, collect, thumbnail
 from cardio_mlflow.data.tensors import read_tensor
+from cardio_mlflow.data.video.frames import is_video
+from cardio_mlflow.data.video.header import video_header
+
+Image = NDArray[np.uint8]
 
 PREPARED_FRAMES: Final = 32
 """Number of frames of a prepared clip."""
 
-__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "PreparedClip", "prepare_clip"]
+TEXT_LEFT: Final = "text"
+"""Word in the column ``review`` for a clip in whose sector text seems to stand."""
+
+__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "TEXT_LEFT", "PreparedClip", "prepare_clip"]
 
 
 @dataclass(frozen=True)
@@ -34,55 +50,127 @@ class PreparedClip:
     Attributes:
         frames: uint8, 32 × 224 × 224: one heart cycle, equally spaced in phase; 0 outside the sector.
         quality: how it was made.
+        review: what a person needs to judge it.
     """
 
-    frames: NDArray[np.uint8]
+    frames: Image
     quality: Quality
+    review: ClipReview = field(default_factory=ClipReview)
 
 
-def prepare_clip(path: Path) -> PreparedClip:
-    """Prepare a DICOM clip, or an older ``.pt`` tensor (float 0 to 1, T × H × W).
+@dataclass(frozen=True)
+class _Picture:
+    """A clip with its sector, all in pixels of the frames as `LumaFrames` gives them.
+
+    Attributes:
+        header: the checked header.
+        times_s: time of each frame in seconds since the first.
+        frames: the luma frames.
+        statistics: over all of them.
+        sector: the fitted sector.
+        mask: its pixels, uint8 0 or 255, rows × columns.
+    """
+
+    header: ClipHeader
+    times_s: NDArray[np.float64]
+    frames: LumaFrames
+    statistics: ClipStatistics
+    sector: Sector
+    mask: Image
+
+
+def prepare_clip(path: Path, check_text: bool = False) -> PreparedClip:
+    """Prepare one clip: DICOM, a video file, or an older ``.pt`` tensor (float 0 to 1, T × H × W).
+
+    What kind of file it is, its name tells.
+
+    Args:
+        path: the file.
+        check_text: look for text left inside the sector, and note it in the quality row's ``review``.
 
     Raises:
         ClipRefused: with the outcome code; nothing of the clip is kept.
     """
-    if path.suffix.lower() == ".pt":
+    if path.suffix.lower() == TENSOR_SUFFIX:
         return _from_tensor(read_tensor(path))
-    header = read_header(path)
-    frames = LumaFrames(header)
-    statistics = collect(frames)
-    sector = fit_sector(statistics, header.aspect, header.bound)
-    crop = crop_to(sector, header.rows, header.columns, header.aspect)
-    evidence = _evidence(header, statistics, sector)
-    gating = gate(evidence)
-    chosen = gating.frames(evidence.times_s, PREPARED_FRAMES)
-    return PreparedClip(_stack(frames, crop, chosen), _quality(header, sector, gating, evidence, chosen))
+    header = video_header(path) if is_video(path) else read_header(path)
+    return _from_picture(_find_sector(header), check_text)
 
 
-def _evidence(header: ClipHeader, statistics: ClipStatistics, sector: Sector) -> Evidence:
+def _find_sector(header: ClipHeader) -> _Picture:
+    """Decode a clip, and find its sector; refuse what is no plain 2-D clip of one."""
     if header.frame_times_s is None:
         raise ClipRefused(Outcome.NO_TIMING, "no frame time, frame time vector or frame rate in the header")
-    mask = thumbnail(sector.mask(header.rows, header.columns, header.aspect))
-    masked = np.where(mask >= 250, statistics.thumbnails, np.uint8(0))
-    return Evidence(header.frame_times_s, header.r_waves_s, header.heart_rate, masked)
+    frames = LumaFrames(header)
+    statistics = collect(frames)
+    refuse_claimed(header.regions, statistics, frames.scale)
+    bound = None if header.bound is None else scaled(header.bound, frames.scale)
+    sector = fit_sector(statistics, header.aspect, bound)
+    mask = sector.mask(frames.rows, frames.columns, header.aspect)
+    refuse_seen(statistics, mask)
+    refuse_colour_doppler(header, mask)
+    return _Picture(header, header.frame_times_s, frames, statistics, sector, mask)
 
 
-def _stack(frames: LumaFrames, crop: Crop, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
+    frames, statistics, mask = picture.frames, picture.statistics, picture.mask
+    ecg = read_ecg(picture.header, picture.times_s, frames, mask, statistics)
+    evidence = _evidence(picture, ecg)
+    gating = gate(evidence)
+    chosen = gating.frames(picture.times_s, PREPARED_FRAMES)
+    overlays = find_overlays(frames, statistics, mask, np.unique(chosen).tolist())
+    crop = crop_to(picture.sector, frames.rows, frames.columns, picture.header.aspect)
+    review = TEXT_LEFT if check_text and text_in_sector(statistics, mask) else ""
+    painted = _inpainted_percent(overlays, mask, chosen)
+    quality = replace(_quality(picture, gating, evidence, chosen), ecg=ecg.style, review=review,
+                      inpainted_percent=round(painted, 3))  # fmt: skip
+    stack = _stack(frames, overlays, mask, crop, chosen)
+    return PreparedClip(stack, quality, _review(picture, ecg, gating, evidence, crop))
+
+
+def _evidence(picture: _Picture, ecg: ClipEcg) -> Evidence:
+    header, inside = picture.header, thumbnail(picture.mask) >= 250
+    masked = np.where(inside, picture.statistics.thumbnails, np.uint8(0))
+    return Evidence(picture.times_s, header.r_waves_s, header.heart_rate, masked,
+                    ecg.waveform_r_waves_s, ecg.trace_r_waves_s)  # fmt: skip
+
+
+def _inpainted_percent(overlays: Overlays, mask: Image, chosen: NDArray[np.int64]) -> float:
+    painted = [np.count_nonzero(overlays.mask(index)) for index in np.unique(chosen).tolist()]
+    return float(100.0 * np.mean(painted) / np.count_nonzero(mask))
+
+
+def _stack(
+    frames: LumaFrames, overlays: Overlays, mask: Image, crop: Crop, chosen: NDArray[np.int64]
+) -> Image:
     different, where = np.unique(chosen, return_inverse=True)
-    small = np.stack([crop.apply(frame) for frame in frames.pick(different.tolist())])
-    return small[where]
+    indices = different.tolist()
+    small = [
+        crop.apply(inpaint(frame, overlays.mask(index), mask))
+        for index, frame in zip(indices, frames.pick(indices), strict=True)
+    ]
+    return np.stack(small)[where]
 
 
-def _quality(
-    header: ClipHeader, sector: Sector, gating: Gating, evidence: Evidence, chosen: NDArray[np.int64]
-) -> Quality:
+def _review(picture: _Picture, ecg: ClipEcg, gating: Gating, evidence: Evidence, crop: Crop) -> ClipReview:
+    outline = crop.place(picture.sector.outline(), picture.header.aspect)
+    return ClipReview(
+        outline=tuple((round(float(x), 2), round(float(y), 2)) for x, y in outline),
+        ecg_s=tuple(ecg.times_s.round(4).tolist()), ecg=tuple(ecg.level.round(3).tolist()),
+        r_waves_s=gating.r_waves_s, cycle_s=(gating.start_s, gating.stop_s), duration_s=evidence.duration_s,
+    )  # fmt: skip
+
+
+def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDArray[np.int64]) -> Quality:
+    header, sector = picture.header, picture.sector.scaled(1.0 / picture.frames.scale)
     return Quality(
         rows=header.rows, columns=header.columns, frames=header.frames, manufacturer=header.manufacturer,
         apex_x=round(sector.apex_x, 2), apex_y=round(sector.apex_y, 2),
         left=round(sector.left, 2), right=round(sector.right, 2),
         inner=round(sector.inner, 2), outer=round(sector.outer, 2), fit_score=round(sector.score, 3),
-        gating=gating.method, phase_verified=gating.phase_verified, rr_ms=round(gating.rr_ms, 1),
-        beats=gating.beats, first_frame=int(chosen[0]) + 1, last_frame=int(chosen[-1]) + 1,
+        timing=header.timing_source, gating=gating.method, phase_verified=gating.phase_verified,
+        r_waves=gating.r_waves, rr_ms=round(gating.rr_ms, 1), beats=gating.beats,
+        first_frame=int(chosen[0]) + 1, last_frame=int(chosen[-1]) + 1,
         frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / evidence.duration_s, 2),
         duration_s=round(evidence.duration_s, 3),
     )  # fmt: skip

@@ -42,6 +42,20 @@ class Crop:
         masked = cv2.bitwise_and(_cut(frame, self.top, self.left, self.rows, self.columns), self.mask)
         return np.asarray(cv2.bitwise_and(_resized(masked), self.small_mask), dtype=np.uint8)
 
+    def place(self, points: NDArray[np.float64], aspect: float) -> NDArray[np.float64]:
+        """Where points of the frame come to lie in the prepared clip.
+
+        Args:
+            points: x (in pixels of the frame's height) and y, shape (N, 2), as `Sector.outline` gives them.
+            aspect: width of a pixel over its height.
+
+        Returns:
+            x and y in pixels of the prepared clip, the upper left corner at 0, shape (N, 2).
+        """
+        x = (points[:, 0] / aspect + 0.5 - self.left) / self.columns
+        y = (points[:, 1] + 0.5 - self.top) / self.rows
+        return PREPARED_SIZE * np.stack([x, y], axis=1)
+
 
 def crop_to(sector: Sector, rows: int, columns: int, aspect: float) -> Crop:
     """The smallest square that holds the sector with its apex in the middle column.

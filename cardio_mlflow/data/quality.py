@@ -26,7 +26,12 @@ class Quality:
         inner: radius of the curved top, pixels.
         outer: radius of the curved bottom, pixels.
         fit_score: agreement of the sector with the moving pixels, 0 to 1.
+        inpainted_percent: share of the sector's pixels under overlays that were painted over, mean of
+            the frames used.
+        timing: where the frame times come from.
         gating: the rung of the gating ladder.
+        ecg: how the drawn ECG moves (sweep, scroll or cursor), where one was read.
+        r_waves: R waves found in the clip.
         phase_verified: whether the first prepared frame is known to be at an R wave.
         rr_ms: length of the chosen cycle, ms.
         beats: whole cycles in the clip.
@@ -35,6 +40,7 @@ class Quality:
         frames_used: number of different frames used.
         frame_rate: frames per second.
         duration_s: length of the clip, seconds.
+        review: what a person should look at, separated by spaces; empty when nothing stands out.
     """
 
     outcome: Outcome = Outcome.OK
@@ -50,7 +56,11 @@ class Quality:
     inner: float | None = None
     outer: float | None = None
     fit_score: float | None = None
+    inpainted_percent: float | None = None
+    timing: str = ""
     gating: str = ""
+    ecg: str = ""
+    r_waves: int | None = None
     phase_verified: bool | None = None
     rr_ms: float | None = None
     beats: int | None = None
@@ -59,6 +69,7 @@ class Quality:
     frames_used: int | None = None
     frame_rate: float | None = None
     duration_s: float | None = None
+    review: str = ""
 
 
 QUALITY_COLUMNS: Final[tuple[str, ...]] = ("patient_id", "view", *(field.name for field in fields(Quality)))

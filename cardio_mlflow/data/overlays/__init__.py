@@ -1,0 +1,1 @@
+"""What is drawn over the tissue: found, and painted over."""

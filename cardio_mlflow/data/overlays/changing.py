@@ -1,0 +1,161 @@
+"""Overlays that change from frame to frame: a sweeping or scrolling trace, a cursor that moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cardio_mlflow.data.overlays.lines import Rule, find_strokes, footprint, stroke_luma
+from cardio_mlflow.data.overlays.motion import (
+    compared_frames,
+    horizontal_speed,
+    moving_minimum,
+    temporal_opening,
+)
+
+Image = NDArray[np.uint8]
+
+_PROBES: Final = 3
+_WINDOW: Final = 12
+"""Frames of a probe, in which most tissue moves by more than a stroke's width."""
+_RUN: Final = 8
+"""Frames that a part of a sweeping trace stays for at least."""
+_MARGIN: Final = 12
+_WIDTH: Final = 9
+_TRACE: Final = Rule(height=70.0, luma=110.0, unrest=0.35, extent=24, bulk=10.0)
+_MOVING: Final = Rule(height=65.0, luma=110.0, extent=24, steepness=0.6, bulk=10.0)
+_LONG: Final = 0.4
+"""Share of the sector's width that a stroke must have which does not cross the sector's border."""
+_FRINGE: Final = 0.1
+_LEAST_LENGTH: Final = 60
+"""Of all strokes of a probe together, pixels; two probes or more must have so many."""
+
+
+class PickableFrames(Protocol):
+    """Frames of a clip, any of which can be asked for."""
+
+    def pick(self, indices: Sequence[int], /) -> Iterator[Image]:
+        """Luma of the frames of rising 0-based indices, uint8, rows × columns."""
+
+
+def probe_windows(frames: PickableFrames, chosen: Sequence[int], count: int) -> list[list[Image]]:
+    """A few runs of neighbouring frames spread over the chosen ones, of a clip of ``count`` frames."""
+    length = min(_WINDOW, count)
+    first, last = min(chosen[0], count - length), min(chosen[-1], count - length)
+    starts = sorted({int(start) for start in np.linspace(first, last, _PROBES)})
+    return [list(frames.pick(range(start, start + length))) for start in starts]
+
+
+def sweeping_overlays(
+    frames: PickableFrames, windows: Sequence[Sequence[Image]], sector_mask: Image, steady: Image,
+    chosen: Sequence[int], count: int,
+) -> dict[int, Image]:  # fmt: skip
+    """Pixels drawn on by what stays for a while and is then wiped.
+
+    Args:
+        frames: the clip.
+        windows: as `probe_windows` gives them.
+        sector_mask: the sector, uint8 0 or 255, rows × columns.
+        steady: what is drawn on in all frames already, uint8 0 or 255.
+        chosen: rising 0-based indices.
+        count: frames of the clip.
+
+    Returns:
+        Masks of the chosen frames, uint8 0 or 255, rows × columns; empty where nothing changes so.
+    """
+    found = [_lasting(window, sector_mask, steady) for window in windows]
+    strip = _strip([core for _, core in found], sector_mask)
+    if strip is None:
+        return {}
+    luma = float(np.median([stroke_luma(low, core) for low, core in found if core.any()]))
+    first, last = max(0, chosen[0] - _RUN), min(count, chosen[-1] + _RUN + 1)
+    stack = [frame[strip].copy() for frame in frames.pick(range(first, last))]
+    lowest = temporal_opening(stack, _RUN)
+    return {i: _traced(lowest[i - first], strip, luma, sector_mask) for i in chosen}
+
+
+def moving_overlays(
+    frames: PickableFrames, windows: Sequence[Sequence[Image]], sector_mask: Image, chosen: Sequence[int],
+    count: int,
+) -> dict[int, Image]:  # fmt: skip
+    """Pixels drawn on by what moves evenly to one side; arguments and result as `sweeping_overlays`."""
+    speed = horizontal_speed([w for w in windows if len(w) >= 7])
+    if speed is None:
+        return {}
+    found = [_travelling(window, sector_mask, speed) for window in windows]
+    strip = _strip([core for _, core in found], sector_mask)
+    if strip is None:
+        return {}
+    luma = float(np.median([stroke_luma(low, core) for low, core in found if core.any()]))
+    compared = {i: compared_frames(i, count, speed) for i in chosen}
+    needed = sorted({i for i, others in compared.items() for i in (i, *others)})
+    rows = strip[0]
+    stack = {i: f[rows].copy() for i, f in zip(needed, frames.pick(needed), strict=True)}
+    masks = {}
+    for i in chosen:
+        lowest = moving_minimum(i, stack, compared[i], speed)
+        masks[i] = _traced(lowest[:, strip[1]], strip, luma, sector_mask)
+    return masks
+
+
+def _lasting(window: Sequence[Image], sector_mask: Image, steady: Image) -> tuple[Image, Image]:
+    """What stays over a window, and the cores of the strokes in it that are not there all the time."""
+    lowest, highest = np.min(window, axis=0), np.max(window, axis=0)
+    core = _seeds(lowest, cv2.subtract(highest, lowest), _TRACE, sector_mask)
+    known = cv2.dilate(steady, np.ones((5, 5), np.uint8))
+    return lowest, np.asarray(cv2.bitwise_and(core, cv2.bitwise_not(known)))
+
+
+def _travelling(window: Sequence[Image], sector_mask: Image, speed: float) -> tuple[Image, Image]:
+    middle = len(window) // 2
+    lowest = moving_minimum(
+        middle, dict(enumerate(window)), compared_frames(middle, len(window), speed), speed
+    )
+    return lowest, _seeds(lowest, None, _MOVING, sector_mask)
+
+
+def _seeds(lowest: Image, unrest: Image | None, rule: Rule, sector_mask: Image) -> Image:
+    """Strokes inside the sector that cross its border, or that are nearly as wide as it."""
+    wide = replace(rule, extent=round(_LONG * np.count_nonzero(sector_mask.any(axis=0))))
+    outside = _outside(sector_mask)
+    core = find_strokes(lowest, unrest, wide, width=_WIDTH, outside=outside, crossing=rule)
+    return np.asarray(cv2.bitwise_and(core, sector_mask))
+
+
+def _outside(sector_mask: Image) -> Image:
+    return np.asarray(cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((7, 7), np.uint8))))
+
+
+def _strip(cores: Sequence[Image], sector_mask: Image) -> tuple[slice, slice] | None:
+    """The part of the picture around all cores, over the sector's whole width; None when they are few."""
+    long = [core for core in cores if _length(core) >= _LEAST_LENGTH]
+    if len(long) < min(2, len(cores)):
+        return None
+    together = np.max(long, axis=0)
+    rows, columns = np.flatnonzero(together.any(axis=1)), np.flatnonzero(sector_mask.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - _MARGIN), int(rows[-1]) + _MARGIN + 1),
+        slice(max(0, int(columns[0]) - _MARGIN), int(columns[-1]) + _MARGIN + 1),
+    )
+
+
+def _length(core: Image) -> int:
+    """Rows or columns that hold a part of the cores, whichever are more."""
+    return int(max(np.count_nonzero(core.any(axis=0)), np.count_nonzero(core.any(axis=1))))
+
+
+def _traced(lowest: Image, strip: tuple[slice, slice], luma: float, sector_mask: Image) -> Image:
+    """Mask of one frame from what stays around it, in the strip."""
+    sure = Rule(height=0.45 * luma, luma=0.75 * luma, extent=14, steepness=0.7, bulk=10.0)
+    crossing = Rule(height=0.35 * luma, luma=0.6 * luma, extent=6, steepness=0.55, bulk=12.0)
+    outside = _outside(sector_mask)[strip]
+    core = find_strokes(lowest, None, sure, max(35.0, 0.3 * luma), _WIDTH, outside, crossing)
+    mask = np.zeros_like(sector_mask)
+    if core.any():
+        mask[strip] = footprint(lowest, core, luma, _FRINGE)
+    return np.asarray(cv2.bitwise_and(mask, sector_mask))

@@ -1,0 +1,155 @@
+"""Thin bright strokes in one picture: which are drawn and which are tissue, and how wide they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+_CROSSING: Final = 4
+"""Pixels of a stroke outside of the sector that tell it from tissue, which ends there."""
+_SMOOTHING: Final = (9, 9)
+_NEXT: Final = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What makes a stroke of a connected piece of thin bright pixels.
+
+    Attributes:
+        height: least mean height above the surroundings, gray levels.
+        luma: least brightness of its brightest pixel, gray levels.
+        unrest: largest mean range over time, as a share of the brightest pixel.
+        extent: least length, pixels.
+        size: least number of pixels.
+        most: largest number of pixels.
+        steepness: least height as a share of the luma. Drawn lines stand on what is behind them as a
+            cliff; speckle and walls have slopes.
+        bulk: largest number of pixels over width and height together: what has more is an area.
+    """
+
+    height: float = 80.0
+    luma: float = 110.0
+    unrest: float = 0.35
+    extent: int = 1
+    size: int = 4
+    most: int = 1 << 30
+    steepness: float = 0.8
+    bulk: float = 7.0
+
+
+def find_strokes(
+    picture: Image,
+    unrest: Image | None,
+    rule: Rule,
+    level: float = 45.0,
+    width: int = 13,
+    outside: Image | None = None,
+    crossing: Rule | None = None,
+) -> Image:
+    """The cores of the strokes in a picture of what stays the same over some frames.
+
+    Args:
+        picture: smallest luma of each pixel over the frames, uint8, rows × columns.
+        unrest: range of each pixel over the frames, uint8, or None where it is not known.
+        rule: what a stroke is.
+        level: height above the surroundings from which a pixel belongs to a core, gray levels.
+        width: strokes and marks are narrower than this, pixels.
+        outside: where no tissue can be, not 0; needed with ``crossing``.
+        crossing: a milder rule for pieces that reach into there.
+
+    Returns:
+        uint8, 0 or 255.
+    """
+    height = cv2.morphologyEx(picture, cv2.MORPH_TOPHAT, np.ones((width, width), np.uint8))
+    core = cv2.threshold(height, level, 255, cv2.THRESH_BINARY)[1]
+    pieces = _Pieces.of(core, height, picture, unrest)
+    accepted = pieces.accepted(rule)
+    if crossing is not None and outside is not None:
+        beyond = np.bincount(pieces.labels[outside != 0], minlength=len(accepted)) >= _CROSSING
+        accepted |= beyond & pieces.accepted(crossing)
+    accepted[0] = False
+    return np.asarray(np.where(accepted, np.uint8(255), np.uint8(0))[pieces.labels])
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Connected pieces of a picture's thin bright pixels; arrays by label, the first the rest.
+
+    Attributes:
+        labels: of every pixel, rows × columns.
+        size: number of pixels.
+        across: width.
+        down: height on the screen.
+        height: mean height above the surroundings.
+        luma: mean luma.
+        brightest: largest luma.
+        unrest: mean range over time.
+    """
+
+    labels: NDArray[np.int32]
+    size: NDArray[np.float64]
+    across: NDArray[np.int32]
+    down: NDArray[np.int32]
+    height: NDArray[np.float64]
+    luma: NDArray[np.float64]
+    brightest: NDArray[np.float64]
+    unrest: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, core: Image, height: Image, picture: Image, unrest: Image | None) -> _Pieces:
+        """Measure the pieces of a core."""
+        count, labels, facts, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
+        at = np.flatnonzero(labels)
+        label, luma = labels.ravel()[at], picture.ravel()[at]
+        size = np.maximum(1.0, np.bincount(label, minlength=count))
+        brightest = np.zeros(count)
+        np.maximum.at(brightest, label, luma)
+        restless = np.zeros(len(at)) if unrest is None else unrest.ravel()[at]
+        means = [
+            np.bincount(label, weights=v, minlength=count) / size
+            for v in (height.ravel()[at], luma, restless)
+        ]
+        across, down = facts[:, cv2.CC_STAT_WIDTH], facts[:, cv2.CC_STAT_HEIGHT]
+        return cls(labels, size, across, down, means[0], means[1], brightest, means[2])
+
+    def accepted(self, rule: Rule) -> NDArray[np.bool_]:
+        """Which pieces are strokes by a rule."""
+        tall = (self.height >= rule.height) & (self.height >= rule.steepness * self.luma)
+        bright = (self.brightest >= rule.luma) & (self.unrest <= rule.unrest * self.brightest)
+        long = (np.maximum(self.across, self.down) >= rule.extent) & (self.size >= rule.size)
+        thin = (self.size <= rule.most) & (self.size <= rule.bulk * (self.across + self.down))
+        return np.asarray(tall & bright & long & thin)
+
+
+def stroke_luma(picture: Image, core: Image) -> float:
+    """Brightness of the strokes: the 90th percentile over their cores."""
+    return float(np.percentile(picture[core != 0], 90))
+
+
+def footprint(picture: Image, core: Image, luma: float, fringe: float = 0.08) -> Image:
+    """All pixels of the strokes with their anti-aliased borders.
+
+    A pixel beside the core belongs to the stroke when at least the share ``fringe`` of it is the stroke's
+    luma and the rest the mean of the tissue around.
+
+    Args:
+        picture: smallest luma of each pixel over some frames, uint8, rows × columns.
+        core: the cores, uint8, not 0.
+        luma: brightness of the strokes.
+        fringe: what is fainter cannot be told from tissue.
+
+    Returns:
+        uint8, 0 or 255.
+    """
+    beside = cv2.dilate(core, _NEXT)
+    tissue = (cv2.dilate(beside, _NEXT) == 0).astype(np.float32)
+    weight = cv2.boxFilter(tissue, -1, _SMOOTHING)
+    around = cv2.boxFilter(tissue * picture, -1, _SMOOTHING) / np.maximum(weight, 1e-3)
+    share = picture - around >= fringe * (luma - around)
+    return np.asarray(np.where((core != 0) | ((beside != 0) & share), np.uint8(255), np.uint8(0)))
