@@ -6,26 +6,42 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
-from filelock import FileLock
-from joblib import Parallel, delayed
-from tqdm import tqdm
+from filelock import FileLock, Timeout
+from joblib import cpu_count
 
+from cardio_mlflow.data.batch.cohort_rows import DUPLICATE, cohort_rows
+from cardio_mlflow.data.batch.contents import content_digests
+from cardio_mlflow.data.batch.outcome_table import outcome_table
+from cardio_mlflow.data.batch.patient_files import (
+    PREPARATION_VERSION,
+    Row,
+    clear_parts,
+    patient_files,
+    review_of,
+    unwritable,
+    write_bytes,
+)
+from cardio_mlflow.data.batch.patients import prepare_patients
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
 from cardio_mlflow.data.cohort import Clip
-from cardio_mlflow.data.contact_sheet import write_contact_sheets
 from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.data.patient_files import PREPARATION_VERSION, patient_files, prepare_patient, write_bytes
-from cardio_mlflow.data.quality import QUALITY_COLUMNS
+from cardio_mlflow.data.quality import QUALITY_COLUMNS, Quality
+from cardio_mlflow.data.review.contact_sheet import write_contact_sheets
+from cardio_mlflow.data.review.page import write_review_page
+from cardio_mlflow.data.sandbox.sandbox import Limits
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
 
 _MARKER: Final = "prepared.json"
+_TABLE: Final = "quality.csv"
+_TEXT: Final = ("patient_id", "view", *(f.name for f in fields(Quality) if f.type in ("str", "Outcome")))
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +63,26 @@ class PreparedCohort:
     patients: tuple[str, ...]
     missing: tuple[str, ...]
 
+    @property
+    def table(self) -> Path:
+        """The quality table as a file."""
+        return self.folder / _TABLE
+
+    @property
+    def contact_sheets(self) -> list[Path]:
+        """The contact sheets, in order."""
+        return sorted(self.folder.glob("contact_sheet*.png"))
+
+    @property
+    def page(self) -> Path:
+        """The HTML page to look through all clips by; its pictures lie in the folder ``review`` beside it."""
+        return self.folder / "review.html"
+
+    @property
+    def refused(self) -> int:
+        """Number of clips that were refused."""
+        return int((self.quality["outcome"] != Outcome.OK).sum())
+
     def path(self, patient_id: str) -> Path:
         """The patient's safetensors file: ``views`` uint8 4 × 32 × 224 × 224, ``view_mask`` uint8 4.
 
@@ -58,121 +94,147 @@ class PreparedCohort:
         return patient_files(self.folder, patient_id).tensors
 
 
-def prepare_cohort(clips: Sequence[Clip], folder: Path, jobs: int) -> PreparedCohort:
+def prepare_cohort(
+    clips: Sequence[Clip],
+    folder: Path,
+    jobs: int,
+    *,
+    check_text: bool = False,
+    synthetic: bool = False,
+    limits: Limits | None = None,
+) -> PreparedCohort:
     """Prepare a cohort's clips, or find them prepared already.
 
-    A run that was stopped goes on where it was. The files are the same bytes at any number of jobs.
+    A run that was stopped, at whatever moment, goes on where it was. The files are the same bytes at
+    any number of jobs. Each clip is decoded in a child process.
 
     Args:
         clips: at most one for a patient and view.
         folder: the cache folder; the cohort's own folder ``prepared/<key>`` is made in it.
-        jobs: number of processes; -1 for one a core.
+        jobs: number of child processes; -1 for one a core.
+        check_text: mark clips with text left inside the sector for review.
+        synthetic: say on the page and the contact sheets that no real patient is shown.
+        limits: time and memory of one clip. They are no part of the key: clips that were stopped by lower
+            ones are prepared again.
 
     Raises:
-        InputError: there are two clips of one patient and view, a clip's file cannot be read, or no
-            clip at all could be prepared.
+        InputError: there are two clips of one patient and view, a clip's file cannot be read, the cache
+            folder cannot be written, or no clip at all could be prepared.
     """
-    by_patient = _by_patient(clips)
-    key = cohort_key(clips)
-    home = folder / "prepared" / key
-    home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.with_name(f"{key}.lock")):
-        if not (home / _MARKER).exists():
-            _run(by_patient, home, jobs)
-            _finish(by_patient, home, key)
+    by_patient, limits = _by_patient(clips), limits or Limits()
+    jobs = jobs if jobs > 0 else cpu_count()
+    store = _made(folder / "prepared")
+    contents = content_digests(clips, store, jobs)
+    key = cohort_key(clips, contents, check_text, synthetic)
+    home = _made(store / key)
+    with _locked(home):
+        if not _is_finished(home, limits):
+            (home / _MARKER).unlink(missing_ok=True)
+            clear_parts(home)
+            clear_parts(home / "review")
+            _log.info("preparing %d clips of %d patients", len(clips), len(by_patient))
+            prepare_patients(by_patient, home, jobs, check_text, limits)
+            rows = cohort_rows(by_patient, dict(zip(clips, contents, strict=True)), home)
+            _finish(list(by_patient), rows, home, synthetic, jobs)
     return _load(home, key)
 
 
-def cohort_key(clips: Sequence[Clip]) -> str:
+def cohort_key(clips: Sequence[Clip], contents: Sequence[str], check_text: bool, synthetic: bool) -> str:
     """Digest of ids, views, file contents and the way of preparation, 20 hexadecimal digits.
 
-    Raises:
-        InputError: a clip's file cannot be read.
+    Args:
+        clips: the clips.
+        contents: digest of each clip's file.
+        check_text: as in ``prepare_cohort``: it changes what stands in the column ``review``.
+        synthetic: as in ``prepare_cohort``: it changes the pictures.
     """
     constants = ["preparation", PREPARATION_VERSION, PREPARED_FRAMES, PREPARED_SIZE, *VIEW_CODES]
-    rows = [[clip.patient_id, clip.view, _content(clip)] for clip in clips]
+    constants += [check_text, synthetic]
+    rows = [[clip.patient_id, clip.view, digest] for clip, digest in zip(clips, contents, strict=True)]
     return hashlib.blake2b(json.dumps([constants, rows]).encode(), digest_size=10).hexdigest()
-
-
-def _content(clip: Clip) -> str:
-    try:
-        with clip.path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    except OSError as fault:
-        raise InputError(
-            f"The clip of patient {clip.patient_id}, view {clip.view} cannot be read ({fault.strerror}).\n"
-            "Check that the file exists and that you may read it."
-        ) from None
-    return str(digest.hexdigest())
 
 
 def _by_patient(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     found: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
+    for i, clip in enumerate(clips):
         if any(other.view == clip.view for other in found[clip.patient_id]):
             raise InputError(
-                f"Patient {clip.patient_id} has two clips of view {clip.view}; keep one of them in the list."
+                f"Clip {i + 1} of the list is the second of its patient for view {clip.view}; "
+                "keep one of them."
             )
         found[clip.patient_id].append(clip)
     return dict(found)
 
 
-def _run(by_patient: Mapping[str, Sequence[Clip]], home: Path, jobs: int) -> None:
-    """Prepare every patient, in parallel, with a progress bar that counts clips."""
-    _log.info("preparing %d clips of %d patients", sum(map(len, by_patient.values())), len(by_patient))
-    tasks = (delayed(prepare_patient)(home, patient, clips) for patient, clips in by_patient.items())
-    with tqdm(total=sum(map(len, by_patient.values())), desc="prepare", unit="clip") as progress:
-        for count in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
-            progress.update(count)
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise unwritable(fault) from None
+    return folder
 
 
-def _finish(by_patient: Mapping[str, Sequence[Clip]], home: Path, key: str) -> None:
-    """Write the quality table, the contact sheets and, last, the marker."""
-    rows = [
-        row
-        for patient in by_patient
-        for row in json.loads(patient_files(home, patient).rows.read_text("utf-8"))
-    ]
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    lock = FileLock(home.with_name(f"{home.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.info("another process prepares this cohort; waiting for it")
+        lock.acquire()
+    except OSError as fault:
+        raise unwritable(fault) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_finished(home: Path, limits: Limits) -> bool:
+    """Whether all is prepared that can be within these limits."""
+    if not (home / _MARKER).exists():
+        return False
+    stopped = json.loads((home / _MARKER).read_text("utf-8"))["stopped"]
+    return not any(limits.seconds > seconds or limits.memory > memory for seconds, memory in stopped)
+
+
+def _finish(everyone: Sequence[str], rows: Sequence[Row], home: Path, synthetic: bool, jobs: int) -> None:
+    """Write the quality table, the contact sheets, the page and, last, the marker."""
     quality = pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
-    write_bytes(home / "quality.csv", quality.to_csv(index=False, lineterminator="\n").encode())
-    patients = [patient for patient in by_patient if patient_files(home, patient).tensors.exists()]
+    write_bytes(home / _TABLE, quality.to_csv(index=False, lineterminator="\n").encode())
+    prepared = {patient: patient_files(home, patient).tensors.exists() for patient in everyone}
+    patients = [patient for patient, there in prepared.items() if there]
     if not patients:
-        raise _nothing(quality, home / "quality.csv")
-    write_contact_sheets(home, quality, patients)
-    missing = [patient for patient in by_patient if patient not in set(patients)]
-    marker = {"key": key, "patients": patients, "missing": missing}
+        raise _nothing(quality, home / _TABLE)
+    reviews = {(row["patient_id"], row["view"]): review_of(row) for row in rows}
+    write_contact_sheets(home, quality, patients, reviews, synthetic=synthetic)
+    write_review_page(home, quality, patients, reviews, synthetic=synthetic, jobs=jobs)
+    stopped = sorted({tuple(row["limits"]) for row in rows if row["limits"]})
+    missing = [patient for patient, there in prepared.items() if not there]
+    marker = {"patients": patients, "missing": missing, "stopped": stopped}
     write_bytes(home / _MARKER, json.dumps(marker, indent=1).encode())
 
 
 def _load(home: Path, key: str) -> PreparedCohort:
     marker = json.loads((home / _MARKER).read_text("utf-8"))
-    quality = pd.read_csv(home / "quality.csv", dtype={"patient_id": str, "view": str}, keep_default_na=False,
+    quality = pd.read_csv(home / _TABLE, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False,
                           na_values={c: [""] for c in QUALITY_COLUMNS if c not in _TEXT})  # fmt: skip
     prepared = PreparedCohort(home, key, quality, tuple(marker["patients"]), tuple(marker["missing"]))
-    refused = int((quality["outcome"] != Outcome.OK).sum())
-    if refused:
-        _log.warning("%d of %d clips were refused:\n%s", refused, len(quality), outcome_table(quality))
-    if prepared.missing:
-        _log.warning(
-            "no clip could be prepared of %d patients: %s", len(prepared.missing), _some(prepared.missing)
-        )
+    for warning in _warnings(prepared):
+        _log.warning(warning)
     return prepared
 
 
-_TEXT: Final = ("patient_id", "view", "outcome", "message", "manufacturer", "gating")
-
-
-def outcome_table(quality: pd.DataFrame) -> str:
-    """The number of clips by outcome code, most frequent first, as lines of text."""
-    counts = (
-        quality["outcome"].map(str).value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    )
-    return "\n".join(f"  {code:<28} {count:>6}" for code, count in counts.items())
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _warnings(prepared: PreparedCohort) -> list[str]:
+    told = []
+    if prepared.refused:
+        told.append(f"{prepared.refused} of {len(prepared.quality)} clips were refused: {prepared.table}")
+    same = int(prepared.quality["review"].str.split().map(lambda words: DUPLICATE in words).sum())
+    if same:
+        told.append(f"{same} clips are the same file as another clip of the cohort (review: {DUPLICATE})")
+    if prepared.missing:
+        told.append(f"{len(prepared.missing)} patients are left out: none of their clips could be prepared")
+    return told
 
 
 def _nothing(quality: pd.DataFrame, table: Path) -> InputError:

@@ -1,0 +1,1 @@
+"""Many patients prepared, and the files that hold them."""

@@ -1,0 +1,1 @@
+"""Preparation in a process of its own."""
