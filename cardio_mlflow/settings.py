@@ -42,7 +42,8 @@ VARIANTS: Final[tuple[Variant, ...]] = (
 
 _NOT_PART_OF_THE_CONFIGURATION: Final = {
     "preset", "data", "study", "cache", "jobs", "folds", "variants", "ablation_folds", "champion",
-    "bootstrap", "skip_train", "training_only", "feature_memory",
+    "bootstrap", "skip_train", "training_only", "feature_memory", "pseudonymize", "pseudonym_key",
+    "check_text", "clip_seconds", "clip_memory",
 }  # fmt: skip
 
 
@@ -62,6 +63,17 @@ class Settings(BaseModel):
         0, ge=0, le=1024, description="worker processes for rendering and preparation; 0: one a core"
     )
 
+    pseudonymize: bool = Field(
+        False, description="replace patient ids by keyed pseudonyms in everything that is written"
+    )
+    pseudonym_key: str = Field(
+        "", description="key file of the pseudonyms; empty: one in your configuration folder, made if missing"
+    )
+    check_text: bool = Field(False, description="mark clips with text left inside the sector for review")
+    clip_seconds: float = Field(
+        120.0, gt=0, le=86400, description="time limit for the preparation of one clip"
+    )
+    clip_memory: int = Field(1024, ge=256, description="memory limit of a preparation process, MiB")
     synthetic_patients: int = Field(ge=8, le=9999, description="patients of the synthetic cohort")
     synthetic_seed: int = Field(7, ge=0, description="seed of the synthetic cohort")
 
@@ -128,14 +140,16 @@ class Settings(BaseModel):
             return cls.model_fields[info.field_name or ""].default
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
-    @field_validator("data", "study", "cache", "folds", "train_indices", "backbone", mode="after")
+    @field_validator(
+        "data", "study", "cache", "folds", "train_indices", "backbone", "pseudonym_key", mode="after"
+    )
     @classmethod
     def _printable(cls, value: str | Path) -> str | Path:
         if not str(value).isprintable():
             raise ValueError("it holds a line break or a character that cannot be printed")
         return value
 
-    @field_validator("data", "cache", "folds", "backbone", mode="before")
+    @field_validator("data", "cache", "folds", "backbone", "pseudonym_key", mode="before")
     @classmethod
     def _home(cls, value: object) -> object:
         """Expand a leading ``~``, which a shell leaves alone after ``-P name=``."""

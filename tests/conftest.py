@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from transformers import ViTConfig, ViTModel
 
 from cardio_mlflow.analysis.predictions import check_predictions
+from cardio_mlflow.data.batch.patient_files import patient_files
 from cardio_mlflow.data.dataset import ClipTensor
-from cardio_mlflow.data.patient_files import patient_files
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.parameters import PARAMETERS, VIEWS
 from cardio_mlflow.settings import Settings, load_settings

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from cardio_mlflow.data.clip_files import Clip, find_clips
-from cardio_mlflow.data.labels import read_labels
+from cardio_mlflow.data.cohort_folder.clip import Clip
+from cardio_mlflow.data.cohort_folder.clip_files import find_clips
+from cardio_mlflow.data.cohort_folder.labels import read_labels
 
 __all__ = ["Clip", "Cohort", "read_cohort"]
 
@@ -23,7 +25,8 @@ class Cohort:
         labels: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), the nine values
             (float, NaN where missing), and HR, BSA, MAP, sex, age, rhythm, BMI, scanner where given.
         clips: at most one for each patient and view, in the order of patients and views.
-        notes: what the user should be told: clips left out, patients without any clip, and the like.
+        notes: what the user should be told: clips left out, patients without any clip, and the like; they
+            name rows of the label sheet and never a patient or a file.
     """
 
     name: str
@@ -36,17 +39,30 @@ class Cohort:
         """The labels of Cohort "I" or "II", in sheet order."""
         return self.labels[self.labels["cohort"] == cohort]
 
+    def renamed(self, names: Mapping[str, str]) -> Cohort:
+        """This cohort with other patient ids, in the same order.
+
+        Args:
+            names: the new id of each patient; each one different.
+
+        Raises:
+            KeyError: a patient has no new id.
+        """
+        index = pd.Index([names[p] for p in self.labels.index], name=self.labels.index.name, dtype="object")
+        clips = tuple(replace(clip, patient_id=names[clip.patient_id]) for clip in self.clips)
+        return replace(self, labels=self.labels.set_axis(index), clips=clips)
+
 
 def read_cohort(folder: Path, cohort1_size: int) -> Cohort:
     """Read a cohort folder.
 
     Args:
-        folder: holds labels.csv or labels.xlsx, and dicom/, tensors/ or clips.csv.
+        folder: holds labels.csv or labels.xlsx, and clips in folders or named by a clips.csv.
         cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
 
     Raises:
         InputError: the label sheet or the clips cannot be used; names row and column.
     """
-    labels, label_notes = read_labels(folder, cohort1_size)
-    clips, clip_notes = find_clips(folder, list(labels.index))
-    return Cohort(folder.resolve().name, folder, labels, clips, label_notes + clip_notes)
+    sheet = read_labels(folder, cohort1_size)
+    clips, clip_notes = find_clips(folder, sheet)
+    return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes)

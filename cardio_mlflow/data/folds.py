@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.data.cells import canonical_id
-from cardio_mlflow.data.sheet import Sheet, raise_problems, read_sheet
+from cardio_mlflow.data.cohort_folder.cells import canonical_id
+from cardio_mlflow.data.cohort_folder.sheet import Sheet, raise_problems, read_sheet
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION, normalise_name
 
@@ -67,16 +67,19 @@ def read_folds(path: Path, patients: Sequence[str], num_folds: int) -> pd.Series
         The fold of each patient, in the order of `patients`.
 
     Raises:
-        InputError: names the row that is wrong, or the patients or folds left out.
+        InputError: names the row that is wrong, or counts the patients or folds left out; no id is repeated.
     """
     if not path.is_file():
         raise InputError(f"There is no file of folds {path}: give its absolute path, or leave folds empty.")
     sheet = read_sheet(path)
     folds = _parse_rows(sheet, frozenset(patients), num_folds)
-    missing = [patient for patient in patients if patient not in folds]
+    missing = [str(number) for number, patient in enumerate(patients, start=1) if patient not in folds]
     if missing:
         shown = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
-        raise InputError(f"{sheet.name} gives no fold to {len(missing)} patients of Cohort I: {shown}.")
+        raise InputError(
+            f"{sheet.name} gives no fold to {len(missing)} patients of Cohort I: number {shown} in the order "
+            "of the label sheet, counted from 1."
+        )
     empty = sorted(set(range(1, num_folds + 1)) - set(folds.values()))
     if empty:
         raise InputError(
@@ -96,9 +99,9 @@ def _parse_rows(sheet: Sheet, patients: frozenset[str], num_folds: int) -> dict[
         patient = canonical_id(row.cells[positions["patientid"]])
         fold = canonical_id(row.cells[positions["fold"]])
         if patient in folds:
-            problems.append(f"row {row.number}, column patient_id: {patient!r} already has a fold")
+            problems.append(f"row {row.number}, column patient_id: this patient already has a fold")
         elif patient not in patients:
-            problems.append(f"row {row.number}, column patient_id: {patient!r} is no patient of Cohort I")
+            problems.append(f"row {row.number}, column patient_id: no patient of Cohort I has this id")
         elif not re.fullmatch("[0-9]{1,4}", fold) or not 1 <= int(fold) <= num_folds:
             problems.append(f"row {row.number}, column fold: expected a whole number from 1 to {num_folds}")
         else:

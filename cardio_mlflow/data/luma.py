@@ -2,181 +2,152 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import iter_pixels
 
-from cardio_mlflow.data.dicom import JPEG_BASELINE, NATIVE, PARSING_FAULTS, ClipHeader
-from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.decoding.frame_samples import decoded_samples, each_frame, native_samples
+from cardio_mlflow.data.decoding.jpeg_frames import decode_jpeg, holds_rgb
+from cardio_mlflow.data.decoding.stream_facts import StreamFacts
+from cardio_mlflow.data.decoding.transfer_syntaxes import Codec
+from cardio_mlflow.data.dicom import ClipHeader
+from cardio_mlflow.data.video.frames import video_luma
 
 Luma = NDArray[np.uint8]
 
-_BT601: Final = np.array([[0.299, 0.587, 0.114]], dtype=np.float32)
-_KEPT_BYTES: Final = 64 * 1024**2
+_KEPT_BYTES: Final = 48 * 1024**2
+_LONGEST_SIDE: Final = 1280
+_BT601: Final = np.array([0.299, 0.587, 0.114])
+_BLACK, _WHITE = 16, 235  # of YBR_PARTIAL
 
 
 class LumaFrames:
     """The frames of a clip as luma, uint8 rows × columns.
 
-    Short clips are decoded once and kept (up to 64 MiB); of longer ones the frames that are asked
-    for are decoded again, so memory does not grow with the clip.
+    Frames whose longer side is over 1280 pixels are made smaller: nothing after this needs more. Short
+    clips are decoded once and kept (up to 48 MiB); of longer ones the frames that are asked for are decoded
+    again, so memory does not grow with the clip.
+
+    Attributes:
+        scale: pixels given per pixel of the file; 1.0 for frames that are not made smaller.
+        rows: height of a frame as given.
+        columns: width of a frame as given.
     """
 
     def __init__(self, header: ClipHeader) -> None:
-        self.header = header
-        small = header.frames * header.rows * header.columns <= _KEPT_BYTES
-        self._kept: list[Luma] | None = [] if small else None
+        self._header = header
+        self.scale = min(1.0, _LONGEST_SIDE / max(header.rows, header.columns))
+        self.rows, self.columns = (max(1, round(n * self.scale)) for n in (header.rows, header.columns))
+        self._small = header.frames * self.rows * self.columns <= _KEPT_BYTES
+        self._kept: list[Luma] = []
 
     def __iter__(self) -> Iterator[Luma]:
         """All frames in order.
 
         Raises:
-            ClipRefused: CORRUPT_FRAME.
+            ClipRefused: CORRUPT_FRAME or UNSUPPORTED_TRANSFER_SYNTAX.
         """
-        if self._kept is not None and len(self._kept) == self.header.frames:
+        if self._kept:
             yield from self._kept
             return
-        if self._kept is not None:
-            self._kept = []
-        for frame in decode_luma(self.header, range(self.header.frames)):
-            if self._kept is not None:
-                self._kept.append(frame)
+        decoded = []
+        for frame in self._decode(range(self._header.frames)):
+            if self._small:
+                decoded.append(frame)
             yield frame
+        self._kept = decoded
 
     def pick(self, indices: Sequence[int]) -> Iterator[Luma]:
         """The frames of rising 0-based indices.
 
         Raises:
-            ClipRefused: CORRUPT_FRAME.
+            ClipRefused: CORRUPT_FRAME or UNSUPPORTED_TRANSFER_SYNTAX.
         """
-        if self._kept is not None and len(self._kept) == self.header.frames:
+        if self._kept:
             yield from (self._kept[i] for i in indices)
         else:
-            yield from decode_luma(self.header, indices)
+            yield from self._decode(indices)
+
+    def _decode(self, indices: Sequence[int]) -> Iterator[Luma]:
+        for frame in decode_luma(self._header, indices):
+            if self.scale == 1.0:
+                yield frame
+            else:
+                size = (self.columns, self.rows)
+                yield np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def decode_luma(header: ClipHeader, indices: Sequence[int]) -> Iterator[Luma]:
-    """Decode frames to luma: uint8, rows × columns.
+    """Decode frames to luma: uint8, rows × columns, of the file's own size.
 
     JPEG Baseline is decoded by OpenCV straight to its Y channel, uncompressed data by numpy, the rest
-    by pydicom's plugins. RGB becomes ITU-R BT.601 luma, YBR its Y, MONOCHROME1 is inverted, PALETTE
-    COLOR goes through its table, more than 8 bits are scaled by BitsStored.
+    by pydicom's plugins. RGB becomes ITU-R BT.601 luma, YBR its Y (stretched from 16–235 when it is
+    YBR_PARTIAL), MONOCHROME1 is inverted, PALETTE COLOR goes through its table, and samples are scaled
+    by BitsStored. What a JPEG's own markers or a JPEG 2000's own header say of the colours goes before
+    the header.
 
     Args:
         header: the checked header.
         indices: rising 0-based frame numbers.
 
     Raises:
-        ClipRefused: CORRUPT_FRAME, with the frame's 1-based number.
+        ClipRefused: CORRUPT_FRAME, with the frame's 1-based number, or UNSUPPORTED_TRANSFER_SYNTAX.
     """
-    if header.transfer_syntax == JPEG_BASELINE:
-        decoded = _jpeg_frames(header, indices)
-    elif header.transfer_syntax in NATIVE:
-        decoded = _native_frames(header, indices)
+    if header.codec is Codec.VIDEO:
+        yield from video_luma(header.path, indices)
     else:
-        decoded = _plugin_frames(header, indices)
-    done = 0
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for samples in decoded:
-                yield _to_luma(header, samples)
-                done += 1
-    except (*PARSING_FAULTS, cv2.error):
-        raise _corrupt(indices[min(done, len(indices) - 1)]) from None
-    if done != len(indices):
-        raise _corrupt(indices[done])
+        yield from each_frame(header, indices, luma_maker(header))
 
 
-def _corrupt(index: int) -> ClipRefused:
-    return ClipRefused(Outcome.CORRUPT_FRAME, f"frame {index + 1} cannot be decoded")
+def luma_maker(header: ClipHeader) -> Callable[[bytes, StreamFacts | None], Luma]:
+    """A function that makes the luma of one frame from its bytes and its own header."""
+    table = gray_table(header)
+
+    def make(data: bytes, facts: StreamFacts | None) -> Luma:
+        if header.codec is Codec.JPEG and facts is not None:
+            luma = decode_jpeg(data, facts, header.photometric)
+            return luma if header.samples == 3 else _through(table, luma)
+        samples = native_samples(header, data) if facts is None else decoded_samples(header, data)
+        if header.samples == 1:
+            return _through(table, samples)
+        if holds_rgb(header.photometric, facts):
+            return np.asarray(cv2.cvtColor(np.ascontiguousarray(samples), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        y = np.array(samples[..., 0], dtype=np.uint8)
+        return _through(_partial_table(), y) if header.photometric.startswith("YBR_PARTIAL") else y
+
+    return make
 
 
-def _jpeg_frames(header: ClipHeader, indices: Iterable[int]) -> Iterator[NDArray[np.generic]]:
-    with header.path.open("rb") as file:
-        for index in indices:
-            data = header.spans.read(file, index)
-            rows, columns, adobe, jfif = _jpeg_facts(data)
-            if (rows, columns) != (header.rows, header.columns) or b"\xff\xd9" not in data[-64:]:
-                raise _corrupt(index)
-            stored_rgb = header.photometric == "RGB" and not jfif and adobe != 1
-            yield _decode_jpeg(data, stored_rgb)
+def gray_table(header: ClipHeader) -> Luma | None:
+    """Luma of every bit pattern of a gray or palette sample, uint8, shape (2**bits_allocated,).
 
-
-def _decode_jpeg(data: bytes, stored_rgb: bool) -> NDArray[np.generic]:
-    """The Y channel, or rows × columns × 3 when the stream holds RGB samples."""
-    buffer = np.frombuffer(data, np.uint8)
-    if not stored_rgb:
-        image = cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
-    else:
-        # An Adobe segment with transform 0 tells the decoder that the samples are RGB already.
-        marked = data[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00" + data[2:]
-        image = cv2.imdecode(
-            np.frombuffer(marked, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-    if image is None:
-        raise ValueError("not a JPEG stream")
-    return np.asarray(image)
-
-
-def _jpeg_facts(data: bytes) -> tuple[int, int, int | None, bool]:
-    """Rows, columns, Adobe colour transform (or None) and whether a JFIF segment stands there."""
-    position, adobe, jfif = 2, None, False
-    while position + 9 < len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-        body = data[position + 4 : position + 2 + length]
-        if marker in (0xC0, 0xC1, 0xC2):
-            return int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), adobe, jfif
-        if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
-            adobe = body[11]
-        jfif = jfif or (marker == 0xE0 and body[:4] == b"JFIF")
-        position += 2 + length
-    raise ValueError("no start of frame")
-
-
-def _native_frames(header: ClipHeader, indices: Iterable[int]) -> Iterator[NDArray[np.generic]]:
-    kind = np.dtype(f"<{'i' if header.signed else 'u'}{header.bits_allocated // 8}")
-    shape = (header.rows, header.columns)
-    with header.path.open("rb") as file:
-        for index in indices:
-            values = np.frombuffer(header.spans.read(file, index), kind)
-            if header.photometric == "YBR_FULL_422":  # stored as Y Y Cb Cr
-                yield values.reshape(-1, 4)[:, :2].reshape(shape)
-            elif header.samples == 1:
-                yield values.reshape(shape)
-            elif header.planar:
-                yield values.reshape(3, *shape).transpose(1, 2, 0)
-            else:
-                yield values.reshape(*shape, 3)
-
-
-def _plugin_frames(header: ClipHeader, indices: Sequence[int]) -> Iterator[NDArray[np.generic]]:
-    yield from iter_pixels(header.path, indices=list(indices), raw=True)
-
-
-def _to_luma(header: ClipHeader, samples: NDArray[np.generic]) -> Luma:
-    if samples.shape[:2] != (header.rows, header.columns):
-        raise ValueError("the frame has another size than the header says")
-    if samples.ndim == 3:
-        if header.photometric.startswith("YBR") and not header.photometric.endswith("CT"):
-            return np.ascontiguousarray(samples[..., 0], dtype=np.uint8)
-        return np.asarray(
-            cv2.transform(np.ascontiguousarray(samples, dtype=np.uint8), _BT601), dtype=np.uint8
-        )
+    None where the luma is the sample itself.
+    """
+    values = np.arange(2**header.bits_stored)
     if header.palette is not None:
-        return np.asarray(np.take(header.palette, samples.astype(np.int64), mode="clip"), dtype=np.uint8)
-    gray = _to_eight_bits(header, samples)
-    return np.asarray(255 - gray, dtype=np.uint8) if header.photometric == "MONOCHROME1" else gray
+        luma = np.rint(header.palette @ _BT601)
+    else:
+        low = 2 ** (header.bits_stored - 1) if header.signed else 0
+        luma = np.rint((values + low) % len(values) * (255.0 / (len(values) - 1)))
+    if header.photometric == "MONOCHROME1":
+        luma = 255 - luma
+    if header.bits_allocated == 8 and len(values) == 256 and np.array_equal(luma, values):
+        return None
+    table = np.zeros(2**header.bits_allocated, np.uint8)
+    table[: len(values)] = np.clip(luma, 0, 255)
+    return table
 
 
-def _to_eight_bits(header: ClipHeader, samples: NDArray[np.generic]) -> Luma:
-    if header.bits_stored == 8 and samples.dtype == np.uint8:
+def _partial_table() -> Luma:
+    return np.clip(np.rint((np.arange(256.0) - _BLACK) * (255.0 / (_WHITE - _BLACK))), 0, 255).astype(
+        np.uint8
+    )
+
+
+def _through(table: Luma | None, samples: NDArray[np.generic]) -> Luma:
+    if table is None:
         return np.array(samples, dtype=np.uint8)
-    low = -(2 ** (header.bits_stored - 1)) if header.signed else 0
-    scaled = (samples.astype(np.float32) - low) * (255.0 / (2**header.bits_stored - 1))
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(samples), table), dtype=np.uint8)

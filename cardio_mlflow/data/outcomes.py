@@ -19,10 +19,15 @@ class Outcome(StrEnum):
     FRAME_COUNT_MISMATCH = "FRAME_COUNT_MISMATCH"
     SINGLE_FRAME = "SINGLE_FRAME"
     TOO_LARGE = "TOO_LARGE"
+    NOT_2D = "NOT_2D"
+    COLOR_DOPPLER = "COLOR_DOPPLER"
+    MULTI_2D = "MULTI_2D"
     NO_SECTOR = "NO_SECTOR"
     NO_TIMING = "NO_TIMING"
     NO_FULL_CYCLE = "NO_FULL_CYCLE"
+    UID_CONFLICT = "UID_CONFLICT"
     BAD_TENSOR = "BAD_TENSOR"
+    BAD_VIDEO = "BAD_VIDEO"
 
 
 class ClipRefused(Exception):  # noqa: N818 - what happened to the clip, in the words of the design

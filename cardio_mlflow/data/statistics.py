@@ -18,9 +18,9 @@ class ClipStatistics:
     """Statistics over the frames of one clip.
 
     Attributes:
-        maximum: largest luma of each pixel, uint8, rows × columns.
-        minimum: smallest luma of each pixel, uint8, rows × columns.
-        activity: mean absolute difference of neighbouring frames, float32, rows × columns.
+        maximum: largest luma of each pixel, uint8, h × w.
+        minimum: smallest luma of each pixel, uint8, h × w.
+        activity: mean absolute difference of neighbouring frames, float32, h × w.
         thumbnails: small copies of all frames, uint8, frames × h × w.
     """
 
@@ -36,11 +36,12 @@ def collect(frames: Iterable[NDArray[np.uint8]]) -> ClipStatistics:
     previous = next(iterator)
     maximum, minimum = previous.copy(), previous.copy()
     total = np.zeros(previous.shape, np.float32)
+    difference = np.empty_like(previous)
     thumbnails = [thumbnail(previous)]
     for frame in iterator:
         cv2.max(maximum, frame, dst=maximum)
         cv2.min(minimum, frame, dst=minimum)
-        cv2.accumulate(cv2.absdiff(frame, previous), total)
+        cv2.accumulate(cv2.absdiff(frame, previous, dst=difference), total)
         thumbnails.append(thumbnail(frame))
         previous = frame
     total /= max(1, len(thumbnails) - 1)

@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 _SHORTEST_MS: Final = 1.0
 _LONGEST_MS: Final = 250.0
+_STEPS: Final = {
+    "FrameTime": "frame_time",
+    "CineRate": "cine_rate",
+    "RecommendedDisplayFrameRate": "display_rate",
+}
+"""Elements that give one step for all frames, best first, and how they are called as a source."""
 
 
 def frame_times(numbers: Mapping[str, Sequence[float]], frames: int) -> NDArray[np.float64] | None:
     """Time of each frame in seconds since the first, or None when nothing trustworthy is given.
 
-    Tried in this order: Frame Time Vector (0018,1065), increments in ms with a first entry of 0;
+    Tried in this order: Frame Time Vector (0018,1065), increments in ms, the first entry counts as 0;
     Frame Time (0018,1063), ms; Cine Rate (0018,0040) and Recommended Display Frame Rate (0008,2144),
     frames per second. An entry that is absent, not finite or outside 4 to 1000 frames per second
     counts as not given.
@@ -32,16 +38,35 @@ def frame_times(numbers: Mapping[str, Sequence[float]], frames: int) -> NDArray[
     >>> frame_times({"FrameTime": [0.0], "CineRate": [50]}, 3).tolist()
     [0.0, 0.02, 0.04]
     """
+    return _timing(numbers, frames)[0]
+
+
+def timing_source(numbers: Mapping[str, Sequence[float]], frames: int) -> str:
+    """Where `frame_times` takes the times from; empty when it has none.
+
+    Args:
+        numbers: the header's numbers by DICOM keyword.
+        frames: number of frames.
+
+    Returns:
+        ``frame_time_vector``, ``frame_time``, ``cine_rate``, ``display_rate`` or an empty string.
+
+    >>> timing_source({"FrameTime": [0.0], "CineRate": [50]}, 3)
+    'cine_rate'
+    """
+    return _timing(numbers, frames)[1]
+
+
+def _timing(numbers: Mapping[str, Sequence[float]], frames: int) -> tuple[NDArray[np.float64] | None, str]:
     times = _from_vector(numbers.get("FrameTimeVector", ()), frames)
     if times is not None:
-        return times
-    steps = [*numbers.get("FrameTime", ())[:1]]
-    for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
-        steps += [1000.0 / rate for rate in numbers.get(keyword, ())[:1] if rate > 0]
-    for step in steps:
-        if _SHORTEST_MS <= step <= _LONGEST_MS:
-            return np.arange(frames, dtype=np.float64) * step / 1000.0
-    return None
+        return times, "frame_time_vector"
+    for keyword, source in _STEPS.items():
+        for number in numbers.get(keyword, ())[:1]:
+            step = number if keyword == "FrameTime" else 1000.0 / number if number > 0 else 0.0
+            if _SHORTEST_MS <= step <= _LONGEST_MS:
+                return np.arange(frames, dtype=np.float64) * step / 1000.0, source
+    return None, ""
 
 
 def _from_vector(vector: Sequence[float], frames: int) -> NDArray[np.float64] | None:

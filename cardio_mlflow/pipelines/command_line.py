@@ -13,7 +13,8 @@ from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.settings_errors import check_names
 from cardio_mlflow.tracking.runs import Run, command_run, tags_of
 
-Pipeline = Callable[..., None]
+Pipeline = Callable[..., int | None]
+"""A step: it may return an exit status for a run that is finished but needs a look."""
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
 
     The arguments are ``--name value`` pairs: settings, and the pipeline's own options. The run is
     tagged and holds the resolved settings before the pipeline starts. What the user can mend is told
-    on one screen, without a traceback, and stands on the run as the tag ``failure``.
+    on one screen, without a traceback, and stands on the run as the tag ``failure``. A pipeline that
+    returns a status ends its run as FINISHED and the command with that status.
 
     Args:
         step: the name of the step, as on the run's tag.
@@ -40,7 +42,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
         with command_run() as run:
             run.set_tags({"step": step})
             run.rename(step)
-            _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
+            status = _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
     except InputError as error:
         sys.stderr.write(f"\nThis did not work:\n{error}\n")
         sys.exit(1)
@@ -49,6 +51,8 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
             "\nStopped. The run is marked KILLED; what was prepared is kept for the next time.\n"
         )
         sys.exit(130)
+    if status:
+        sys.exit(status)
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
@@ -91,13 +95,13 @@ def help_text(step: str, pipeline: Pipeline, options: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[str, str], run: Run) -> None:
+def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[str, str], run: Run) -> int:
     check_names(given, [*Settings.model_fields, *options], "setting")
     own = {name: given.pop(name, default) for name, default in options.items()}
     settings = load_settings(given)
     run.set_tags(tags_of(settings, step))
     run.log_settings(settings)
-    pipeline(settings, run, **own)
+    return pipeline(settings, run, **own) or 0
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

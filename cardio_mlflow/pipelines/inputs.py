@@ -6,19 +6,28 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
+import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.cohort import Cohort, read_cohort
+from cardio_mlflow.data.cohort_folder.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
 from cardio_mlflow.data.folds import assign_folds, parse_indices, read_folds
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
+from cardio_mlflow.data.sandbox.sandbox import Limits
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.synthetic.cohort import GENERATOR_VERSION, make_cohort
+
+ORIGINAL_IDS: Final = "as in the label sheet"
+"""What the tag ``patient_ids`` says of a run without pseudonyms."""
+
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +37,19 @@ class StudyInputs:
     """A cohort with its prepared clips.
 
     Attributes:
-        cohort: labels and clips as the user brought them.
+        cohort: labels and clips as the user brought them, under pseudonyms where they are asked for.
         prepared: the prepared clips.
         folds: the fold of each Cohort I patient, prepared or not; none where there is no Cohort I.
         digest: changes when a label, a clip or a fold changes.
+        patient_ids: `ORIGINAL_IDS`, or that they are pseudonyms and of which key. Patients of two runs can
+            be compared only where this is the same.
     """
 
     cohort: Cohort
     prepared: PreparedCohort
     folds: pd.Series[int]
     digest: str
+    patient_ids: str = ORIGINAL_IDS
 
     def patients(self, cohort: str) -> tuple[str, ...]:
         """Ids of the patients of Cohort I or II that have a prepared view, in sheet order."""
@@ -47,10 +59,15 @@ class StudyInputs:
 
     @property
     def cohort2_digest(self) -> str:
-        """Changes when a patient, a label or a clip of Cohort II changes, whatever becomes of Cohort I."""
+        """Changes when a label or a clip of Cohort II changes, whatever becomes of Cohort I.
+
+        It does not depend on ids, so that uses of Cohort II are counted whether pseudonyms are used or not.
+        """
         labels = self.cohort.labels
         patients = self.patients("II")
-        digest = hashlib.blake2b(labels.loc[list(patients), list(KEYS)].to_csv().encode(), digest_size=6)
+        digest = hashlib.blake2b(
+            labels.loc[list(patients), list(KEYS)].to_csv(index=False).encode(), digest_size=6
+        )
         for patient in patients:
             digest.update(self.prepared.path(patient).read_bytes())
         return digest.hexdigest()
@@ -63,15 +80,28 @@ class StudyInputs:
 def load_inputs(settings: Settings) -> StudyInputs:
     """Make the synthetic cohort if asked for, read the cohort, prepare its clips; nothing is done twice.
 
+    Behind this function ids are pseudonyms where they are asked for; what is written comes after it.
+
     Raises:
-        InputError: the folder, the sheet, the folds or every clip is unusable.
+        InputError: the folder, the sheet, the folds, the pseudonym key or every clip is unusable.
     """
     cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size)
     for note in cohort.notes:
         log.info("Note: %s", note)
-    folds = draw_folds(settings, cohort)
-    prepared = prepare_cohort(cohort.clips, settings.cache, settings.workers)
-    return StudyInputs(cohort, prepared, folds, _digest(cohort.labels, folds, prepared.key))
+    folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them
+    patient_ids = ORIGINAL_IDS
+    if settings.pseudonymize:
+        names, patient_ids = _pseudonyms(settings, cohort)
+        cohort, folds = cohort.renamed(names), folds.rename(index=names)
+    prepared = prepare_cohort(
+        cohort.clips,
+        settings.cache,
+        settings.workers,
+        check_text=settings.check_text,
+        synthetic=settings.is_synthetic,
+        limits=Limits(settings.clip_seconds, settings.clip_memory),
+    )
+    return StudyInputs(cohort, prepared, folds, _digest(cohort.labels, folds, prepared.key), patient_ids)
 
 
 def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:
@@ -124,6 +154,20 @@ def _cohort_folder(settings: Settings) -> Path:
             "(labels.csv or labels.xlsx, and dicom/), or -P data=synthetic."
         )
     return folder
+
+
+def _pseudonyms(settings: Settings, cohort: Cohort) -> tuple[dict[str, str], str]:
+    """The pseudonym of each patient, kept beside the key as well, and what `StudyInputs.patient_ids` says."""
+    key_file = Path(settings.pseudonym_key or _default_key_file())
+    key = read_key(key_file, (cohort.folder, settings.cache, _PACKAGE))
+    names = pseudonyms(key, list(cohort.labels.index))
+    keep_mapping(key_file, names)
+    log.info("Patient ids are replaced by pseudonyms; the table that leads back lies beside %s", key_file)
+    return names, f"pseudonyms of key {key_name(key)}"
+
+
+def _default_key_file() -> Path:
+    return Path(platformdirs.user_config_dir("cardio_mlflow")) / "pseudonym.key"
 
 
 def _digest(labels: pd.DataFrame, folds: pd.Series[int], prepared_key: str) -> str:

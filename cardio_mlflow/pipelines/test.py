@@ -9,7 +9,7 @@ import pandas as pd
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, load_inputs
 from cardio_mlflow.pipelines.predictions import Evaluation, build_predictions, log_performance
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
@@ -38,8 +38,8 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
             "This cohort has no Cohort II patient with a prepared clip: mark them II in the label sheet's "
             "cohort column, or set cohort1_size to the number of Cohort I rows."
         )
-    check_unseen(settings, model, patients)
-    run.set_tags({"cohort_digest": inputs.digest, **model_tags(model)})
+    check_unseen(settings, model, patients, inputs.patient_ids)
+    run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, **model_tags(model)})
     uses = count_use(run, inputs.cohort2_digest)
     predictions = model.predict(load_clips(inputs.prepared.path, patients, PREPARED_FRAMES))
     table = build_predictions(patients, inputs.references(patients), predictions, cohort="II", variant="full")
@@ -49,25 +49,48 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
     return result
 
 
-def check_unseen(settings: Settings, model: RegisteredModel, patients: tuple[str, ...]) -> None:
+def check_unseen(
+    settings: Settings, model: RegisteredModel, patients: tuple[str, ...], patient_ids: str
+) -> None:
     """Check that the model has not been trained on the patients it is to be tested on.
 
+    Patients are compared by their ids. Where ids cannot tell (pseudonyms on one side only or of two keys),
+    or are shared by two cohorts, the user is warned; within one cohort it is an error.
+
+    Args:
+        settings: of the test.
+        model: the registered model.
+        patients: ids to test on.
+        patient_ids: what kind of ids they are, as `StudyInputs.patient_ids`.
+
     Raises:
-        InputError: it was trained on some of them, or one of model and cohort is synthetic and the other not.
+        InputError: it was trained on some of them, that cannot be told, or one of model and cohort is
+            synthetic and the other not.
     """
+    trained_cohort, trained_ids = model.tags.get("cohort"), model.tags.get("patient_ids", ORIGINAL_IDS)
     if (model.tags.get("synthetic") == "true") != settings.is_synthetic:
         raise InputError(
-            f"The champion was trained on the cohort {model.tags.get('cohort')!r} and cannot be tested on "
+            f"The champion was trained on the cohort {trained_cohort!r} and cannot be tested on "
             f"{settings.cohort_name!r}: give its cohort with -P data=, or register another model (validate)."
         )
     seen = set(run_by_id(model.run_id).predictions()["patient_id"])
-    shared = sorted(seen & set(patients))
-    if shared and model.tags.get("cohort") == settings.cohort_name:
-        raise InputError(
-            f"{len(shared)} of the {len(patients)} Cohort II patients belong to the Cohort I that the "
-            f"champion was trained on: {', '.join(shared[:10])}. Split the cohorts as in training "
-            "(cohort1_size, or the cohort column)."
+    shared = len(seen & set(patients))
+    if trained_ids != patient_ids:
+        problem = (
+            f"The champion's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "
+            "was trained on a patient of this test cannot be told. Give the pseudonymize and pseudonym_key "
+            "of the training."
         )
+    elif shared:
+        problem = (
+            f"{shared} of the {len(patients)} Cohort II patients have the id of a patient that the champion "
+            "was trained on. Split the cohorts as in training (cohort1_size, or the cohort column)."
+        )
+    else:
+        return
+    if trained_cohort == settings.cohort_name:
+        raise InputError(problem)
+    log.warning("The cohort is another one than in training. %s", problem)
 
 
 def model_tags(model: RegisteredModel) -> dict[str, str]:

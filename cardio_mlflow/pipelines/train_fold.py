@@ -88,7 +88,8 @@ def train_into(run: Run, settings: Settings, fold: int, variant: Variant, data: 
         InputError: training cannot go on; the message names the fold.
     """
     run.rename(run_name(variant, fold))
-    run.set_tags(fold_tags(settings, variant, fold, data.inputs.digest))
+    ids = {"patient_ids": data.inputs.patient_ids}
+    run.set_tags(fold_tags(settings, variant, fold, data.inputs.digest) | ids)
     run.log_dataset(settings.cohort_name, data.inputs.digest)
     fold_data, scaler = data.fold(fold)
     references = data.references[list(fold_data.validation)]
@@ -96,8 +97,8 @@ def train_into(run: Run, settings: Settings, fold: int, variant: Variant, data: 
         run, settings, variant, data.network(settings, variant), fold_data, scaler, references, fold
     )
     predictions = scaler.unscale(trained.best.predictions)
-    ids = [data.patients[i] for i in fold_data.validation]
-    table = build_predictions(ids, references, predictions, cohort="I", variant=variant, fold=fold)
+    patients = [data.patients[i] for i in fold_data.validation]
+    table = build_predictions(patients, references, predictions, cohort="I", variant=variant, fold=fold)
     _log_result(run, settings, trained, table)
     _log_bundle(run, Bundle(trained.network, settings.model_copy(update={"variant": variant}), scaler), fold)
     return table

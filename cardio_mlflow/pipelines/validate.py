@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from cardio_mlflow.analysis.predictions import pool_out_of_fold
+from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
 from cardio_mlflow.pipelines.predictions import Evaluation, log_performance
 from cardio_mlflow.pipelines.study_runs import complete_folds
 from cardio_mlflow.pipelines.train import refuse_variant
@@ -39,6 +40,7 @@ def validate_study(settings: Settings, run: Run) -> pd.DataFrame:
     synthetic = first.configuration["data"] == "synthetic"
     run.log_text(first.text("settings.yaml"), "study_settings.yaml")
     run.set_tags({k: first.tags[k] for k in ("cohort", "cohort_digest", "settings_digest")})
+    run.set_tags({"patient_ids": first.tags.get("patient_ids", ORIGINAL_IDS)})
     evaluation = Evaluation("cohort1", "Cohort I, out of fold", settings.bootstrap, settings.seed, synthetic)
     table = log_performance(run, pooled, evaluation)
     version = _register(run, settings, folds)
@@ -58,6 +60,7 @@ def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun]) ->
     shared = {"synthetic": str(synthetic).lower()} | {
         k: first[k] for k in ("study", "cohort", "cohort_digest", "settings_digest", "preset")
     }
+    shared["patient_ids"] = first.get("patient_ids", ORIGINAL_IDS)
     return register(
         run, shared | {"champion": settings.champion, "folds": ",".join(c.tags["fold"] for c in chosen)}
     )

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cells import canonical_id, id_problem, parse_number, range_problem, wrong_unit
+from cardio_mlflow.data.cohort_folder.cells import (
+    canonical_id,
+    id_problem,
+    parse_number,
+    range_problem,
+    wrong_unit,
+)
 from cardio_mlflow.parameters import PARAMETERS, parameter
 
 

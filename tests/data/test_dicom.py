@@ -14,7 +14,7 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.regions import pixel_aspect, region_bound
 from cardio_mlflow.data.timing import frame_times, heart_rate, tagged_r_waves
 
-SINGLE_FRAME_SOP = "1.2.840.10008.5.1.4.1.1.6.1"
+SINGLE_FRAME_SOPS = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
@@ -87,7 +87,7 @@ def test_palette_goes_through_its_table(tmp_path, write_dicom):
     ("tags", "outcome"),
     [
         ({"Modality": "CT"}, Outcome.WRONG_MODALITY),
-        ({"SOPClassUID": SINGLE_FRAME_SOP}, Outcome.WRONG_SOP),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, Outcome.WRONG_SOP),
         ({"PixelData": None}, Outcome.NO_PIXELS),
         ({"Rows": None}, Outcome.NO_PIXELS),
         ({"NumberOfFrames": 0}, Outcome.FRAME_COUNT_MISMATCH),
@@ -106,8 +106,12 @@ def test_a_bad_header_is_refused_before_decoding(tmp_path, fan, write_dicom, tag
     assert _outcome(write_dicom(tmp_path / "a.dcm", fan(6), jpeg=compressed, **tags)) == outcome
 
 
-def test_a_still_is_refused(tmp_path, fan, write_dicom):
-    assert _outcome(write_dicom(tmp_path / "a.dcm", fan(1))) == Outcome.SINGLE_FRAME
+@pytest.mark.parametrize("sop_class", SINGLE_FRAME_SOPS)
+def test_a_clip_under_the_class_for_stills_is_a_clip(tmp_path, fan, write_dicom, sop_class):
+    assert read_header(write_dicom(tmp_path / "a.dcm", fan(6), SOPClassUID=sop_class)).frames == 6
+    for tags in ({}, {"NumberOfFrames": None}):
+        still = write_dicom(tmp_path / "a.dcm", fan(1), SOPClassUID=sop_class, **tags)
+        assert _outcome(still) == Outcome.SINGLE_FRAME
 
 
 @pytest.mark.parametrize("content", [b"", b"Nobody^Known, a text file\n" * 50, b"\0" * 128 + b"DICM"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.sheet import clean_text, read_sheet
+from cardio_mlflow.data.cohort_folder.sheet import clean_text, read_sheet
 from cardio_mlflow.errors import InputError
 
 
@@ -68,6 +69,27 @@ def test_broken_and_empty_files_are_refused(tmp_path: Path, name: str, content: 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name):
         read_sheet(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.xlsx"])
+def test_what_cannot_be_opened_is_refused_without_its_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "Roe" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match="cannot be read") as error:
+        read_sheet(tmp_path / "Roe" / name)
+    assert "Roe" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["xl/workbook.xml", "xl/worksheets/sheet1.xml", "[Content_Types].xml"])
+def test_a_workbook_damaged_inside_is_refused(tmp_path: Path, part: str) -> None:
+    workbook(tmp_path / "sound.xlsx", [["id", "CO"], ["a", 4]])
+    with (
+        zipfile.ZipFile(tmp_path / "sound.xlsx") as sound,
+        zipfile.ZipFile(tmp_path / "x.xlsx", "w") as broken,
+    ):
+        for name in sound.namelist():
+            broken.writestr(name, b"<broken><" if name == part else sound.read(name))
+    with pytest.raises(InputError, match="not a readable xlsx"):
+        read_sheet(tmp_path / "x.xlsx")
 
 
 @given(st.text())

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from cardio_mlflow.data.cells import wrong_unit
-from cardio_mlflow.data.sheet import SHOWN_PROBLEMS, Sheet
+from cardio_mlflow.data.cohort_folder.cells import wrong_unit
+from cardio_mlflow.data.cohort_folder.sheet import SHOWN_PROBLEMS, Sheet
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, is_parameter, normalise_name, parameter
 
@@ -21,6 +21,9 @@ NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {
 """Optional numeric columns and the units that may stand in their cells."""
 TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
 """Optional columns kept as text, for subgroups."""
+
+_KNOWN_HEADINGS: Final = 3
+"""From how many known columns on a first row is taken for headings, whose text may be shown."""
 
 _OPTIONAL: Final = {normalise_name(name): name for name in ("cohort", *NUMBERS, *TEXTS)}
 
@@ -75,11 +78,22 @@ def _check_heading_unit(sheet_name: str, heading: str, name: str) -> None:
         )
 
 
+def _no_header(sheet: Sheet) -> str:
+    """What to say of a first row that may hold a patient's data, or patients' names: nothing of its text."""
+    return (
+        f"{sheet.name}: the first row that is not empty names fewer than {_KNOWN_HEADINGS} of the columns "
+        f"{PATIENT_ID}, {', '.join(KEYS)} in its {len(sheet.columns)} cells. It must hold the names of the "
+        "columns; each patient has a row below it."
+    )
+
+
 def _check_required(sheet: Sheet, positions: dict[str, int]) -> None:
     missing = [key for key in KEYS if key not in positions]
     if not missing:
         return
     unknown = [c for i, c in enumerate(sheet.columns) if c and i not in positions.values()]
+    if len(positions) < _KNOWN_HEADINGS:
+        raise InputError(_no_header(sheet))
     lines = [f"{sheet.name} lacks {len(missing)} of the {len(KEYS)} required columns:"]
     for key in missing:
         names = {normalise_name(name): name for name in (key, *parameter(key).aliases)}

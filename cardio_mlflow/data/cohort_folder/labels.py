@@ -10,14 +10,34 @@ from typing import Final
 
 import pandas as pd
 
-from cardio_mlflow.data.cells import canonical_id, id_problem, parse_number, range_problem
-from cardio_mlflow.data.columns import NUMBERS, PATIENT_ID, TEXTS, is_patient_id, match_columns
-from cardio_mlflow.data.sheet import Row, Sheet, raise_problems, read_sheet
+from cardio_mlflow.data.cohort_folder.cells import canonical_id, id_problem, parse_number, range_problem
+from cardio_mlflow.data.cohort_folder.columns import NUMBERS, PATIENT_ID, TEXTS, is_patient_id, match_columns
+from cardio_mlflow.data.cohort_folder.sheet import Row, Sheet, raise_problems, read_sheet
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, parameter
 
+__all__ = ["LabelSheet", "find_sheet", "read_labels"]
+
 SHEET_NAMES: Final = ("labels.csv", "labels.xlsx")
 _COHORTS: Final = {"i": "I", "1": "I", "ii": "II", "2": "II"}
+
+
+@dataclass(frozen=True)
+class LabelSheet:
+    """A label sheet that has been read.
+
+    Attributes:
+        name: the file's name.
+        table: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), the nine values (float,
+            NaN where missing), and the optional columns that the sheet has.
+        rows: the row of each patient in the file, counted from 1, for messages that name no patient.
+        notes: what the user should be told.
+    """
+
+    name: str
+    table: pd.DataFrame
+    rows: dict[str, int]
+    notes: tuple[str, ...]
 
 
 @dataclass
@@ -36,19 +56,15 @@ class _Reading:
         self.problems.append(f"row {row.number}, column {heading}: {problem}")
 
 
-def read_labels(folder: Path, cohort1_size: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
     """Read and check a cohort folder's label sheet.
 
     Args:
         folder: the cohort folder, holding labels.csv or labels.xlsx.
         cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
 
-    Returns:
-        The labels, indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), the nine values
-        (float, NaN where missing), and the optional columns that the sheet has; and notes for the user.
-
     Raises:
-        InputError: no sheet, or the first ten problems of it by row and column.
+        InputError: no sheet, or the first ten problems of it by row and column; no cell is repeated.
     """
     sheet = read_sheet(find_sheet(folder))
     reading = _Reading(sheet, match_columns(sheet))
@@ -61,7 +77,8 @@ def read_labels(folder: Path, cohort1_size: int) -> tuple[pd.DataFrame, tuple[st
     columns |= {name: _texts(reading, name) for name in TEXTS if name in reading.positions}
     raise_problems(sheet.name, reading.problems)
     labels = pd.DataFrame(columns, index=pd.Index(ids, name=PATIENT_ID, dtype="object"))
-    return labels, tuple(_notes(reading, labels, cohort1_size))
+    rows = {patient: row.number for patient, row in zip(ids, sheet.rows, strict=True)}
+    return LabelSheet(sheet.name, labels, rows, tuple(_notes(reading, labels, cohort1_size)))
 
 
 def find_sheet(folder: Path) -> Path:
@@ -93,7 +110,7 @@ def _patient_ids(reading: _Reading) -> list[str]:
             reading.refuse(row, PATIENT_ID, problem)
         elif patient_id in first_row:
             first = first_row[patient_id]
-            reading.refuse(row, PATIENT_ID, f"duplicate id {patient_id!r}: it is already in row {first}")
+            reading.refuse(row, PATIENT_ID, f"duplicate id: it is already in row {first}")
         first_row.setdefault(patient_id, row.number)
         ids.append(patient_id)
     return ids

@@ -9,11 +9,13 @@ import io
 import re
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final, Protocol
+from xml.etree import ElementTree
 
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
@@ -22,7 +24,10 @@ from cardio_mlflow.errors import InputError
 
 SHOWN_PROBLEMS: Final = 10
 SEPARATORS: Final = (",", ";", "\t")
-_BROKEN_WORKBOOK: Final = (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError)
+_BROKEN_WORKBOOK: Final = (
+    zipfile.BadZipFile, zlib.error, ElementTree.ParseError, InvalidFileException, EOFError, KeyError,
+    IndexError, ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,10 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         InputError: the file cannot be read, has no header, or a row has more cells than the header.
     """
-    records = _xlsx_records(path) if path.suffix.lower() == ".xlsx" else _csv_records(path)
+    try:
+        records = _xlsx_records(path) if path.suffix.lower() == ".xlsx" else _csv_records(path)
+    except OSError as fault:
+        raise InputError(f"{path.name} cannot be read ({fault.strerror}): may you read it?") from None
     cleaned = [tuple(clean_text(cell) for cell in record) for record in records]
     filled = [Row(number, cells) for number, cells in enumerate(cleaned, start=1) if any(cells)]
     if not filled:
@@ -120,7 +128,7 @@ def _csv_records(path: Path) -> list[list[str]]:
         separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s), [])))
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
-        raise InputError(f"{path.name} is not a readable csv file: {error}.") from error
+        raise InputError(f"{path.name} is not a readable csv file: {error}.") from None
 
 
 def _decode(content: bytes) -> str:
@@ -143,8 +151,8 @@ class _Cell(Protocol):
 def _xlsx_records(path: Path) -> list[list[str]]:
     try:
         values, formulas = _first_sheet(path, data_only=True), _first_sheet(path, data_only=False)
-    except _BROKEN_WORKBOOK as error:
-        raise InputError(f"{path.name} is not a readable xlsx workbook: save it again as .xlsx.") from error
+    except _BROKEN_WORKBOOK:
+        raise InputError(f"{path.name} is not a readable xlsx workbook: save it again as .xlsx.") from None
     return [
         _cell_texts(value_row, formula_row, number, path.name)
         for number, (value_row, formula_row) in enumerate(

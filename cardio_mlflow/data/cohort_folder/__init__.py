@@ -1,0 +1,1 @@
+"""The user's folder: label sheet, clip files, names."""

@@ -1,0 +1,1 @@
+"""Bytes of a DICOM file made into samples, with distrust."""

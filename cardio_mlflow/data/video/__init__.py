@@ -1,0 +1,1 @@
+"""Clips in video files."""
