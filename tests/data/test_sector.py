@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import examples
+from pydicom.data import get_testdata_file
 
 from cardio_mlflow.data.dicom import read_header
 from cardio_mlflow.data.luma import LumaFrames
@@ -16,15 +19,21 @@ from cardio_mlflow.data.sector import Sector, overlap
 from cardio_mlflow.data.sector_fitting.fit import fit_sector
 from cardio_mlflow.data.statistics import collect
 
-# The sector of pydicom's clip as drawn by hand on the picture of its brightest values: the curved top,
-# the right edge, the curved bottom from right to left, the left edge. Column and row of each point.
-REAL_POLYGON = [
+# The sectors of pydicom's and pydicom-data's clips as drawn by hand on the picture of their brightest values:
+# the curved top, the right edge, the curved bottom from right to left, the left edge. Column and row of each
+# point. The second clip's picture was cut off at columns 84 and 596 before it was compressed.
+YBR_COLOR = [
     (157, 22), (163, 20), (170, 19), (177, 20), (182, 22),
     (190, 30), (199, 40), (208, 50), (217, 60), (297, 149),
     (290, 157), (280, 166), (270, 173), (260, 179), (248, 185), (232, 191), (215, 196), (200, 199),
     (185, 200), (170, 201), (155, 200), (140, 199), (125, 196), (112, 192), (96, 187), (80, 180), (64, 171),
     (52, 162), (41, 150),
     (122, 60), (131, 50), (141, 40), (150, 30),
+]  # fmt: skip
+COLOR3D = [
+    (313, 44), (363, 44), (434, 121), (520, 211), (596, 290),
+    (596, 302), (559, 328), (479, 374), (398, 397), (340, 402), (280, 397), (202, 375), (121, 333), (84, 305),
+    (84, 294), (202, 164), (280, 83),
 ]  # fmt: skip
 
 
@@ -108,11 +117,18 @@ def test_one_dark_edge_is_found_by_symmetry_but_never_over_words():
     assert not (found & words).any()
 
 
-def test_the_real_clip_of_pydicom():
-    header = read_header(examples.get_path("ybr_color"))
-    reference = cv2.fillPoly(np.zeros((240, 320), np.uint8), [np.array(REAL_POLYGON, np.int32)], 255)
-    found = fit_sector(collect(LumaFrames(header)), header.aspect, header.bound).mask(240, 320)
-    assert overlap(found, reference) >= 0.97
+@pytest.mark.parametrize(
+    ("path", "polygon"),
+    [(examples.get_path("ybr_color"), YBR_COLOR),
+     (Path(get_testdata_file("color3d_jpeg_baseline.dcm")), COLOR3D)],
+    ids=["ybr_color", "color3d_jpeg_baseline"],
+)  # fmt: skip
+def test_the_real_clips_against_polygons_drawn_by_hand(path, polygon):
+    header = read_header(path)
+    reference = np.zeros((header.rows, header.columns), np.uint8)
+    cv2.fillPoly(reference, [np.array(polygon, np.int32)], 255)
+    found = fit_sector(collect(LumaFrames(header)), header.aspect, header.bound)
+    assert overlap(found.mask(header.rows, header.columns), reference) >= 0.97
 
 
 def test_an_empty_overlap_is_zero():
