@@ -20,12 +20,14 @@ class ClipStatistics:
     Attributes:
         maximum: largest luma of each pixel, uint8, h × w.
         minimum: smallest luma of each pixel, uint8, h × w.
+        mean: mean luma of each pixel, rounded, uint8, h × w.
         activity: mean absolute difference of neighbouring frames, float32, h × w.
         thumbnails: small copies of all frames, uint8, frames × h × w.
     """
 
     maximum: NDArray[np.uint8]
     minimum: NDArray[np.uint8]
+    mean: NDArray[np.uint8]
     activity: NDArray[np.float32]
     thumbnails: NDArray[np.uint8]
 
@@ -35,17 +37,19 @@ def collect(frames: Iterable[NDArray[np.uint8]]) -> ClipStatistics:
     iterator = iter(frames)
     previous = next(iterator)
     maximum, minimum = previous.copy(), previous.copy()
-    total = np.zeros(previous.shape, np.float32)
+    luma, change = previous.astype(np.float32), np.zeros(previous.shape, np.float32)
     difference = np.empty_like(previous)
     thumbnails = [thumbnail(previous)]
     for frame in iterator:
         cv2.max(maximum, frame, dst=maximum)
         cv2.min(minimum, frame, dst=minimum)
-        cv2.accumulate(cv2.absdiff(frame, previous, dst=difference), total)
+        cv2.accumulate(frame, luma)
+        cv2.accumulate(cv2.absdiff(frame, previous, dst=difference), change)
         thumbnails.append(thumbnail(frame))
         previous = frame
-    total /= max(1, len(thumbnails) - 1)
-    return ClipStatistics(maximum, minimum, total, np.stack(thumbnails))
+    mean = np.rint(luma / len(thumbnails)).astype(np.uint8)
+    change /= max(1, len(thumbnails) - 1)
+    return ClipStatistics(maximum, minimum, mean, change, np.stack(thumbnails))
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

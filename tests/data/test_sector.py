@@ -18,6 +18,7 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.sector import Sector, overlap
 from cardio_mlflow.data.sector_fitting.fit import fit_sector
 from cardio_mlflow.data.statistics import collect
+from cardio_mlflow.synthetic.challenges import write_challenge
 
 # The sectors of pydicom's and pydicom-data's clips as drawn by hand on the picture of their brightest values:
 # the curved top, the right edge, the curved bottom from right to left, the left edge. Column and row of each
@@ -129,6 +130,26 @@ def test_the_real_clips_against_polygons_drawn_by_hand(path, polygon):
     cv2.fillPoly(reference, [np.array(polygon, np.int32)], 255)
     found = fit_sector(collect(LumaFrames(header)), header.aspect, header.bound)
     assert overlap(found.mask(header.rows, header.columns), reference) >= 0.97
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [("ecg_gray_scroll", 1), ("inverted_qrs", 2), ("jpeg_60", 2), ("low_gain", 3), ("ecg_white_cursor", 3),
+     ("convex", 1), ("apex_above", 1)],
+)  # fmt: skip
+def test_hard_clips_against_their_truth(tmp_path, kind, seed):
+    truth = write_challenge(tmp_path / "a.dcm", kind, seed)
+    header = read_header(tmp_path / "a.dcm")
+    found = fit_sector(collect(LumaFrames(header)), header.aspect, header.bound)
+    reference = np.where(truth.sector_mask, np.uint8(255), np.uint8(0))
+    mask = found.mask(*reference.shape, header.aspect)
+    assert overlap(mask, reference) >= 0.985
+    assert (mask & reference).sum() >= 0.99 * reference.sum()
+
+
+def test_the_mean_is_of_all_frames():
+    frames = [np.full((90, 120), value, np.uint8) for value in (0, 0, 5, 200)]
+    assert (collect(frames).mean == 51).all()
 
 
 def test_an_empty_overlap_is_zero():

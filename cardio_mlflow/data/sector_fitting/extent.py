@@ -19,8 +19,10 @@ _STEP_DEGREES: Final = 0.25
 _BEYOND: Final = 0.15
 _LEAST_SHARE: Final = 0.2
 _GAP: Final = 3
-_HALO: Final = 10.0
-"""Pixels: as far out as JPEG blocks carry the ringing of a bright border."""
+_HALO: Final = 12.0
+"""Pixels: as far out as JPEG blocks carry the ringing of a bright border, their diagonal."""
+_SEGMENTS: Final = 8
+"""Parts of the lower border that are looked at one by one: an ECG reaches on below some of them only."""
 
 
 def extended(sector: Sector, faint: Mask) -> Sector:
@@ -36,13 +38,15 @@ def extended(sector: Sector, faint: Mask) -> Sector:
     degrees = np.arange(0.0, _BEYOND_DEGREES, _STEP_DEGREES)
     radii = np.linspace(sector.inner + 0.2 * length, sector.outer - 0.1 * length, 160)
     halo = float(np.rad2deg(_HALO / (0.5 * (sector.inner + sector.outer))))
-    left = _reach(_shares(sector, faint, radii, np.deg2rad(sector.left - degrees)), _STEP_DEGREES, halo)
-    right = _reach(_shares(sector, faint, radii, np.deg2rad(sector.right + degrees)), _STEP_DEGREES, halo)
+    left, right = (
+        _reach(_shares(sector, faint, radii, np.deg2rad(beyond)), _STEP_DEGREES, halo)
+        for beyond in (sector.left - degrees, sector.right + degrees)
+    )
     wide = replace(sector, left=sector.left - left, right=sector.right + right)
     margin = 0.1 * (wide.right - wide.left)
     angles = np.deg2rad(np.linspace(wide.left + margin, wide.right - margin, 160))
     steps = np.arange(0.0, _BEYOND * sector.outer)
-    outer = _reach(_shares(sector, faint, sector.outer + steps, angles).T, 1.0, _HALO)
+    outer = _reach(_shares(sector, faint, sector.outer + steps, angles).T, 1.0, _HALO, _SEGMENTS)
     inward = np.arange(0.0, max(1.0, sector.inner))
     inner = _reach(_shares(sector, faint, sector.inner - inward, angles).T, 1.0, _HALO)
     return replace(wide, outer=sector.outer + outer, inner=max(0.0, sector.inner - inner))
@@ -68,15 +72,28 @@ def _shares(sector: Sector, faint: Mask, radii: Array, angles: Array) -> Array:
     return np.where(inside, lit / 255.0, np.nan)
 
 
-def _reach(shares: Array, step: float, halo: float) -> float:
-    """How far the rows of shares stay lit, from the first on; 0 unless that is further than the halo."""
+def _reach(shares: Array, step: float, halo: float, segments: int = 1) -> float:
+    """How far at least half of a border's segments reach; 0 unless that is further than the halo.
+
+    Args:
+        shares: rows from the border outward, columns along it.
+        step: from row to row.
+        halo: in the step's unit.
+        segments: number of parts along the border.
+    """
+    reaches = [_lit_rows(part) for part in np.array_split(shares, segments, axis=1)]
+    reach = float(step * np.percentile(reaches, 50, method="lower"))
+    return reach if reach > halo else 0.0
+
+
+def _lit_rows(shares: Array) -> int:
+    """How many rows of shares stay lit, from the first on, but for small gaps."""
     seen = np.isfinite(shares).mean(axis=1) > 0.3
     lit = np.array([_mean(row) >= _LEAST_SHARE for row in shares]) & seen
-    ends = np.flatnonzero(~lit)
-    for end in ends:
+    for end in np.flatnonzero(~lit):
         if not lit[end : end + _GAP].any():
-            return float(end * step) if end * step > halo else 0.0
-    return float(len(lit) * step) if lit.all() and len(lit) * step > halo else 0.0
+            return int(end)
+    return len(lit) if lit.all() else 0
 
 
 def _mean(values: Array) -> float:
