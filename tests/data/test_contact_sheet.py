@@ -14,12 +14,13 @@ from cardio_mlflow.data.batch.patient_files import patient_files
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import QUALITY_COLUMNS
 from cardio_mlflow.data.review.clip_review import ClipReview
-from cardio_mlflow.data.review.contact_cell import CELL_HEIGHT, CELL_WIDTH
+from cardio_mlflow.data.review.contact_cell import CELL_HEIGHT, CELL_WIDTH, LEGEND
 from cardio_mlflow.data.review.contact_sheet import write_contact_sheets
 from cardio_mlflow.data.review.ecg_strip import ASSUMED, R_MARK, draw_ecg_strip, sampled_ecg
 from cardio_mlflow.data.review.lettering import fitted, font, wrapped
 from cardio_mlflow.data.review.outcome_words import outcome_words
 
+HEAD = 48
 OUTLINE = ((112.0, 0.0), (224.0, 112.0), (112.0, 160.0), (0.0, 112.0))
 REVIEW = ClipReview(
     OUTLINE, (0.0, 0.5, 1.0, 1.5, 2.0), (0.0, 1.0, 0.0, 1.0, 0.0), (0.5, 1.5), (0.5, 1.5), 2.0
@@ -52,10 +53,10 @@ def test_a_prepared_clip_is_shown_with_its_outline(tmp_path):
     _patient(tmp_path, "P1")
     quality = _quality(_row("P1", "FC", rr_ms=800.0, frames_used=20.0, frames=40.0))
     (bare,) = write_contact_sheets(tmp_path, quality, ["P1"])
-    without = _pixels(bare)
+    without = _pixels(bare)[HEAD:]
     (drawn,) = write_contact_sheets(tmp_path, quality, ["P1"], {("P1", "FC"): REVIEW})
     assert (without == 200).all(axis=2).mean() > 0.07
-    yellow = (_pixels(drawn).astype(int) @ [1, 1, -2]) > 300
+    yellow = (_pixels(drawn)[HEAD:].astype(int) @ [1, 1, -2]) > 300
     assert yellow.sum() > 400
     assert not ((without.astype(int) @ [1, 1, -2]) > 300).any()
 
@@ -67,7 +68,7 @@ def test_a_refused_or_missing_clip_shows_no_pixel_of_it(tmp_path):
     )
     for quality in (refused, _quality()):
         (sheet,) = write_contact_sheets(tmp_path, quality, ["P1"])
-        assert not (_pixels(sheet) == 137).all(axis=2).any()
+        assert not (_pixels(sheet)[HEAD:] == 137).all(axis=2).any()
 
 
 def test_an_unprepared_view_is_not_shown_whatever_the_table_says(tmp_path):
@@ -75,6 +76,27 @@ def test_an_unprepared_view_is_not_shown_whatever_the_table_says(tmp_path):
     quality = _quality(*(_row("P1", view) for view in ("FC", "TC", "SA", "LA")))
     (sheet,) = write_contact_sheets(tmp_path, quality, ["P1"])
     assert not (_pixels(sheet) == 255).all(axis=2).any()
+
+
+def test_a_patient_without_any_prepared_clip_has_a_row(tmp_path):
+    _patient(tmp_path, "P1", views=(1, 0, 0, 0))
+    rows = [_row("P0", "LA", "COLOR_DOPPLER", message="colour"), _row("P1", "FC")]
+    (both,) = write_contact_sheets(tmp_path, _quality(*rows), ["P1"])
+    with_both = _pixels(both)
+    (alone,) = write_contact_sheets(tmp_path, _quality(rows[1]), ["P1"])
+    assert len(with_both) - len(_pixels(alone)) == CELL_HEIGHT + 8
+    first, second = with_both[HEAD : HEAD + CELL_HEIGHT], with_both[HEAD + CELL_HEIGHT + 8 :]
+    assert (first == (52, 26, 28)).all(axis=2).sum() > 10_000
+    assert not (first == 200).all(axis=2).any()
+    assert (second == 200).all(axis=2).sum() > 10_000
+
+
+def test_the_head_says_what_the_lines_mean(tmp_path):
+    (sheet,) = write_contact_sheets(tmp_path, _quality(_row("P0", "FC", "NO_SECTOR")), [])
+    head = _pixels(sheet)[:HEAD]
+    assert len(LEGEND) == 5
+    for _, color in LEGEND:
+        assert (head == color).all(axis=2).any()
 
 
 def test_a_page_holds_24_patients(tmp_path):

@@ -8,6 +8,8 @@ import html
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from cardio_mlflow.data.review.page import write_review_page
 from cardio_mlflow.data.review.records import SHOWN_COLUMNS, plain
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$data&\"'"
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 REVIEW = ClipReview(
     ((112.0, 0.0), (224.0, 112.04), (0.0, 112.0)),
     (0.0, 1.0, 2.0),
@@ -128,6 +131,70 @@ def test_the_policy_allows_only_what_stands_in_the_page(cohort):
     markup = text.replace(html.escape(HOSTILE), "")
     for way in (r"<\w[^>]*\son\w+=", "innerHTML", "insertAdjacentHTML", r"document\.write", r"eval\("):
         assert not re.search(way, markup)
+
+
+def test_lines_and_keys_are_explained(cohort):
+    folder, quality, patients, reviews = cohort
+    text = write_review_page(folder, quality, patients, reviews).read_text("utf-8")
+    legend = text.split('aria-label="Legend">')[1].split("</ul>")[0]
+    for word in ("sector", "ECG", "R wave", "cycle", "phase"):
+        assert word in legend
+    keys = set(re.findall(r"<kbd>([^<]+)</kbd>", text.split('aria-label="Keys">')[1].split("</ul>")[0]))
+    pressed = text.split("function pressed(event)")[1].split("\n}")[0]
+    handled = set(re.findall(r'event\.key === "([^"]+)"', pressed)) | {"j", "k"}
+    assert {"space" if key == " " else key for key in handled} | {"←", "→"} == keys
+
+
+def _shown(page, folder, script=""):
+    """The page as a browser builds it, after a script of the test's own."""
+    if script:
+        text = page.read_text("utf-8")
+        page = page.with_name("driven.html")
+        policy = re.compile(r"script-src 'sha256-[^']+'")
+        text = policy.sub("script-src 'unsafe-inline'", text).replace(
+            "start();\n</script>", f"start();{script}</script>"
+        )
+        page.write_text(text, "utf-8")
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=500", "--dump-dom")
+    command = [BROWSER, *options, f"--user-data-dir={folder / 'browser'}", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_a_browser_shows_every_clip_and_no_foreign_markup(cohort, tmp_path):
+    folder, quality, patients, reviews = cohort
+    shown = _shown(write_review_page(folder, quality, patients, reviews), tmp_path)
+    main = shown.split('<main id="clips"')[1].split("</main>")[0]
+    assert len(re.findall(r'<article class="clip', main)) == 6
+    assert html.escape(HOSTILE, quote=False) in main
+    assert main.count("<img ") == len(re.findall(r'<img src="review/[\w-]+\.webp"', main)) == 3
+    assert "3 of 3 patients, 6 of 6 clips" in shown
+    assert "no &lt;fan&gt; &amp; nothing" in main
+    assert '<polygon points="112 0 224 112 0 112">' in main
+    assert 'class="r" x1="25" x2="25"' in main
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.parametrize(
+    ("name", "value", "count"),
+    [
+        ("outcome", "refused", "2 of 3 patients, 2 of 6 clips"),
+        ("outcome", "NO_SECTOR", "1 of 3 patients, 1 of 6 clips"),
+        ("outcome", "missing", "2 of 3 patients, 0 of 6 clips"),
+        ("flags", "any flag", "1 of 3 patients, 1 of 6 clips"),
+        ("flags", "low_fit", "1 of 3 patients, 1 of 6 clips"),
+        ("flags", "no phase", "2 of 3 patients, 3 of 6 clips"),
+        ("rung", "tags", "1 of 3 patients, 1 of 6 clips"),
+        ("view", "0", "2 of 3 patients, 2 of 6 clips"),
+        ("search", "p3", "1 of 3 patients, 1 of 6 clips"),
+    ],
+)
+def test_a_filter_shows_what_it_says(cohort, tmp_path, name, value, count):
+    folder, quality, patients, reviews = cohort
+    page = write_review_page(folder, quality, patients, reviews)
+    shown = _shown(page, tmp_path, f"get('{name}').value = {value!r}; fresh();")
+    assert count == re.search(r'<output id="count"[^>]*>([^<]*)<', shown)[1]
+    assert re.search(r'<button id="reset" type="button">', shown)
 
 
 def test_the_head_counts(cohort):

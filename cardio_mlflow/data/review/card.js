@@ -57,6 +57,8 @@ function picture(clip) {
   const image = element("img", { src: clip.picture, loading: "lazy", draggable: "false",
     alt: `Patient ${clip.id}, ${DATA.views[clip.view][2]} view, one heart cycle` });
   const box = element("div", { class: "picture" }, image);
+  image.addEventListener("error", () => box.append(element("p", { class: "lost" },
+    "Picture not found. The folder “review” must lie beside this page.")));
   if (clip.drawing && clip.drawing.outline.length) {
     box.append(element("svg", { viewBox: `0 0 ${DATA.size} ${DATA.size}`, "aria-hidden": "true" },
       element("polygon", { points: clip.drawing.outline.join(" ") })));
@@ -73,7 +75,7 @@ function facts(clip) {
     if (known(clip.value("message"))) say(clip.value("message"));
     return list;
   }
-  if (known(clip.value("gating"))) say(words(clip.value("gating")));
+  if (known(clip.value("gating"))) say(`gating: ${words(clip.value("gating"))}`);
   say(clip.value("phase_verified") ? "✓ phase verified" : "phase not verified", clip.value("phase_verified") ? "yes" : "no");
   if (known(clip.value("rr_ms"))) say(`R–R ${number("rr_ms", 0)} ms · ${(60000 / clip.value("rr_ms")).toFixed(0)}/min`);
   if (known(clip.value("frames_used"))) say(`${clip.value("frames_used")} of ${clip.value("frames")} frames`);

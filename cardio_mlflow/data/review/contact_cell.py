@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cardio_mlflow.data.review.clip_review import ClipReview
-from cardio_mlflow.data.review.ecg_strip import draw_ecg_strip
+from cardio_mlflow.data.review.ecg_strip import ASSUMED, CYCLE, R_MARK, TRACE, draw_ecg_strip
 from cardio_mlflow.data.review.lettering import fitted, font, wrapped
 from cardio_mlflow.data.review.outcome_words import outcome_words
 from cardio_mlflow.data.review.records import plain
@@ -33,6 +33,16 @@ _FLAG: Final = (255, 190, 90)
 _REFUSED: Final = (255, 140, 130)
 _REFUSED_GROUND: Final = (52, 26, 28)
 _SUBPIXEL: Final = 4
+# The cycle's ground, bright enough to be read as a word.
+_CYCLE_WORD: Final = (CYCLE[0] + 70, CYCLE[1] + 85, CYCLE[2] + 110)
+LEGEND: Final = (
+    ("sector", _OUTLINE),
+    ("ECG", TRACE),
+    ("R wave", R_MARK),
+    ("cycle that was taken", _CYCLE_WORD),
+    ("phase not known", ASSUMED),
+)
+"""What the lines of a cell mean, each with its color."""
 
 
 def draw_clip(
@@ -97,7 +107,7 @@ def _outlined(frame: NDArray[np.uint8], review: ClipReview) -> NDArray[np.uint8]
 
 
 def _facts(row: Row, verified: bool) -> list[tuple[str, tuple[int, int, int]]]:
-    """Three lines: rate and frames, gating, and what stands out."""
+    """Three lines: outcome, rate and frames; gating; the fit and what stands out."""
     rr_ms, score = plain(row.get("rr_ms")), plain(row.get("fit_score"))
     rate = f"R–R {rr_ms:.0f} ms, {60000 / rr_ms:.0f}/min" if isinstance(rr_ms, int | float) and rr_ms else ""
     frames = f"{plain(row.get('frames_used'))} of {plain(row.get('frames'))} frames"
@@ -105,8 +115,12 @@ def _facts(row: Row, verified: bool) -> list[tuple[str, tuple[int, int, int]]]:
     phase = "phase verified" if verified else "phase not verified"
     fit = f"fit {score:.3f}" if isinstance(score, int | float) else ""
     flags = ", ".join(str(plain(row.get("review")) or "").split()).replace("_", " ")
+    marked = (fit, f"review: {flags}" if flags else "")
     return [
-        (" · ".join(filter(None, (rate, frames))), _INK),
-        (" · ".join(filter(None, (gating, phase, fit))), _INK if verified else _FLAG),
-        (f"review: {flags}" if flags else "", _FLAG),
+        (" · ".join(filter(None, (str(row["outcome"]), rate, frames))), _INK),
+        (
+            " · ".join(filter(None, (f"gating: {gating}" if gating else "", phase))),
+            _INK if verified else _FLAG,
+        ),
+        (" · ".join(filter(None, marked)), _FLAG if flags else _INK),
     ]

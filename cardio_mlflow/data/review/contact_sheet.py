@@ -17,7 +17,14 @@ from safetensors import safe_open
 from cardio_mlflow.data.batch.patient_files import patient_files, write_bytes
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.review.clip_review import ClipReview
-from cardio_mlflow.data.review.contact_cell import CELL_HEIGHT, CELL_WIDTH, Row, draw_clip, draw_refused
+from cardio_mlflow.data.review.contact_cell import (
+    CELL_HEIGHT,
+    CELL_WIDTH,
+    LEGEND,
+    Row,
+    draw_clip,
+    draw_refused,
+)
 from cardio_mlflow.data.review.lettering import fitted, font
 from cardio_mlflow.parameters import VIEWS
 
@@ -29,6 +36,7 @@ _GROUND: Final = (22, 22, 25)
 _INK: Final = (232, 232, 235)
 _SOFT: Final = (160, 160, 168)
 _SYNTHETIC: Final = (255, 205, 110)
+_SYNTHETIC_WIDTH: Final = 140
 _NO_REVIEWS: Final[Mapping[tuple[str, str], ClipReview]] = MappingProxyType({})
 _NO_REVIEW: Final = ClipReview()
 
@@ -43,9 +51,9 @@ def write_contact_sheets(
 ) -> list[Path]:
     """Write ``contact_sheet.png`` and, for more than 24 patients, ``contact_sheet_02.png`` and so on.
 
-    A row is a patient, a column a view. A prepared clip shows the first frame of its cycle and the one three
-    eighths of the cycle later, near end-systole, with the sector's outline and the time line; a refused clip
-    shows its outcome in words.
+    A row is a patient, those without any prepared clip included; a column is a view. A prepared clip shows
+    the first frame of its cycle and the one three eighths of the cycle later, near end-systole, with the
+    sector's outline and the time line; a refused clip shows its outcome in words.
 
     Args:
         folder: the prepared cohort's folder.
@@ -59,14 +67,18 @@ def write_contact_sheets(
     """
     rows = {(str(row["patient_id"]), str(row["view"])): row for row in quality.to_dict("records")}
     sheets = []
-    for start in range(0, len(patients), _PER_PAGE):
+    everyone, there = list(dict.fromkeys([*quality["patient_id"].map(str), *patients])), set(patients)
+    for start in range(0, len(everyone), _PER_PAGE):
         number = start // _PER_PAGE + 1
         path = folder / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number:02d}.png")
-        part = patients[start : start + _PER_PAGE]
-        title = f"Prepared clips, patients {start + 1} to {start + len(part)} of {len(patients)}"
+        part = everyone[start : start + _PER_PAGE]
+        title = f"Prepared clips, patients {start + 1} to {start + len(part)} of {len(everyone)}"
         page = _page(title, len(part), synthetic)
         for place, patient in enumerate(part):
-            _draw_patient(page, folder, patient, start + place + 1, place, rows, reviews)
+            top = _HEAD + place * (CELL_HEIGHT + _GAP)
+            _draw_name(page, top, start + place + 1, patient)
+            views = _two_frames(patient_files(folder, patient).tensors) if patient in there else {}
+            _draw_views(page, top, patient, views, rows, reviews)
         write_bytes(path, _encoded(page))
         sheets.append(path)
     return sheets
@@ -78,6 +90,7 @@ def _page(title: str, patients: int, synthetic: bool) -> Image.Image:
     page = Image.new("RGB", (width, _HEAD + patients * (CELL_HEIGHT + _GAP)), _GROUND)
     draw = ImageDraw.Draw(page)
     draw.text((_GAP, 6), title, _INK, font(14, bold=True))
+    _draw_legend(draw, width - _GAP - _SYNTHETIC_WIDTH)
     if synthetic:
         draw.text((width - _GAP, 6), "Synthetic data", _SYNTHETIC, font(14, bold=True), anchor="ra")
     for position, view in enumerate(VIEWS):
@@ -86,31 +99,48 @@ def _page(title: str, patients: int, synthetic: bool) -> Image.Image:
     return page
 
 
-def _draw_patient(
-    page: Image.Image, folder: Path, patient: str, number: int, place: int,
+def _draw_legend(draw: ImageDraw.ImageDraw, right: int) -> None:
+    """What the lines mean, each word in the color of its line, ending at a column."""
+    face = font(12)
+    for text, color in reversed(LEGEND):
+        draw.text((right, 8), text, color, face, anchor="ra")
+        right -= round(face.getlength(text)) + 2 * _GAP
+
+
+def _draw_name(page: Image.Image, top: int, number: int, patient: str) -> None:
+    draw, face = ImageDraw.Draw(page), font(13, bold=True)
+    draw.text((_GAP, top), f"{number}", _SOFT, font(12))
+    draw.text((_GAP, top + 16), fitted(patient, face, _LABEL - 2 * _GAP), _INK, face)
+
+
+def _draw_views(
+    page: Image.Image, top: int, patient: str, views: Mapping[str, NDArray[np.uint8]],
     rows: Mapping[tuple[str, str], Row], reviews: Mapping[tuple[str, str], ClipReview],
 ) -> None:  # fmt: skip
-    top = _HEAD + place * (CELL_HEIGHT + _GAP)
-    draw = ImageDraw.Draw(page)
-    draw.text((_GAP, top), f"{number}", _SOFT, font(12))
-    name = fitted(patient, font(13, bold=True), _LABEL - 2 * _GAP)
-    draw.text((_GAP, top + 16), name, _INK, font(13, bold=True))
-    with safe_open(patient_files(folder, patient).tensors, "numpy") as file:
+    for position, view in enumerate(VIEWS):
+        corner, row = (_left(position), top), rows.get((patient, view.code))
+        if row is None:
+            ImageDraw.Draw(page).text(corner, "no clip", _SOFT, font(12))
+        elif row["outcome"] != Outcome.OK or view.code not in views:
+            draw_refused(page, corner, row)
+        else:
+            review = reviews.get((patient, view.code), _NO_REVIEW)
+            draw_clip(page, corner, views[view.code], row, review)
+
+
+def _two_frames(tensors: Path) -> dict[str, NDArray[np.uint8]]:
+    """Of each prepared view, the start of the cycle, and three eighths of it later.
+
+    By then the ventricles are near their smallest.
+    """
+    with safe_open(tensors, "numpy") as file:
         views, mask = file.get_slice("views"), file.get_tensor("view_mask")
-        for position, view in enumerate(VIEWS):
-            corner, row = (_left(position), top), rows.get((patient, view.code))
-            if row is None:
-                draw.text(corner, "no clip", _SOFT, font(12))
-            elif row["outcome"] != Outcome.OK or not mask[position]:
-                draw_refused(page, corner, row)
-            else:
-                frames = _two_frames(views[position : position + 1][0])
-                draw_clip(page, corner, frames, row, reviews.get((patient, view.code), _NO_REVIEW))
-
-
-def _two_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The start of the cycle, and three eighths of it later, when the ventricles are near their smallest."""
-    return frames[[0, 3 * len(frames) // 8]]
+        _, frames, *_ = views.get_shape()
+        return {
+            view.code: np.stack([views[position, 0], views[position, 3 * frames // 8]])
+            for position, view in enumerate(VIEWS)
+            if mask[position]
+        }
 
 
 def _left(position: int) -> int:

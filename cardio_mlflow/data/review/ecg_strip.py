@@ -16,8 +16,8 @@ Color = tuple[int, int, int]
 TRACE: Final[Color] = (120, 220, 140)
 R_MARK: Final[Color] = (255, 120, 110)
 ASSUMED: Final[Color] = (150, 150, 150)
+CYCLE: Final[Color] = (44, 70, 104)
 _GROUND: Final[Color] = (34, 34, 38)
-_CYCLE: Final[Color] = (44, 70, 104)
 _ASSUMED_CYCLE: Final[Color] = (58, 58, 64)
 
 # A hole longer than this many sample spacings is a stretch that nobody read, such as the gap that a
@@ -73,7 +73,7 @@ def draw_ecg_strip(image: Image, review: ClipReview, verified: bool) -> None:
     height, width = image.shape[:2]
     places = np.asarray([*review.cycle_s, *review.r_waves_s], np.float64) / review.duration_s
     columns = np.round(np.clip(places, -1.0, 2.0) * (width - 1)).astype(int).tolist()
-    image[:, max(0, columns[0]) : max(0, columns[1] + 1)] = _CYCLE if verified else _ASSUMED_CYCLE
+    image[:, max(0, columns[0]) : max(0, columns[1] + 1)] = CYCLE if verified else _ASSUMED_CYCLE
     for column in columns[2:]:
         if 0 <= column < width:
             image[:: 1 if verified else _DASH, column] = R_MARK if verified else ASSUMED

@@ -2,7 +2,9 @@
 
 const get = (id) => document.getElementById(id);
 const ORDERS = { "": "patient", fit_score: "fit score", rr_ms: "R–R", frames_used: "frames used", inpainted_percent: "inpainted %" };
+const FILTERS = ["search", "outcome", "view", "rung", "flags"];
 const state = { page: 0, pages: 1, falling: false, current: null, started: false };
+const narrow = window.matchMedia("(max-width: 700px)").matches;
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 function fill(select, choices) {
@@ -22,7 +24,16 @@ function matches(clip) {
     && (!get("outcome").value || (get("outcome").value === "refused" ? clip.value("outcome") !== "OK" : clip.value("outcome") === get("outcome").value))
     && (!get("view").value || String(clip.view) === get("view").value)
     && (!get("rung").value || clip.value("gating") === get("rung").value)
-    && (!get("flags").value || (get("flags").value === "any" ? clip.flags.length > 0 : clip.flags.includes(get("flags").value)));
+    && flagged(clip, get("flags").value);
+}
+
+const unverified = (clip) => clip.value("outcome") === "OK" && !clip.value("phase_verified");
+
+// The flags' own codes never hold a space, so they can't be taken for the page's.
+function flagged(clip, wanted) {
+  if (wanted === "any flag") return clip.flags.length > 0;
+  if (wanted === "no phase") return unverified(clip);
+  return !wanted || clip.flags.includes(wanted);
 }
 
 // What is not known comes last in either direction.
@@ -79,7 +90,9 @@ function render() {
   main.replaceChildren(...part.map((item) => grid ? row(item) : card(item, true)));
   if (!part.length) main.append(element("p", { class: "nothing" }, "No clip matches."));
   const clips = grid ? items.reduce((sum, group) => sum + group.hits.size, 0) : items.length;
-  get("count").textContent = grid ? `${items.length} patient${items.length === 1 ? "" : "s"}, ${clips} clip${clips === 1 ? "" : "s"}` : `${clips} clip${clips === 1 ? "" : "s"}`;
+  const patients = `${items.length} of ${DATA.patients.length} patients`;
+  get("count").textContent = `${grid ? `${patients}, ` : ""}${clips} of ${CLIPS.length} clips`;
+  get("reset").hidden = FILTERS.every((id) => !get(id).value);
   get("page").textContent = `page ${state.page + 1} of ${pages}`;
   get("back").disabled = state.page === 0;
   get("forth").disabled = state.page === pages - 1;
@@ -92,6 +105,11 @@ function render() {
 function fresh() {
   state.page = 0;
   render();
+}
+
+function showAll() {
+  for (const id of FILTERS) get(id).value = "";
+  fresh();
 }
 
 function turn(step) {
@@ -129,33 +147,6 @@ function nearest(node, view) {
   return cards.sort((a, b) => Math.abs(a.clip.view - view) - Math.abs(b.clip.view - view))[0];
 }
 
-function enlarge(clip) {
-  const dialog = get("large");
-  const big = card(clip, true);
-  big.className = "";
-  big.setAttribute("autofocus", "");
-  const table = element("table", {}, element("tbody", {}, ...DATA.columns.filter((name) => known(clip.value(name)))
-    .map((name) => element("tr", {}, element("th", { scope: "row" }, words(name)), element("td", {}, String(clip.value(name)))))));
-  const body = big.querySelector(".body");
-  const left = clip.picture ? element("div", {}, body.querySelector(".picture"), stepper(dialog)) : null;
-  body.replaceWith(element("div", { class: "large" }, left, table));
-  dialog.style.setProperty("--frame", 0);
-  dialog.replaceChildren(big, element("form", { method: "dialog" }, element("button", {}, "close")));
-  if (!dialog.open) dialog.showModal();
-  else big.focus();
-}
-
-function stepper(dialog) {
-  const text = element("span", {}, `1 / ${FRAMES}`);
-  const slider = element("input", { type: "range", min: 0, max: FRAMES - 1, value: 0, "aria-label": "Frame" });
-  slider.addEventListener("input", () => {
-    play(false);
-    dialog.style.setProperty("--frame", slider.value);
-    text.textContent = `${Number(slider.value) + 1} / ${FRAMES}`;
-  });
-  return element("div", { class: "stepper" }, "frame", slider, text);
-}
-
 function play(on) {
   document.body.classList.toggle("still", !on);
   get("play").textContent = on ? "■ stop" : "▶ play";
@@ -169,6 +160,9 @@ function pressed(event) {
   else if (event.key === "Enter" && event.target.clip && !large) enlarge(event.target.clip);
   else if (event.key === " " && !event.target.matches("button")) play(document.body.classList.contains("still"));
   else if (event.key === "o") get("outline").click();
+  else if (large && (event.key === "," || event.key === ".")) stepFrame(event.key === "." ? 1 : -1);
+  else if (!large && event.key === "n") get("forth").click();
+  else if (!large && event.key === "p") get("back").click();
   else if (event.key === "/" && !large) get("search").focus();
   else return;
   event.preventDefault();
@@ -180,11 +174,14 @@ function start() {
   fill(get("view"), [["", "all views"], ...DATA.views.map(([code, name], i) => [i, `${code} (${name})`])]);
   fill(get("rung"), counted("any gating", (clip) => clip.value("gating"), words));
   const [every, ...flags] = counted("flagged or not", (clip) => clip.flags, words);
-  fill(get("flags"), [every, ["any", `needs review (${CLIPS.filter((clip) => clip.flags.length).length})`], ...flags]);
+  const howMany = (test) => CLIPS.filter(test).length;
+  fill(get("flags"), [every, ["any flag", `to review (${howMany((clip) => clip.flags.length)})`], ...flags,
+    ["no phase", `phase not verified (${howMany(unverified)})`]]);
   fill(get("order"), Object.entries(ORDERS));
   fill(get("size"), [[25, "25 patients"], [50, "50 patients"], [100, "100 patients"], [0, "all"]]);
   for (const id of ["outcome", "view", "rung", "flags", "order", "layout", "size"]) get(id).addEventListener("change", fresh);
   get("search").addEventListener("input", fresh);
+  get("reset").addEventListener("click", showAll);
   get("direction").addEventListener("click", () => { state.falling = !state.falling; fresh(); });
   get("outline").addEventListener("change", () => document.body.classList.toggle("bare", !get("outline").checked));
   get("play").addEventListener("click", () => play(document.body.classList.contains("still")));
@@ -200,6 +197,7 @@ function start() {
   get("large").addEventListener("close", () => choose(state.current));
   document.addEventListener("keydown", pressed);
   get("controls").hidden = false;
+  get("counts").open = !narrow;
   play(!calm);
   render();
 }

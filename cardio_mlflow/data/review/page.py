@@ -22,7 +22,7 @@ from cardio_mlflow.data.review.outcome_words import outcome_words
 from cardio_mlflow.data.review.records import SHOWN_COLUMNS, plain, review_records
 from cardio_mlflow.parameters import VIEWS
 
-_SCRIPTS: Final = ("card.js", "page.js")
+_SCRIPTS: Final = ("card.js", "large.js", "page.js")
 _TOTALS: Final = (("outcome", "Outcome"), ("gating", "Gating"), ("manufacturer", "Manufacturer"))
 
 
@@ -63,11 +63,12 @@ def write_review_page(
 def _page(quality: pd.DataFrame, records: dict[str, object], synthetic: bool) -> str:
     style = _asset("page.css")
     script = "\n".join(_asset(name) for name in _SCRIPTS)
+    counts, totals = _summary(quality)
     views = [[view.code, view.name, view.meaning] for view in VIEWS]
     banner = '<p class="banner"><strong>Synthetic data.</strong> No real patient is shown.</p>'
     return Template(_asset("page.html")).substitute(
         policy=_policy(style, script), style=style, script=script, banner=banner if synthetic else "",
-        summary=_summary(quality), table=_table(quality), data=_embedded({**records, "views": views}),
+        counts=counts, totals=totals, table=_table(quality), data=_embedded({**records, "views": views}),
     )  # fmt: skip
 
 
@@ -95,7 +96,8 @@ def _embedded(data: object) -> str:
     return text
 
 
-def _summary(quality: pd.DataFrame) -> str:
+def _summary(quality: pd.DataFrame) -> tuple[str, str]:
+    """The counts in a line, and the tables of totals."""
     prepared = quality[quality["outcome"] == Outcome.OK]
     refused, flagged = len(quality) - len(prepared), int((quality["review"].map(plain).notna()).sum())
     counts = (
@@ -105,7 +107,7 @@ def _summary(quality: pd.DataFrame) -> str:
     tables = "".join(
         _total(title, (quality if column == "outcome" else prepared)[column]) for column, title in _TOTALS
     )
-    return f'<p class="counts">{counts}</p>\n<div class="totals">{tables}</div>'
+    return counts, tables
 
 
 def _total(title: str, values: pd.Series) -> str:
