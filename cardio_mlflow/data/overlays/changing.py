@@ -31,7 +31,7 @@ _TRACE: Final = Rule(height=70.0, luma=110.0, unrest=0.35, extent=24, bulk=10.0)
 _MOVING: Final = Rule(height=65.0, luma=110.0, extent=24, steepness=0.6, bulk=10.0)
 _LONG: Final = 0.4
 """Share of the sector's width that a stroke must have which does not cross the sector's border."""
-_FRINGE: Final = 0.1
+_FRINGE: Final = 0.04
 _LEAST_LENGTH: Final = 60
 """Of all strokes of a probe together, pixels; two probes or more must have so many."""
 
@@ -120,11 +120,12 @@ def _travelling(window: Sequence[Image], sector_mask: Image, speed: float) -> tu
 
 
 def _seeds(lowest: Image, unrest: Image | None, rule: Rule, sector_mask: Image) -> Image:
-    """Strokes inside the sector that cross its border, or that are nearly as wide as it."""
+    """Strokes that cross the sector's border, with what is outside, or that are nearly as wide as it."""
     wide = replace(rule, extent=round(_LONG * np.count_nonzero(sector_mask.any(axis=0))))
-    outside = _outside(sector_mask)
-    core = find_strokes(lowest, unrest, wide, width=_WIDTH, outside=outside, crossing=rule)
-    return np.asarray(cv2.bitwise_and(core, sector_mask))
+    core = find_strokes(lowest, unrest, wide, width=_WIDTH, outside=_outside(sector_mask), crossing=rule)
+    _, labels = cv2.connectedComponents(core, connectivity=8)
+    reaching = np.unique(labels[(core != 0) & (sector_mask != 0)])
+    return np.where(np.isin(labels, reaching) & (core != 0), np.uint8(255), np.uint8(0))
 
 
 def _outside(sector_mask: Image) -> Image:
@@ -132,11 +133,14 @@ def _outside(sector_mask: Image) -> Image:
 
 
 def _strip(cores: Sequence[Image], sector_mask: Image) -> tuple[slice, slice] | None:
-    """The part of the picture around all cores, over the sector's whole width; None when they are few."""
+    """The part of the picture around what of all cores is inside, over the sector's whole width.
+
+    None when there is hardly any.
+    """
     long = [core for core in cores if _length(core) >= _LEAST_LENGTH]
-    if len(long) < min(2, len(cores)):
+    together = cv2.bitwise_and(np.max(cores, axis=0), sector_mask)
+    if len(long) < min(2, len(cores)) or not together.any():
         return None
-    together = np.max(long, axis=0)
     rows, columns = np.flatnonzero(together.any(axis=1)), np.flatnonzero(sector_mask.any(axis=0))
     return (
         slice(max(0, int(rows[0]) - _MARGIN), int(rows[-1]) + _MARGIN + 1),

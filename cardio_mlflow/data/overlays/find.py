@@ -15,6 +15,7 @@ from cardio_mlflow.data.overlays.changing import (
     probe_windows,
     sweeping_overlays,
 )
+from cardio_mlflow.data.overlays.rising import rising_overlays
 from cardio_mlflow.data.overlays.steady import steady_overlays
 from cardio_mlflow.data.statistics import ClipStatistics
 
@@ -58,6 +59,8 @@ def find_overlays(
     windows = probe_windows(frames, chosen, count)
     steady = steady_overlays(statistics, sector_mask)
     changing = sweeping_overlays(frames, windows, sector_mask, steady, chosen, count)
-    for index, mask in moving_overlays(frames, windows, sector_mask, chosen, count).items():
-        changing[index] = changing[index] | mask if index in changing else mask
+    rising = rising_overlays(zip(chosen, frames.pick(chosen), strict=True), statistics, sector_mask)
+    for more in (moving_overlays(frames, windows, sector_mask, chosen, count), rising):
+        for index, mask in more.items():
+            changing[index] = changing[index] | mask if index in changing else mask
     return Overlays(steady, changing)

@@ -13,6 +13,9 @@ Image = NDArray[np.uint8]
 
 _CROSSING: Final = 4
 """Pixels of a stroke outside of the sector that tell it from tissue, which ends there."""
+_TOP: Final = 0.8
+_BODY: Final = 0.4
+"""Share of a piece's brightest luma from which a pixel is drawn rather than the tissue that it touches."""
 _SMOOTHING: Final = (9, 9)
 _NEXT: Final = np.ones((3, 3), np.uint8)
 
@@ -25,22 +28,26 @@ class Rule:
         height: least mean height above the surroundings, gray levels.
         luma: least brightness of its brightest pixel, gray levels.
         unrest: largest mean range over time, as a share of the brightest pixel.
+        flicker: the same of the piece's bright pixels: what is drawn keeps its luma, tissue moves.
         extent: least length, pixels.
         size: least number of pixels.
         most: largest number of pixels.
         steepness: least height as a share of the luma. Drawn lines stand on what is behind them as a
             cliff; speckle and walls have slopes.
+        beyond: least share of a crossing piece that is outside of the sector.
         bulk: largest number of pixels over width and height together: what has more is an area.
     """
 
     height: float = 80.0
     luma: float = 110.0
     unrest: float = 0.35
+    flicker: float = 0.18
     extent: int = 1
     size: int = 4
     most: int = 1 << 30
     steepness: float = 0.8
     bulk: float = 7.0
+    beyond: float = 0.0
 
 
 def find_strokes(
@@ -71,10 +78,12 @@ def find_strokes(
     pieces = _Pieces.of(core, height, picture, unrest)
     accepted = pieces.accepted(rule)
     if crossing is not None and outside is not None:
-        beyond = np.bincount(pieces.labels[outside != 0], minlength=len(accepted)) >= _CROSSING
-        accepted |= beyond & pieces.accepted(crossing)
+        beyond = np.bincount(pieces.labels[outside != 0], minlength=len(accepted))
+        accepted |= (beyond >= np.maximum(_CROSSING, crossing.beyond * pieces.size)) & pieces.accepted(
+            crossing
+        )
     accepted[0] = False
-    return np.asarray(np.where(accepted, np.uint8(255), np.uint8(0))[pieces.labels])
+    return np.asarray(np.where(accepted[pieces.labels] & pieces.bright, np.uint8(255), np.uint8(0)))
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ class _Pieces:
         luma: mean luma.
         brightest: largest luma.
         unrest: mean range over time.
+        flicker: median range over time of the bright pixels.
+        bright: whether a pixel is one of its piece's bright ones, rows × columns.
     """
 
     labels: NDArray[np.int32]
@@ -100,6 +111,8 @@ class _Pieces:
     luma: NDArray[np.float64]
     brightest: NDArray[np.float64]
     unrest: NDArray[np.float64]
+    flicker: NDArray[np.float64]
+    bright: NDArray[np.bool_]
 
     @classmethod
     def of(cls, core: Image, height: Image, picture: Image, unrest: Image | None) -> _Pieces:
@@ -116,15 +129,28 @@ class _Pieces:
             for v in (height.ravel()[at], luma, restless)
         ]
         across, down = facts[:, cv2.CC_STAT_WIDTH], facts[:, cv2.CC_STAT_HEIGHT]
-        return cls(labels, size, across, down, means[0], means[1], brightest, means[2])
+        top = luma >= _TOP * brightest[label]
+        flicker = _medians(label[top], restless[top], count)
+        bright = picture >= _BODY * brightest[labels]
+        return cls(labels, size, across, down, means[0], means[1], brightest, means[2], flicker, bright)
 
     def accepted(self, rule: Rule) -> NDArray[np.bool_]:
         """Which pieces are strokes by a rule."""
         tall = (self.height >= rule.height) & (self.height >= rule.steepness * self.luma)
         bright = (self.brightest >= rule.luma) & (self.unrest <= rule.unrest * self.brightest)
+        bright &= self.flicker <= rule.flicker * self.brightest
         long = (np.maximum(self.across, self.down) >= rule.extent) & (self.size >= rule.size)
         thin = (self.size <= rule.most) & (self.size <= rule.bulk * (self.across + self.down))
         return np.asarray(tall & bright & long & thin)
+
+
+def _medians(label: NDArray[np.int32], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Median of the values of each label below ``count``; 0 for those without any."""
+    order = np.lexsort((values, label))
+    first = np.searchsorted(label[order], np.arange(count))
+    size = np.searchsorted(label[order], np.arange(count), side="right") - first
+    ranked = np.append(values[order], 0.0)
+    return np.where(size > 0, ranked[np.minimum(first + size // 2, len(values))], 0.0)
 
 
 def stroke_luma(picture: Image, core: Image) -> float:
@@ -132,7 +158,7 @@ def stroke_luma(picture: Image, core: Image) -> float:
     return float(np.percentile(picture[core != 0], 90))
 
 
-def footprint(picture: Image, core: Image, luma: float, fringe: float = 0.08) -> Image:
+def footprint(picture: Image, core: Image, luma: float, fringe: float = 0.04) -> Image:
     """All pixels of the strokes with their anti-aliased borders.
 
     A pixel beside the core belongs to the stroke when at least the share ``fringe`` of it is the stroke's

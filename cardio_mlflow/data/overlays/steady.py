@@ -15,6 +15,8 @@ from cardio_mlflow.data.statistics import ClipStatistics
 Image = NDArray[np.uint8]
 
 _CERTAIN: Final = Rule()
+_CROSSING: Final = Rule(height=60.0, luma=80.0, extent=24, steepness=0.5, bulk=10.0, beyond=0.3)
+"""A trace in its strip below the sector, whose peaks reach into it."""
 _LINE_SHARE: Final = 0.25
 """Length of a straight line as a share of the sector's height."""
 
@@ -25,8 +27,11 @@ def _alike(luma: float) -> tuple[tuple[Rule, float], ...]:
     Small pieces may be less clear; in bright tissue only what stands out far above it is looked at.
     """
     return (
-        (Rule(height=62.0, luma=0.6 * luma, unrest=0.5, most=60), 45.0),
-        (Rule(height=0.62 * luma, luma=0.6 * luma, size=5, most=150, steepness=0.88), 0.5 * luma),
+        (Rule(height=62.0, luma=0.6 * luma, unrest=0.5, flicker=0.4, most=60), 45.0),
+        (
+            Rule(height=0.62 * luma, luma=0.6 * luma, flicker=0.3, size=5, most=150, steepness=0.88),
+            0.5 * luma,
+        ),
     )
 
 
@@ -38,13 +43,15 @@ def steady_core(statistics: ClipStatistics, sector_mask: Image) -> Image:
         sector_mask: the sector, uint8 0 or 255, rows × columns.
     """
     lowest, unrest = statistics.minimum, cv2.subtract(statistics.maximum, statistics.minimum)
-    core = cv2.bitwise_and(find_strokes(lowest, unrest, _CERTAIN), sector_mask)
+    outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((7, 7), np.uint8)))
+    strokes = find_strokes(lowest, unrest, _CERTAIN, outside=outside, crossing=_CROSSING)
+    core = cv2.bitwise_and(strokes, sector_mask)
     if core.any():
         luma = stroke_luma(lowest, core)
         for rule, level in _alike(luma):
             core |= cv2.bitwise_and(find_strokes(lowest, unrest, rule, level), sector_mask)
     shortest = max(50, round(_LINE_SHARE * np.count_nonzero(sector_mask.any(axis=1))))
-    straight = straight_strokes(cv2.bitwise_and(lowest, sector_mask), shortest)
+    straight = straight_strokes(cv2.bitwise_and(lowest, sector_mask), unrest, shortest)
     return np.asarray(core | cv2.bitwise_and(straight, sector_mask))
 
 

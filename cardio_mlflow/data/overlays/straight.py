@@ -16,17 +16,22 @@ _CANDIDATE: Final = 40
 _LEAST_CONTRAST: Final = 50.0
 """A drawn line is so much brighter than what lies four pixels beside it, gray levels, median and mean."""
 _BESIDE: Final = 4
+_LIT: Final = 20
+_FLICKER: Final = 0.2
+"""Largest range over time of a drawn line, as a share of its luma."""
 _GAP: Final = 10
 _FILLED: Final = 0.6
 
 
-def straight_strokes(picture: Image, shortest: int) -> Image:
+def straight_strokes(picture: Image, unrest: Image, shortest: int) -> Image:
     """The middles of straight drawn lines, solid or dotted: uint8 0 or 255.
 
-    Tissue has no straight edge of this length that is bright on the line and dark on both sides.
+    Tissue has hardly a straight edge of this length that is bright on the line and dark on both sides, and
+    none that keeps its luma over time.
 
     Args:
         picture: smallest luma of each pixel over some frames, uint8, rows × columns.
+        unrest: range of each pixel over the frames, uint8, rows × columns.
         shortest: least length of a line, pixels.
     """
     out = np.zeros_like(picture)
@@ -36,13 +41,13 @@ def straight_strokes(picture: Image, shortest: int) -> Image:
         thin, 1, np.pi / 360, round(_FILLED * shortest), minLineLength=shortest, maxLineGap=_GAP
     )
     for ends in [] if found is None else found.reshape(-1, 4):
-        if _is_drawn(picture, tuple(float(e) for e in ends)):  # type: ignore[arg-type]
+        if _is_drawn(picture, unrest, tuple(float(e) for e in ends)):  # type: ignore[arg-type]
             cv2.line(out, (int(ends[0]), int(ends[1])), (int(ends[2]), int(ends[3])), 255, 3)
     return np.asarray(cv2.bitwise_and(out, thin))
 
 
-def _is_drawn(picture: Image, ends: Ends) -> bool:
-    """Whether the picture is brighter all along a line than on either side of it."""
+def _is_drawn(picture: Image, unrest: Image, ends: Ends) -> bool:
+    """Whether the picture is brighter all along a line than on either side of it, and stays so."""
     x0, y0, x1, y1 = ends
     length = int(np.hypot(x1 - x0, y1 - y0))
     share = np.linspace(0.0, 1.0, length)
@@ -51,6 +56,16 @@ def _is_drawn(picture: Image, ends: Ends) -> bool:
     offsets = np.array([-_BESIDE, -1, 0, 1, _BESIDE])
     columns = (x + offsets[:, None] * across[0]).astype(np.float32)
     rows = (y + offsets[:, None] * across[1]).astype(np.float32)
+    samples = _sampled(picture, columns, rows)
+    contrast = samples[1:4].max(axis=0) - samples[[0, -1]].max(axis=0)
+    lit = contrast > _LIT
+    if np.mean(lit) < _FILLED or contrast.mean() < _LEAST_CONTRAST:
+        return False
+    on, along = samples[1:4].argmax(axis=0), np.arange(length)
+    flicker = _sampled(unrest, columns, rows)[1:4][on, along] / samples[1:4][on, along]
+    return bool(np.median(flicker[lit]) <= _FLICKER)
+
+
+def _sampled(picture: Image, columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
     samples = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    contrast = samples[1:4].max(axis=0).astype(np.float32) - samples[[0, -1]].max(axis=0)
-    return bool(np.mean(contrast > 20) >= _FILLED and contrast.mean() >= _LEAST_CONTRAST)
+    return samples.astype(np.float32)
