@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _THUMBNAIL: Final = 80
+_BRIGHT_RANGE: Final = 40
+_LEAST_DUTY: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ class ClipStatistics:
     mean: NDArray[np.uint8]
     activity: NDArray[np.float32]
     thumbnails: NDArray[np.uint8]
+
+    @property
+    def passing(self) -> NDArray[np.bool_]:
+        """Pixels where something bright comes by now and then, as a moving trace or cursor does: h × w.
+
+        Tissue is about as often above the middle of its range as below.
+        """
+        spread = cv2.subtract(self.maximum, self.minimum)
+        above = cv2.subtract(self.mean, self.minimum)
+        return np.asarray((spread >= _BRIGHT_RANGE) & (above < _LEAST_DUTY * spread))
 
 
 def collect(frames: Iterable[NDArray[np.uint8]]) -> ClipStatistics:

@@ -68,4 +68,4 @@ def _is_drawn(picture: Image, unrest: Image, ends: Ends) -> bool:
 
 def _sampled(picture: Image, columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
     samples = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return samples.astype(np.float32)
+    return np.asarray(samples, dtype=np.float32)

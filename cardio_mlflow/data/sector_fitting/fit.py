@@ -34,8 +34,6 @@ _TOP_LEVEL: Final = 0.4
 _MOST_FAINT: Final = 60
 _DRAWN: Final = 24
 _HALO: Final = 25
-_BRIGHT_RANGE: Final = 40
-_LEAST_DUTY: Final = 0.1
 _BETTER: Final = 0.05  # a range that leaves out more must fit so much better than one that leaves out less
 _GOOD_SCORE: Final = 0.95
 _LEAST_ACTIVITY: Final = 0.25
@@ -74,7 +72,8 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     Raises:
         ClipRefused: NO_SECTOR, when no fit is accepted.
     """
-    spread = _isotropic(_spread(statistics), aspect)
+    spread = cv2.subtract(statistics.maximum, statistics.minimum)
+    spread = _isotropic(np.where(statistics.passing, np.uint8(0), spread), aspect)
     activity = cv2.blur(_isotropic(statistics.activity, aspect), (3, 3))
     drawn = cv2.inRange(_isotropic(statistics.maximum, aspect), _DRAWN, 255)
     faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
@@ -91,17 +90,6 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     if best is None:
         raise ClipRefused(Outcome.NO_SECTOR, "no fan of moving pixels that a sector fits")
     return replace(best, top=_first_row(best, evidence.image))
-
-
-def _spread(statistics: ClipStatistics) -> Mask:
-    """Range of each pixel over time; 0 where something bright passes now and then, as a trace's line does.
-
-    Tissue is about as often above the middle of its range as below.
-    """
-    spread = cv2.subtract(statistics.maximum, statistics.minimum)
-    above = cv2.subtract(statistics.mean, statistics.minimum)
-    passing = (spread >= _BRIGHT_RANGE) & (above < _LEAST_DUTY * spread)
-    return np.where(passing, np.uint8(0), spread)
 
 
 def _isotropic(image: NDArray[Any], aspect: float) -> NDArray[Any]:
