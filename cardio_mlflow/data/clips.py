@@ -17,7 +17,7 @@ from cardio_mlflow.data.dicom import ClipHeader, read_header
 from cardio_mlflow.data.ecg.clip_ecg import ClipEcg, read_ecg
 from cardio_mlflow.data.gating import Evidence, Gating, gate
 from cardio_mlflow.data.luma import LumaFrames
-from cardio_mlflow.data.other_pictures import refuse_claimed, refuse_seen
+from cardio_mlflow.data.other_pictures import diagnose, refuse_other_pictures
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.overlays.burned_text import text_in_sector
 from cardio_mlflow.data.overlays.find import Overlays, find_overlays
@@ -103,11 +103,13 @@ def _find_sector(header: ClipHeader) -> _Picture:
         raise ClipRefused(Outcome.NO_TIMING, "no frame time, frame time vector or frame rate in the header")
     frames = LumaFrames(header)
     statistics = collect(frames)
-    refuse_claimed(header.regions, statistics, frames.scale)
     bound = None if header.bound is None else scaled(header.bound, frames.scale)
-    sector = fit_sector(statistics, header.aspect, bound)
+    try:
+        sector = fit_sector(statistics, header.aspect, bound)
+    except ClipRefused as refusal:
+        raise (diagnose(header.regions, statistics, frames.scale) or refusal) from None
     mask = sector.mask(frames.rows, frames.columns, header.aspect)
-    refuse_seen(statistics, mask)
+    refuse_other_pictures(header.regions, statistics, frames.scale, mask)
     refuse_colour_doppler(header, mask)
     return _Picture(header, header.frame_times_s, frames, statistics, sector, mask)
 
@@ -136,8 +138,8 @@ def _evidence(picture: _Picture, ecg: ClipEcg) -> Evidence:
 
 
 def _inpainted_percent(overlays: Overlays, mask: Image, chosen: NDArray[np.int64]) -> float:
-    painted = [np.count_nonzero(overlays.mask(index)) for index in np.unique(chosen).tolist()]
-    return float(100.0 * np.mean(painted) / np.count_nonzero(mask))
+    painted = [cv2.countNonZero(overlays.mask(index)) for index in np.unique(chosen).tolist()]
+    return float(100.0 * np.mean(painted) / cv2.countNonZero(mask))
 
 
 def _stack(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -26,20 +26,21 @@ _RAISED: Final = 4
 """A moving pixel of a picture is so much brighter than the screen in the mean: noise of a recorder is not."""
 _LEAST_DUTY: Final = 0.1
 """And it is so often bright: the line of a cursor that passes is not."""
-_WINDOW: Final = 0.03
+_GRID: Final = 120
+"""Rows of the small copy of the screen in which pictures are told apart."""
 _DENSE: Final = 0.42
-"""Share of a window, of this share of the screen's height, that pixels of a picture fill; letters fill less."""
-_LEAST_SHARE: Final = 0.05
-"""Share of the screen from which something beside the sector is a picture."""
-_LEAST_ALONE: Final = 0.03
+"""Share of three by three of its cells that a picture fills; letters fill less."""
 _LEAST_HEIGHT: Final = 0.15
 """Of the screen's height: more than an ECG strip has."""
 _LEAST_WIDTH: Final = 0.06
+_LEAST_SHARE: Final = 0.05
+"""Share of the screen from which something beside the sector is a picture."""
+_LEAST_ALONE: Final = 0.03
 _BORDER: Final = 0.03
 _UPRIGHT: Final = 0.015
 """How far the sides of a strip stray, as a share of the screen's width; those of a fan slant."""
 _STRIP_WIDTH: Final = 0.6
-_STRIP_SHAPE: Final = 1.2
+_WIDER: Final = 1.3
 _COMPARABLE: Final = 0.5
 _CLAIM_SHARE: Final = 0.06
 _CLAIM_FILLED: Final = 0.05
@@ -50,8 +51,8 @@ class _Picture:
     """One connected picture on the screen.
 
     Attributes:
-        box: left, top, right and bottom, pixels; right and bottom lie outside.
-        area: number of pixels.
+        box: left, top, right and bottom, cells; right and bottom lie outside.
+        area: number of cells.
         strip: whether both sides stand upright over more than half of its height.
     """
 
@@ -60,50 +61,31 @@ class _Picture:
     strip: bool
 
 
-def refuse_claimed(
-    regions: Sequence[ClaimedRegion], statistics: ClipStatistics, scale: float, sector_mask: Mask | None
+def refuse_other_pictures(
+    regions: Sequence[ClaimedRegion], statistics: ClipStatistics, scale: float, sector_mask: Mask
 ) -> None:
-    """Refuse by the region tags, where the pixels bear them out.
+    """Refuse a clip that shows more than its sector.
 
-    Tags that are left over from another screen are not borne out: all that is seen where they claim
-    another picture belongs to the sector.
+    What moves or has a texture beside the sector counts where it is as high as no ECG strip is and as dense
+    as no text is. Less is enough where the region tags claim another picture. Tags that are left over from
+    another screen are not borne out: all that is seen where they claim a picture belongs to the sector.
 
     Args:
         regions: as the tags claim them, in pixels of the file.
         statistics: of the clip's frames.
         scale: pixels of the statistics per pixel of the file.
-        sector_mask: uint8 0 or 255, of the statistics' size; None where no sector was found.
-
-    Raises:
-        ClipRefused: NOT_2D for an M-mode or spectral region, MULTI_2D for two 2-D regions apart.
-    """
-    pictures = _dense(statistics)
-    beyond = pictures if sector_mask is None else cv2.bitwise_and(pictures, _beside(sector_mask))
-    strips = [r for r in regions if r.kind in (RegionKind.M_MODE, RegionKind.SPECTRAL)]
-    if any(_is_filled(scaled(region.rectangle, scale), beyond) for region in strips):
-        raise ClipRefused(Outcome.NOT_2D, "the region tags name M-mode or spectral Doppler")
-    claimed = [scaled(r.rectangle, scale) for r in regions if r.kind is RegionKind.TWO_D and r.tissue]
-    planes = [rectangle for rectangle in claimed if _is_filled(rectangle, pictures)]
-    others = [rectangle for rectangle in planes if _is_filled(rectangle, beyond)]
-    if any(_apart(one, other) for one in others for other in planes):
-        raise ClipRefused(Outcome.MULTI_2D, "the region tags name two 2-D pictures")
-
-
-def refuse_seen(statistics: ClipStatistics, sector_mask: Mask) -> None:
-    """Refuse a clip that shows more than its sector.
-
-    What moves or has a texture beside the sector counts where it is as high as no ECG strip is and as dense
-    as no text is.
-
-    Args:
-        statistics: of the clip's frames.
         sector_mask: uint8 0 or 255, of the statistics' size.
 
     Raises:
-        ClipRefused: NOT_2D for a picture with upright sides, MULTI_2D for any other shape.
+        ClipRefused: NOT_2D for an M-mode or spectral region or a picture with upright sides, MULTI_2D for two
+            2-D regions apart or a picture of any other shape.
     """
-    pictures = _pictures(cv2.bitwise_and(_dense(statistics), _beside(sector_mask)))
-    large = [picture for picture in pictures if picture.area >= _LEAST_SHARE * sector_mask.size]
+    dense = _dense(statistics)
+    beyond = cv2.bitwise_and(dense, _beside(sector_mask, dense))
+    refusal = _claimed(_on_grid(regions, scale * len(dense) / len(sector_mask)), dense, beyond)
+    if refusal is not None:
+        raise refusal
+    large = [picture for picture in _pictures(beyond) if picture.area >= _LEAST_SHARE * dense.size]
     if any(picture.strip for picture in large):
         raise ClipRefused(Outcome.NOT_2D, "a strip of M-mode or Doppler beside the sector")
     if large:
@@ -113,28 +95,51 @@ def refuse_seen(statistics: ClipStatistics, sector_mask: Mask) -> None:
 def diagnose(
     regions: Sequence[ClaimedRegion], statistics: ClipStatistics, scale: float
 ) -> ClipRefused | None:
-    """The plain reason why no sector was found, or None: a strip, or two pictures side by side.
+    """The plain reason why a clip has no sector, or None: a strip, or two pictures side by side.
 
     Args:
         regions: as the tags claim them, in pixels of the file.
         statistics: of the clip's frames.
         scale: pixels of the statistics per pixel of the file.
     """
-    try:
-        refuse_claimed(regions, statistics, scale, None)
-    except ClipRefused as refusal:
+    dense = _dense(statistics)
+    refusal = _claimed(_on_grid(regions, scale * len(dense) / len(statistics.mean)), dense, dense)
+    if refusal is not None:
         return refusal
-    least = _LEAST_ALONE * statistics.maximum.size
-    pictures = [picture for picture in _pictures(_dense(statistics)) if picture.area >= least]
-    if any(_is_long_strip(picture, statistics.maximum.shape[1]) for picture in pictures):
+    pictures = [picture for picture in _pictures(dense) if picture.area >= _LEAST_ALONE * dense.size]
+    under = any(_is_under(one, other) for one in pictures for other in pictures)
+    if under or any(_is_long_strip(picture, dense.shape[1]) for picture in pictures):
         return ClipRefused(Outcome.NOT_2D, "a strip of M-mode or Doppler")
     if any(_side_by_side(one, other) for i, one in enumerate(pictures) for other in pictures[:i]):
         return ClipRefused(Outcome.MULTI_2D, "two pictures side by side")
     return None
 
 
+def _claimed(regions: Sequence[ClaimedRegion], dense: Mask, beyond: Mask) -> ClipRefused | None:
+    """The refusal that the tags ask for and the pixels bear out; all in cells.
+
+    Args:
+        regions: as the tags claim them.
+        dense: where any picture is.
+        beyond: the same without the sector.
+    """
+    strips = [r for r in regions if r.kind in (RegionKind.M_MODE, RegionKind.SPECTRAL)]
+    if any(_is_filled(region.rectangle, beyond) for region in strips):
+        return ClipRefused(Outcome.NOT_2D, "the region tags name M-mode or spectral Doppler")
+    claimed = [region.rectangle for region in regions if region.kind is RegionKind.TWO_D and region.tissue]
+    planes = [rectangle for rectangle in claimed if _is_filled(rectangle, dense)]
+    others = [rectangle for rectangle in planes if _is_filled(rectangle, beyond)]
+    if any(_apart(one, other) for one in others for other in planes):
+        return ClipRefused(Outcome.MULTI_2D, "the region tags name two 2-D pictures")
+    return None
+
+
+def _on_grid(regions: Sequence[ClaimedRegion], factor: float) -> list[ClaimedRegion]:
+    return [replace(region, rectangle=scaled(region.rectangle, factor)) for region in regions]
+
+
 def _dense(statistics: ClipStatistics) -> Mask:
-    """Where most pixels around move or have a texture: uint8 0 or 255."""
+    """The cells around which most pixels move or have a texture: uint8 0 or 255, 120 rows."""
     mean = statistics.mean
     spread = cv2.subtract(statistics.maximum, statistics.minimum)
     away = cv2.absdiff(mean, np.full_like(mean, _screen_level(mean, spread)))
@@ -142,8 +147,7 @@ def _dense(statistics: ClipStatistics) -> Mask:
     above = cv2.subtract(mean, statistics.minimum)
     moving = (spread >= _MOVING) & (away >= _RAISED) & (above >= _LEAST_DUTY * spread)
     busy = np.where(moving | ((away >= _LIT) & (texture >= _TEXTURE)), np.uint8(255), np.uint8(0))
-    side = 2 * round(_WINDOW * len(mean) / 2) + 1
-    share = cv2.blur(busy, (side, side), borderType=cv2.BORDER_CONSTANT)
+    share = cv2.blur(_reduced(busy), (3, 3), borderType=cv2.BORDER_CONSTANT)
     return np.asarray(cv2.threshold(share, 255 * _DENSE, 255, cv2.THRESH_BINARY)[1])
 
 
@@ -153,23 +157,37 @@ def _screen_level(mean: Mask, spread: Mask) -> int:
     return int(np.argmax(np.bincount(still))) if len(still) else 0
 
 
-def _beside(sector_mask: Mask) -> Mask:
-    margin = 2 * round(_BORDER * len(sector_mask)) + 1
-    return np.asarray(cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((margin, margin), np.uint8))))
+def _reduced(image: Mask) -> Mask:
+    size = (max(1, round(image.shape[1] * _GRID / len(image))), _GRID)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def _beside(sector_mask: Mask, dense: Mask) -> Mask:
+    """The cells that lie clear of the sector."""
+    margin = 2 * round(_BORDER * len(dense)) + 1
+    near = cv2.dilate(_reduced(sector_mask), np.ones((margin, margin), np.uint8))
+    return np.where(near == 0, np.uint8(255), np.uint8(0))
 
 
 def _pictures(dense: Mask) -> list[_Picture]:
-    """The connected pictures among dense pixels, without what is as low as an ECG strip or narrow."""
-    rows, columns = dense.shape
-    kernel = np.ones((max(3, round(_LEAST_HEIGHT * rows)), max(3, round(_LEAST_WIDTH * columns))), np.uint8)
-    opened = cv2.morphologyEx(dense, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(opened)
+    """The connected pictures among dense cells, without what is as low as an ECG strip or narrow."""
+    height, width = round(_LEAST_HEIGHT * len(dense)), max(3, round(_LEAST_WIDTH * dense.shape[1]))
+    # Columns and rows that are too short go; then the slanting sides that went with them come back.
+    outlines, _ = cv2.findContours(dense, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(np.zeros_like(dense), outlines, -1, 255, cv2.FILLED)
+    core = filled
+    for kernel in (np.ones((height, 1), np.uint8), np.ones((1, width), np.uint8)):
+        core = cv2.morphologyEx(core, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    whole = cv2.bitwise_and(
+        filled, cv2.dilate(core, np.ones((1, 2 * width + 1), np.uint8))
+    )  # its slant sides
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(whole)
     found = []
     for label in range(1, count):
-        left, top, width, height, area = (int(fact) for fact in facts[label])
-        piece = labels[top : top + height, left : left + width] == label
-        box = (left, top, left + width, top + height)
-        found.append(_Picture(box, area, _stands_upright(piece, _UPRIGHT * columns, kernel.shape[0])))
+        left, top, across, down, area = (int(fact) for fact in facts[label])
+        piece = labels[top : top + down, left : left + across] == label
+        strip = _stands_upright(piece, _UPRIGHT * dense.shape[1], height)
+        found.append(_Picture((left, top, left + across, top + down), area, strip))
     return found
 
 
@@ -183,23 +201,29 @@ def _stands_upright(piece: NDArray[np.bool_], slack: float, least: int) -> bool:
 
 def _is_long_strip(picture: _Picture, columns: int) -> bool:
     """Whether this is no picture of a linear probe, whose sides are upright too."""
-    width, height = picture.box[2] - picture.box[0], picture.box[3] - picture.box[1]
-    return picture.strip and width >= _STRIP_WIDTH * columns and picture.area >= 0.5 * width * height
+    left, top, right, bottom = picture.box
+    return picture.strip and right - left >= max(_STRIP_WIDTH * columns, bottom - top)
+
+
+def _is_under(one: _Picture, other: _Picture) -> bool:
+    """Whether a picture stands under another and is clearly wider, as a strip under its small sector is."""
+    widths = [picture.box[2] - picture.box[0] for picture in (one, other)]
+    return one.box[1] >= other.box[3] and widths[0] >= _WIDER * widths[1]
 
 
 def _side_by_side(one: _Picture, other: _Picture) -> bool:
     """Whether two pictures of about one size stand at one height."""
     shared = min(one.box[3], other.box[3]) - max(one.box[1], other.box[1])
-    lower = min(p.box[3] - p.box[1] for p in (one, other))
+    lower = min(picture.box[3] - picture.box[1] for picture in (one, other))
     apart = one.box[2] <= other.box[0] or other.box[2] <= one.box[0]
     alike = min(one.area, other.area) >= _COMPARABLE * max(one.area, other.area)
     return apart and alike and shared >= _COMPARABLE * lower
 
 
-def _is_filled(rectangle: Bound, pictures: Mask) -> bool:
+def _is_filled(rectangle: Bound, dense: Mask) -> bool:
     left, top, right, bottom = rectangle
-    inside = pictures[top:bottom, left:right]
-    large = inside.size >= _CLAIM_SHARE * pictures.size
+    inside = dense[top:bottom, left:right]
+    large = inside.size >= _CLAIM_SHARE * dense.size
     return bool(large and np.count_nonzero(inside) >= _CLAIM_FILLED * inside.size)
 
 
