@@ -27,9 +27,9 @@ _BLACK, _WHITE = 16, 235  # of YBR_PARTIAL
 class LumaFrames:
     """The frames of a clip as luma, uint8 rows × columns.
 
-    Frames whose longer side is over 1280 pixels are made smaller: nothing after this needs more. Short
-    clips are decoded once and kept (up to 48 MiB); of longer ones the frames that are asked for are decoded
-    again, so memory does not grow with the clip.
+    Frames whose longer side is over 1280 pixels are made smaller: nothing after this needs more. Decoded
+    frames are kept, up to 48 MiB: of a short clip all, so each is decoded once; of a longer one those that
+    were picked, which are of one heart cycle, so memory does not grow with the clip.
 
     Attributes:
         scale: pixels given per pixel of the file; 1.0 for frames that are not made smaller.
@@ -41,8 +41,8 @@ class LumaFrames:
         self._header = header
         self.scale = min(1.0, _LONGEST_SIDE / max(header.rows, header.columns))
         self.rows, self.columns = (max(1, round(n * self.scale)) for n in (header.rows, header.columns))
-        self._small = header.frames * self.rows * self.columns <= _KEPT_BYTES
-        self._kept: list[Luma] = []
+        self._most_kept = _KEPT_BYTES // (self.rows * self.columns)
+        self._kept: dict[int, Luma] = {}
 
     def __iter__(self) -> Iterator[Luma]:
         """All frames in order.
@@ -50,15 +50,7 @@ class LumaFrames:
         Raises:
             ClipRefused: CORRUPT_FRAME or UNSUPPORTED_TRANSFER_SYNTAX.
         """
-        if self._kept:
-            yield from self._kept
-            return
-        decoded = []
-        for frame in self._decode(range(self._header.frames)):
-            if self._small:
-                decoded.append(frame)
-            yield frame
-        self._kept = decoded
+        yield from self._frames(range(self._header.frames), self._header.frames <= self._most_kept)
 
     def pick(self, indices: Sequence[int]) -> Iterator[Luma]:
         """The frames of rising 0-based indices.
@@ -66,10 +58,19 @@ class LumaFrames:
         Raises:
             ClipRefused: CORRUPT_FRAME or UNSUPPORTED_TRANSFER_SYNTAX.
         """
-        if self._kept:
-            yield from (self._kept[i] for i in indices)
-        else:
-            yield from self._decode(indices)
+        yield from self._frames(indices, keep=True)
+
+    def _frames(self, indices: Sequence[int], keep: bool) -> Iterator[Luma]:
+        missing = [index for index in indices if index not in self._kept]
+        absent, decoded = frozenset(missing), self._decode(missing)
+        for index in indices:
+            if index not in absent:
+                yield self._kept[index]
+                continue
+            frame = next(decoded)
+            if keep and len(self._kept) < self._most_kept:
+                self._kept[index] = frame
+            yield frame
 
     def _decode(self, indices: Sequence[int]) -> Iterator[Luma]:
         for frame in decode_luma(self._header, indices):

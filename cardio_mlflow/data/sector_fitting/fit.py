@@ -178,8 +178,8 @@ def _judged(sector: Sector, support: float, blob: Mask, opened: Mask, least: flo
 
 
 def _hull(mask: Mask) -> Mask:
-    points = cv2.findNonZero(mask)
+    borders, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     filled = np.zeros_like(mask)
-    if points is not None:
-        cv2.fillConvexPoly(filled, cv2.convexHull(points), 255)
+    if borders:
+        cv2.fillConvexPoly(filled, cv2.convexHull(np.concatenate(borders)), 255)
     return filled
