@@ -16,7 +16,8 @@ from cardio_mlflow.data.statistics import ClipStatistics
 
 Mask = NDArray[np.uint8]
 
-_STILL: Final = 4
+_STILL: Final = 0.25
+"""Share of the screen, the stillest, among which its own gray level is looked for."""
 _LIT: Final = 20
 """A still pixel of a picture is so much brighter or darker than the screen, gray levels, and has"""
 _TEXTURE: Final = 8
@@ -24,8 +25,6 @@ _TEXTURE: Final = 8
 _MOVING: Final = 14
 _RAISED: Final = 4
 """A moving pixel of a picture is so much brighter than the screen in the mean: noise of a recorder is not."""
-_LEAST_DUTY: Final = 0.1
-"""And it is so often bright: the line of a cursor that passes is not."""
 _GRID: Final = 120
 """Rows of the small copy of the screen in which pictures are told apart."""
 _DENSE: Final = 0.42
@@ -144,17 +143,17 @@ def _dense(statistics: ClipStatistics) -> Mask:
     spread = cv2.subtract(statistics.maximum, statistics.minimum)
     away = cv2.absdiff(mean, np.full_like(mean, _screen_level(mean, spread)))
     texture = cv2.morphologyEx(mean, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    above = cv2.subtract(mean, statistics.minimum)
-    moving = (spread >= _MOVING) & (away >= _RAISED) & (above >= _LEAST_DUTY * spread)
+    moving = (spread >= _MOVING) & (away >= _RAISED) & ~statistics.passing
     busy = np.where(moving | ((away >= _LIT) & (texture >= _TEXTURE)), np.uint8(255), np.uint8(0))
     share = cv2.blur(_reduced(busy), (3, 3), borderType=cv2.BORDER_CONSTANT)
     return np.asarray(cv2.threshold(share, 255 * _DENSE, 255, cv2.THRESH_BINARY)[1])
 
 
 def _screen_level(mean: Mask, spread: Mask) -> int:
-    """The gray level that most of the still pixels have: that of the empty screen."""
-    still = mean[spread <= _STILL]
-    return int(np.argmax(np.bincount(still))) if len(still) else 0
+    """The gray level that most of the stillest pixels have: that of the empty screen."""
+    few = (slice(None, None, 2), slice(None, None, 2))
+    still = spread[few] <= np.quantile(spread[few], _STILL)
+    return int(np.argmax(np.bincount(mean[few][still])))
 
 
 def _reduced(image: Mask) -> Mask:
