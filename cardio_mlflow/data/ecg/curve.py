@@ -41,6 +41,11 @@ class Curve:
         """Column of each height."""
         return self.first + np.arange(len(self.heights), dtype=np.float64)
 
+    def part(self, first: int, last: int) -> Curve:
+        """The curve from one column to another, as far as it goes."""
+        start, stop = max(0, first - self.first), max(0, last + 1 - self.first)
+        return Curve(self.first + start, self.heights[start:stop], self.cut_off)
+
 
 @dataclass(frozen=True)
 class Runs:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from itertools import chain
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.ecg.curve import Curve
+from cardio_mlflow.data.ecg.over_tissue import Reading, Style, readings_over_tissue
 from cardio_mlflow.data.ecg.r_waves import find_r_waves
 from cardio_mlflow.data.ecg.scroll import find_scroll, read_scroll
 from cardio_mlflow.data.ecg.strip import Strip, crop_frames, find_strips
@@ -18,7 +21,6 @@ from cardio_mlflow.data.statistics import ClipStatistics
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
-Style = Literal["sweep", "scroll", "cursor"]
 
 _BORDER: Final = 0.015  # of the picture's height: what is shown so near to the sector may still be tissue
 _REACH: Final = 0.16  # of the picture's height: how far from a short cursor its trace may reach
@@ -50,12 +52,13 @@ def read_drawn_ecg(
 ) -> DrawnEcg | None:
     """Find the ECG on the screen and read it; None when it is not sure that there is one.
 
-    Candidates are wide bands outside the sector in which pixels change. How a band's trace moves gives
-    the time of each of its columns; a band whose changes follow no path at constant speed, or that shows
-    no single line, or whose line has no QRS complexes, is none.
+    Candidates are wide bands outside the sector in which pixels change, and after them bands of the sector
+    that are bright over its whole width. How a band's trace moves gives the time of each of its columns; a
+    band whose changes follow no path at constant speed, or that shows no single line, or whose line has no
+    QRS complexes, is none.
 
     Args:
-        frames: luma of all frames, uint8 rows × columns each; iterated once when there is a candidate.
+        frames: luma of all frames, uint8 rows × columns each; iterated only when there are candidates.
         sector_mask: 255 in the sector, 0 outside, rows × columns.
         statistics: of the whole clip.
         times_s: time of each frame in seconds since the first, rising.
@@ -64,32 +67,39 @@ def read_drawn_ecg(
         return None
     border = 2 * max(2, round(_BORDER * sector_mask.shape[0])) + 1
     outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
-    strips = find_strips(statistics, outside)
-    if not strips:
-        return None
-    crops = crop_frames(frames, strips, sector_mask.shape[1])
-    for strip, crop in zip(strips, crops, strict=True):
-        visible = np.ascontiguousarray(outside[strip.top : strip.bottom])
-        found = _read_strip(crop, visible, statistics, strip, times_s[: len(crop)])
+    for style, read, strip in chain(
+        _readings_outside(frames, outside, statistics, times_s),
+        readings_over_tissue(frames, sector_mask, outside, statistics, times_s),
+    ):
+        found = _drawn(style, read, strip)
         if found is not None:
             return found
     return None
 
 
-def _read_strip(
-    crop: Image, visible: Image, statistics: ClipStatistics, strip: Strip, times_s: Array
-) -> DrawnEcg | None:
-    moving = find_moving_head(crop, visible, times_s)
-    style: Style = "scroll"
-    if moving is None:
-        scroll = find_scroll(crop, visible, times_s)
-        read = None if scroll is None else read_scroll(crop, scroll, times_s)
-    elif moving.redraws:
-        style, read = "sweep", read_sweep(crop, visible, moving, times_s)
-    else:
-        style, read = "cursor", read_still(crop, visible, moving, times_s, _around(statistics, strip))
-    if read is None:
-        return None
+def _readings_outside(
+    frames: Iterable[Image], outside: Image, statistics: ClipStatistics, times_s: Array
+) -> Iterator[Reading]:
+    strips = find_strips(statistics, outside)
+    if not strips:
+        return
+    for crop, strip in zip(crop_frames(frames, strips, outside.shape[1]), strips, strict=True):
+        times, visible = times_s[: len(crop)], np.ascontiguousarray(outside[strip.top : strip.bottom])
+        style: Style = "scroll"
+        moving = find_moving_head(crop, visible, times)
+        if moving is None:
+            scroll = find_scroll(crop, visible, times)
+            read = None if scroll is None else read_scroll(crop, scroll, times)
+        elif moving.redraws:
+            style, read = "sweep", read_sweep(crop, visible, moving, times)
+        else:
+            style, read = "cursor", read_still(crop, visible, moving, times, _around(statistics, strip))
+        if read is not None:
+            yield style, read, strip
+
+
+def _drawn(style: Style, read: tuple[Array, Curve], strip: Strip) -> DrawnEcg | None:
+    """What was read off a strip, if it is an ECG."""
     times, curve = read
     r_waves = find_r_waves(times, curve.heights)
     if len(r_waves) == 0:

@@ -1,0 +1,73 @@
+"""A trace that stands still over the tissue while a line moves along it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cardio_mlflow.data.ecg.curve import Curve, read_curve
+from cardio_mlflow.data.ecg.head import Arrivals, Head, find_head, refine_head
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+_LEAST_CHANGE: Final = 45  # gray levels over the pixel's darkest moment and over what is beside it
+_WIDTH: Final = 7  # columns; a cursor is narrower
+_LEAST_RUN: Final = 0.025  # of the picture's height; speckle is lower
+_TOLERANCE: Final = 2.5  # columns
+_LEAST_HITS: Final = 0.6  # of the frames
+_LEAST_PRECISION: Final = 0.5
+
+
+def read_tissue_cursor(crop: Image, lowest: Image, times_s: Array, rows: int) -> tuple[Array, Curve] | None:
+    """Read a still trace under a moving line: times of its columns and its heights, or None.
+
+    Args:
+        crop: rows around the trace in all frames, frames × rows × columns.
+        lowest: smallest luma of each pixel in the same rows, over the whole clip.
+        times_s: time of each frame, seconds.
+        rows: height of the picture.
+    """
+    lines = _find_lines(crop, lowest, max(5, round(_LEAST_RUN * rows)))
+    head = _cursor(lines, times_s, crop.shape[2])
+    if head is None:
+        return None
+    first, last = sorted(head.start + head.speed * times_s[[0, -1]])
+    curve = read_curve(lowest, int(first) + 1, int(last))
+    return None if curve is None else (head.seconds(curve.columns), curve)
+
+
+def _find_lines(crop: Image, lowest: Image, run: int) -> Arrivals:
+    """Upright lines that are not always there: their columns, frames and votes."""
+    beside, tall = np.ones((1, _WIDTH), np.uint8), np.ones((run, 1), np.uint8)
+    frames, columns, votes = [], [], []
+    for number, frame in enumerate(crop):
+        bright = cv2.subtract(frame, lowest)
+        thin = cv2.compare(cv2.morphologyEx(bright, cv2.MORPH_TOPHAT, beside), _LEAST_CHANGE, cv2.CMP_GT)
+        upright = np.count_nonzero(cv2.erode(thin, tall, borderValue=0), axis=0)
+        at = np.flatnonzero(upright)
+        frames.append(np.full(len(at), number))
+        columns.append(at)
+        votes.append(np.minimum(upright[at], 3))
+    return Arrivals(
+        np.concatenate(columns).astype(np.float64), np.concatenate(frames).astype(np.int64),
+        np.concatenate(votes).astype(np.float64),
+    )  # fmt: skip
+
+
+def _cursor(lines: Arrivals, times_s: Array, width: int) -> Head | None:
+    """The path that most lines lie on, of one line in most frames; None when there is none."""
+    head = find_head(lines, times_s, width)
+    if head is None:
+        return None
+    now = times_s[lines.frames]
+    head = Head(head.speed, head.start, None)
+    for tolerance in (4 * _TOLERANCE, 2 * _TOLERANCE, _TOLERANCE):
+        head = refine_head(head, lines, now, tolerance)
+    own = np.abs(head.off(lines.columns, now)) <= _TOLERANCE
+    if own.mean() < _LEAST_PRECISION or len(np.unique(lines.frames[own])) < _LEAST_HITS * len(times_s):
+        return None
+    return head

@@ -1,0 +1,121 @@
+"""A trace that scrolls over the tissue."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cardio_mlflow.data.ecg.curve import Curve, read_curve
+from cardio_mlflow.data.ecg.speed import Numbers, find_speed
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+_NEW_S: Final = 0.06  # a trace moves by more than its width in this time, most tissue does not
+_POOLED: Final = 4  # rows
+_THIN: Final = 9  # columns; the slopes of a trace are thinner
+_BRIGHTEST: Final = 100  # gray levels; what is brighter counts no more
+_MOST_PAIRS: Final = 16
+_LEAST_LIKENESS: Final = 0.2  # tissue reaches 0.14, traces of all speeds and colours 0.3 and more
+_MOST_FRAMES: Final = 80  # laid over each other
+_LEAST_FOLLOWED: Final = 0.7
+
+
+def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | None:
+    """Read a trace that scrolls over tissue: times of its columns and its heights, or None.
+
+    The speed is the one at which what is thin and new in a frame is found again in others. The frames are
+    laid over each other along it, less what is always bright, so that in the mean only the trace is left.
+    The newest point stands at the last column in which the frames show the trace where the mean has it.
+
+    Args:
+        crop: rows around the trace in all frames, frames × rows × columns.
+        times_s: time of each frame, seconds.
+    """
+    moving = _MovingPictures(crop, times_s)
+    found = find_speed(moving.pictures, times_s, crop.shape[2], _MOST_PAIRS, _LEAST_LIKENESS)
+    if found is None:
+        return None
+    speed = found[0]
+    used = np.unique(np.linspace(0, len(crop) - 1, min(len(crop), _MOST_FRAMES)).astype(np.int64))
+    bright = [cv2.subtract(crop[i], moving.dark) for i in used]
+    shifts = np.rint(speed * times_s[used]).astype(np.int64)
+    mean = _laid_over(bright, shifts)
+    curve = read_curve(mean, 8, mean.shape[1] - 8)
+    if curve is None:
+        return None
+    ends = _ends(bright, shifts, curve, mean.shape[0])
+    if ends is None:
+        return None
+    kept = curve.part(ends[0], int(shifts[-1]) + ends[1])
+    return (kept.columns - ends[1]) / speed, kept
+
+
+class _MovingPictures:
+    """What is thin and new in the frames of a crop.
+
+    Attributes:
+        dark: the smallest luma of each pixel, rows × columns.
+    """
+
+    def __init__(self, crop: Image, times_s: Array) -> None:
+        self._crop = crop
+        self._lag = max(1, round(_NEW_S / float(np.median(np.diff(times_s)))))
+        self._pooled: dict[int, Image] = {}
+        self.dark: Image = crop.min(axis=0)
+
+    def pictures(self, frames: Numbers) -> NDArray[np.float32]:
+        """As `find_speed` asks for them."""
+        new = np.stack([self._new(int(frame)) for frame in frames]).astype(np.float32)
+        return np.asarray(new - new.mean(axis=2, keepdims=True))
+
+    def _new(self, frame: int) -> Image:
+        thin, tall = self._thin(frame), np.ones((3, 3), np.uint8)
+        for other in (frame - self._lag, frame + self._lag):
+            if 0 <= other < len(self._crop):
+                thin = cv2.subtract(thin, cv2.dilate(self._thin(other), tall))
+        return np.minimum(thin, _BRIGHTEST)
+
+    def _thin(self, frame: int) -> Image:
+        if frame not in self._pooled:
+            bright = cv2.subtract(self._crop[frame], self.dark)
+            rows = len(bright) // _POOLED * _POOLED
+            pooled = bright[:rows].reshape(-1, _POOLED, bright.shape[1]).max(axis=1)
+            wide = cv2.morphologyEx(pooled, cv2.MORPH_OPEN, np.ones((1, _THIN), np.uint8))
+            self._pooled[frame] = cv2.subtract(pooled, wide)
+        return self._pooled[frame]
+
+
+def _laid_over(bright: list[Image], shifts: Numbers) -> Image:
+    """Mean of frames, each moved right by its shift."""
+    rows, columns = bright[0].shape
+    total = np.zeros((rows, columns + int(shifts[-1])), np.float32)
+    count = np.zeros(total.shape[1], np.float32)
+    for frame, shift in zip(bright, shifts.tolist(), strict=True):
+        total[:, shift : shift + columns] += frame
+        count[shift : shift + columns] += 1
+    return np.rint(total / np.maximum(count, 1)).astype(np.uint8)
+
+
+def _ends(bright: list[Image], shifts: Numbers, curve: Curve, rows: int) -> tuple[int, int] | None:
+    """First and last column of the screen in which the frames follow the curve; None when they do not.
+
+    A part of the screen in which one frame or another shows something else where the curve ought to be is
+    no part of the trace.
+    """
+    columns = bright[0].shape[1]
+    path = np.clip(rows - 1 - np.rint(curve.heights).astype(np.int64), 0, rows - 1)
+    seen, count = np.zeros(columns), np.zeros(columns)
+    for frame, shift in zip(bright, shifts.tolist(), strict=True):
+        at = np.arange(columns) + shift - curve.first
+        on = np.flatnonzero((at >= 0) & (at < len(path)))
+        tall = cv2.dilate(frame, np.ones((3, 1), np.uint8))
+        seen[on] += tall[path[at[on]], on]
+        count[on] += 1
+    level = seen / np.maximum(count, 1)
+    usual = float(np.median(level[columns // 4 : columns - columns // 4]))
+    followed = np.flatnonzero(level > 0.5 * usual)
+    return int(followed[0]), int(followed[-1])
