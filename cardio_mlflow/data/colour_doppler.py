@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -22,6 +23,8 @@ _LEAST_SHARE: Final = 0.008
 _AWAY: Final = 24.0
 """Distance of a pixel's chroma from the tint at its luma, of 128, that no compression makes over an area."""
 _LEVELS: Final = 16
+_MOST_PIXELS: Final = 1 << 18
+"""From so many pixels the tint is taken at most."""
 _FILLED: Final = 5
 """A patch holds whole squares of so many reduced pixels; lines, ticks and words do not."""
 
@@ -44,7 +47,7 @@ def refuse_colour_doppler(header: ClipHeader, sector_mask: NDArray[np.uint8]) ->
     indices = sorted({int(i) for i in np.linspace(0, header.frames - 1, _FRAMES)})
     size = (-(-header.columns // _REDUCTION), -(-header.rows // _REDUCTION))
     sector = cv2.resize(sector_mask, size, interpolation=cv2.INTER_AREA) >= 250
-    shares = [doppler_share(frame, sector) for frame in decode_rgb(header, indices, _REDUCTION)]
+    shares = doppler_shares(list(decode_rgb(header, indices, _REDUCTION)), sector)
     coloured = sum(share >= _LEAST_SHARE for share in shares)
     if coloured >= min(_LEAST_FRAMES, len(shares)):
         raise ClipRefused(
@@ -54,44 +57,54 @@ def refuse_colour_doppler(header: ClipHeader, sector_mask: NDArray[np.uint8]) ->
         )
 
 
-def doppler_share(frame: Colours, sector: NDArray[np.bool_]) -> float:
-    """Share of the sector in colours away from its tint, in patches that are no lines.
+def doppler_shares(frames: Sequence[Colours], sector: NDArray[np.bool_]) -> list[float]:
+    """Share of the sector in colours away from the clip's tint, in patches that are no lines, of each frame.
 
     Args:
-        frame: RGB, uint8, rows × columns × 3.
+        frames: RGB, uint8, rows × columns × 3.
         sector: where tissue is, rows × columns.
     """
-    inside = int(np.count_nonzero(sector))
-    if not inside:
-        return 0.0
-    ycc = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
-    luma, chroma = ycc[..., 0], ycc[..., 1:].astype(np.float32) - 128.0
-    coloured = sector & (np.abs(chroma).max(axis=2) >= _AWAY / 3)
-    if np.count_nonzero(coloured) < _LEAST_SHARE * inside:
-        return 0.0
-    away = sector & (np.linalg.norm(chroma - _tint(luma, chroma, sector), axis=2) >= _AWAY)
-    solid = cv2.morphologyEx(away.astype(np.uint8), cv2.MORPH_OPEN, np.ones((_FILLED, _FILLED), np.uint8))
-    return float(np.count_nonzero(solid) / inside)
+    inside = max(1, int(np.count_nonzero(sector)))
+    pictures = [cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in frames]
+    if not any(np.count_nonzero(_is_coloured(p)[sector]) >= _LEAST_SHARE * inside for p in pictures):
+        return [0.0] * len(frames)
+    pixels = np.concatenate([picture[sector] for picture in pictures])
+    table = _tint(pixels[:: 1 + len(pixels) // _MOST_PIXELS])
+    return [float(np.count_nonzero(_patches(picture, table, sector)) / inside) for picture in pictures]
 
 
-def _tint(
-    luma: NDArray[np.uint8], chroma: NDArray[np.float32], sector: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Chroma of the picture's tint at every pixel's luma: rows × columns × 2.
+def _is_coloured(picture: Colours) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(picture[..., 1:].astype(np.int16) - 128).max(axis=-1) >= _AWAY / 3)
 
-    The tint of a picture grows with its luma. Where a velocity map has most of the bright pixels their
-    median is no tint; it is drawn towards the line through the dark and middling ones.
+
+def _patches(picture: Colours, table: NDArray[np.float32], sector: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Where whole squares of a Y Cr Cb picture are away from the tint: 0 or 1."""
+    tint = table[picture[..., 0].astype(np.int32) * _LEVELS // 256]
+    distance = np.linalg.norm(picture[..., 1:].astype(np.float32) - 128.0 - tint, axis=-1)
+    away = (sector & (distance >= _AWAY)).astype(np.uint8)
+    return np.asarray(cv2.morphologyEx(away, cv2.MORPH_OPEN, np.ones((_FILLED, _FILLED), np.uint8)))
+
+
+def _tint(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Chroma of the clip's tint at each of 16 levels of luma: 16 × 2.
+
+    A tint grows with its luma, or changes little from one level to the next. Where a velocity map has most
+    of the bright pixels their median does neither; the line through the dark and middling ones stands for it.
+
+    Args:
+        pixels: Y Cr Cb of the sector in all frames, N × 3.
     """
-    level = luma[sector].astype(np.int32) * _LEVELS // 256
-    values = chroma[sector]
-    slope = _tint_slope(luma[sector], values)
+    luma, chroma = pixels[:, 0], pixels[:, 1:].astype(np.float32) - 128.0
+    level = luma.astype(np.int32) * _LEVELS // 256
+    slope = _tint_slope(luma, chroma)
     table = np.zeros((_LEVELS, 2), np.float32)
     for i in range(_LEVELS):
         expected = slope * (i + 0.5) * (256 / _LEVELS)
-        here = values[level == i]
+        here = chroma[level == i]
         median = np.median(here, axis=0) if len(here) else expected
-        table[i] = median if np.linalg.norm(median - expected) < _AWAY / 2 else expected
-    return table[luma.astype(np.int32) * _LEVELS // 256]
+        nearest = min(np.linalg.norm(median - expected), np.linalg.norm(median - table[i - 1]))
+        table[i] = median if nearest < _AWAY / 2 else expected
+    return table
 
 
 def _tint_slope(luma: NDArray[np.uint8], chroma: NDArray[np.float32]) -> NDArray[np.float64]:
