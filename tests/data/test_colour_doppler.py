@@ -122,9 +122,11 @@ def test_flow_in_two_of_the_frames_that_are_looked_at(jet_in, refused, tmp_path,
     assert refusal.value.outcome is Outcome.COLOR_DOPPLER
 
 
-@pytest.mark.parametrize(("kind", "refused"), [("color_doppler", True), ("sepia", False), ("blue", False)])
-def test_rendered_clips(kind, refused, tmp_path):
-    truth = write_challenge(tmp_path / "a.dcm", kind, 2)
+@pytest.mark.parametrize(
+    ("kind", "seed", "refused"), [("color_doppler", 3, True), ("sepia", 5, False), ("blue", 0, False)]
+)
+def test_rendered_clips(kind, seed, refused, tmp_path):
+    truth = write_challenge(tmp_path / "a.dcm", kind, seed)
     mask = np.where(truth.sector_mask, np.uint8(255), np.uint8(0))
     header = read_header(tmp_path / "a.dcm")
     assert header.has_colour

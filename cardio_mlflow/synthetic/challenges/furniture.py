@@ -19,6 +19,7 @@ class Furniture:
         """Take the plan and the pixels (rows, columns) of the picture itself, which stay free."""
         self._plan, self._picture = plan, picture
         self._layout = plan.layout
+        self._fan_box = plan.fan.box()
 
     def draw(self, pen: Pen) -> None:
         """Draw it all."""
@@ -64,7 +65,7 @@ class Furniture:
         """A place for a mark at a share of the depth, five pixels outside of the marked edge."""
         fan = self._plan.fan
         if self._layout.ticks == 0:
-            left, _, right, _ = fan.box()
+            left, _, right, _ = self._fan_box
             return (right + 6 if side > 0 else left - 6), round(fan.point(0.0, fan.at_depth(share))[1])
         x, y = fan.point(fan.right if side > 0 else fan.left, fan.at_depth(share))
         return round(x + side * 5), round(y)
