@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 _LEAST_STEP: Final = 28.0  # gray levels of the line over its background
 _LEAST_FILLED: Final = 0.8
 _LONGEST_GAP: Final = 8  # columns without a line inside a trace
-_STEEP: Final = 4  # rows
+_STEEP: Final = 3  # rows more than where the line is level
 _LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
 _FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
 
@@ -114,8 +114,9 @@ def _heights(bright: Flags, contrast: NDArray[np.float32]) -> Array:
     row = _sums(weight * np.arange(len(bright))[:, None], columns, top, bottom)
     row /= _sums(weight, columns, top, bottom)
     rest = float(np.median(row))
-    far = np.where(rest - top >= bottom - rest, top, bottom)
-    row = np.where(bottom - top > _STEEP, far, row)
+    half = 0.5 * float(np.median(bottom - top))
+    far = np.where(rest - top >= bottom - rest, top + half, bottom - half)
+    row = np.where(bottom - top > 2 * half + _STEEP, far, row)
     return len(bright) - 1 - np.interp(np.arange(bright.shape[1]), columns, row)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -12,18 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.ecg.curve import Curve
-from cardio_mlflow.data.ecg.over_tissue import Reading, Style, readings_over_tissue
+from cardio_mlflow.data.ecg.outside import readings_outside
+from cardio_mlflow.data.ecg.over_tissue import Style, readings_over_tissue
 from cardio_mlflow.data.ecg.r_waves import find_r_waves
-from cardio_mlflow.data.ecg.scroll import find_scroll, read_scroll
-from cardio_mlflow.data.ecg.strip import Strip, crop_frames, find_strips
-from cardio_mlflow.data.ecg.sweep import find_moving_head, read_still, read_sweep
+from cardio_mlflow.data.ecg.strip import Strip
 from cardio_mlflow.data.statistics import ClipStatistics
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 _BORDER: Final = 0.015  # of the picture's height: what is shown so near to the sector may still be tissue
-_REACH: Final = 0.16  # of the picture's height: how far from a short cursor its trace may reach
 _LEAST_FRAMES: Final = 8
 
 
@@ -68,34 +66,13 @@ def read_drawn_ecg(
     border = 2 * max(2, round(_BORDER * sector_mask.shape[0])) + 1
     outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
     for style, read, strip in chain(
-        _readings_outside(frames, outside, statistics, times_s),
+        readings_outside(frames, outside, statistics, times_s),
         readings_over_tissue(frames, sector_mask, outside, statistics, times_s),
     ):
         found = _drawn(style, read, strip)
         if found is not None:
             return found
     return None
-
-
-def _readings_outside(
-    frames: Iterable[Image], outside: Image, statistics: ClipStatistics, times_s: Array
-) -> Iterator[Reading]:
-    strips = find_strips(statistics, outside)
-    if not strips:
-        return
-    for crop, strip in zip(crop_frames(frames, strips, outside.shape[1]), strips, strict=True):
-        times, visible = times_s[: len(crop)], np.ascontiguousarray(outside[strip.top : strip.bottom])
-        style: Style = "scroll"
-        moving = find_moving_head(crop, visible, times)
-        if moving is None:
-            scroll = find_scroll(crop, visible, times)
-            read = None if scroll is None else read_scroll(crop, scroll, times)
-        elif moving.redraws:
-            style, read = "sweep", read_sweep(crop, visible, moving, times)
-        else:
-            style, read = "cursor", read_still(crop, visible, moving, times, _around(statistics, strip))
-        if read is not None:
-            yield style, read, strip
 
 
 def _drawn(style: Style, read: tuple[Array, Curve], strip: Strip) -> DrawnEcg | None:
@@ -106,10 +83,3 @@ def _drawn(style: Style, read: tuple[Array, Curve], strip: Strip) -> DrawnEcg | 
         return None
     voltage = (curve.heights - curve.heights.min()) / max(float(np.ptp(curve.heights)), 1e-9)
     return DrawnEcg(style, r_waves, times, voltage, (strip.left, strip.top, strip.right, strip.bottom))
-
-
-def _around(statistics: ClipStatistics, strip: Strip) -> Image:
-    """The lowest luma of a strip and of as many rows on either side as its trace may reach, black beyond."""
-    more = round(_REACH * statistics.minimum.shape[0])
-    padded = np.pad(statistics.minimum, ((more, more), (0, 0)))
-    return padded[strip.top : strip.bottom + 2 * more]

@@ -12,7 +12,7 @@ from cardio_mlflow.data.ecg.bands import find_bands
 from cardio_mlflow.data.ecg.curve import Curve
 from cardio_mlflow.data.ecg.strip import Strip, crop_frames
 from cardio_mlflow.data.ecg.sweep import find_moving_head, read_sweep
-from cardio_mlflow.data.ecg.tissue_cursor import read_tissue_cursor
+from cardio_mlflow.data.ecg.tissue_cursor import bright_all_over, read_tissue_cursor
 from cardio_mlflow.data.ecg.tissue_scroll import read_tissue_scroll
 from cardio_mlflow.data.statistics import ClipStatistics
 
@@ -24,7 +24,6 @@ Reading = tuple[Style, tuple[Array, Curve], Strip]
 _LEAST_LUMA: Final = 120.0  # of a trace that moves over tissue
 _LEAST_STILL: Final = 70.0  # of one that stands still: all tissue is darker at some moment
 _LASTING_S: Final = 0.25  # a swept trace stays for longer, and no tissue is bright all over for so long
-_SHARE: Final = 0.7  # of the columns
 
 
 def readings_over_tissue(
@@ -54,7 +53,7 @@ def readings_over_tissue(
         swept = _read_sweep(crop, np.ascontiguousarray(outside[band.top : band.bottom]), times)
         if swept is not None:
             yield "sweep", swept, band
-        under_cursor = read_tissue_cursor(crop, lowest, times, len(sector_mask)) if _wide(lowest) else None
+        under_cursor = read_tissue_cursor(crop, lowest, times_s, len(sector_mask))
         if under_cursor is not None:
             yield "cursor", under_cursor, band
 
@@ -62,14 +61,9 @@ def readings_over_tissue(
 def _read_sweep(crop: Image, visible: Image, times_s: Array) -> tuple[Array, Curve] | None:
     start = len(crop) // 2
     stop = max(start + 2, int(np.searchsorted(times_s, times_s[start] + _LASTING_S)))
-    if not _wide(crop[start:stop].min(axis=0)):
+    if not bright_all_over(crop[start:stop].min(axis=0)):
         return None
     moving = find_moving_head(crop, visible, times_s)
     if moving is None or not moving.redraws:
         return None
     return read_sweep(crop, visible, moving, times_s)
-
-
-def _wide(lasting: Image) -> bool:
-    """Whether something bright stands in most columns."""
-    return bool(np.mean(lasting.max(axis=0) >= _LEAST_STILL) >= _SHARE)

@@ -19,7 +19,7 @@ _LEAST_WIDTH: Final = 0.12  # of the picture
 _TALLEST: Final = 0.22  # of the picture; of what is taller (a cursor over the whole screen) the lower part
 _BESIDE_SECTOR: Final = 0.09  # of the picture
 _MOST_STRIPS: Final = 3
-_KEPT_BYTES: Final = 24 * 1024**2
+_KEPT_BYTES: Final = 32 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def find_strips(statistics: ClipStatistics, outside: Image) -> list[Strip]:
 def crop_frames(frames: Iterable[Image], strips: list[Strip], columns: int) -> list[Image]:
     """Cut the strips out of all frames in one pass, each uint8 frames × rows × columns.
 
-    Of a very long clip only the first frames are cut, as many as 24 MiB hold.
+    Of a very long clip only the first frames are cut, as many as 32 MiB hold.
     """
     height = sum(strip.bottom - strip.top for strip in strips)
     most = max(2, _KEPT_BYTES // max(1, height * columns))

@@ -190,8 +190,18 @@ def read_still(
             around[more - grown : len(around) - more + grown], int(moving.first) + 1, int(moving.last)
         )
         if curve is not None and not curve.cut_off:
+            ends = moving.head.start + moving.head.speed * times_s[[0, -1]] + ahead
+            curve = _without_stubs(curve, round(float(ends[0])), round(float(ends[1])))
             return moving.head.seconds(curve.columns - ahead), curve
     return None
+
+
+def _without_stubs(curve: Curve, first: int, last: int) -> Curve:
+    """The curve without the few columns before and after a cursor's path, which are something beside it."""
+    end = curve.first + len(curve.heights) - 1
+    return curve.part(
+        first if first - curve.first <= _MARKER else curve.first, last if end - last <= _MARKER else end
+    )
 
 
 def _mark_offset(

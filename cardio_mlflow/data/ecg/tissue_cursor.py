@@ -20,24 +20,38 @@ _LEAST_RUN: Final = 0.025  # of the picture's height; speckle is lower
 _TOLERANCE: Final = 2.5  # columns
 _LEAST_HITS: Final = 0.6  # of the frames
 _LEAST_PRECISION: Final = 0.5
+_LEAST_LUMA: Final = 70  # of a line that stays; all tissue is darker at some moment
+_SHARE: Final = 0.7  # of the columns
 
 
 def read_tissue_cursor(crop: Image, lowest: Image, times_s: Array, rows: int) -> tuple[Array, Curve] | None:
     """Read a still trace under a moving line: times of its columns and its heights, or None.
 
+    The line is looked for as something upright and thin, so that tissue may move behind it.
+
     Args:
         crop: rows around the trace in all frames, frames × rows × columns.
         lowest: smallest luma of each pixel in the same rows, over the whole clip.
-        times_s: time of each frame, seconds.
+        times_s: time of each frame of the clip, seconds; the crop may end before it does.
         rows: height of the picture.
     """
+    if not bright_all_over(lowest):
+        return None
     lines = _find_lines(crop, lowest, max(5, round(_LEAST_RUN * rows)))
-    head = _cursor(lines, times_s, crop.shape[2])
+    head = _cursor(lines, times_s[: len(crop)], crop.shape[2])
     if head is None:
         return None
-    first, last = sorted(head.start + head.speed * times_s[[0, -1]])
-    curve = read_curve(lowest, int(first) + 1, int(last))
-    return None if curve is None else (head.seconds(curve.columns), curve)
+    first, last = (round(float(head.start + head.speed * time)) for time in times_s[[0, -1]])
+    curve = read_curve(lowest, first + 1, last)
+    if curve is None:
+        return None
+    kept = curve.part(first, last)  # beyond the line's path stands no trace, but something else may
+    return head.seconds(kept.columns), kept
+
+
+def bright_all_over(lasting: Image) -> bool:
+    """Whether something bright stands in most columns of what stays for a while."""
+    return bool(np.mean(lasting.max(axis=0) >= _LEAST_LUMA) >= _SHARE)
 
 
 def _find_lines(crop: Image, lowest: Image, run: int) -> Arrivals:

@@ -21,7 +21,8 @@ _BRIGHTEST: Final = 100  # gray levels; what is brighter counts no more
 _MOST_PAIRS: Final = 16
 _LEAST_LIKENESS: Final = 0.2  # tissue reaches 0.14, traces of all speeds and colours 0.3 and more
 _MOST_FRAMES: Final = 80  # laid over each other
-_LEAST_FOLLOWED: Final = 0.7
+_LEAST_SEEN: Final = 30  # gray levels over the darkest moment of the pixel
+_LEAST_FOLLOWED: Final = 0.8  # of all columns in all frames; 0.98 and more of all traces tried
 
 
 def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | None:
@@ -101,21 +102,25 @@ def _laid_over(bright: list[Image], shifts: Numbers) -> Image:
 
 
 def _ends(bright: list[Image], shifts: Numbers, curve: Curve, rows: int) -> tuple[int, int] | None:
-    """First and last column of the screen in which the frames follow the curve; None when they do not.
+    """First and last column of the screen in which the frames show the curve; None when they do not.
 
-    A part of the screen in which one frame or another shows something else where the curve ought to be is
-    no part of the trace.
+    A column that shows less than half of the usual light where the curve ought to be is no part of the trace.
     """
     columns = bright[0].shape[1]
     path = np.clip(rows - 1 - np.rint(curve.heights).astype(np.int64), 0, rows - 1)
-    seen, count = np.zeros(columns), np.zeros(columns)
+    light, seen, count = np.zeros((3, columns))
     for frame, shift in zip(bright, shifts.tolist(), strict=True):
         at = np.arange(columns) + shift - curve.first
         on = np.flatnonzero((at >= 0) & (at < len(path)))
-        tall = cv2.dilate(frame, np.ones((3, 1), np.uint8))
-        seen[on] += tall[path[at[on]], on]
+        shown = cv2.dilate(frame, np.ones((3, 1), np.uint8))[path[at[on]], on]
+        light[on] += shown
+        seen[on] += shown >= _LEAST_SEEN
         count[on] += 1
-    level = seen / np.maximum(count, 1)
-    usual = float(np.median(level[columns // 4 : columns - columns // 4]))
+    level = light / np.maximum(count, 1)
+    usual = np.median(level[columns // 4 : columns - columns // 4])
     followed = np.flatnonzero(level > 0.5 * usual)
-    return int(followed[0]), int(followed[-1])
+    if len(followed) == 0:
+        return None
+    first, last = int(followed[0]), int(followed[-1])
+    share = seen[first : last + 1].sum() / count[first : last + 1].sum()
+    return (first, last) if share >= _LEAST_FOLLOWED else None
