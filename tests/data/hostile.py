@@ -50,7 +50,7 @@ def write_corpus(folder: Path) -> list[tuple[Path, frozenset[Outcome]]]:
     valid = _Valid(folder)
     makers: tuple[Callable[[_Valid], Iterator[Case]], ...] = (
         _truncations, _counts, _sizes, _header_bombs, _nests, _odd_headers, _jpeg_bombs, _other_bombs,
-        _wrong_syntaxes, _fragments, _no_dicom,
+        _codec_killers, _wrong_syntaxes, _fragments, _no_dicom,
     )  # fmt: skip
     found = []
     for maker in makers:
@@ -302,6 +302,17 @@ def _other_bombs(valid: _Valid) -> Iterator[Case]:
             padded = changed + b"\0" * (len(changed) % 2)
             head = ITEM + struct.pack("<I", len(padded))
             yield f"{name} {what}", content[:item] + head + padded + content[item + 8 + size :], {CORRUPT}
+
+
+def _codec_killers(valid: _Valid) -> Iterator[Case]:
+    """Frames on which codecs panic or end the process."""
+    row = b"\x81\x07"  # a run of 128
+    segments = row * (96 * 96 // 128 + 1), row * (96 * 96 // 128)
+    offsets = struct.pack("<16I", 2, 64, 64 + len(segments[0]), *[0] * 13)
+    stream = offsets + b"".join(segments)
+    tags = {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15}
+    yield "rle of 16 bits and a run too many", valid.streams([stream] * 3, RLE, **tags), {CORRUPT}
+    yield "jpeg lossless of fewer bits", valid.clip(LOSSLESS, BitsStored=7, HighBit=6), {CORRUPT}
 
 
 def _stream_lies(name: str, stream: bytes) -> Iterator[tuple[str, bytes]]:

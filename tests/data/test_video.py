@@ -103,10 +103,14 @@ def test_too_many_frames_and_too_large_a_file(tmp_path: Path, monkeypatch: pytes
     assert "bytes" in refusal(path).message
 
 
-@pytest.mark.parametrize("name", ["roe.avi", "roe.mp4"])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("roe.avi", "MJPG"), ("roe.mp4", "mp4v"), ("roe.mkv", "mp4v"), ("roe.wmv", "WMV2")]
+)
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
-def test_a_cut_file_is_refused(tmp_path: Path, smooth_fan: np.ndarray, name: str, share: float) -> None:
-    path = write_video(tmp_path / name, smooth_fan, "MJPG" if name == "roe.avi" else "mp4v")
+def test_a_cut_file_is_refused(
+    tmp_path: Path, smooth_fan: np.ndarray, name: str, codec: str, share: float
+) -> None:
+    path = write_video(tmp_path / name, smooth_fan, codec)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     assert refusal(path).outcome is Outcome.TRUNCATED

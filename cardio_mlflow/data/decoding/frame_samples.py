@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import cv2
@@ -31,6 +32,9 @@ _PLUGINS: Final = {Codec.JPEG_2000: "pylibjpeg", Codec.RLE: "pylibjpeg",
 # only trace of it; anything else that stands there (an unknown JFIF revision) does no harm.
 _COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression",
                       "Invalid progressive", "read: segment")  # fmt: skip
+
+_PANIC: Final = "PanicException"
+"""Name of what a codec written in Rust raises: it is no Exception, and no module offers it to be caught."""
 
 
 def each_frame(
@@ -84,6 +88,8 @@ def _checked_facts(header: ClipHeader, index: int, data: bytes) -> StreamFacts:
     if header.codec is Codec.JPEG and facts.bits != 8:
         text = f"frame {index + 1} is JPEG of {facts.bits} bits a sample"
         raise ClipRefused(Outcome.UNSUPPORTED_TRANSFER_SYNTAX, text)
+    if header.codec is Codec.JPEG_LOSSLESS and facts.bits == 8 > header.bits_stored:
+        raise ValueError("more bits than the header says, on which GDCM ends the process")
     size = (facts.rows, facts.columns, facts.samples, -(-facts.bits // 8) * 8)
     if size != (header.rows, header.columns, header.samples, header.bits_allocated):
         raise ValueError("the frame has another size than the header says")
@@ -119,6 +125,17 @@ def _value_bits(header: ClipHeader, values: Unsigned) -> Unsigned:
     return shifted
 
 
+@contextmanager
+def _panic_as_fault() -> Iterator[None]:
+    """Turn the way in which a codec written in Rust (RLE) fails into a fault of the frame."""
+    try:
+        yield
+    except BaseException as fault:
+        if type(fault).__name__ != _PANIC:
+            raise
+        raise ValueError("the codec panicked") from None
+
+
 def decoded_samples(header: ClipHeader, data: bytes) -> Samples:
     """The samples of a frame that is not JPEG Baseline or Extended, through pydicom's decoders.
 
@@ -129,7 +146,7 @@ def decoded_samples(header: ClipHeader, data: bytes) -> Samples:
     Raises:
         ValueError or another of ``PARSING_FAULTS``: when the frame cannot be decoded.
     """
-    with pydicom_silenced():
+    with pydicom_silenced(), _panic_as_fault():
         samples, _ = get_decoder(UID(header.transfer_syntax)).as_array(
             encapsulate([data]), index=0, raw=True, number_of_frames=1, pixel_keyword="PixelData",
             decoding_plugin=_PLUGINS[header.codec],
