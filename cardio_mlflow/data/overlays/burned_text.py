@@ -17,9 +17,15 @@ _INK: Final = Rule(height=62.0, unrest=0.45)
 _SEPARATION: Final = 0.4
 """Share of the text's luma above the surroundings at which neighbouring letters come apart."""
 _SHORTEST, _TALLEST = 6, 36
-_WIDEST: Final = 1.6
-"""Width of a letter over its height; an l or a 1 is much narrower."""
+_WIDEST: Final = 5.0
+"""Width of a piece over its height: letters that touch are one piece. An l or a 1 is much narrower."""
+_LETTER: Final = 0.95
+"""Width of a letter and its gap over its height."""
+_SINGLE: Final = 1.3
+"""Widest single letter; of a row at least one piece is no wider, as hardly any wall is."""
 _UNEVEN: Final = 0.2
+_LOWER: Final = 0.55
+"""Height of a lower-case letter over that of a capital."""
 _SPACING: Final = 1.1
 _LETTERS: Final = 3
 
@@ -42,7 +48,7 @@ def text_in_sector(statistics: ClipStatistics, sector_mask: NDArray[np.uint8]) -
 
 
 def stands_in_a_row(boxes: Boxes) -> bool:
-    """Whether three boxes are like letters of a word: of one height, on one line, close together.
+    """Whether two boxes or more hold three letters of a word: on one line, close together, of like heights.
 
     Args:
         boxes: left, top, width and height of the pieces, N × 4, pixels.
@@ -50,16 +56,22 @@ def stands_in_a_row(boxes: Boxes) -> bool:
     height, width = boxes[:, 3], boxes[:, 2]
     letters = boxes[(height >= _SHORTEST) & (height <= _TALLEST) & (width <= _WIDEST * height)]
     letters = letters[np.argsort(letters[:, 0], kind="stable")]
-    return any(_letters_after(letters, first) >= _LETTERS for first in range(len(letters) - _LETTERS + 1))
+    return any(_letters_after(letters, first) >= _LETTERS for first in range(len(letters) - 1))
 
 
 def _letters_after(letters: Boxes, first: int) -> int:
-    """Number of letters in the row that begins with one, itself included; they are sorted from the left."""
+    """Number of letters in the row that begins with a box, 1 when it is none; sorted from the left."""
     left, top, width, height = (int(v) for v in letters[first])
-    slack = max(1.0, _UNEVEN * height)
-    end, count = left + width, 1
-    for x, y, w, h in letters[first + 1 :]:
-        same_line = abs(int(y) - top) <= slack and abs(int(y + h) - top - height) <= slack
-        if same_line and 0 <= x - end + 1 <= _SPACING * height:
-            end, count = int(x + w), count + 1
-    return count
+    line, end, row = top + height, left + width, [(width, height)]
+    for x, y, w, h in letters[first + 1 :].tolist():
+        even = abs(y + h - line) <= max(1.0, _UNEVEN * height) and _LOWER <= h / height <= 1 / _LOWER
+        if even and 0 <= x - end + 1 <= _SPACING * height:
+            end = x + w
+            row.append((w, h))
+    single = any(w <= _SINGLE * h for w, h in row)
+    return sum(_held(w, h) for w, h in row) if single and len(row) > 1 else 1
+
+
+def _held(width: int, height: int) -> int:
+    """Number of letters in one piece."""
+    return max(1, round(width / (_LETTER * height)))

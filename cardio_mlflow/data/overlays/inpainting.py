@@ -37,7 +37,8 @@ def inpaint(
         sector_mask: pixels that show tissue, not 0; same shape. Values are taken from these only.
 
     Returns:
-        A copy with the masked pixels replaced; the frame itself where the mask is empty.
+        A copy with the masked pixels replaced, black where no tissue is near; the frame itself where the
+        mask is empty.
     """
     found = cv2.findNonZero(mask)  # a tenth of the time of np.argwhere
     if found is None:
@@ -58,5 +59,6 @@ def inpaint(
         padded[filled[:, 0], filled[:, 1]] = values
         known[filled[:, 0], filled[:, 1]] = True
         holes = holes[~ready]
+    padded[holes[:, 0], holes[:, 1]] = 0.0
     inner = padded[_REACH:-_REACH, _REACH:-_REACH]
     return np.asarray(np.where(mask != 0, np.rint(inner).astype(np.uint8), frame))
