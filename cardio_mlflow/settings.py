@@ -73,7 +73,9 @@ class Settings(BaseModel):
     clip_seconds: float = Field(
         120.0, gt=0, le=86400, description="time limit for the preparation of one clip"
     )
-    clip_memory: int = Field(1024, ge=256, description="memory limit of a preparation process, MiB")
+    clip_memory: int = Field(
+        1024, ge=256, description="memory a preparation process may take over its start, MiB (Linux)"
+    )
     synthetic_patients: int = Field(ge=8, le=9999, description="patients of the synthetic cohort")
     synthetic_seed: int = Field(7, ge=0, description="seed of the synthetic cohort")
 

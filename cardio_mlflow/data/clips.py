@@ -22,7 +22,7 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.overlays.burned_text import text_in_sector
 from cardio_mlflow.data.overlays.find import Overlays, find_overlays
 from cardio_mlflow.data.overlays.inpainting import inpaint
-from cardio_mlflow.data.quality import Quality
+from cardio_mlflow.data.quality import UNMASKED, Quality
 from cardio_mlflow.data.regions import scaled
 from cardio_mlflow.data.review.clip_review import ClipReview
 from cardio_mlflow.data.sector import Sector
@@ -184,5 +184,6 @@ def _from_tensor(tensor: NDArray[np.float32]) -> PreparedClip:
     different, where = np.unique(chosen, return_inverse=True)
     small = np.stack([square(cv2.convertScaleAbs(tensor[i], alpha=255.0)) for i in different])
     quality = Quality(rows=rows, columns=columns, frames=frames, gating="tensor", phase_verified=False,
-                      first_frame=1, last_frame=int(chosen[-1]) + 1, frames_used=len(different))  # fmt: skip
+                      first_frame=1, last_frame=int(chosen[-1]) + 1, frames_used=len(different),
+                      review=UNMASKED)  # fmt: skip
     return PreparedClip(small[where], quality)

@@ -42,6 +42,7 @@ from cardio_mlflow.parameters import VIEW_CODES
 _MARKER: Final = "prepared.json"
 _TABLE: Final = "quality.csv"
 _TEXT: Final = ("patient_id", "view", *(f.name for f in fields(Quality) if f.type in ("str", "Outcome")))
+_COUNTS: Final = tuple(f.name for f in fields(Quality) if f.type == "int | None")
 _log = logging.getLogger(__name__)
 
 
@@ -200,7 +201,7 @@ def _is_finished(home: Path, limits: Limits) -> bool:
 
 def _finish(everyone: Sequence[str], rows: Sequence[Row], home: Path, synthetic: bool, jobs: int) -> None:
     """Write the quality table, the contact sheets, the page and, last, the marker."""
-    quality = pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
+    quality = pd.DataFrame(rows, columns=list(QUALITY_COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
     write_bytes(home / _TABLE, quality.to_csv(index=False, lineterminator="\n").encode())
     prepared = {patient: patient_files(home, patient).tensors.exists() for patient in everyone}
     patients = [patient for patient, there in prepared.items() if there]

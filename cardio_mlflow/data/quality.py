@@ -32,7 +32,7 @@ class Quality:
         gating: the rung of the gating ladder.
         ecg: how the drawn ECG moves (sweep, scroll or cursor), where one was read.
         r_waves: R waves found in the clip.
-        phase_verified: whether the first prepared frame is known to be at an R wave.
+        phase_verified: whether the chosen cycle is known to start or end at an R wave.
         rr_ms: length of the chosen cycle, ms.
         beats: whole cycles in the clip.
         first_frame: first frame used, counted from 1.
@@ -71,6 +71,9 @@ class Quality:
     duration_s: float | None = None
     review: str = ""
 
+
+UNMASKED: Final = "unmasked"
+"""Word in ``review`` for a clip whose sector was not sought, an older tensor: it stands in no picture."""
 
 QUALITY_COLUMNS: Final[tuple[str, ...]] = ("patient_id", "view", *(field.name for field in fields(Quality)))
 """The columns of ``quality.csv``, in order."""

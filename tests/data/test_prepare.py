@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -300,6 +301,22 @@ def test_a_second_process_waits_and_says_so(tmp_path, clips, caplog):
         with caplog.at_level(logging.INFO):
             prepare_cohort(clips, tmp_path / "cache", jobs=1)
     assert "another process prepares this cohort" in caplog.text
+
+
+def test_whole_numbers_stay_whole_beside_empty_cells(tmp_path, clips):
+    table = prepare_cohort(clips, tmp_path / "cache", jobs=1).table
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False).set_index(["patient_id", "view"])
+    assert rows.loc[("P1", "SA"), ["rows", "columns", "frames"]].tolist() == ["240", "320", "40"]
+    assert rows.loc[("P3", "LA"), "rows"] == ""
+
+
+def test_a_tensor_is_prepared_but_shown_nowhere(tmp_path):
+    torch.save(torch.ones(40, 112, 112), tmp_path / "a.pt")
+    prepared = prepare_cohort([Clip("P1", "FC", tmp_path / "a.pt")], tmp_path / "cache", jobs=1)
+    assert prepared.quality["review"].tolist() == ["unmasked"]
+    assert not list((prepared.folder / "review").glob("*"))
+    sheet = cv2.imread(str(prepared.contact_sheets[0]))
+    assert np.count_nonzero((sheet >= 250).all(axis=2)) < 2000  # words, and no white square
 
 
 DRIVER = """

@@ -171,3 +171,13 @@ def test_a_keys_name_tells_keys_apart() -> None:
     assert key_name(KEY) == key_name(KEY) != key_name(OTHER)
     assert re.fullmatch("[0-9a-f]{8}", key_name(KEY))
     assert not KEY.hex().startswith(key_name(KEY))
+
+
+def test_a_lost_key_is_not_replaced_beside_its_table(tmp_path):
+    place = tmp_path / "private" / "pseudonym.key"
+    key = module.read_key(place, ())
+    module.keep_mapping(place, module.pseudonyms(key, ["P1"]))
+    place.unlink()
+    with pytest.raises(InputError, match="is gone"):
+        module.read_key(place, ())
+    assert not place.exists()

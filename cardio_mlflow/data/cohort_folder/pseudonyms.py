@@ -66,6 +66,7 @@ def read_key(path: Path, outputs: Sequence[Path]) -> bytes:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _lock(path):
             if not path.exists():
+                _check_no_mapping(path)
                 _write_private(path, f"{secrets.token_hex(_KEY_BYTES)}\n")
             return _parse(path)
     except OSError as fault:
@@ -137,6 +138,15 @@ def _check_place(path: Path, outputs: Sequence[Path]) -> None:
             f"The pseudonym key {path} would lie in a folder whose content is handed on (the cohort, the "
             "cache, the code or MLflow's artifacts), where others find it. Keep it elsewhere: "
             "-P pseudonym_key=<file>, or leave pseudonym_key empty."
+        )
+
+
+def _check_no_mapping(path: Path) -> None:
+    """A table without its key means that the key was lost: a new one would give all patients new names."""
+    if mapping_file(path).exists():
+        raise InputError(
+            f"The pseudonym key {path} is gone, but the table made with it lies beside it. Put the key back, "
+            f"or move {mapping_file(path)} away if its pseudonyms are no longer needed."
         )
 
 

@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from cardio_mlflow.data.batch.patient_files import patient_files, write_bytes
 from cardio_mlflow.data.outcomes import Outcome
+from cardio_mlflow.data.quality import UNMASKED
 from cardio_mlflow.data.review.clip_review import ClipReview
 from cardio_mlflow.data.review.contact_cell import (
     CELL_HEIGHT,
@@ -125,7 +126,9 @@ def _draw_views(
             draw_refused(page, corner, row)
         else:
             review = reviews.get((patient, view.code), _NO_REVIEW)
-            draw_clip(page, corner, views[view.code], row, review)
+            unmasked = UNMASKED in str(row["review"]).split()
+            frames = np.zeros_like(views[view.code]) if unmasked else views[view.code]
+            draw_clip(page, corner, frames, row, review)
 
 
 def _two_frames(tensors: Path) -> dict[str, NDArray[np.uint8]]:

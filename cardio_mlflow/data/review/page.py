@@ -16,6 +16,7 @@ import pandas as pd
 
 from cardio_mlflow.data.batch.patient_files import write_bytes
 from cardio_mlflow.data.outcomes import Outcome
+from cardio_mlflow.data.quality import UNMASKED
 from cardio_mlflow.data.review.clip_review import ClipReview
 from cardio_mlflow.data.review.filmstrips import write_filmstrips
 from cardio_mlflow.data.review.outcome_words import outcome_words
@@ -53,7 +54,8 @@ def write_review_page(
         The page.
     """
     prepared = quality[quality["outcome"] == Outcome.OK]
-    shown = set(zip(prepared["patient_id"].map(str), prepared["view"].map(str), strict=True))
+    masked = prepared[[UNMASKED not in str(words).split() for words in prepared["review"]]]
+    shown = set(zip(masked["patient_id"].map(str), masked["view"].map(str), strict=True))
     pictures = write_filmstrips(folder, shown, patients, jobs)
     path = folder / "review.html"
     write_bytes(path, _page(quality, review_records(quality, reviews, pictures), synthetic).encode())
