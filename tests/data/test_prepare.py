@@ -306,7 +306,7 @@ def test_a_second_process_waits_and_says_so(tmp_path, clips, caplog):
 def test_whole_numbers_stay_whole_beside_empty_cells(tmp_path, clips):
     table = prepare_cohort(clips, tmp_path / "cache", jobs=1).table
     rows = pd.read_csv(table, dtype=str, keep_default_na=False).set_index(["patient_id", "view"])
-    assert rows.loc[("P1", "SA"), ["rows", "columns", "frames"]].tolist() == ["240", "320", "40"]
+    assert rows.loc[("P1", "SA"), ["rows", "columns", "frames"]].tolist() == ["240", "320", "24"]
     assert rows.loc[("P3", "LA"), "rows"] == ""
 
 
