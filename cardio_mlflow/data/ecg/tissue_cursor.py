@@ -55,7 +55,7 @@ def bright_all_over(lasting: Image) -> bool:
 
 
 def _find_lines(crop: Image, lowest: Image, run: int) -> Arrivals:
-    """Upright lines that are not always there: their columns, frames and votes."""
+    """Upright lines that are not always there; the longer one is, the more votes it has."""
     beside, tall = np.ones((1, _WIDTH), np.uint8), np.ones((run, 1), np.uint8)
     frames, columns, votes = [], [], []
     for number, frame in enumerate(crop):
@@ -65,7 +65,7 @@ def _find_lines(crop: Image, lowest: Image, run: int) -> Arrivals:
         at = np.flatnonzero(upright)
         frames.append(np.full(len(at), number))
         columns.append(at)
-        votes.append(np.minimum(upright[at], 3))
+        votes.append(upright[at])
     return Arrivals(
         np.concatenate(columns).astype(np.float64), np.concatenate(frames).astype(np.int64),
         np.concatenate(votes).astype(np.float64),
@@ -82,6 +82,7 @@ def _cursor(lines: Arrivals, times_s: Array, width: int) -> Head | None:
     for tolerance in (4 * _TOLERANCE, 2 * _TOLERANCE, _TOLERANCE):
         head = refine_head(head, lines, now, tolerance)
     own = np.abs(head.off(lines.columns, now)) <= _TOLERANCE
-    if own.mean() < _LEAST_PRECISION or len(np.unique(lines.frames[own])) < _LEAST_HITS * len(times_s):
+    precision = lines.votes[own].sum() / lines.votes.sum()
+    if precision < _LEAST_PRECISION or len(np.unique(lines.frames[own])) < _LEAST_HITS * len(times_s):
         return None
     return head

@@ -1,0 +1,90 @@
+"""ECGs and pictures of ECGs whose R waves are known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Frames = NDArray[np.uint8]
+
+ROWS, COLUMNS = 240, 400
+LEFT, RIGHT, TOP, BOTTOM = 20, 380, 150, 200
+"""The screen, and the box of the trace on it."""
+
+
+def voltage(times_s: Array, r_waves_s: Array, polarity: float = 1.0, tall_t: float = 0.25) -> Array:
+    """P, R, S and T waves as bells about each R wave; the R wave's height is 1."""
+    bells = ((-0.15, 0.1, 0.025), (0.0, 1.0, 0.012), (0.035, -0.2, 0.012), (0.28, tall_t, 0.045))
+    apart = times_s[:, None] - np.asarray(r_waves_s)[None, :]
+    return polarity * sum(
+        height * np.exp(-0.5 * ((apart - at) / width) ** 2) for at, height, width in bells
+    ).sum(axis=1)
+
+
+def beats(start: float, stop: float, interval: float = 0.8, first: float = 0.3) -> Array:
+    """R waves an interval apart, one of them at ``first``."""
+    return first + interval * np.arange(
+        np.ceil((start - first) / interval), np.floor((stop - first) / interval) + 1
+    )
+
+
+def draw(picture: Frames, columns: Array, heights: Array, luma: int = 230, thickness: int = 1) -> None:
+    """Draw a line with height 0 to 1 in the box, over what is there already."""
+    rows = BOTTOM - 8 - heights * (BOTTOM - TOP - 16)
+    points = np.round(np.stack([columns, rows], axis=1) * 16).astype(np.int32)
+    cv2.polylines(picture, [points], False, luma, thickness, cv2.LINE_AA, 4)
+
+
+def speckle(frames: int, seed: int = 0) -> Frames:
+    """Smooth noise that swings up and down as tissue does, of ordinary brightness."""
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(rng.uniform(0, 1, (ROWS + 40, COLUMNS)), (0, 0), 2.5, sigmaY=1.2)
+    noise = np.clip((noise - noise.min()) / np.ptp(noise) * 160 - 30, 0, 255).astype(np.uint8)
+    shifts = np.rint(15 + 14 * np.sin(np.arange(frames) * 0.25)).astype(int)
+    return np.stack([noise[shift : shift + ROWS] for shift in shifts])
+
+
+def clip(background: Frames, times_s: Array, show: Callable[[Frames, float], None]) -> Frames:
+    """Draw on each frame what it shows at its time."""
+    frames = background.copy()
+    for frame, time in zip(frames, times_s, strict=True):
+        show(frame, float(time))
+    return frames
+
+
+X = np.arange(LEFT, RIGHT + 0.25, 0.25)
+
+
+def scrolling(r_waves_s: Array, seconds: float, luma: int = 230) -> Callable[[Frames, float], None]:
+    """A trace that moves left; its newest point stands at the right end of the box."""
+    return lambda frame, now: draw(
+        frame, X, voltage(now - (RIGHT - X) / (RIGHT - LEFT) * seconds, r_waves_s), luma
+    )
+
+
+def sweeping(r_waves_s: Array, seconds: float, start: float = 0.2) -> Callable[[Frames, float], None]:
+    """A trace whose head moves right; a part ahead of it is erased."""
+
+    def show(frame: Frames, now: float) -> None:
+        share = (X - LEFT) / (RIGHT - LEFT)
+        age = (start + now / seconds) % 1.0 - share
+        for part, lap in ((age >= 0, 0.0), (age < -0.06, 1.0)):
+            if np.count_nonzero(part) > 1:
+                draw(frame, X[part], voltage(now - (age[part] + lap) * seconds, r_waves_s))
+
+    return show
+
+
+def under_cursor(r_waves_s: Array, seconds: float) -> Callable[[Frames, float], None]:
+    """A still trace of the whole clip, and an upright line at the present moment."""
+
+    def show(frame: Frames, now: float) -> None:
+        draw(frame, X, voltage((X - LEFT) / (RIGHT - LEFT) * seconds, r_waves_s))
+        column = round(LEFT + (RIGHT - LEFT) * now / seconds)
+        cv2.line(frame, (column, TOP), (column, BOTTOM), 200, 1)
+
+    return show
