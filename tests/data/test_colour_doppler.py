@@ -54,6 +54,12 @@ def _ellipse(x, y, across, down):
     return cv2.ellipse(np.zeros((ROWS, COLUMNS), np.uint8), (x, y), (across, down), 0, 0, 360, 1, -1) > 0
 
 
+def test_a_map_from_black_over_red_and_yellow_to_white_is_a_tint():
+    frames = [np.stack([3.0 * _gray(i) - 255 * k for k in range(3)], axis=-1) for i in range(4)]
+    frames = [cv2.GaussianBlur(frame.clip(0, 255).astype(np.uint8), (3, 3), 0) for frame in frames]
+    assert max(doppler_shares(frames, SECTOR)) == 0.0
+
+
 @pytest.mark.parametrize("tint", [*TINTS, *CURVES])
 def test_a_tinted_picture_has_no_velocity_map(tint):
     assert max(doppler_shares(_frames(tint), SECTOR)) == 0.0

@@ -98,6 +98,15 @@ def test_one_fan_alone_is_accepted_wherever_it_is(x, y, half, outer, seed, backg
     assert _outcome(_speckle(mask, seed, background=background), mask) is None
 
 
+def test_a_tall_cursor_that_passes_is_no_picture():
+    """Over the clip its line is everywhere, and everywhere hardly ever."""
+    frames = _speckle(FAN, frames=40)
+    for i, frame in enumerate(frames):
+        frame[40:355, 12 * i : 12 * (i + 1)] = 255
+    assert (frames.max(axis=0)[40:355] == 255).all()
+    assert _outcome(frames, FAN) is None
+
+
 def test_noise_of_a_recorder_is_no_picture():
     noise = np.random.default_rng(3).normal(4, 6, (60, ROWS, COLUMNS)).clip(0, 255).astype(np.uint8)
     assert (noise.max(axis=0) >= 14).mean() > 0.9  # each pixel is bright in some frame
