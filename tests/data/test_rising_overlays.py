@@ -51,3 +51,10 @@ def test_lines_that_stay_outside_or_inside_are_none_of_them(mask):
 def test_tissue_alone_has_none(mask):
     frames = _clip(mask, [None] * 6)
     assert rising_overlays(enumerate(frames), collect(frames), mask) == {}
+
+
+def test_a_line_that_crosses_a_still_trace_is_found(mask):
+    frames = _clip(mask, [None, 150, 160, None, 170, None])
+    for frame in frames:
+        frame[206:208] = np.maximum(frame[206:208], 160)
+    assert sorted(rising_overlays(enumerate(frames), collect(frames), mask)) == [1, 2, 4]

@@ -67,8 +67,10 @@ def _lively_pixels(statistics: ClipStatistics, outside: Image, sector_mask: Imag
     rows = np.flatnonzero(sector_mask.any(axis=1))
     band[: (rows[0] + rows[-1]) // 2] = 0
     spread = cv2.subtract(statistics.maximum, statistics.minimum)
-    lively = (band != 0) & (statistics.maximum >= _BRIGHT) & (spread >= _CHANGING)
-    return lively.view(np.uint8) if np.count_nonzero(lively) >= _LEAST_ROWS else None
+    lively = ((band != 0) & (statistics.maximum >= _BRIGHT) & (spread >= _CHANGING)).view(np.uint8)
+    # A cursor's line goes on across a trace that stands still.
+    lively = cv2.morphologyEx(lively, cv2.MORPH_CLOSE, np.ones((_LEAST_ROWS - 1, 1), np.uint8))
+    return np.asarray(lively) if cv2.countNonZero(lively) >= _LEAST_ROWS else None
 
 
 def _steep_columns(frame: Image, below: Image) -> list[slice]:
@@ -89,7 +91,8 @@ def _rising(frame: Image, outside: Image, sector_mask: Image) -> Image:
     if not seeds.any():
         return core
     luma = float(np.percentile(frame[seeds], 75))
-    thin = ((height >= _CONTRAST * luma) & (frame >= _LUMA * luma)).view(np.uint8)
+    least = np.where(outside != 0, _BRIGHT // 2, _CONTRAST * luma)
+    thin = ((height >= least) & (frame >= _LUMA * luma)).view(np.uint8)
     _, labels = cv2.connectedComponents(thin, connectivity=8)
     for label in np.unique(labels[(labels != 0) & (sector_mask != 0)]).tolist():
         piece = labels == label
