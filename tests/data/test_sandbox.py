@@ -253,6 +253,17 @@ def test_a_child_ends_with_its_parent(hostile, tmp_path):
     assert not is_alive(child)
 
 
+def test_a_child_whose_parent_is_gone_before_it_started_says_nothing():
+    child = subprocess.Popen(
+        [sys.executable, "-m", sandbox_module._CHILD, sandbox_module._PREPARATION, "1024", "60"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    child.stdin.close()
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    assert child.wait(30) != 0
+
+
 def is_alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

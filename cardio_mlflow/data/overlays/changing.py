@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -73,10 +73,11 @@ def sweeping_overlays(
     if strip is None:
         return {}
     luma = float(np.median([stroke_luma(low, core) for low, core in found if core.any()]))
-    first, last = max(0, chosen[0] - _RUN), min(count, chosen[-1] + _RUN + 1)
-    stack = [frame[strip].copy() for frame in frames.pick(range(first, last))]
-    lowest = temporal_opening(stack, _RUN)
-    return {i: _traced(lowest[i - first], strip, luma, sector_mask) for i in chosen}
+    around = {i: range(max(0, i - _RUN + 1), min(count, i + _RUN)) for i in chosen}
+    return {
+        i: _traced(temporal_opening(i, near, count, _RUN), strip, luma, sector_mask)
+        for i, near in _neighbours(frames, around, strip)
+    }
 
 
 def moving_overlays(
@@ -93,14 +94,33 @@ def moving_overlays(
         return {}
     luma = float(np.median([stroke_luma(low, core) for low, core in found if core.any()]))
     compared = {i: compared_frames(i, count, speed) for i in chosen}
-    needed = sorted({i for i, others in compared.items() for i in (i, *others)})
-    rows = strip[0]
-    stack = {i: f[rows].copy() for i, f in zip(needed, frames.pick(needed), strict=True)}
+    around = {i: sorted({i, *others}) for i, others in compared.items()}
     masks = {}
-    for i in chosen:
-        lowest = moving_minimum(i, stack, compared[i], speed)
+    for i, near in _neighbours(frames, around, (strip[0], slice(None))):
+        lowest = moving_minimum(i, near, compared[i], speed)
         masks[i] = _traced(lowest[:, strip[1]], strip, luma, sector_mask)
     return masks
+
+
+def _neighbours(
+    frames: PickableFrames, around: Mapping[int, Sequence[int]], part: tuple[slice, slice]
+) -> Iterator[tuple[int, Mapping[int, Image]]]:
+    """Frames one by one, each with a part of the frames around it, and only those held in memory.
+
+    Args:
+        frames: the clip.
+        around: the frames wanted, rising, and what each is given with, rising, itself among them.
+        part: rows and columns of which the part consists.
+    """
+    needed = sorted({number for numbers in around.values() for number in numbers})
+    coming = zip(needed, frames.pick(needed), strict=True)
+    held: dict[int, Image] = {}
+    for index, numbers in around.items():
+        held = {number: held[number] for number in held if number >= numbers[0]}
+        while numbers[-1] not in held:
+            number, frame = next(coming)
+            held[number] = frame[part].copy()
+        yield index, held
 
 
 def _lasting(window: Sequence[Image], sector_mask: Image, steady: Image) -> tuple[Image, Image]:

@@ -99,19 +99,24 @@ def moving_minimum(index: int, frames: Mapping[int, Image], others: Sequence[int
     return np.asarray(lowest)
 
 
-def temporal_opening(frames: Sequence[Image], length: int) -> list[Image]:
-    """Of each frame what stays for ``length`` frames: the brightest of all runs' darkest luma.
+def temporal_opening(index: int, frames: Mapping[int, Image], count: int, length: int) -> Image:
+    """What stays in a frame for ``length`` frames: the brightest of the darkest lumas of all runs with it.
 
     Runs that reach beyond the first or last frame count as if the clip went on, so what appears just
     before the end is kept.
 
     Args:
-        frames: uint8, rows × columns each.
+        index: the frame.
+        frames: it and its ``length - 1`` neighbours on either side by index, uint8, rows × columns.
+        count: frames of the clip.
         length: of a run, in frames.
     """
-    count = len(frames)
-    lowest: list[Image] = []
-    for start in range(1 - length, count):
-        run = frames[max(0, start) : min(count, start + length)]
-        lowest.append(np.min(run, axis=0))
-    return [np.max(lowest[i : i + length], axis=0) for i in range(count)]
+    before, after = [frames[index]], [frames[index]]
+    for step in range(1, length):
+        for darkest, other in ((before, index - step), (after, index + step)):
+            inside = 0 <= other < count
+            darkest.append(cv2.min(darkest[-1], frames[other]) if inside else darkest[-1])
+    highest = cv2.min(before[0], after[-1])
+    for earlier in range(1, length):
+        highest = cv2.max(highest, cv2.min(before[earlier], after[length - 1 - earlier]))
+    return np.asarray(highest)

@@ -44,7 +44,10 @@ def main() -> None:
     cv2.setNumThreads(1)
     _limit_for_good()
     _limit_memory(memory)
-    send_answer(answers, {"number": 0})
+    try:
+        send_answer(answers, {"number": 0})
+    except BrokenPipeError:
+        os._exit(1)  # the parent has gone meanwhile
     sys.excepthook = _tell_and_end(answers)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     waiting: SimpleQueue[Request] = SimpleQueue()

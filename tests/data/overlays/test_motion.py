@@ -95,9 +95,9 @@ def test_a_frame_is_compared_with_its_nearest_neighbours(index, more, speed):
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 2**16))
 def test_temporal_opening_by_its_definition(count, length, seed):
     frames = list(np.random.default_rng(seed).integers(0, 256, (count, 2, 3)).astype(np.uint8))
-    opened = temporal_opening(frames, length)
-    assert len(opened) == count
-    for i, picture in enumerate(opened):
+    for i in range(count):
+        near = {k: frames[k] for k in range(max(0, i - length + 1), min(count, i + length))}
+        picture = temporal_opening(i, near, count, length)
         runs = [frames[max(0, s) : s + length] for s in range(i - length + 1, i + 1)]
         assert np.array_equal(picture, np.max([np.min(run, axis=0) for run in runs], axis=0))
         assert np.all(picture <= frames[i])
