@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,3 +111,104 @@ def test_frames_lie_in_the_clip_in_order_and_near_their_phase(frames, step, star
     assert chosen.max() < frames
     inside = wanted <= evidence.times_s[-1]
     assert (np.abs(evidence.times_s[chosen] - wanted)[inside] <= step / 2 + 1e-9).all()
+
+
+def _with_ecg(waveform=(), trace=(), **more):
+    return replace(
+        _evidence(**more),
+        waveform_r_waves_s=np.asarray(waveform, float),
+        trace_r_waves_s=np.asarray(trace, float),
+    )
+
+
+def test_the_ladder_is_climbed_down_rung_by_rung():
+    tags, waveform, trace = [0.1, 0.9, 1.7], [0.15, 0.95, 1.75], [0.2, 1.0, 1.8]
+    thumbnails = _swinging(50, 0.04, 0.83)
+    starts = []
+    for known in ((tags, waveform, trace), ((), waveform, trace), ((), (), trace), ((), (), ())):
+        r_waves, in_file, on_screen = known
+        evidence = _with_ecg(in_file, on_screen, r_waves=r_waves, rate=72.0, thumbnails=thumbnails)
+        found = gate(evidence)
+        starts.append((found.method, found.phase_verified, round(found.start_s, 3)))
+    assert starts == [
+        ("tags", True, 0.1), ("waveform", True, 0.15), ("trace", True, 0.2), ("periodicity", False, 0.0),
+    ]  # fmt: skip
+
+
+def test_one_r_wave_in_a_tag_does_not_hide_the_drawn_trace():
+    found = gate(_with_ecg(trace=[0.2, 1.0, 1.8], r_waves=[0.21]))
+    assert (found.method, found.start_s) == ("trace", pytest.approx(0.2))
+
+
+def test_implausible_r_waves_are_passed_over():
+    found = gate(_with_ecg(waveform=[0.1, 0.12, 0.2, 0.25], trace=[0.2, 1.0, 1.8]))
+    assert found.method == "trace"
+
+
+@pytest.mark.parametrize(
+    ("trace", "start", "stop"),
+    [
+        ([-1.5, -0.7, 0.1], 0.1, 0.9),  # the interval before the clip, from the R wave in it
+        ([-0.6, 0.2, 1.0], 0.2, 1.0),  # a whole interval is there
+        ([-1.0, -0.2, 0.6, 2.9], 0.6, 1.4),  # the usual interval is not the one to the far R wave
+    ],
+)
+def test_r_waves_before_the_clip_tell_the_interval(trace, start, stop):
+    found = gate(_with_ecg(trace=trace, frames=40))
+    assert (found.method, found.phase_verified) == ("trace", True)
+    assert (found.start_s, found.stop_s) == pytest.approx((start, stop))
+    assert found.r_waves == sum(0 <= r <= 1.6 for r in trace)
+
+
+def test_a_cycle_may_end_at_the_only_r_wave():
+    found = gate(_with_ecg(trace=[-2.9, -2.1, -1.3, -0.5, 0.9], frames=25))
+    assert found.phase_verified
+    assert (found.start_s, found.stop_s) == pytest.approx((0.1, 0.9))
+
+
+def test_r_waves_all_before_the_clip_tell_only_the_length():
+    found = gate(_with_ecg(trace=[-2.5, -1.7, -0.9], frames=30))
+    assert (found.method, found.phase_verified, found.r_waves) == ("trace", False, 0)
+    assert found.rr_ms == pytest.approx(800)
+
+
+def test_a_clip_shorter_than_the_interval_on_its_trace_is_refused():
+    with pytest.raises(ClipRefused) as refused:
+        gate(_with_ecg(trace=[-1.5, -0.6, 0.3], frames=15))
+    assert refused.value.outcome is Outcome.NO_FULL_CYCLE
+
+
+def test_a_drawn_r_wave_fixes_the_phase_of_a_period():
+    found = gate(_with_ecg(trace=[0.5], thumbnails=_swinging(50, 0.04, 0.83)))
+    assert (found.method, found.phase_verified) == ("periodicity", True)
+    assert found.start_s == pytest.approx(0.5)
+
+
+def test_a_cycle_may_reach_half_a_frame_beyond_the_clip():
+    evidence = _evidence(frames=20, r_waves=[-0.015, 0.79])
+    found = gate(evidence)
+    assert (found.start_s, found.beats) == (pytest.approx(-0.015), 1)
+    assert found.frames(evidence.times_s, 8).tolist() == [0, 2, 5, 7, 10, 12, 15, 17]
+
+
+@pytest.mark.parametrize("hint", [0.8, 0.84])
+def test_the_hint_of_the_heart_rate_finds_the_period_among_multiples(hint):
+    step, cycle = 0.04, 0.82
+    swing = _swinging(60, step, cycle)
+    swing[:, :, :25] = np.roll(_swinging(60, step, 2 * cycle), 3, axis=0)[:, :, :25]  # alternating beats
+    assert period(swing, np.arange(60) * step, hint) == pytest.approx(cycle, rel=0.05)
+
+
+def test_a_stale_heart_rate_does_not_move_the_period():
+    swing = _swinging(60, 0.04, 0.7)
+    times = np.arange(60) * 0.04
+    assert period(swing, times, 1.1) == pytest.approx(period(swing, times), abs=1e-9)
+
+
+def test_uneven_frame_times_keep_the_period():
+    times = np.cumsum(np.random.default_rng(5).uniform(0.02, 0.06, 70))
+    times -= times[0]
+    apart = np.arange(40)[None, :] - 20 - 10 * np.sin(2 * np.pi * times[:, None] / 0.8)
+    bar = (200 * np.exp(-((apart / 4) ** 2))).astype(np.uint8)
+    frames = np.repeat(bar[:, :, None], 50, axis=2)
+    assert period(frames, times) == pytest.approx(0.8, rel=0.04)

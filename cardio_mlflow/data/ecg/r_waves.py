@@ -130,7 +130,7 @@ def _summits(signal: Array, complexes: NDArray[np.int64]) -> Array:
     for at, (up, down) in zip(complexes, heights, strict=True):
         turned = (up > 0.5 * down) if upward else (down <= 0.5 * up)
         summit = _summit(away if turned else -away, max(0, at - near), at + near + 1)
-        if summit is not None:
+        if summit is not None and abs(summit - at) <= near:  # a top that reaches far beyond is no R wave's
             found.append(summit)
     return np.array(found)
 

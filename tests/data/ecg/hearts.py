@@ -16,13 +16,14 @@ LEFT, RIGHT, TOP, BOTTOM = 20, 380, 150, 200
 """The screen, and the box of the trace on it."""
 
 
-def voltage(times_s: Array, r_waves_s: Array, polarity: float = 1.0, tall_t: float = 0.25) -> Array:
+def voltage(
+    times_s: Array, r_waves_s: Array, polarity: float = 1.0, tall_t: float = 0.25, wide_t: float = 0.045
+) -> Array:
     """P, R, S and T waves as bells about each R wave; the R wave's height is 1."""
-    bells = ((-0.15, 0.1, 0.025), (0.0, 1.0, 0.012), (0.035, -0.2, 0.012), (0.28, tall_t, 0.045))
+    bells = ((-0.15, 0.1, 0.025), (0.0, 1.0, 0.012), (0.035, -0.2, 0.012), (0.28, tall_t, wide_t))
     apart = times_s[:, None] - np.asarray(r_waves_s)[None, :]
-    return polarity * sum(
-        height * np.exp(-0.5 * ((apart - at) / width) ** 2) for at, height, width in bells
-    ).sum(axis=1)
+    waves = [height * np.exp(-0.5 * ((apart - at) / width) ** 2) for at, height, width in bells]
+    return polarity * np.sum(waves, axis=(0, 2))
 
 
 def beats(start: float, stop: float, interval: float = 0.8, first: float = 0.3) -> Array:
@@ -39,11 +40,11 @@ def draw(picture: Frames, columns: Array, heights: Array, luma: int = 230, thick
     cv2.polylines(picture, [points], False, luma, thickness, cv2.LINE_AA, 4)
 
 
-def speckle(frames: int, seed: int = 0) -> Frames:
-    """Smooth noise that swings up and down as tissue does, of ordinary brightness."""
+def speckle(frames: int, seed: int = 0, bright: float = 1.0) -> Frames:
+    """Smooth noise that swings up and down as tissue does, of ordinary brightness or more."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.uniform(0, 1, (ROWS + 40, COLUMNS)), (0, 0), 2.5, sigmaY=1.2)
-    noise = np.clip((noise - noise.min()) / np.ptp(noise) * 160 - 30, 0, 255).astype(np.uint8)
+    noise = np.clip((noise - noise.min()) / np.ptp(noise) * 160 * bright - 30, 0, 255).astype(np.uint8)
     shifts = np.rint(15 + 14 * np.sin(np.arange(frames) * 0.25)).astype(int)
     return np.stack([noise[shift : shift + ROWS] for shift in shifts])
 

@@ -76,6 +76,25 @@ def test_a_scroll_tells_the_beats_before_the_clip(mask):
     assert np.abs(before - true).max() <= 0.015
 
 
+def test_a_mark_beside_a_still_trace_does_not_hide_its_first_beat():
+    early = beats(-4.0, SECONDS + 1, 0.8, 0.06)
+    frames = clip(np.where(BEHIND > 0, speckle(FRAMES), np.uint8(0)), TIMES, under_cursor(early, SECONDS))
+    frames[:, TOP + 5 : TOP + 8, LEFT - 6 : LEFT] = 255
+    true = early[(early >= 0) & (early <= SECONDS)]
+    assert np.abs(_inside(_read(frames, BEHIND)) - true).max() <= 0.012
+
+
+@pytest.mark.parametrize("luma", [210, 250])
+@pytest.mark.parametrize("drift", [0, 1, 2])
+def test_a_scroll_is_read_over_bright_tissue_that_drifts(luma, drift):
+    tissue = np.stack([np.roll(f, -drift * i, axis=1) for i, f in enumerate(speckle(FRAMES, bright=1.3))])
+    frames = clip(np.where(BEHIND > 0, tissue, np.uint8(0)), TIMES, scrolling(BEATS, 2.4, luma))
+    found = _read(frames, BEHIND)
+    true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
+    assert found.style == "scroll"
+    assert np.abs(_inside(found) - true).max() <= 0.015
+
+
 @pytest.mark.parametrize("style", SHOWS)
 def test_uneven_frame_times_are_followed(style):
     times = np.cumsum(np.random.default_rng(4).uniform(0.5, 1.5, FRAMES))
@@ -137,9 +156,10 @@ def test_what_is_no_ecg_is_not_read(thing, mask):
     assert _read(frames, mask) is None
 
 
+@pytest.mark.parametrize("bright", [1.0, 1.8, 2.6])
 @pytest.mark.parametrize("drift", [0, 3, -3])
-def test_tissue_that_drifts_is_no_ecg(drift):
-    tissue = speckle(FRAMES)
+def test_tissue_that_drifts_is_no_ecg(drift, bright):
+    tissue = speckle(FRAMES, bright=bright)
     moved = np.stack([np.roll(frame, drift * i, axis=1) for i, frame in enumerate(tissue)])
     assert _read(np.where(BEHIND > 0, moved, np.uint8(0)), BEHIND) is None
 

@@ -50,11 +50,26 @@ def test_slow_and_fast_hearts(interval):
     )
 
 
-@pytest.mark.parametrize("tall_t", [0.6, 1.1])
-def test_tall_t_waves_are_no_r_waves(tall_t):
+@pytest.mark.parametrize(("tall_t", "wide_t"), [(0.6, 0.045), (1.1, 0.045), (0.8, 0.02)])
+def test_tall_and_peaked_t_waves_are_no_r_waves(tall_t, wide_t):
     true = beats(0.2, 7.8)
     times = np.arange(0, 8, 1 / 250)
-    assert _worst_s(find_r_waves(times, voltage(times, true, tall_t=tall_t)), true) <= 0.004
+    found = find_r_waves(times, voltage(times, true, tall_t=tall_t, wide_t=wide_t))
+    assert _worst_s(found, true) <= 0.004
+
+
+def test_a_small_beat_is_searched_for_where_one_is_missing():
+    true = beats(0.2, 7.8)
+    times = np.arange(0, 8, 1 / 250)
+    signal = voltage(times, np.delete(true, 4)) + 0.28 * voltage(times, true[4:5])
+    assert _worst_s(find_r_waves(times, signal), true) <= 0.006
+
+
+def test_two_complexes_never_share_a_top():
+    values = np.zeros(400)
+    values[200:330] = 36581.0
+    found = find_r_waves(np.arange(400) / 100, values)
+    assert (np.diff(found) > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
