@@ -31,7 +31,6 @@ _TRACE: Final = Rule(height=70.0, luma=110.0, unrest=0.35, extent=24, bulk=10.0)
 _MOVING: Final = Rule(height=65.0, luma=110.0, extent=24, steepness=0.6, bulk=10.0)
 _LONG: Final = 0.4
 """Share of the sector's width that a stroke must have which does not cross the sector's border."""
-_FRINGE: Final = 0.04
 _LEAST_LENGTH: Final = 60
 """Of all strokes of a probe together, pixels; two probes or more must have so many."""
 
@@ -181,5 +180,5 @@ def _traced(lowest: Image, strip: tuple[slice, slice], luma: float, sector_mask:
     core = find_strokes(lowest, None, sure, max(35.0, 0.3 * luma), _WIDTH, outside, crossing)
     mask = np.zeros_like(sector_mask)
     if core.any():
-        mask[strip] = footprint(lowest, core, luma, _FRINGE)
+        mask[strip] = footprint(core)
     return np.asarray(cv2.bitwise_and(mask, sector_mask))

@@ -16,7 +16,6 @@ _CROSSING: Final = 4
 _TOP: Final = 0.8
 _BODY: Final = 0.4
 """Share of a piece's brightest luma from which a pixel is drawn rather than the tissue that it touches."""
-_SMOOTHING: Final = (9, 9)
 _NEXT: Final = np.ones((3, 3), np.uint8)
 
 
@@ -158,24 +157,13 @@ def stroke_luma(picture: Image, core: Image) -> float:
     return float(np.percentile(picture[core != 0], 90))
 
 
-def footprint(picture: Image, core: Image, luma: float, fringe: float = 0.04) -> Image:
-    """All pixels of the strokes with their anti-aliased borders.
-
-    A pixel beside the core belongs to the stroke when at least the share ``fringe`` of it is the stroke's
-    luma and the rest the mean of the tissue around.
+def footprint(core: Image) -> Image:
+    """All pixels of the strokes: their cores and, all around, the pixel that their soft border reaches.
 
     Args:
-        picture: smallest luma of each pixel over some frames, uint8, rows × columns.
         core: the cores, uint8, not 0.
-        luma: brightness of the strokes.
-        fringe: what is fainter cannot be told from tissue.
 
     Returns:
         uint8, 0 or 255.
     """
-    beside = cv2.dilate(core, _NEXT)
-    tissue = (cv2.dilate(beside, _NEXT) == 0).astype(np.float32)
-    weight = cv2.boxFilter(tissue, -1, _SMOOTHING)
-    around = cv2.boxFilter(tissue * picture, -1, _SMOOTHING) / np.maximum(weight, 1e-3)
-    share = picture - around >= fringe * (luma - around)
-    return np.asarray(np.where((core != 0) | ((beside != 0) & share), np.uint8(255), np.uint8(0)))
+    return np.asarray(cv2.dilate(np.where(core != 0, np.uint8(255), np.uint8(0)), _NEXT))

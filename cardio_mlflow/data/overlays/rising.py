@@ -29,7 +29,6 @@ _CONTRAST: Final = 0.4
 _LUMA: Final = 0.65
 """Of the luma that the stroke has outside: what it has at least inside, and above its surroundings."""
 _THICKEST: Final = 11
-_FRINGE: Final = 0.04
 
 
 def rising_overlays(
@@ -101,7 +100,7 @@ def _rising(frame: Image, outside: Image, sector_mask: Image) -> Image:
         steep = np.count_nonzero(beyond.any(axis=1)) >= _LEAST_ROWS
         if steep and np.count_nonzero(inside) <= _THICKEST * rows:
             core[piece] = 255
-    return footprint(frame, core, luma, _FRINGE) if core.any() else core
+    return footprint(core)
 
 
 def _thinness(frame: Image) -> Image:

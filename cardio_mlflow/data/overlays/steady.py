@@ -58,7 +58,4 @@ def steady_core(statistics: ClipStatistics, sector_mask: Image) -> Image:
 def steady_overlays(statistics: ClipStatistics, sector_mask: Image) -> Image:
     """All pixels inside the sector that are drawn on in every frame; arguments as `steady_core`."""
     core = steady_core(statistics, sector_mask)
-    if not core.any():
-        return core
-    lowest = statistics.minimum
-    return np.asarray(cv2.bitwise_and(footprint(lowest, core, stroke_luma(lowest, core)), sector_mask))
+    return np.asarray(cv2.bitwise_and(footprint(core), sector_mask))

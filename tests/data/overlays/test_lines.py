@@ -71,7 +71,7 @@ def test_the_footprint_holds_the_soft_borders_and_little_more(thickness):
     picture = np.rint(tissue + (230 - tissue) * (coverage / 255.0)).astype(np.uint8)
     core = find_strokes(picture, STILL, Rule())
     assert abs(stroke_luma(picture, core) - 230) <= 20
-    covered = footprint(picture, core, stroke_luma(picture, core)) > 0
+    covered = footprint(core) > 0
     drawn = coverage >= 24
     assert np.count_nonzero(drawn & ~covered) <= 0.02 * np.count_nonzero(drawn)
     assert not covered[cv2.dilate(coverage, np.ones((5, 5), np.uint8)) == 0].any()
