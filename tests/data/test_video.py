@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.sandbox.sandbox import Sandbox
 from cardio_mlflow.data.video.frames import is_video, read_video_header, video_luma, video_rgb
 
 KINDS = [("roe.avi", "MJPG"), ("roe.avi", "XVID"), ("roe.mp4", "mp4v"), ("roe.mov", "mp4v"),
@@ -172,9 +174,16 @@ def test_the_kind_is_told_by_the_name() -> None:
     assert not is_video(Path("avi"))
 
 
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as made:
+        yield made
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_damage_gives_a_whole_clip_or_a_refusal(tmp_path: Path, data: st.DataObject) -> None:
+def test_any_damage_ends_in_a_refusal(tmp_path: Path, sandbox: Sandbox, data: st.DataObject) -> None:
+    """FFmpeg can die of a damaged video, so it is read where it dies alone."""
     path = tmp_path / data.draw(st.sampled_from(["roe.avi", "roe.mp4"]))
     if not path.with_suffix(".sound").exists():
         frames = np.zeros((6, 48, 64), np.uint8)
@@ -185,11 +194,6 @@ def test_any_damage_gives_a_whole_clip_or_a_refusal(tmp_path: Path, data: st.Dat
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
-    try:
-        header = read_video_header(path)
-        luma = list(video_luma(path, range(header.frames)))
-    except ClipRefused:
-        return
-    assert len(luma) == header.frames >= 2
-    assert (np.diff(header.times_s) > 0).all()
-    assert {frame.shape for frame in luma} == {(header.rows, header.columns)}
+    with pytest.raises(ClipRefused) as refused:  # a square that grows brighter has no sector either
+        sandbox.prepare(path)
+    assert "program failed" not in refused.value.message
