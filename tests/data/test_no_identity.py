@@ -254,7 +254,7 @@ def _bad_clip_sheet(folder: Path) -> None:
 
 def _linked(folder: Path) -> None:
     labels(folder, f"{NAME},{VALUES}")
-    (folder / f"{NAME}_FC.dcm").symlink_to(f"/tmp/{NAME}")
+    (folder / f"{NAME}_FC.dcm").symlink_to(folder.parent / f"elsewhere-{NAME}")
 
 
 def _bad_folds(folder: Path) -> None:

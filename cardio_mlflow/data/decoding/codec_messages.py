@@ -18,9 +18,10 @@ class CodecMessages:
     success; neither OpenCV nor Pillow passes that on. So the stream is caught for the milliseconds
     that a frame takes. Meant for a process that decodes on one thread.
 
-    >>> with CodecMessages() as messages, messages.caught():
-    ...     _ = os.write(2, b"Corrupt JPEG data")
-    >>> messages.take()
+    >>> with CodecMessages() as messages:
+    ...     with messages.caught():
+    ...         _ = os.write(2, b"Corrupt JPEG data")
+    ...     messages.take()
     'Corrupt JPEG data'
     """
 
