@@ -57,6 +57,7 @@ def find_strokes(
     width: int = 13,
     outside: Image | None = None,
     crossing: Rule | None = None,
+    apart: Image | None = None,
 ) -> Image:
     """The cores of the strokes in a picture of what stays the same over some frames.
 
@@ -68,12 +69,15 @@ def find_strokes(
         width: strokes and marks are narrower than this, pixels.
         outside: where no tissue can be, not 0; needed with ``crossing``.
         crossing: a milder rule for pieces that reach into there.
+        apart: strokes that are known, not 0; tissue that they touch is judged without them.
 
     Returns:
-        uint8, 0 or 255.
+        uint8, 0 or 255; nothing of what is apart.
     """
     height = cv2.morphologyEx(picture, cv2.MORPH_TOPHAT, np.ones((width, width), np.uint8))
     core = cv2.threshold(height, level, 255, cv2.THRESH_BINARY)[1]
+    if apart is not None:
+        core[apart != 0] = 0
     pieces = _Pieces.of(core, height, picture, unrest)
     accepted = pieces.accepted(rule)
     if crossing is not None and outside is not None:

@@ -44,15 +44,16 @@ def steady_core(statistics: ClipStatistics, sector_mask: Image) -> Image:
     """
     lowest, unrest = statistics.minimum, cv2.subtract(statistics.maximum, statistics.minimum)
     outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((7, 7), np.uint8)))
-    strokes = find_strokes(lowest, unrest, _CERTAIN, outside=outside, crossing=_CROSSING)
-    core = cv2.bitwise_and(strokes, sector_mask)
+    shortest = max(50, round(_LINE_SHARE * np.count_nonzero(sector_mask.any(axis=1))))
+    straight = straight_strokes(cv2.bitwise_and(lowest, sector_mask), unrest, shortest)
+    line = footprint(straight)
+    strokes = find_strokes(lowest, unrest, _CERTAIN, outside=outside, crossing=_CROSSING, apart=line)
+    core = cv2.bitwise_and(strokes | straight, sector_mask)
     if core.any():
         luma = stroke_luma(lowest, core)
         for rule, level in _alike(luma):
-            core |= cv2.bitwise_and(find_strokes(lowest, unrest, rule, level), sector_mask)
-    shortest = max(50, round(_LINE_SHARE * np.count_nonzero(sector_mask.any(axis=1))))
-    straight = straight_strokes(cv2.bitwise_and(lowest, sector_mask), unrest, shortest)
-    return np.asarray(core | cv2.bitwise_and(straight, sector_mask))
+            core |= cv2.bitwise_and(find_strokes(lowest, unrest, rule, level, apart=line), sector_mask)
+    return np.asarray(core)
 
 
 def steady_overlays(statistics: ClipStatistics, sector_mask: Image) -> Image:

@@ -19,6 +19,8 @@ _BESIDE: Final = 4
 _LIT: Final = 20
 _FLICKER: Final = 0.2
 """Largest range over time of a drawn line, as a share of its luma."""
+_BODY: Final = 0.6
+"""Share of a line's luma from which a pixel belongs to it and not to the tissue beside it."""
 _GAP: Final = 10
 _FILLED: Final = 0.6
 
@@ -41,13 +43,15 @@ def straight_strokes(picture: Image, unrest: Image, shortest: int) -> Image:
         thin, 1, np.pi / 360, round(_FILLED * shortest), minLineLength=shortest, maxLineGap=_GAP
     )
     for ends in [] if found is None else found.reshape(-1, 4):
-        if _is_drawn(picture, unrest, tuple(float(e) for e in ends)):  # type: ignore[arg-type]
-            cv2.line(out, (int(ends[0]), int(ends[1])), (int(ends[2]), int(ends[3])), 255, 3)
+        luma = _drawn_luma(picture, unrest, tuple(float(e) for e in ends))  # type: ignore[arg-type]
+        if luma is not None:
+            line = cv2.line(np.zeros_like(out), ends[:2].tolist(), ends[2:].tolist(), 255, 3)
+            out |= np.where(picture >= _BODY * luma, line, np.uint8(0))
     return np.asarray(cv2.bitwise_and(out, thin))
 
 
-def _is_drawn(picture: Image, unrest: Image, ends: Ends) -> bool:
-    """Whether the picture is brighter all along a line than on either side of it, and stays so."""
+def _drawn_luma(picture: Image, unrest: Image, ends: Ends) -> float | None:
+    """Median luma of a line that is brighter all along than either side of it and stays so, else None."""
     x0, y0, x1, y1 = ends
     length = int(np.hypot(x1 - x0, y1 - y0))
     share = np.linspace(0.0, 1.0, length)
@@ -60,10 +64,11 @@ def _is_drawn(picture: Image, unrest: Image, ends: Ends) -> bool:
     contrast = samples[1:4].max(axis=0) - samples[[0, -1]].max(axis=0)
     lit = contrast > _LIT
     if np.mean(lit) < _FILLED or contrast.mean() < _LEAST_CONTRAST:
-        return False
+        return None
     on, along = samples[1:4].argmax(axis=0), np.arange(length)
-    flicker = _sampled(unrest, columns, rows)[1:4][on, along] / samples[1:4][on, along]
-    return bool(np.median(flicker[lit]) <= _FLICKER)
+    luma = samples[1:4][on, along][lit]
+    flicker = _sampled(unrest, columns, rows)[1:4][on, along][lit] / luma
+    return float(np.median(luma)) if np.median(flicker) <= _FLICKER else None
 
 
 def _sampled(picture: Image, columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
