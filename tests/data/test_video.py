@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.sandbox.sandbox import Sandbox
-from cardio_mlflow.data.video.frames import is_video, read_video_header, video_luma, video_rgb
+from cardio_mlflow.data.video.frames import VideoHeader, is_video, read_video_header, video_luma, video_rgb
 
 KINDS = [("roe.avi", "MJPG"), ("roe.avi", "XVID"), ("roe.mp4", "mp4v"), ("roe.mov", "mp4v"),
          ("roe.mkv", "mp4v"), ("roe.webm", "VP80"), ("roe.wmv", "WMV2")]  # fmt: skip
@@ -174,6 +177,21 @@ def test_the_kind_is_told_by_the_name() -> None:
     assert not is_video(Path("avi"))
 
 
+def damaged_video(folder: Path, data: st.DataObject) -> Path:
+    """A small video, of which a few bytes are changed."""
+    path = folder / data.draw(st.sampled_from(["roe.avi", "roe.mp4"]))
+    if not path.with_suffix(".sound").exists():
+        frames = np.zeros((6, 48, 64), np.uint8)
+        frames[:, 10:40, 10:40] = np.arange(6)[:, None, None] * 30
+        codec = "MJPG" if path.suffix == ".avi" else "mp4v"
+        write_video(path, frames, codec).rename(path.with_suffix(".sound"))
+    content = bytearray(path.with_suffix(".sound").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    return path
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as made:
@@ -184,16 +202,59 @@ def sandbox() -> Iterator[Sandbox]:
 @given(data=st.data())
 def test_any_damage_ends_in_a_refusal(tmp_path: Path, sandbox: Sandbox, data: st.DataObject) -> None:
     """FFmpeg can die of a damaged video, so it is read where it dies alone."""
-    path = tmp_path / data.draw(st.sampled_from(["roe.avi", "roe.mp4"]))
-    if not path.with_suffix(".sound").exists():
-        frames = np.zeros((6, 48, 64), np.uint8)
-        frames[:, 10:40, 10:40] = np.arange(6)[:, None, None] * 30
-        codec = "MJPG" if path.suffix == ".avi" else "mp4v"
-        write_video(path, frames, codec).rename(path.with_suffix(".sound"))
-    content = bytearray(path.with_suffix(".sound").read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content)
+    path = damaged_video(tmp_path, data)
     with pytest.raises(ClipRefused) as refused:  # a square that grows brighter has no sector either
         sandbox.prepare(path)
     assert "program failed" not in refused.value.message
+
+
+class Readers:
+    """One process that reads videos, and another when FFmpeg has died in it."""
+
+    def __init__(self) -> None:
+        self._pool = self._new()
+        self.read, self.deaths = 0, 0
+
+    @staticmethod
+    def _new() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+    def facts(self, path: Path) -> tuple[VideoHeader, list[tuple[int, ...]]] | None:
+        """Header and shapes of all frames; None when the video is refused or FFmpeg dies of it."""
+        try:
+            facts = self._pool.submit(read_whole, path).result(timeout=60)
+        except BrokenProcessPool:
+            self.deaths, self._pool = self.deaths + 1, self._new()
+            return None
+        self.read += facts is not None
+        return facts
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def read_whole(path: Path) -> tuple[VideoHeader, list[tuple[int, ...]]] | None:
+    try:
+        header = read_video_header(path)
+        return header, [frame.shape for frame in video_luma(path, range(header.frames))]
+    except ClipRefused:
+        return None
+
+
+def test_a_damaged_video_is_read_whole_or_refused(tmp_path: Path) -> None:
+    readers = Readers()
+
+    @settings(max_examples=60, deadline=None)
+    @given(data=st.data())
+    def check(data: st.DataObject) -> None:
+        facts = readers.facts(damaged_video(tmp_path, data))
+        if facts is not None:
+            header, shapes = facts
+            assert len(shapes) == header.frames >= 2
+            assert (np.diff(header.times_s) > 0).all()
+            assert set(shapes) == {(header.rows, header.columns)}
+
+    check()
+    readers.close()
+    assert readers.read > 0
+    assert readers.deaths < 10
