@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
@@ -29,6 +30,9 @@ _Made = TypeVar("_Made")
 # fast. (It still writes the synthetic clips, where the input is our own.)
 _PLUGINS: Final = {Codec.JPEG_2000: "pylibjpeg", Codec.RLE: "pydicom",
                    Codec.JPEG_LS: "gdcm", Codec.JPEG_LOSSLESS: "gdcm"}  # fmt: skip
+_SURPLUS: Final = "The decoded RLE segment contains"
+"""How pydicom's warning begins when a frame holds more samples than rows × columns and it drops the rest:
+those sizes are wrong then, and the picture would come out sheared."""
 # What libjpeg and OpenJPEG say when they fill in what they could not read. Each frame's message is the
 # only trace of it; anything else that stands there (an unknown JFIF revision) does no harm.
 _COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression",
@@ -134,6 +138,7 @@ def decoded_samples(header: ClipHeader, data: bytes) -> Samples:
         ValueError or another of ``PARSING_FAULTS``: when the frame cannot be decoded.
     """
     with pydicom_silenced():
+        warnings.filterwarnings("error", _SURPLUS)
         samples, _ = get_decoder(UID(header.transfer_syntax)).as_array(
             encapsulate([data]), index=0, raw=True, number_of_frames=1, pixel_keyword="PixelData",
             decoding_plugin=_PLUGINS[header.codec],
