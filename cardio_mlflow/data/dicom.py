@@ -24,8 +24,12 @@ from cardio_mlflow.data.timing import frame_times, heart_rate, tagged_r_waves, t
 
 _MULTI_FRAME_SOP: Final = ("1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.3")
 _SINGLE_FRAME_SOP: Final = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
-_MANUFACTURERS: Final = ("GE", "Philips", "SonoSite", "Siemens", "Aloka", "Hitachi", "Canon", "Toshiba",
-                         "Samsung", "Mindray", "Esaote", "Acuson", "ATL", "Synthetic")  # fmt: skip
+_MANUFACTURERS: Final = {"ge": "GE", "gems": "GE", "general electric": "GE", "vingmed": "GE"} | {
+    name.lower(): name
+    for name in ("Philips", "SonoSite", "Siemens", "Aloka", "Hitachi", "Canon", "Toshiba", "Samsung",
+                 "Mindray", "Esaote", "Acuson", "ATL", "Synthetic")
+}  # fmt: skip
+"""Names that the outputs tell, by the words of the tag that mean them."""
 _TIMING: Final = ("FrameTimeVector", "FrameTime", "CineRate", "RecommendedDisplayFrameRate", "HeartRate",
                   "RWaveTimeVector", "RWavePointer")  # fmt: skip
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
@@ -180,5 +184,5 @@ def _uid(dataset: Dataset) -> str:
 
 def _manufacturer(dataset: Dataset) -> str:
     text = text_of(dataset, "Manufacturer").lower()
-    named = next((name for name in _MANUFACTURERS if name.lower() in text), "other")
-    return named if text else ""
+    known = (name for word, name in _MANUFACTURERS.items() if re.search(rf"(?<![a-z]){word}(?![a-z])", text))
+    return next(known, "other") if text else ""

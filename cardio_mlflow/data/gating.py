@@ -8,6 +8,7 @@ clip as it is. Each rung looks at the evidence and either answers or passes on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -176,9 +177,16 @@ RUNGS: Final[tuple[Rung, ...]] = (
 def gate(evidence: Evidence) -> Gating:
     """Climb down the ladder to the first rung that answers, and choose one whole cycle.
 
+    R waves that lie in the clip go before those, such as stale tags, that tell no more than a length.
+
     Raises:
         ClipRefused: NO_FULL_CYCLE, when the clip does not hold one.
     """
+    for by_r_waves in (by_tags, by_waveform, by_trace):
+        with suppress(ClipRefused):
+            verified = by_r_waves(evidence)
+            if verified is not None and verified.phase_verified:
+                return verified
     for rung in RUNGS:
         found = rung(evidence)
         if found is not None:

@@ -9,11 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.caps import MAX_FRAME_PIXELS, MAX_FRAMES, MAX_INFLATED_BYTES, MAX_SIDE
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 _MAX_FILE_BYTES: Final = 1024**3
-_MAX_SIDE: Final = 4096
-_MAX_FRAMES: Final = 2000
 _LOADING_FAULTS: Final = (
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError,
     AttributeError, OverflowError, MemoryError,
@@ -38,19 +37,22 @@ def read_tensor(path: Path) -> NDArray[np.float32]:
         raise ClipRefused(
             Outcome.BAD_TENSOR, f"not a readable tensor file ({type(fault).__name__})"
         ) from None
-    if not isinstance(loaded, torch.Tensor) or loaded.ndim != 3 or not loaded.is_floating_point():
+    plain = isinstance(loaded, torch.Tensor) and loaded.layout is torch.strided
+    if not plain or loaded.ndim != 3 or not loaded.is_floating_point():
         raise ClipRefused(Outcome.BAD_TENSOR, "the file does not hold one float tensor T x H x W")
-    return _checked(loaded.to(torch.float32).contiguous().numpy())
+    _check_shape(*loaded.shape)  # first: a small file can hold a large view of few values
+    clip: NDArray[np.float32] = loaded.detach().to(torch.float32).contiguous().numpy()
+    if not np.isfinite(clip).all() or clip.min() < -1e-6 or clip.max() > 1 + 1e-6:
+        raise ClipRefused(Outcome.BAD_TENSOR, "values that are not numbers from 0 to 1")
+    return clip
 
 
-def _checked(clip: NDArray[np.float32]) -> NDArray[np.float32]:
-    frames, rows, columns = clip.shape
-    if max(rows, columns) > _MAX_SIDE or frames > _MAX_FRAMES:
-        raise ClipRefused(Outcome.TOO_LARGE, f"{frames} frames of {rows} x {columns} pixels")
+def _check_shape(frames: int, rows: int, columns: int) -> None:
+    size = f"{frames} frames of {rows} x {columns} pixels"
+    too_large = max(rows, columns) > MAX_SIDE or rows * columns > MAX_FRAME_PIXELS or frames > MAX_FRAMES
+    if too_large or 4 * frames * rows * columns > MAX_INFLATED_BYTES:
+        raise ClipRefused(Outcome.TOO_LARGE, size)
     if min(rows, columns) < 16:
         raise ClipRefused(Outcome.BAD_TENSOR, f"frames of {rows} x {columns} pixels are no clip")
     if frames < 2:
         raise ClipRefused(Outcome.SINGLE_FRAME, "a still image, not a clip")
-    if not np.isfinite(clip).all() or clip.min() < -1e-6 or clip.max() > 1 + 1e-6:
-        raise ClipRefused(Outcome.BAD_TENSOR, "values that are not numbers from 0 to 1")
-    return clip

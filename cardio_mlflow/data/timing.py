@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.beats import plausible
+
 _SHORTEST_MS: Final = 1.0
 _LONGEST_MS: Final = 250.0
 _STEPS: Final = {
@@ -94,7 +96,7 @@ def tagged_r_waves(
     """R-wave times in seconds since the first frame, from tags; empty when there are none to trust.
 
     R Wave Time Vector (0018,6060), ms since the first frame, comes before R Wave Pointer (0028,6040),
-    frame numbers counted from 1.
+    frame numbers counted from 1, unless only the pointer makes a plausible interval.
 
     Args:
         numbers: the header's numbers by DICOM keyword.
@@ -104,12 +106,13 @@ def tagged_r_waves(
     [0.12, 0.92]
     """
     vector = np.asarray(numbers.get("RWaveTimeVector", ()), dtype=np.float64) / 1000.0
-    if _rising(vector):
-        return vector
     pointer = np.asarray(numbers.get("RWavePointer", ()), dtype=np.float64) - 1.0
-    if times is None or not _rising(pointer) or pointer.min() < 0 or pointer.max() >= len(times):
-        return np.empty(0)
-    return times[pointer.astype(np.int64)]
+    pointed = np.empty(0)
+    if times is not None and _rising(pointer) and pointer.min() >= 0 and pointer.max() < len(times):
+        pointed = times[pointer.astype(np.int64)]
+    if _rising(vector) and (plausible(vector) or not plausible(pointed)):
+        return vector
+    return pointed
 
 
 def _rising(values: NDArray[np.float64]) -> bool:

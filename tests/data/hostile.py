@@ -270,7 +270,11 @@ def _jpeg_bombs(valid: _Valid) -> Iterator[Case]:
     last = slow.rindex(b"\xff\xda")
     yield "jpeg of 3000 scans", second(slow[:last] + slow[last:-2] * 3000 + b"\xff\xd9"), {CORRUPT}
     yield "jpeg without an end", second(good[1][: len(good[1]) // 2]), {CORRUPT}
-    yield "jpeg cut and closed", second(good[1][: len(good[1]) // 2] + b"\xff\xd9"), {CORRUPT}
+    closed = good[1][: len(good[1]) // 2] + b"\xff\xd9"
+    yield "jpeg cut and closed", second(closed), {CORRUPT}
+    revised = closed.replace(b"JFIF\0\x01", b"JFIF\0\x03", 1)  # of this, libjpeg speaks first and only
+    assert revised != closed
+    yield "jpeg cut and closed, of an unknown revision", second(revised), {CORRUPT}
     yield (
         "jpeg of two frames",
         second(good[1][:start] + good[1][start : start + 13] + good[1][start:]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,11 @@ def test_decomposed_file_names_match_composed_ids(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"id,{','.join(KEYS)}\nJos\u00e9,{VALUES}\n", encoding="utf-8")
     put(tmp_path, "dicom/Jose\u0301_FC.dcm")
     assert [c.patient_id for c in read_cohort(tmp_path, 2).clips] == ["Jos\u00e9"]
+
+
+def test_a_pipe_is_never_opened(folder: Path) -> None:
+    put(folder, "dicom/P_10_SA.dcm")
+    os.mkfifo(folder / "dicom" / "P_1_FC.dcm")
+    cohort = read_cohort(folder, 2)
+    assert found(cohort) == [("P_10", "SA", "dicom/P_10_SA.dcm")]
+    assert any(note.startswith("1 ") and "ignored" in note for note in cohort.notes)

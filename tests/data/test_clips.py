@@ -129,6 +129,9 @@ def test_a_tensor_is_resampled(tmp_path):
     ("content", "outcome"),
     [
         (torch.zeros(4, 4), Outcome.BAD_TENSOR),
+        (torch.zeros(4, 32, 32).to_sparse(), Outcome.BAD_TENSOR),
+        (torch.zeros(1).expand(2000, 4096, 2048), Outcome.TOO_LARGE),
+        (torch.zeros(1).expand(4, 4096, 4096), Outcome.TOO_LARGE),
         (torch.full((4, 32, 32), 2.0), Outcome.BAD_TENSOR),
         (torch.full((4, 32, 32), float("nan")), Outcome.BAD_TENSOR),
         (torch.zeros(4, 32, 32, dtype=torch.uint8), Outcome.BAD_TENSOR),

@@ -145,6 +145,11 @@ def test_a_damaged_jpeg_frame_is_named(tmp_path, fan, write_dicom):
 
 
 def test_only_listed_manufacturers_pass(tmp_path, fan, write_dicom):
+    tags = {"GE Vingmed Ultrasound": "GE", "GENERAL ELECTRIC": "GE", "TOSHIBA_MEC": "Toshiba",
+            "Esaote S.p.A. Genova": "Esaote", "Agfa Image": "other"}  # fmt: skip
+    for text, told in tags.items():
+        path = write_dicom(tmp_path / "c.dcm", fan(2), Manufacturer=text)
+        assert read_header(path).manufacturer == told
     named = write_dicom(tmp_path / "a.dcm", fan(2), Manufacturer="PHILIPS Medical Systems")
     strange = write_dicom(tmp_path / "b.dcm", fan(2), Manufacturer="Nobody^Known")
     assert (read_header(named).manufacturer, read_header(strange).manufacturer) == ("Philips", "other")
@@ -165,6 +170,11 @@ def test_times_rise_from_zero_or_are_absent(numbers, data):
         assert times.shape == (frames,)
         assert times[0] == 0
         assert (np.diff(times) > 0).all()
+
+
+def test_one_time_does_not_hide_two_pointers():
+    found = tagged_r_waves({"RWaveTimeVector": [120], "RWavePointer": [4, 28]}, np.arange(50) * 0.04)
+    assert found.tolist() == pytest.approx([0.12, 1.08])
 
 
 @given(st.lists(NUMBERS), st.lists(NUMBERS))

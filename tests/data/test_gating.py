@@ -135,6 +135,12 @@ def test_the_ladder_is_climbed_down_rung_by_rung():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("stale", [[10.0, 10.8], [10.0, 12.4]])
+def test_tags_of_another_time_do_not_hide_the_drawn_trace(stale):
+    found = gate(_with_ecg(trace=[0.2, 1.0, 1.8], r_waves=stale))
+    assert (found.method, found.phase_verified) == ("trace", True)
+
+
 def test_one_r_wave_in_a_tag_does_not_hide_the_drawn_trace():
     found = gate(_with_ecg(trace=[0.2, 1.0, 1.8], r_waves=[0.21]))
     assert (found.method, found.start_s) == ("trace", pytest.approx(0.2))

@@ -67,7 +67,10 @@ def patient_files(folder: Path, patient_id: str) -> PatientFiles:
 def read_rows(folder: Path, patient_id: str) -> list[Row]:
     """The rows of a patient's clips; empty when the patient is not prepared yet."""
     path = patient_files(folder, patient_id).rows
-    rows: list[Row] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    try:
+        rows: list[Row] = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):  # not yet, or cut off by a loss of power
+        return []
     return rows
 
 
@@ -139,6 +142,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     try:
         temporary.write_bytes(data)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as fault:
         raise unwritable(fault) from None

@@ -128,7 +128,7 @@ def _enter(name: str, place: _Place, patients: KnownPatients) -> _Place | None:
 def _sort_in(path: Path, place: _Place, patients: KnownPatients, found: Findings) -> None:
     """Put one file where it belongs among the findings."""
     kind = kind_of(path)
-    if kind is None:
+    if kind is None or _is_special(path):
         if place.depth:  # the cohort folder itself holds sheets and notes
             found.ignored[OTHER_KIND] += 1
         return
@@ -141,6 +141,11 @@ def _sort_in(path: Path, place: _Place, patients: KnownPatients, found: Findings
         found.strangers += 1
     else:
         found.clips.append(Clip(patient, code, path))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which could be read for ever."""
+    return path.exists() and not path.is_file()
 
 
 def _read_name(stem: str, place: _Place, patients: KnownPatients) -> tuple[str | None, str, str]:

@@ -32,8 +32,8 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 _ALLOWED: Final = (
     "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer",
-    "RecommendedDisplayFrameRate", "CineRate", "EffectiveDuration", "FrameTime", "FrameTimeVector",
-    "FrameIncrementPointer", "ActualFrameDuration", "HeartRate", "RWaveTimeVector", "RWavePointer",
+    "RecommendedDisplayFrameRate", "CineRate", "FrameTime", "FrameTimeVector",
+    "HeartRate", "RWaveTimeVector", "RWavePointer",
     "SequenceOfUltrasoundRegions", "WaveformSequence",
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",

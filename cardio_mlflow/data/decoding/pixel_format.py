@@ -7,6 +7,7 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
+from cardio_mlflow.data.caps import MAX_FRAME_PIXELS, MAX_FRAMES, MAX_INFLATED_BYTES, MAX_SIDE
 from cardio_mlflow.data.decoding.header_values import integer_of, text_of
 from cardio_mlflow.data.decoding.transfer_syntaxes import Codec
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
@@ -24,11 +25,7 @@ _COLOUR: Final = (
 _HALVED: Final = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _COMPRESSED_ONLY: Final = ("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 
-_MAX_SIDE: Final = 4096
 _MIN_SIDE: Final = 32
-_MAX_FRAME_PIXELS: Final = 2**23  # 3840 x 2160 fits; a colour frame then has 24 MiB
-_MAX_FRAMES: Final = 2000
-_MAX_INFLATED_BYTES: Final = 4 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def check_size(dataset: Dataset) -> tuple[int, int, int]:
         raise ClipRefused(Outcome.FRAME_COUNT_MISMATCH, "the number of frames is no whole number")
     if frames < 1:
         raise ClipRefused(Outcome.FRAME_COUNT_MISMATCH, f"the header says {max(frames, -1)} frames")
-    if max(rows, columns) > _MAX_SIDE or rows * columns > _MAX_FRAME_PIXELS or frames > _MAX_FRAMES:
+    if max(rows, columns) > MAX_SIDE or rows * columns > MAX_FRAME_PIXELS or frames > MAX_FRAMES:
         raise _too_large(rows, columns, frames)
     if min(rows, columns) < _MIN_SIDE:
         raise ClipRefused(
@@ -93,7 +90,7 @@ def check_format(dataset: Dataset, codec: Codec, rows: int, columns: int, frames
         raise _unknown(samples, stored, allocated)
     if codec is Codec.JPEG and allocated != 8:
         raise ClipRefused(Outcome.UNSUPPORTED_TRANSFER_SYNTAX, f"JPEG of {stored} bits a sample")
-    if rows * columns * frames * samples * (allocated // 8) > _MAX_INFLATED_BYTES:
+    if rows * columns * frames * samples * (allocated // 8) > MAX_INFLATED_BYTES:
         raise _too_large(rows, columns, frames)
     return PixelFormat(
         photometric=photometric, samples=samples, bits_allocated=allocated, bits_stored=stored,

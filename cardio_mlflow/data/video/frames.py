@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.caps import MAX_FRAMES, MAX_INFLATED_BYTES
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.video.stream import Image, VideoStream, corrupt_frame, open_video
 
@@ -22,8 +23,6 @@ VIDEO_SUFFIXES: Final = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv"
 """Names that make a file a video clip, in lower case."""
 
 # The caps of DICOM clips.
-_MAX_FRAMES: Final = 2000
-_MAX_INFLATED_BYTES: Final = 4 * 1024**3
 
 _SHORTEST_S: Final = 0.001
 _LONGEST_S: Final = 0.25
@@ -73,7 +72,7 @@ def read_video_header(path: Path) -> VideoHeader:
     with open_video(path) as (video, container):
         rows, columns = video.size()
         rate, declared = video.number(cv2.CAP_PROP_FPS), video.number(cv2.CAP_PROP_FRAME_COUNT)
-        stamps = _stamps(video, min(_MAX_FRAMES, _MAX_INFLATED_BYTES // (rows * columns * 3)))
+        stamps = _stamps(video, min(MAX_FRAMES, MAX_INFLATED_BYTES // (rows * columns * 3)))
         aspect = video.aspect()
     frames = len(stamps)
     if container in _COUNTED and frames + max(2, declared * 0.02) < declared:

@@ -12,15 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.caps import MAX_FRAME_PIXELS, MAX_SIDE
 from cardio_mlflow.data.decoding.codec_messages import CodecMessages
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.video.container import check_whole, container_of
 
 Image = NDArray[np.uint8]
 
-# The caps of DICOM clips.
 _MAX_FILE_BYTES: Final = 2 * 1024**3
-_MAX_SIDE: Final = 4096
 _MIN_SIDE: Final = 32
 _FAULTS: Final = (cv2.error, OSError, ValueError, MemoryError)
 
@@ -59,7 +58,7 @@ class VideoStream:
             ClipRefused: TOO_LARGE or BAD_VIDEO.
         """
         rows, columns = (int(self.number(p)) for p in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
-        if max(rows, columns) > _MAX_SIDE:
+        if max(rows, columns) > MAX_SIDE or rows * columns > MAX_FRAME_PIXELS:
             raise ClipRefused(Outcome.TOO_LARGE, f"frames of {rows} x {columns} pixels")
         if min(rows, columns) < _MIN_SIDE:
             raise ClipRefused(Outcome.BAD_VIDEO, f"frames of {rows} x {columns} pixels are no clip")
