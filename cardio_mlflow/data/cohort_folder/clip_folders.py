@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -145,7 +146,10 @@ def _sort_in(path: Path, place: _Place, patients: KnownPatients, found: Findings
 
 def _is_special(path: Path) -> bool:
     """Whether it is a pipe, a socket or a device, which could be read for ever."""
-    return path.exists() and not path.is_file()
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # told, without the name, when it is read
+        return False
 
 
 def _read_name(stem: str, place: _Place, patients: KnownPatients) -> tuple[str | None, str, str]:
