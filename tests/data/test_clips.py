@@ -125,6 +125,11 @@ def test_a_tensor_is_resampled(tmp_path):
     np.testing.assert_array_equal(prepared.frames[0], square(np.rint(clip[0].numpy() * 255).astype(np.uint8)))
 
 
+def test_a_tensor_that_was_trained_on_is_read_too(tmp_path):
+    torch.save(torch.rand(40, 112, 112, requires_grad=True), tmp_path / "a.pt")
+    assert prepare_clip(tmp_path / "a.pt").frames.shape == SHAPE
+
+
 @pytest.mark.parametrize(
     ("content", "outcome"),
     [

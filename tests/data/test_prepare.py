@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from cardio_mlflow.data.batch import contents
-from cardio_mlflow.data.batch.patient_files import patient_files
+from cardio_mlflow.data.batch.patient_files import patient_files, read_rows
 from cardio_mlflow.data.cohort import Clip
 from cardio_mlflow.data.prepare import cohort_key, prepare_cohort
 from cardio_mlflow.data.quality import QUALITY_COLUMNS
@@ -118,6 +118,13 @@ def test_the_key_follows_content_and_not_place(tmp_path, clips):
     assert key([Clip("P1", "SA", moved), *clips[1:]]) != key(clips)
     assert key([Clip("P9", "SA", clips[0].path), *clips[1:]]) != key(clips)
     assert key(clips, check_text=True) != key(clips)
+
+
+def test_rows_cut_by_a_loss_of_power_are_made_again(tmp_path):
+    rows = patient_files(tmp_path, "P1").rows
+    for left in (b"", b'[{"outcome": "O'):
+        rows.write_bytes(left)
+        assert read_rows(tmp_path, "P1") == []
 
 
 def test_an_unchanged_file_is_read_once(tmp_path, clips, monkeypatch):

@@ -25,7 +25,7 @@ from cardio_mlflow.data.sandbox.sandbox import ClipStopped, Limits, Sandbox
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
 
-PREPARATION_VERSION: Final = "2"
+PREPARATION_VERSION: Final = "3"
 """Raised whenever the same clips would be prepared differently; part of the cache key."""
 
 Row = dict[str, Any]

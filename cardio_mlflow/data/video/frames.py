@@ -22,8 +22,6 @@ from cardio_mlflow.data.video.stream import Image, VideoStream, corrupt_frame, o
 VIDEO_SUFFIXES: Final = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv")
 """Names that make a file a video clip, in lower case."""
 
-# The caps of DICOM clips.
-
 _SHORTEST_S: Final = 0.001
 _LONGEST_S: Final = 0.25
 _COUNTED: Final = ("avi", "mp4")
