@@ -1,16 +1,11 @@
-"""Typed, frozen settings: a preset, then the environment, then what was given on the command line.
-
-This is the only module that reads the environment.
-"""
+"""Typed, frozen settings: a preset, then the environment, then what was given on the command line."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -29,9 +24,8 @@ from pydantic import (
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings_errors import check_names, explain
+from cardio_mlflow.settings_sources import ENVIRONMENT_PREFIX, from_environment, preset_values
 
-PRESETS: Final = ("demo", "study")
-ENVIRONMENT_PREFIX: Final = "CARDIOAI_"
 DECLARED: Final = {"preset": "auto", "data": "auto", "study": "auto"}
 """The ``-P`` parameters that MLproject declares for every entry point, and their value when left alone."""
 
@@ -42,8 +36,9 @@ VARIANTS: Final[tuple[Variant, ...]] = (
 
 _NOT_PART_OF_THE_CONFIGURATION: Final = {
     "preset", "data", "study", "cache", "jobs", "folds", "variants", "ablation_folds", "champion",
-    "bootstrap", "skip_train", "training_only", "feature_memory", "pseudonymize", "pseudonym_key",
+    "bootstrap", "skip_train", "training_only", "pseudonymize", "pseudonym_key",
     "check_text", "clip_seconds", "clip_memory",
+    "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers",
 }  # fmt: skip
 
 
@@ -60,7 +55,16 @@ class Settings(BaseModel):
         description="folder for the synthetic cohort and the prepared clips",
     )
     jobs: int = Field(
-        0, ge=0, le=1024, description="worker processes for rendering and preparation; 0: one a core"
+        0, ge=0, le=1024, description="worker processes, clips or folds side by side; 0: as many as fit"
+    )
+    backend: Literal["loky", "ray", "dask"] = Field(
+        "loky", description="where folds and variants run side by side: this machine, Ray or Dask"
+    )
+    cluster: str = Field(
+        "", description="address of the Ray head or the Dask scheduler; empty: one on this machine"
+    )
+    resume: bool = Field(
+        False, description="go on with what was killed or stopped, and take the folds that are done"
     )
 
     pseudonymize: bool = Field(
@@ -101,12 +105,24 @@ class Settings(BaseModel):
     vit_lr: float = Field(gt=0, le=1, description="learning rate of the topmost unfrozen block")
     layer_decay: float = Field(gt=0, le=1, description="factor on vit_lr for each block further down")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="AdamW's decoupled weight decay")
+    lr_schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="learning rates within a stage"
+    )
+    warmup_epochs: float = Field(
+        0.0, ge=0, le=1000, description="epochs of linear warm-up at the start of each stage"
+    )
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="dtype of the backbone's arithmetic"
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of folds, weights, batches and bootstrap")
-    feature_memory: float = Field(4.0, ge=0, description="GiB that frozen features may take; 0: never kept")
+    feature_disk: float = Field(
+        20.0, ge=0, description="GiB that frozen features may take in the cache folder; 0: never kept"
+    )
+    step_memory: float = Field(
+        4.0, gt=0, description="GiB that a step's activations may take; beyond it they are computed twice"
+    )
+    data_workers: int = Field(1, ge=0, le=64, description="threads that read batches ahead")
 
     augmented_copies: int = Field(
         0, ge=0, le=64, description="augmented copies of a patient beside the original"
@@ -143,7 +159,15 @@ class Settings(BaseModel):
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator(
-        "data", "study", "cache", "folds", "train_indices", "backbone", "pseudonym_key", mode="after"
+        "data",
+        "study",
+        "cache",
+        "folds",
+        "train_indices",
+        "backbone",
+        "pseudonym_key",
+        "cluster",
+        mode="after",
     )
     @classmethod
     def _printable(cls, value: str | Path) -> str | Path:
@@ -239,13 +263,13 @@ def load_settings(given: Mapping[str, str], environment: Mapping[str, str] | Non
     >>> load_settings({"epochs": "4"}, {"CARDIOAI_EPOCHS": "9", "CARDIOAI_SEED": "3"}).epochs
     4
     """
-    values: dict[str, object] = dict(_from_environment(os.environ if environment is None else environment))
+    values: dict[str, object] = dict(from_environment(environment))
     check_names(values, Settings.model_fields, f"setting (from a {ENVIRONMENT_PREFIX}* variable)")
     values |= {name: value for name, value in given.items() if value not in (DECLARED.get(name), "")}
     check_names(values, Settings.model_fields, "setting")
     preset = str(values.get("preset", "demo"))
     try:
-        return Settings.model_validate(_preset(preset) | values)
+        return Settings.model_validate(preset_values(preset) | values)
     except ValidationError as error:
         raise InputError(explain(error, Settings.model_json_schema())) from None
 
@@ -265,19 +289,3 @@ def settings_from_yaml(text: str) -> Settings:
             else "it is not YAML"
         )
         raise InputError(f"These settings were not written by this version: {detail}") from None
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
-        for name, value in environment.items()
-        if name.startswith(ENVIRONMENT_PREFIX) and value
-    }
-
-
-def _preset(name: str) -> dict[str, object]:
-    if name not in PRESETS:
-        raise InputError(f"There is no preset called {name!r}. Known: {', '.join(PRESETS)}.")
-    text = resources.files("cardio_mlflow").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
-    values: dict[str, object] = yaml.safe_load(text)
-    return {"preset": name} | values

@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import (
-    PRESETS,
     VARIANTS,
     Settings,
     check_names,
     load_settings,
     settings_from_yaml,
 )
+from cardio_mlflow.settings_sources import PRESETS
 
 STUDY = {
     "backbone": "google/vit-base-patch16-224", "training_frames": 32, "num_folds": 5, "epochs": 100,
@@ -201,12 +201,14 @@ def test_workers_are_the_jobs_or_the_cores():
 CHANGED = {
     "epochs": "3", "stages": "1", "seed": "9", "task_lr": "0.1", "view_dropout": "0.5", "speckle": "0.7",
     "precision": "bf16", "num_folds": "4", "cohort1_size": "90", "synthetic_seed": "8", "backbone": "x",
+    "lr_schedule": "cosine", "warmup_epochs": "1",
     "train_indices": "0-9", "training_frames": "3", "layer_decay": "0.4", "augmented_copies": "1",
 }  # fmt: skip
 SAME = {
     "jobs": "7", "cache": "/elsewhere", "study": "other", "variant": "no_fusion", "variants": "full",
     "ablation_folds": "2", "champion": "best_fold", "bootstrap": "100", "skip_train": "true",
-    "training_only": "true", "feature_memory": "0", "data": "/elsewhere/ours",
+    "training_only": "true", "feature_disk": "0", "resume": "true", "backend": "ray",
+    "cluster": "tcp://x", "step_memory": "1", "data_workers": "3", "data": "/elsewhere/ours",
 }  # fmt: skip
 
 

@@ -1,10 +1,12 @@
-"""Prepared clips of a list of patients, in memory, as one tensor."""
+"""Prepared clips of a list of patients: in memory as one tensor, or read from disk when they are needed."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +14,31 @@ from safetensors import safe_open
 from torch import Tensor
 
 
+class Clips(Protocol):
+    """Prepared clips of N patients, wherever they lie."""
+
+    @property
+    def patient_ids(self) -> tuple[str, ...]:
+        """N ids."""
+
+    @property
+    def present(self) -> Tensor:
+        """(N, V) bool view mask."""
+
+    @property
+    def frames(self) -> int:
+        """T, the frames of a clip."""
+
+    def clips_of(self, patient: int) -> Tensor:
+        """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
+
+    def digest(self) -> str:
+        """Changes when an id, a pixel or a view mask changes."""
+
+
 @dataclass(frozen=True)
 class ClipTensor:
-    """Prepared clips of N patients.
+    """Prepared clips of N patients, in memory.
 
     Attributes:
         patient_ids: N ids.
@@ -29,6 +53,65 @@ class ClipTensor:
     def __len__(self) -> int:
         """Number of patients."""
         return len(self.patient_ids)
+
+    @property
+    def frames(self) -> int:
+        """T, the frames of a clip."""
+        return int(self.clips.shape[2])
+
+    def clips_of(self, patient: int) -> Tensor:
+        """(V, T, H, W) uint8 clips of the patient at this position."""
+        return self.clips[patient]
+
+    def digest(self) -> str:
+        """Changes when an id, a pixel or a view mask changes."""
+        digest = hashlib.blake2b(repr((self.patient_ids, self.clips.shape)).encode(), digest_size=10)
+        digest.update(self.clips.contiguous().numpy().tobytes())
+        digest.update(self.present.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """Prepared clips of N patients on disk, a file a patient, each read when it is asked for.
+
+    Attributes:
+        patient_ids: N ids.
+        paths: N files as ``data.prepare`` writes them.
+        frames: how many of the prepared frames, evenly spaced over the cycle.
+        present: (N, V) bool view mask.
+        content: digest of what the files hold, as the prepared cohort's key is.
+    """
+
+    patient_ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+    frames: int
+    present: Tensor
+    content: str
+
+    def clips_of(self, patient: int) -> Tensor:
+        """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
+        return _load(self.paths[patient], self.frames)[0]
+
+    def digest(self) -> str:
+        """Changes when an id, a pixel or a view mask changes."""
+        known = (self.content, self.patient_ids, self.frames, self.present.tolist())
+        return hashlib.blake2b(repr(known).encode(), digest_size=10).hexdigest()
+
+
+def open_clips(
+    paths: Callable[[str], Path], patient_ids: Sequence[str], frames: int, content: str
+) -> ClipFiles:
+    """Open prepared clips; only the view masks are read.
+
+    Args:
+        paths: gives a patient's prepared file.
+        patient_ids: whom to open, in this order.
+        frames: how many of the prepared frames, evenly spaced over the cycle.
+        content: digest of what the files hold.
+    """
+    files = tuple(paths(patient) for patient in patient_ids)
+    return ClipFiles(tuple(patient_ids), files, frames, torch.stack([_mask(f) for f in files]), content)
 
 
 def load_clips(paths: Callable[[str], Path], patient_ids: Sequence[str], frames: int) -> ClipTensor:
@@ -58,3 +141,9 @@ def _load(path: Path, frames: int) -> tuple[Tensor, Tensor]:
         views = file.get_tensor("views")
         positions = frame_positions(views.shape[1], frames)
         return views[:, positions].clone(), file.get_tensor("view_mask").bool()
+
+
+def _mask(path: Path) -> Tensor:
+    with safe_open(str(path), framework="pt") as file:
+        mask: Tensor = file.get_tensor("view_mask").bool()
+        return mask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ViTModel
@@ -68,6 +69,7 @@ class FrameEncoder(nn.Module):
         """
         images = resize_frames(frames, self.image_size).unsqueeze(1)
         tokens: Tensor = self.vit.embeddings(images)
+        tokens = tokens.to(compute_dtype_of(tokens))
         for block in self.vit.layers[:depth]:
             tokens = block(tokens)
         return tokens
@@ -81,7 +83,17 @@ class FrameEncoder(nn.Module):
     def pool(self, tokens: Tensor) -> Tensor:
         """Average the normalised patch tokens: (N, L, D) to (N, D)."""
         pooled: Tensor = self.vit.layernorm(tokens)[:, 1:].mean(1)
-        return pooled
+        return pooled.to(compute_dtype_of(tokens))
+
+
+def compute_dtype_of(tensor: Tensor) -> torch.dtype:
+    """The dtype that autocast computes in where it is on, else the tensor's own.
+
+    Tokens have it between blocks, so that a pass that starts from kept tokens gives the same numbers.
+    """
+    if torch.is_autocast_enabled(tensor.device.type):
+        return torch.get_autocast_dtype(tensor.device.type)
+    return tensor.dtype
 
 
 def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:

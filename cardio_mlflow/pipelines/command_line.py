@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.messages import quiet
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.settings_errors import check_names
 from cardio_mlflow.tracking.runs import Run, command_run, tags_of
 
 Pipeline = Callable[..., int | None]
 """A step: it may return an exit status for a run that is finished but needs a look."""
+
+RESUMING: Final = ("main", "train", "train_fold", "ablation")
+"""The steps that ``resume`` is for."""
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +43,21 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
     if "--help" in arguments or "-h" in arguments:
         sys.stdout.write(help_text(step, pipeline, options or {}))
         return
-    _quiet()
-    signal.signal(signal.SIGTERM, _interrupt)  # a batch system's stop ends the run as Ctrl-C does
+    quiet()
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a batch system's stop ends the run as Ctrl-C does
+        signal.signal(stop, _interrupt)
     try:
         with command_run() as run:
             run.set_tags({"step": step})
             run.rename(step)
-            status = _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
+            with _note_of_a_stop(run, step, arguments):
+                status = _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
     except InputError as error:
         sys.stderr.write(f"\nThis did not work:\n{error}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write(
-            "\nStopped. The run is marked KILLED; what was prepared is kept for the next time.\n"
+            f"\nStopped. The run is marked KILLED; what was done is kept.\n{how_to_resume(step, arguments)}\n"
         )
         sys.exit(130)
     if status:
@@ -81,6 +90,18 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
     return given
 
 
+def how_to_resume(step: str, arguments: Sequence[str]) -> str:
+    """The command that goes on after a stop.
+
+    >>> how_to_resume("train_fold", ["--fold", "2", "--study", "auto"])
+    'Go on with: mlflow run . -e train_fold -P fold=2 -P resume=true --env-manager local'
+    """
+    given = {name: value for name, value in parse_arguments(arguments).items() if value != "auto"}
+    given |= {"resume": "true"} if step in RESUMING else {}
+    pairs = " ".join(f"-P {name}={shlex.quote(value)}" for name, value in given.items())
+    return " ".join(f"Go on with: mlflow run . -e {step} {pairs} --env-manager local".split())
+
+
 def help_text(step: str, pipeline: Pipeline, options: Mapping[str, str]) -> str:
     """The pipeline's docstring and the table of settings."""
     lines = [
@@ -104,15 +125,18 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
     return pipeline(settings, run, **own) or 0
 
 
+@contextmanager
+def _note_of_a_stop(run: Run, step: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Where the user stops the run, say on its page how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.note(f"Stopped by the user. {how_to_resume(step, arguments)}")
+        raise
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Stop once: what ``mlflow run`` sends after a Ctrl-C must not cut off the run's end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt
-
-
-def _quiet() -> None:
-    """Plain messages of this package, and only what matters of others."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("cardio_mlflow").setLevel(logging.INFO)
-    for noisy in ("transformers", "mlflow", "alembic", "huggingface_hub"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    logging.captureWarnings(capture=True)  # of libraries, to the user no use
-    logging.getLogger("py.warnings").setLevel(logging.ERROR)

@@ -28,18 +28,18 @@ def main(settings: Settings, run: Run) -> None:
     run.rename(settings.study_name)
     if settings.skip_train:
         complete_folds(settings)
-    inputs = _prepared(settings)
+    inputs = _prepared(settings, run)
     with_test = not settings.training_only and bool(inputs.patients("II"))
     if not with_test:
         log.info(
             "Cohort II is not tested: %s.", "training_only" if settings.training_only else "there is none"
         )
-    _trained(settings, inputs)
-    with step_run("validate", settings, "validate") as validation:
+    _trained(settings, inputs, run)
+    with step_run("validate", settings, "validate", run) as validation:
         cohort1 = validate_study(settings, validation)
     cohort2, test_folder = None, ""
     if with_test:
-        with step_run("test", settings, "test") as test:
+        with step_run("test", settings, "test", run) as test:
             cohort2 = judge_champion(settings, test)
             test_folder = test.artifact_folder()
     folds = [found.run_id for found in complete_folds(settings).values()]
@@ -49,25 +49,25 @@ def main(settings: Settings, run: Run) -> None:
     )
 
 
-def _prepared(settings: Settings) -> StudyInputs:
+def _prepared(settings: Settings, command: Run) -> StudyInputs:
     log.info("Step 1 of 5: prepare the clips")
-    with step_run("prepare", settings, "prepare") as run:
+    with step_run("prepare", settings, "prepare", command) as run:
         inputs = load_inputs(settings)
         log_preparation(run, inputs)
     return inputs
 
 
-def _trained(settings: Settings, inputs: StudyInputs) -> None:
+def _trained(settings: Settings, inputs: StudyInputs, command: Run) -> None:
     """Train the folds and, unless only training is wanted, the variants, on one loaded training set."""
     if settings.skip_train and settings.training_only:
         return
     data = load_training_set(settings, inputs)
     if not settings.skip_train:
         log.info("Step 2 of 5: train %d folds", settings.num_folds)
-        with step_run("train", settings, "train") as run:
+        with step_run("train", settings, "train", command) as run:
             train_folds(settings, run, data)
     if not settings.training_only:
         log.info("Step 3 of 5: ablate")
-        with step_run("ablation", settings, "ablation") as run:
+        with step_run("ablation", settings, "ablation", command) as run:
             compare_variants(settings, run, data)
     log.info("Steps 4 and 5 of 5: validate and test")

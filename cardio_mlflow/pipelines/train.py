@@ -11,13 +11,14 @@ from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fo
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.training_curves import training_curves
+from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
+from cardio_mlflow.pipelines.fold_training import FoldJob
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
-from cardio_mlflow.pipelines.train_fold import run_name, train_into
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun
-from cardio_mlflow.tracking.runs import Run, step_run
+from cardio_mlflow.tracking.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +43,20 @@ def refuse_variant(settings: Settings) -> None:
 
 
 def train_folds(settings: Settings, run: Run, data: TrainingSet) -> None:
-    """Train every fold on a loaded training set; the summary goes into ``run``."""
-    tables = {}
-    for fold in range(1, settings.num_folds + 1):
-        with step_run(run_name("full", fold), settings, "train_fold") as fold_run:
-            tables[fold] = train_into(fold_run, settings, fold, "full", data)
+    """Train every fold, side by side where there is room; the summary goes into ``run``.
+
+    With ``resume`` the folds that are trained already are taken, and the others go on from their checkpoints.
+
+    Raises:
+        InputError: a fold failed; the others are trained all the same.
+    """
+    jobs = [FoldJob(fold) for fold in range(1, settings.num_folds + 1)]
+    run.set_tags({"cohort_digest": data.inputs.digest})
+    done = trained_before(settings, data, jobs) if settings.resume else {}
+    tables = done | train_jobs(settings, run, data, [job for job in jobs if job not in done])
     same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
     folds = latest_folds(settings.study_name, "full", **same)
-    run.set_tags({"cohort_digest": data.inputs.digest})
-    _log_summary(run, settings, pool_out_of_fold(tables), folds)
+    _log_summary(run, settings, pool_out_of_fold({job.fold: tables[job] for job in jobs}), folds)
 
 
 def _log_summary(run: Run, settings: Settings, pooled: pd.DataFrame, folds: dict[int, FinishedRun]) -> None:

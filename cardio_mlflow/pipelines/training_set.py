@@ -9,24 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import ViTModel
 
-from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.data.dataset import open_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import Network, build_network
 from cardio_mlflow.pipelines.inputs import StudyInputs, training_subset
 from cardio_mlflow.settings import Settings, Variant
+from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.fit import FoldData
-from cardio_mlflow.training.frozen_features import FrozenFeatures
-from cardio_mlflow.training.precision import choose_device, compute_dtype
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.precision import compute_dtype, make_deterministic
+from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
 from cardio_mlflow.training.unfreezing import check_stages
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Cohort I in memory, with the frozen features that all folds and variants share.
+    """Cohort I, with the frozen features that all folds and variants share.
 
     Attributes:
         inputs: the cohort.
@@ -35,6 +37,7 @@ class TrainingSet:
         trainable: ids that may be trained on.
         features: clips and frozen activations of the N patients.
         backbone: the pretrained backbone; networks get a copy.
+        processes: those that train one fold together.
     """
 
     inputs: StudyInputs
@@ -43,6 +46,7 @@ class TrainingSet:
     trainable: set[str]
     features: FrozenFeatures
     backbone: ViTModel
+    processes: Processes
 
     def network(self, settings: Settings, variant: Variant) -> Network:
         """A new network of a variant on a copy of the backbone, on the device."""
@@ -70,8 +74,15 @@ class TrainingSet:
         return FoldData(self.features, scaler.scale(self.references), training, validation), scaler
 
 
-def load_training_set(settings: Settings, inputs: StudyInputs) -> TrainingSet:
-    """Load Cohort I and the backbone. Cohort II is not read.
+def load_training_set(
+    settings: Settings, inputs: StudyInputs, processes: Processes | None = None
+) -> TrainingSet:
+    """Open Cohort I and load the backbone. Cohort II is not read.
+
+    Args:
+        settings: what to train.
+        inputs: the cohort.
+        processes: those that train one fold together; this one alone by default.
 
     Raises:
         InputError: nobody has a prepared clip, or the backbone cannot be used.
@@ -81,7 +92,8 @@ def load_training_set(settings: Settings, inputs: StudyInputs) -> TrainingSet:
         raise InputError(
             "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
         )
-    device = choose_device()
+    processes = processes or Processes()
+    make_deterministic(processes.device)
     backbone = load_backbone(settings.backbone)
     check_stages(settings.stages, FrameEncoder(backbone))
     if backbone.config.hidden_size % settings.attention_heads:
@@ -89,14 +101,16 @@ def load_training_set(settings: Settings, inputs: StudyInputs) -> TrainingSet:
             f"attention_heads={settings.attention_heads} does not divide this backbone's width, "
             f"{backbone.config.hidden_size}."
         )
-    features = FrozenFeatures(
-        FrameEncoder(copy.deepcopy(backbone)).to(device),
-        load_clips(inputs.prepared.path, patients, settings.training_frames),
+    sources = Sources(
+        FrameEncoder(copy.deepcopy(backbone)).to(processes.device),
+        open_clips(inputs.prepared.path, patients, settings.training_frames, inputs.prepared.key),
         Augmentation.from_settings(settings),
         settings.augmented_copies,
-        compute_dtype(settings.precision, device),
-        settings.feature_memory,
+        compute_dtype(settings.precision, processes.device),
+    )
+    features = FrozenFeatures(
+        sources, ActivationStore(settings.cache / "features", settings.feature_disk * 2**30)
     )
     references = inputs.references(patients)
     trainable = training_subset(settings, inputs)
-    return TrainingSet(inputs, patients, references, trainable, features, backbone)
+    return TrainingSet(inputs, patients, references, trainable, features, backbone, processes)

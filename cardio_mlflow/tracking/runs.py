@@ -20,12 +20,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.environment_variables import MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.settings import VARIANTS, Settings, Variant
+from cardio_mlflow.settings_sources import process_rank
 from cardio_mlflow.tracking.store import prepare_store
 
 FOLD_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
@@ -61,9 +63,15 @@ class Run:
         self._client.log_batch(self.run_id, params=parameters)
         self.log_text(settings.to_yaml(), "settings.yaml")
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics in one batch; a value that is not finite is left out, since no page can plot it."""
-        now = int(time.time() * 1000)
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, when: int | None = None) -> None:
+        """Log metrics in one batch; a value that is not finite is left out, since no page can plot it.
+
+        Args:
+            metrics: values by name.
+            step: the epoch, where there is one.
+            when: milliseconds since 1970; now by default.
+        """
+        now = int(time.time() * 1000) if when is None else when
         entries = [Metric(name, float(v), now, step) for name, v in metrics.items() if math.isfinite(v)]
         self._client.log_batch(self.run_id, metrics=entries)
 
@@ -95,6 +103,29 @@ class Run:
         cohort = Dataset(name=name, digest=digest[:36], source_type="local", source="{}")
         self._client.log_inputs(self.run_id, [DatasetInput(cohort, [])])
 
+    def take_over_from(self, stopped: str) -> None:
+        """Say that this run goes on with a stopped one; end that one as KILLED if a kill left it running."""
+        self.set_tags({"resumes": stopped})
+        try:
+            before = self._client.get_run(stopped)
+        except MlflowException:  # it is in another store, or was deleted
+            return
+        self._client.set_tag(stopped, "resumed_by", self.run_id)
+        if before.info.status == "RUNNING":
+            self._client.set_terminated(stopped, "KILLED")
+
+    def end_started(self, note: str) -> None:
+        """End as KILLED what this run has started in other processes and a stop has left running."""
+        running = f"tags.started_by = '{self.run_id}' and attributes.status = 'RUNNING'"
+        experiment = self._client.get_run(self.run_id).info.experiment_id
+        for run in self._client.search_runs([experiment], running):
+            self._client.set_tag(run.info.run_id, "failure", note)
+            self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def note(self, text: str) -> None:
+        """Set the description that the run's page shows."""
+        self.set_tags({"mlflow.note.content": text})
+
     def artifact_folder(self) -> str:
         """Where the run's artifacts lie, as a path where they are local, else as a URI."""
         uri: str = self._client.get_run(self.run_id).info.artifact_uri
@@ -116,15 +147,42 @@ class Run:
             self._client.set_terminated(self.run_id, status)
 
 
+class SilentRun(Run):
+    """The run of a process that leaves all logging to the first one; what a pipeline logs goes nowhere."""
+
+    def __init__(self) -> None:
+        """Belong to no run."""
+        super().__init__("")
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Log nothing."""
+
+    def rename(self, name: str) -> None:
+        """Log nothing."""
+
+    def log_settings(self, settings: Settings) -> None:
+        """Log nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End nothing."""
+
+
 def command_run() -> Run:
-    """The run of a command: the one that ``mlflow run`` made, or a new one."""
+    """The run of a command: the one that ``mlflow run`` made, or a new one.
+
+    Of several processes that train together only the first has one; the others get a ``SilentRun``.
+    """
+    if process_rank():
+        return SilentRun()
     prepare_store()
     return adopted_run() or _new_run({}, "")
 
 
-def step_run(name: str, settings: Settings, step: str) -> Run:
+def step_run(name: str, settings: Settings, step: str, started_by: Run) -> Run:
     """A new run that stands beside the command's own and holds its settings."""
-    run = _new_run(tags_of(settings, step), name)
+    run = _new_run(tags_of(settings, step, started_by=started_by.run_id), name)
     with ExitStack() as until_given_out:
         until_given_out.push(run)  # a run whose settings cannot be logged ends as FAILED
         run.log_settings(settings)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
 import mlflow
 from filelock import FileLock
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_EXPERIMENT_ID,
+    MLFLOW_RUN_ID,
+)
 from mlflow.tracking import MlflowClient
 
 _SQLITE: Final = "sqlite:///"
@@ -27,6 +32,37 @@ def prepare_store() -> str:
         with FileLock(f"{database}.lock"):
             MlflowClient().search_experiments(max_results=1)
     return uri
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs are written, as handed to a worker process.
+
+    Attributes:
+        uri: absolute address.
+        experiment: id of the experiment of new runs.
+    """
+
+    uri: str
+    experiment: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return not self.uri.startswith("http")
+
+
+def current_store() -> Store:
+    """The store of this process."""
+    return Store(mlflow.get_tracking_uri(), MLFLOW_EXPERIMENT_ID.get() or "0")
+
+
+def use_store(store: Store) -> None:
+    """Write to the store of the process that started this worker, and to no run that it inherited."""
+    MLFLOW_RUN_ID.unset()
+    MLFLOW_EXPERIMENT_ID.set(store.experiment)
+    mlflow.set_tracking_uri(store.uri)
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(value=False)
 
 
 def comparison_address(runs: Sequence[str], port: int = 5000) -> str:

@@ -13,8 +13,8 @@ from cardio_mlflow.settings import Settings
 
 
 def build_optimizer(network: Network, settings: Settings) -> AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over all parameters; frozen ones have no gradient and stay."""
-    return AdamW(parameter_groups(network, settings))
+    """AdamW (Loshchilov and Hutter 2019), fused; frozen parameters have no gradient and stay."""
+    return AdamW(parameter_groups(network, settings), fused=True)
 
 
 def parameter_groups(network: Network, settings: Settings) -> list[dict[str, Any]]:
@@ -25,7 +25,8 @@ def parameter_groups(network: Network, settings: Settings) -> list[dict[str, Any
     weight decay.
 
     Returns:
-        Dicts with name, lr, weight_decay and params; every parameter but the embeddings' in exactly one.
+        Dicts with name, lr, rate (the lr before any schedule), weight_decay and params; every parameter but
+        the embeddings' in exactly one.
     """
     layers = list(reversed(network.encoder.layer_groups()))
     task = [network.temporal, network.fusion, network.heads]
@@ -39,12 +40,8 @@ def parameter_groups(network: Network, settings: Settings) -> list[dict[str, Any
 
 def _decayed(name: str, modules: Iterable[nn.Module], lr: float, weight_decay: float) -> list[dict[str, Any]]:
     parameters = [p for module in modules for p in module.parameters()]
+    shared = {"name": name, "lr": lr, "rate": lr}
     return [
-        {
-            "name": name,
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "params": [p for p in parameters if p.ndim > 1],
-        },
-        {"name": name, "lr": lr, "weight_decay": 0.0, "params": [p for p in parameters if p.ndim <= 1]},
+        shared | {"weight_decay": weight_decay, "params": [p for p in parameters if p.ndim > 1]},
+        shared | {"weight_decay": 0.0, "params": [p for p in parameters if p.ndim <= 1]},
     ]

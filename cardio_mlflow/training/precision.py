@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import torch
@@ -28,6 +29,24 @@ def compute_dtype(precision: Literal["auto", "bf16", "fp32"], device: torch.devi
 def backbone_autocast(dtype: torch.dtype, device: torch.device) -> torch.autocast:
     """The context in which the backbone runs."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def kernels(device: torch.device) -> str:
+    """What a result's last bits depend on beside the numbers: torch's version and the device's kind."""
+    if device.type == "cuda":
+        return f"{torch.__version__} {torch.cuda.get_device_name(device)}"
+    return f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def make_deterministic(device: torch.device) -> None:
+    """Have CUDA repeat its results bit by bit; CPUs do.
+
+    cuBLAS needs a fixed workspace for that (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
 
 
 def _native_bf16(device: torch.device) -> bool:

@@ -22,7 +22,7 @@ from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import unit_range
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.fit import masked_loss
+from cardio_mlflow.training.loss import masked_loss
 from cardio_mlflow.training.precision import backbone_autocast, choose_device, compute_dtype
 
 AUGMENTATION = Augmentation(rotation=10, shift=0.06, zoom=0.0, gain=0.3, speckle=0.1, seed=0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from torch import nn
+
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import Network
+from cardio_mlflow.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,14 @@ def unfrozen_blocks(epoch: int, epochs: int, stages: int, stage_epochs: int = 0)
     if stage_epochs:
         return min(stages, (epoch - 1) // stage_epochs)
     return (epoch - 1) * (stages + 1) // epochs
+
+
+def stage_schedule(settings: Settings) -> list[int]:
+    """The stage of each epoch, the first one's first."""
+    return [
+        unfrozen_blocks(epoch, settings.epochs, settings.stages, settings.stage_epochs)
+        for epoch in range(1, settings.epochs + 1)
+    ]
 
 
 def check_stages(stages: int, encoder: FrameEncoder) -> None:
@@ -56,11 +67,14 @@ def prepare_stage(network: Network, blocks: int) -> None:
     part is put in evaluation mode, so that its output is deterministic.
     """
     network.train()
-    encoder = network.encoder
-    encoder.requires_grad_(False)
-    encoder.eval()
-    layers = encoder.layer_groups()
-    trained = [*layers[len(layers) - blocks :], encoder.vit.layernorm] if blocks else []
-    for module in trained:
+    network.encoder.requires_grad_(False)
+    network.encoder.eval()
+    for module in trained_modules(network, blocks):
         module.requires_grad_(True)
         module.train()
+
+
+def trained_modules(network: Network, blocks: int) -> list[nn.Module]:
+    """What is trained of the encoder: the topmost ``blocks`` blocks and, with any, the final layer norm."""
+    layers = network.encoder.layer_groups()
+    return [*layers[len(layers) - blocks :], network.encoder.vit.layernorm] if blocks else []

@@ -13,24 +13,28 @@ from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
 from cardio_mlflow.model.network import Network, build_network
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.fit import FoldData
-from cardio_mlflow.training.frozen_features import FrozenFeatures
+from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.predict import Forward
+from cardio_mlflow.training.processes import Processes
+from cardio_mlflow.training.state import new_state
 
 
 @pytest.fixture(scope="session")
-def tiny_fold(tiny_vit, tiny_clips) -> Callable[..., FoldData]:
+def tiny_fold(tiny_vit, tiny_clips, tmp_path_factory) -> Callable[..., FoldData]:
     """Ten patients, three of them for validation; a fifth of the targets missing."""
 
-    def build(settings: Settings, memory: float = 1.0, side: int = 32, patients: int = 10) -> FoldData:
-        features = FrozenFeatures(
+    def build(settings: Settings, disk: float = 1e9, side: int = 32, patients: int = 10) -> FoldData:
+        sources = Sources(
             FrameEncoder(tiny_vit()),
             tiny_clips(patients=patients, side=side),
             Augmentation.from_settings(settings),
             settings.augmented_copies,
             torch.bfloat16 if settings.precision == "bf16" else torch.float32,
-            memory,
         )
+        features = FrozenFeatures(sources, ActivationStore(tmp_path_factory.mktemp("features"), disk))
         rng = np.random.default_rng(1)
         targets = rng.normal(size=(patients, len(KEYS)))
         targets[rng.random(targets.shape) < 0.2] = np.nan
@@ -48,13 +52,27 @@ def tiny_network(tiny_vit) -> Callable[..., Network]:
 
 
 @pytest.fixture(scope="session")
+def records_of() -> Callable[..., list[EpochRecord]]:
+    """The records of a training from its start."""
+    return lambda network, data, settings, seed: list(fit(new_state(network, settings), data, settings, seed))
+
+
+@pytest.fixture(scope="session")
+def forward_of() -> Callable[..., Forward]:
+    """The way of a batch through a network of one process."""
+    return lambda network, data, settings, blocks: Forward(
+        network, data.features, blocks, settings, Processes()
+    )
+
+
+@pytest.fixture(scope="session")
 def plain_loop() -> Callable[..., Iterator[tuple[float, float, np.ndarray]]]:
     """Training without any reuse: all pixels through the whole network in every step."""
     return run_plain_loop
 
 
 def run_plain_loop(network: Network, data: FoldData, settings: Settings, seed: int):
-    vit, clips = network.encoder.vit, data.features.data
+    vit, clips = network.encoder.vit, data.features.clips
     optimizer = AdamW(plain_groups(network, settings))
     for epoch in range(1, settings.epochs + 1):
         stage = (epoch - 1) * (settings.stages + 1) // settings.epochs
@@ -66,13 +84,15 @@ def run_plain_loop(network: Network, data: FoldData, settings: Settings, seed: i
         ):
             part.requires_grad_(False).eval()
         torch.manual_seed(seed * 100_003 + epoch)
-        order, losses = [data.training[i] for i in torch.randperm(len(data.training))], []
+        order, drawn, losses = [data.training[i] for i in torch.randperm(len(data.training))], [], []
         for start in range(0, len(order), settings.batch_size):
             batch = order[start : start + settings.batch_size]
             copies = torch.randint(settings.augmented_copies + 1, (len(batch),)).tolist()
             shown = clips.present[batch]
             kept = shown & (torch.rand(shown.shape) >= settings.view_dropout)
             kept = torch.stack([k if k.any() else s for k, s in zip(kept, shown, strict=True)])
+            drawn.append((batch, copies, kept))
+        for batch, copies, kept in drawn:
             pixels = torch.stack([pixels_of(data, p, c) for p, c in zip(batch, copies, strict=True)])
             loss = plain_loss(network(pixels, kept).predictions, data.targets[batch])
             optimizer.zero_grad()
@@ -94,10 +114,11 @@ def run_plain_loop(network: Network, data: FoldData, settings: Settings, seed: i
 
 def pixels_of(data: FoldData, patient: int, copy: int) -> torch.Tensor:
     """(V, T, H, W) augmented pixels at the backbone's size."""
-    clips = data.features.data.clips[patient].float() / 255
+    clips = data.features.clips.clips[patient].float() / 255
     size = data.features.encoder.image_size
     resized = resize_frames(clips.flatten(0, 1), size).view(*clips.shape[:2], *size)
-    return data.features.augmentation.copy_of(resized, data.features.data.patient_ids[patient], copy)
+    augmentation = data.features.sources.augmentation
+    return augmentation.copy_of(resized, data.features.clips.patient_ids[patient], copy)
 
 
 def plain_loss(predictions: torch.Tensor, targets: np.ndarray) -> torch.Tensor:

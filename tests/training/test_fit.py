@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.training.fit import fit, hide_views, masked_loss, predict_scaled
+from cardio_mlflow.training.fit import fit, hide_views
+from cardio_mlflow.training.loss import masked_loss
+from cardio_mlflow.training.predict import predict_scaled
+from cardio_mlflow.training.state import new_state, put_weights
 
 
 def test_the_same_seed_gives_the_same_records(tiny_settings, tiny_fold, tiny_network):
@@ -17,7 +20,7 @@ def test_the_same_seed_gives_the_same_records(tiny_settings, tiny_fold, tiny_net
 
     def run(seed, disturb=False):
         losses = []
-        for record in fit(tiny_network(settings), tiny_fold(settings), settings, seed):
+        for record in fit(new_state(tiny_network(settings), settings), tiny_fold(settings), settings, seed):
             losses.append((record.train_loss, record.val_loss, *record.predictions.ravel()))
             if disturb:
                 torch.rand(17)
@@ -29,12 +32,12 @@ def test_the_same_seed_gives_the_same_records(tiny_settings, tiny_fold, tiny_net
     assert run(4) != first
 
 
-def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network):
+def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network, forward_of):
     settings = tiny_settings(epochs=12, vit_lr=2e-5, task_lr=0.02)
     data = tiny_fold(settings)
     network = tiny_network(settings)
     best, improved = np.inf, 0
-    for number, record in enumerate(fit(network, data, settings, seed=0), 1):
+    for number, record in enumerate(fit(new_state(network, settings), data, settings, seed=0), 1):
         assert record.epoch == number
         assert record.stage == (number - 1) // 4
         assert record.task_lr == 0.02
@@ -42,24 +45,29 @@ def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network):
         assert record.predictions.shape == (3, 9)
         targets = data.targets[list(data.validation)]
         assert record.val_loss == pytest.approx(np.nanmean((record.predictions - targets) ** 2))
-        assert (record.best_state is not None) == (record.val_loss < best)
-        improved += record.best_state is not None
+        assert record.improved == (record.val_loss < best)
+        improved += record.improved
         best = min(best, record.val_loss)
         assert np.array_equal(
-            record.predictions, predict_scaled(network, data.features, data.validation, record.stage)
+            record.predictions,
+            predict_scaled(forward_of(network, data, settings, record.stage), data.validation),
         )
     assert 0 < improved < 12, "choose settings with better and worse epochs"
 
 
-def test_the_best_state_gives_the_best_epochs_predictions(tiny_settings, tiny_fold, tiny_network):
+def test_the_best_weights_give_the_best_epochs_predictions(
+    tiny_settings, tiny_fold, tiny_network, forward_of
+):
     settings = tiny_settings(epochs=12, stages=3, task_lr=0.01)
-    data, network = tiny_fold(settings), tiny_network(settings)
-    records = list(fit(network, data, settings, seed=0))
+    data, state = tiny_fold(settings), new_state(tiny_network(settings), settings)
+    records = list(fit(state, data, settings, seed=0))
     best = min(records, key=lambda r: r.val_loss)
-    assert best.best_state is not None
     assert best is not records[-1], "choose settings that overfit"
-    network.load_state_dict(best.best_state, strict=True)
-    again = predict_scaled(network, data.features, data.validation, 3)
+    assert best.stage < 3, "choose settings whose best epoch is before the last block is trained"
+    assert (state.best_epoch, state.best_loss) == (best.epoch, best.val_loss)
+    assert np.array_equal(state.best_predictions, best.predictions)
+    network = put_weights(tiny_network(settings), state.best_weights)
+    again = predict_scaled(forward_of(network, data, settings, 3), data.validation)
     assert again == pytest.approx(best.predictions, abs=1e-5)
 
 
@@ -68,15 +76,15 @@ def test_learns_what_can_be_learned(tiny_settings, tiny_fold, tiny_network):
     settings = tiny_settings(epochs=40, stages=0, task_lr=3e-3, batch_size=8)
     data = tiny_fold(settings, patients=24)
     brightness = np.linspace(-1, 1, 24)
-    data.features.data.present[:] = True
-    data.features.data.clips[:] = torch.tensor(128 + 100 * brightness).view(-1, 1, 1, 1, 1).to(torch.uint8)
+    data.features.clips.present[:] = True
+    data.features.clips.clips[:] = torch.tensor(128 + 100 * brightness).view(-1, 1, 1, 1, 1).to(torch.uint8)
     data = dataclasses.replace(
         data,
         targets=np.repeat(brightness[:, None], 9, 1),
         training=tuple(range(0, 24, 2)),
         validation=tuple(range(1, 24, 2)),
     )
-    records = list(fit(tiny_network(settings), data, settings, seed=0))
+    records = list(fit(new_state(tiny_network(settings), settings), data, settings, seed=0))
     assert records[-1].train_loss < 0.1 * records[0].train_loss
     assert min(r.val_loss for r in records) < 0.05
     r = np.corrcoef(records[-1].predictions[:, 0], brightness[1::2])[0, 1]
@@ -89,8 +97,8 @@ def test_validation_patients_do_not_influence_training(tiny_settings, tiny_fold,
     other = dataclasses.replace(data, targets=data.targets.copy())
     other.targets[list(data.validation)] += 5
     one, two = tiny_network(settings), tiny_network(settings)
-    losses = [r.train_loss for r in fit(one, data, settings, seed=0)]
-    assert losses == [r.train_loss for r in fit(two, other, settings, seed=0)]
+    losses = [r.train_loss for r in fit(new_state(one, settings), data, settings, seed=0)]
+    assert losses == [r.train_loss for r in fit(new_state(two, settings), other, settings, seed=0)]
     assert all(
         torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
     )
@@ -103,7 +111,7 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_patients(
     data = tiny_fold(settings)
     data.targets[4, 2] = np.inf
     with pytest.raises(InputError, match=r"epoch 1, batch \d.*Patients: P004\.") as caught:
-        list(fit(tiny_network(settings), data, settings, seed=0))
+        list(fit(new_state(tiny_network(settings), settings), data, settings, seed=0))
     assert "precision=fp32" in str(caught.value)
 
 
@@ -112,7 +120,7 @@ def test_a_gradient_that_is_not_finite_stops_at_its_own_batch(tiny_settings, tin
     network = tiny_network(settings)
     network.temporal.gate.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(InputError, match="epoch 1, batch 1"):
-        list(fit(network, tiny_fold(settings), settings, seed=0))
+        list(fit(new_state(network, settings), tiny_fold(settings), settings, seed=0))
     assert all(bool(p.isfinite().all()) for p in network.parameters())
 
 
@@ -122,23 +130,26 @@ def test_a_validation_loss_that_is_not_finite_stops_and_names_the_patient(
     settings = tiny_settings()
     data = tiny_fold(settings)
     data.features.prepare(3)
-    data.features._kept[3][8] = float("nan")
+    row = data.features._kept[3].read("00008-00")
+    data.features._kept[3]._open["00008-00"] = torch.full_like(row, float("nan"))
     network = tiny_network(settings)
     with pytest.raises(InputError, match=r"validation loss is not finite in epoch 1.*Patients: P008\."):
-        list(fit(network, data, settings, seed=0))
+        list(fit(new_state(network, settings), data, settings, seed=0))
 
 
 def test_too_many_stages_are_refused_before_training(tiny_settings, tiny_fold, tiny_network):
     settings = tiny_settings(stages=4, epochs=10)
     with pytest.raises(InputError, match=r"stages=4 .*at most 3"):
-        next(fit(tiny_network(settings), tiny_fold(settings), settings, seed=0))
+        next(fit(new_state(tiny_network(settings), settings), tiny_fold(settings), settings, seed=0))
 
 
 def test_a_batch_without_any_reference_is_harmless(tiny_settings, tiny_fold, tiny_network):
     settings = tiny_settings(batch_size=1)
     data = tiny_fold(settings)
     data.targets[0] = np.nan
-    assert np.isfinite([r.train_loss for r in fit(tiny_network(settings), data, settings, seed=0)]).all()
+    assert np.isfinite(
+        [r.train_loss for r in fit(new_state(tiny_network(settings), settings), data, settings, seed=0)]
+    ).all()
 
 
 @given(st.integers(1, 6), st.floats(0, 1), st.integers(0, 2**32 - 1))
@@ -176,10 +187,49 @@ def test_views_are_hidden_at_the_stated_rate():
     assert float((~hide_views(present, 0.2)).float().mean()) == pytest.approx(0.2, abs=0.01)
 
 
-def test_predictions_do_not_depend_on_the_batch(tiny_settings, tiny_fold, tiny_network, monkeypatch):
+def test_predictions_do_not_depend_on_the_batch(
+    tiny_settings, tiny_fold, tiny_network, forward_of, monkeypatch
+):
     settings = tiny_settings()
     data, network = tiny_fold(settings), tiny_network(settings)
-    whole = predict_scaled(network, data.features, range(10), 1)
-    monkeypatch.setattr("cardio_mlflow.training.fit.VALIDATION_BATCH", 3)
-    assert predict_scaled(network, data.features, range(10), 1) == pytest.approx(whole, abs=1e-5)
-    assert predict_scaled(network, data.features, [7, 2], 1) == pytest.approx(whole[[7, 2]], abs=1e-5)
+    forward = forward_of(network, data, settings, 1)
+    whole = predict_scaled(forward, range(10))
+    monkeypatch.setattr("cardio_mlflow.training.predict.VALIDATION_BATCH", 3)
+    assert predict_scaled(forward, range(10)) == pytest.approx(whole, abs=1e-5)
+    assert predict_scaled(forward, [7, 2]) == pytest.approx(whole[[7, 2]], abs=1e-5)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_data_workers_change_nothing(tiny_settings, tiny_fold, tiny_network, records_of, workers):
+    changes = {"augmented_copies": 1, "speckle": 0.2, "view_dropout": 0.3, "batch_size": 2, "dropout": 0.2}
+
+    def run(number):
+        settings = tiny_settings(data_workers=number, **changes)
+        records = records_of(tiny_network(settings), tiny_fold(settings), settings, 4)
+        return [(r.train_loss, r.val_loss, *r.predictions.ravel()) for r in records]
+
+    assert run(workers) == run(0)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_learning_rates_follow_the_schedule_within_each_stage(
+    tiny_settings, tiny_fold, tiny_network, schedule
+):
+    """Warm-up over half an epoch of each stage of two; seven patients in batches of two are four steps."""
+    settings = tiny_settings(
+        epochs=6, stages=2, batch_size=2, task_lr=0.01, vit_lr=0.001, layer_decay=0.5,
+        lr_schedule=schedule, warmup_epochs=0.5,
+    )  # fmt: skip
+    state, taken = new_state(tiny_network(settings), settings), []
+    state.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: taken.append({g["name"]: g["lr"] for g in optimizer.param_groups})
+    )
+    records = list(fit(state, tiny_fold(settings), settings, seed=0))
+    done = (np.arange(8) + 0.5) / 4
+    after = 0.5 * (1 + np.cos(np.pi * (done - 0.5) / 1.5)) if schedule == "cosine" else np.ones(8)
+    factors = np.tile(np.where(done < 0.5, done / 0.5, after), 3)
+    own = {"task": 0.01, "block-3": 0.001, "block-2": 0.0005, "block-1": 0.00025}
+    for name, rate in own.items():
+        assert [rates[name] for rates in taken] == pytest.approx(rate * factors), name
+    assert [r.task_lr for r in records] == pytest.approx(0.01 * factors[3::4])
+    assert [r.backbone_lr for r in records] == pytest.approx([0, 0, *(0.001 * factors[3::4][2:])])

@@ -1,27 +1,46 @@
 from __future__ import annotations
 
+import errno
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from cardio_mlflow.model.frame_encoder import FrameEncoder
+from cardio_mlflow.training import frozen_features
+from cardio_mlflow.training.activation_store import ActivationSet, ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.fit import fit
-from cardio_mlflow.training.frozen_features import FrozenFeatures
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.precision import backbone_autocast
 
-GIB = 2**30
 MOVING = Augmentation(10.0, 0.05, 0.1, 0.2, 0.1, 3)
+SIZES = {depth: 4 * 3 * 4 * 2 * 16 * 4 * (1 if depth == 3 else 17) for depth in range(4)}
+"""Bytes of four patients and three copies of each, in float32."""
 
 
-@pytest.fixture(scope="module")
-def features_of(tiny_vit, tiny_clips):
-    def build(memory=1.0, copies=2, dtype=torch.float32, data=None, augmentation=MOVING):
-        return FrozenFeatures(
-            FrameEncoder(tiny_vit()), data or tiny_clips(4), augmentation, copies, dtype, memory
-        )
+@pytest.fixture
+def features_of(tiny_vit, tiny_clips, tmp_path):
+    def build(disk=1e9, copies=2, dtype=torch.float32, data=None, augmentation=MOVING, folder="features"):
+        sources = Sources(FrameEncoder(tiny_vit()), data or tiny_clips(4), augmentation, copies, dtype)
+        return FrozenFeatures(sources, ActivationStore(tmp_path / folder, disk))
 
     return build
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The depths between which blocks were run, once a call."""
+    run, calls = frozen_features.run_blocks, []
+
+    def noted(encoder, tokens, start, stop, *, pool):
+        calls.append((start, stop))
+        return run(encoder, tokens, start, stop, pool=pool)
+
+    monkeypatch.setattr(frozen_features, "run_blocks", noted)
+    return calls
 
 
 @pytest.mark.parametrize("depth", range(4))
@@ -31,24 +50,97 @@ def test_kept_is_what_the_encoder_gives(features_of, depth):
     kept = features.batch([2, 1], [0, 0], depth)
     assert kept.shape == ((2, 4, 2, 16) if depth == 3 else (2, 4, 2, 17, 16))
     for row, patient in enumerate([2, 1]):
-        frames = features.data.clips[patient].flatten(0, 1).float() / 255
+        frames = features.clips.clips[patient].flatten(0, 1).float() / 255
         with torch.no_grad():
             tokens = features.encoder.tokens(frames, depth)
             expected = (features.encoder.pool(tokens) if depth == 3 else tokens).view(kept.shape[1:])
-        present = features.data.present[patient]
+        present = features.clips.present[patient]
         assert torch.allclose(kept[row][present], expected[present], atol=1e-5)
 
 
 @pytest.mark.parametrize("depth", [0, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_kept_equals_computed_anew(features_of, depth, dtype):
-    kept, anew = features_of(dtype=dtype), features_of(memory=0, dtype=dtype)
+    kept, anew = features_of(dtype=dtype), features_of(disk=0, dtype=dtype)
     kept.prepare(depth)
     anew.prepare(depth)
+    assert kept.is_kept(depth)
+    assert not anew.is_kept(depth)
     patients, copies = [3, 0, 1, 0], [1, 2, 0, 0]
     one, two = kept.batch(patients, copies, depth), anew.batch(patients, copies, depth)
     assert one.dtype == two.dtype == dtype
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_makes_no_difference_where_a_pass_starts(features_of, dtype, passes):
+    straight, stepwise = features_of(dtype=dtype, folder="a"), features_of(dtype=dtype, folder="b")
+    straight.prepare(3)
+    straight.prepare(2)
+    assert passes == [(0, 3)] * 12 + [(0, 2)] * 12
+    passes.clear()
+    for depth in (0, 2, 3):
+        stepwise.prepare(depth)
+    assert passes == [(0, 0)] * 12 + [(0, 2)] * 12 + [(2, 3)] * 12
+    for depth in (2, 3):
+        straight.prepare(depth)
+        stepwise.prepare(depth)
+        chosen = ([0, 1, 2, 3], [0, 1, 2, 0], depth)
+        assert torch.equal(straight.batch(*chosen), stepwise.batch(*chosen))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_network_goes_on_from_kept_tokens_as_from_pixels(features_of, tiny_vit, dtype):
+    """What validation and training see is what the model bundle gives."""
+    features, encoder = features_of(dtype=dtype), FrameEncoder(tiny_vit())
+    features.prepare(1)
+    kept = features.batch([0], [0], 1)[0].flatten(0, 1)
+    frames = features.clips.clips[0].flatten(0, 1).float() / 255
+    with torch.no_grad(), backbone_autocast(dtype, torch.device("cpu")):
+        assert torch.equal(
+            encoder.pool(encoder.blocks(kept, 1)), encoder.pool(encoder.blocks(encoder.tokens(frames, 0), 0))
+        )
+
+
+def test_later_depths_come_from_the_same_pass(features_of, passes):
+    features = features_of()
+    features.prepare(3, [2, 2, 1])
+    assert passes == [(0, 1), (1, 2), (2, 3)] * 12
+    features.prepare(2, [1])
+    features.prepare(1)
+    assert len(passes) == 36
+
+
+def test_other_folds_and_runs_take_what_is_stored(features_of, passes):
+    features_of().prepare(3, [2])
+    passes.clear()
+    again = features_of()
+    again.prepare(3, [2])
+    assert not passes
+    assert again.batch([0], [0], 3).shape == (1, 4, 2, 16)
+
+
+def test_other_weights_clips_or_augmentation_are_other_features(features_of, tiny_vit, tiny_clips):
+    digest = features_of().sources.digest()
+    assert features_of().sources.digest() == digest
+    other = features_of()
+    other.encoder.vit.layers[0].mlp.fc1.bias.data += 1e-3
+    changed = tiny_clips(4)
+    changed.clips[2, 0, 0, 0, 0] += 1
+    fewer = tiny_clips(4)
+    fewer.present[0, 0] = False
+    still = Augmentation(10.0, 0.05, 0.1, 0.2, 0.2, 3)
+    variants = [
+        other,
+        features_of(data=changed),
+        features_of(data=fewer),
+        features_of(data=tiny_clips(3)),
+        features_of(augmentation=still),
+        features_of(dtype=torch.bfloat16),
+        features_of(copies=0),
+    ]
+    assert len({digest, *(v.sources.digest() for v in variants)}) == 8
+    assert features_of(copies=1).sources.digest() == digest, "copies are rows of one set"
 
 
 def test_missing_views_are_zero_in_every_copy(features_of):
@@ -62,7 +154,7 @@ def test_missing_views_are_zero_in_every_copy(features_of):
 
 
 def test_copies_differ_and_do_not_depend_on_order_or_company(features_of, tiny_clips):
-    features, data = features_of(memory=0), tiny_clips(4)
+    features, data = features_of(disk=0), tiny_clips(4)
     copies = features.batch([2, 2, 2], [0, 1, 2], 3)
     assert (copies[0] - copies[1]).abs().max() > 1e-3
     assert (copies[1] - copies[2]).abs().max() > 1e-3
@@ -73,30 +165,101 @@ def test_copies_differ_and_do_not_depend_on_order_or_company(features_of, tiny_c
     assert torch.allclose(other.batch([1, 0], [1, 2], 3)[1], copies[2], atol=1e-6)
 
 
-def test_the_budget_is_kept_to_and_told_once(features_of, caplog):
-    sizes = {depth: 4 * 3 * 4 * 2 * 16 * 4 * (1 if depth == 3 else 17) for depth in range(4)}
-    features = features_of(memory=(sizes[3] + sizes[2] - 1) / GIB)
+def test_the_budget_is_kept_to_and_told_once(features_of, caplog, passes):
+    features = features_of(disk=SIZES[3] + SIZES[2])
     with caplog.at_level(logging.WARNING):
-        for depth in (3, 2, 1, 0, 2):
-            features.prepare(depth)
-            assert features._used() <= features._memory
-    assert features.batch([0], [0], 0).shape == (1, 4, 2, 17, 16)
+        for depth, later in ((3, [2, 1, 0]), (2, [1, 0]), (1, [0]), (0, [])):
+            features.prepare(depth, later)
+            assert features.is_kept(depth)
+            assert features._store.used() <= features._store.budget
     assert not caplog.records
-    small = features_of(memory=(sizes[2] - 1) / GIB)
+    assert {stop for _, stop in passes} == {0, 1, 2, 3}
+    small = features_of(disk=SIZES[2] - 1, folder="small")
     with caplog.at_level(logging.WARNING):
         for depth in (3, 2, 2, 1):
             small.prepare(depth)
     assert len(caplog.records) == 2
-    assert "feature_memory" in caplog.text
+    assert "feature_disk" in caplog.text
+    assert small.batch([0], [0], 1).shape == (1, 4, 2, 17, 16)
 
 
-def test_what_cannot_be_kept_does_not_push_out_what_is(features_of, monkeypatch):
-    size = 4 * 3 * 4 * 2 * 16 * 4
-    features = features_of(memory=2 * size / GIB)
-    features.prepare(3)
-    features.prepare(2)
-    monkeypatch.setattr(features.encoder, "tokens", None)
-    assert features.batch([0], [0], 3).shape == (1, 4, 2, 16)
+def test_a_full_disk_is_told_and_training_goes_on_without_the_store(features_of, caplog, monkeypatch):
+    features, write, written = features_of(), ActivationSet.write, []
+
+    def full(self, row, activations):
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(row)
+        write(self, row, activations)
+
+    monkeypatch.setattr(ActivationSet, "write", full)
+    with caplog.at_level(logging.WARNING):
+        features.prepare(2)
+        features.prepare(1)
+    assert caplog.text.count("The disk is full") == 1
+    assert not features.is_kept(2)
+    assert torch.equal(features.batch([3], [0], 2), features_of(disk=0, folder="other").batch([3], [0], 2))
+
+
+def test_what_a_dead_process_left_half_done_is_finished(features_of, passes, monkeypatch):
+    features, write = features_of(), ActivationSet.write
+
+    def stopped(self, row, activations):
+        if row.startswith("00002"):
+            raise KeyboardInterrupt
+        write(self, row, activations)
+
+    monkeypatch.setattr(ActivationSet, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        features.prepare(2)
+    monkeypatch.setattr(ActivationSet, "write", write)
+    passes.clear()
+    again = features_of()
+    again.prepare(2)
+    assert passes == [(0, 2)] * 6, "two of four patients were left, three copies each"
+    assert again._kept[2].is_complete()
+
+
+TESTS = Path(__file__).resolve().parents[1]
+TWO = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, TESTS)
+from conftest import make_clips, make_vit
+from cardio_mlflow.model.frame_encoder import FrameEncoder
+from cardio_mlflow.training import frozen_features as f
+from cardio_mlflow.training.activation_store import ActivationStore
+from cardio_mlflow.training.augmentation import Augmentation
+torch.set_num_threads(1)
+run, calls = f.run_blocks, []
+def noted(encoder, tokens, start, stop, *, pool):
+    calls.append(start)
+    return run(encoder, tokens, start, stop, pool=pool)
+f.run_blocks = noted
+still = Augmentation(0, 0, 0, 0, 0, 0)
+sources = f.Sources(FrameEncoder(make_vit()), make_clips(40), still, 0, torch.float32)
+features = f.FrozenFeatures(sources, ActivationStore(Path(sys.argv[1]), 1e9))
+print("ready", flush=True)
+sys.stdin.readline()
+features.prepare(2)
+print(len(calls), float(features.batch(range(40), [0] * 40, 2).double().sum()), flush=True)
+"""
+
+
+def test_processes_share_the_work(tmp_path):
+    """Two at once compute each patient once between them, and both have all."""
+    command = [sys.executable, "-c", TWO.replace("TESTS", repr(str(TESTS))), str(tmp_path / "shared")]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=120)[0].split() for process in both]
+    assert sum(int(count) for count, _ in told) == 40
+    assert told[0][1] == told[1][1]
 
 
 def test_the_encoder_is_frozen_and_in_evaluation_mode(features_of):
@@ -122,17 +285,18 @@ SCHEDULES = [
 
 
 @pytest.mark.parametrize("side", [32, 48])
-@pytest.mark.parametrize("memory", [1.0, 0.0])
+@pytest.mark.parametrize("disk", [1e9, 0.0])
+@pytest.mark.parametrize("step_memory", [1.0, 1e-6], ids=["saved", "recomputed"])
 @pytest.mark.parametrize("changes", SCHEDULES, ids=["stages", "augmented", "fusion_only"])
 def test_training_equals_the_plain_loop(
-    tiny_settings, tiny_fold, tiny_network, plain_loop, changes, memory, side
+    tiny_settings, tiny_fold, tiny_network, records_of, plain_loop, changes, step_memory, disk, side
 ):
     """A whole staged schedule, in fp32, against all pixels through the whole network in every step."""
-    settings = tiny_settings(task_lr=1e-3, vit_lr=1e-3, weight_decay=0.01, **changes)
-    data = tiny_fold(settings, memory, side)
+    settings = tiny_settings(task_lr=1e-3, vit_lr=1e-3, weight_decay=0.01, step_memory=step_memory, **changes)
+    data = tiny_fold(settings, disk, side)
     fast, plain = tiny_network(settings), tiny_network(settings)
     expected = plain_loop(plain, data, settings, seed=5)
-    records = list(fit(fast, data, settings, seed=5))
+    records = records_of(fast, data, settings, 5)
     assert [r.stage for r in records][-1] == settings.stages
     for record, (train_loss, val_loss, predictions) in zip(records, expected, strict=True):
         assert record.train_loss == pytest.approx(train_loss, rel=2e-4)
@@ -149,11 +313,11 @@ def test_training_equals_the_plain_loop(
     assert not any("embeddings." in name for name in moved)
 
 
-def test_bf16_training_is_close_to_fp32(tiny_settings, tiny_fold, tiny_network):
+def test_bf16_training_is_close_to_fp32(tiny_settings, tiny_fold, tiny_network, records_of):
     losses = {}
     for precision in ("fp32", "bf16"):
         settings = tiny_settings(epochs=4, stages=3, precision=precision)
-        records = fit(tiny_network(settings), tiny_fold(settings), settings, seed=1)
+        records = records_of(tiny_network(settings), tiny_fold(settings), settings, 1)
         losses[precision] = [r.val_loss for r in records]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.03)
     assert losses["bf16"] != losses["fp32"]

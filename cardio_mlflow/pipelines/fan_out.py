@@ -1,0 +1,186 @@
+"""Folds and variants side by side in worker processes: on this machine, on Ray or on Dask, through joblib."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import joblib
+import pandas as pd
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.cluster import joined_backend
+from cardio_mlflow.pipelines.fold_training import FoldJob, train_into
+from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.pipelines.messages import quiet
+from cardio_mlflow.pipelines.study_runs import latest_folds
+from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.runs import Run, step_run
+from cardio_mlflow.tracking.store import Store, current_store, use_store
+from cardio_mlflow.training.devices import available_devices, claimed_device
+from cardio_mlflow.training.processes import Processes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: its predictions table, or why it failed."""
+
+    job: FoldJob
+    predictions: pd.DataFrame | None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every worker needs.
+
+    Attributes:
+        settings: what to train.
+        inputs: the cohort.
+        started_by: id of the run that started the workers.
+        store: where the runs are written.
+        workers: how many workers there are.
+        threads: threads of each.
+    """
+
+    settings: Settings
+    inputs: StudyInputs
+    started_by: str
+    store: Store
+    workers: int
+    threads: int
+
+
+def trained_before(
+    settings: Settings, data: TrainingSet, jobs: Sequence[FoldJob]
+) -> dict[FoldJob, pd.DataFrame]:
+    """The predictions of the jobs that have been trained with these settings on this cohort."""
+    same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
+    found = {v: latest_folds(settings.study_name, v, **same) for v in dict.fromkeys(j.variant for j in jobs)}
+    return {j: found[j.variant][j.fold].predictions() for j in jobs if j.fold in found[j.variant]}
+
+
+def train_jobs(
+    settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob]
+) -> dict[FoldJob, pd.DataFrame]:
+    """Train jobs, each in a run of its own, as many side by side as there is room for.
+
+    Args:
+        settings: what to train, ``jobs``, ``backend`` and ``cluster``.
+        run: the run that starts them.
+        data: the cohort.
+        jobs: what to train.
+
+    Returns:
+        The predictions table of each.
+
+    Raises:
+        InputError: jobs failed; told when all others are done.
+    """
+    workers = workers_for(settings, len(jobs))
+    try:
+        outcomes = list(_alone(settings, run, data, jobs) if workers <= 1 else
+                        _side_by_side(settings, run, data, jobs, workers))  # fmt: skip
+    except KeyboardInterrupt:
+        run.end_started("stopped by the user")
+        raise
+    if failed := [outcome for outcome in outcomes if outcome.predictions is None]:
+        told = "\n".join(f"- {outcome.failure}" for outcome in failed)
+        done = len(outcomes) - len(failed)
+        raise InputError(
+            f"{len(failed)} of {len(outcomes)} failed, {done} are trained:\n{told}\n"
+            "With -P resume=true the same command takes those that are trained and does the rest."
+        )
+    return {o.job: o.predictions for o in outcomes if o.predictions is not None}
+
+
+def workers_for(settings: Settings, jobs: int) -> int:
+    """How many workers train side by side: ``jobs``, or one a GPU, or one a core; one a job at most.
+
+    A cluster decides for itself how many of them run at once.
+    """
+    devices = available_devices()
+    room = len(devices) if devices[0].type == "cuda" else joblib.cpu_count()
+    if settings.cluster:
+        room = jobs
+    return max(0, min(settings.jobs or room, jobs))
+
+
+def _alone(settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob]) -> Iterator[Outcome]:
+    for job in jobs:
+        yield _outcome(settings, run, data, job, None)
+
+
+def _side_by_side(
+    settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob], workers: int
+) -> Iterator[Outcome]:
+    threads = max(1, joblib.cpu_count() // workers)
+    work = Work(settings, data.inputs, run.run_id, current_store(), workers, threads)
+    log.info("Training %d folds, %d side by side.", len(jobs), workers)
+    with joined_backend(settings, work.store, workers):
+        parallel = joblib.Parallel(batch_size=1, pre_dispatch=workers)
+        try:
+            yield from parallel(joblib.delayed(_in_worker)(work, n, job) for n, job in enumerate(jobs))
+        except TerminatedWorkerError as error:
+            run.end_started("its process was killed")
+            raise InputError(
+                "A worker process was killed, most likely because memory ran out. What it had done is kept: "
+                f"go on with -P resume=true and fewer workers than {workers}, such as -P jobs=1."
+            ) from error
+
+
+def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
+    """Train one job in a worker process."""
+    quiet()
+    use_store(work.store)
+    with _threads(work.threads), claimed_device(available_devices()) as device:
+        data = _training_set(work.settings, _Cohort(work.inputs.digest, work.inputs), device)
+        return _outcome(work.settings, Run(work.started_by), data, job, number % work.workers)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with this many threads, so that workers do not fight for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    with ExitStack() as afterwards:
+        afterwards.callback(torch.set_num_threads, before)
+        yield
+
+
+@dataclass(frozen=True)
+class _Cohort:
+    """A cohort that equals another one of the same digest."""
+
+    digest: str
+    inputs: StudyInputs = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _training_set(settings: Settings, cohort: _Cohort, device: torch.device) -> TrainingSet:
+    """The training set, loaded once in a worker process for all jobs of a study."""
+    return load_training_set(settings, cohort.inputs, Processes(device=device))
+
+
+def _outcome(
+    settings: Settings, started_by: Run, data: TrainingSet, job: FoldJob, position: int | None
+) -> Outcome:
+    """Train a job into a new run; a failure is told, so that the other jobs go on."""
+    try:
+        with step_run(job.name, settings, "train_fold", started_by) as run:
+            return Outcome(job, train_into(run, settings, job, data, position))
+    except InputError as error:
+        failure = str(error)
+    except (OSError, RuntimeError, ArithmeticError, ValueError) as error:
+        log.exception("%s failed", job.name)
+        failure = f"Fold {job.fold} ({job.variant}): {type(error).__name__}"
+    log.warning("%s", failure)
+    return Outcome(job, None, failure)

@@ -1,0 +1,109 @@
+"""What a trained fold leaves in its MLflow run: metrics, tables, figures and the model."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cardio_mlflow.analysis.agreement import mean_absolute_error, pearson
+from cardio_mlflow.analysis.predictions import check_predictions
+from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.figures.scatter import scatter_page
+from cardio_mlflow.figures.training_curves import training_curves
+from cardio_mlflow.model.network import Network
+from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.registry import log_model
+from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.training.bundle import Bundle, save_bundle
+from cardio_mlflow.training.fit import EpochRecord
+from cardio_mlflow.training.scaling import TargetScaler
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainedFold:
+    """A trained fold.
+
+    Attributes:
+        network: with the weights of its best epoch.
+        scaler: of its targets.
+        best_epoch: the epoch of lowest validation loss.
+        best_loss: that loss.
+        history: a row an epoch, metrics under their MLflow names.
+        predictions: the predictions table of its validation patients, by the best epoch.
+    """
+
+    network: Network
+    scaler: TargetScaler
+    best_epoch: int
+    best_loss: float
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+def epoch_metrics(record: EpochRecord, references: FloatArray, predictions: FloatArray) -> dict[str, float]:
+    """An epoch's metrics by their MLflow names; signed r and MAE of the (N, 9) validation predictions."""
+    pairs = {key: _pair(references[:, i], predictions[:, i]) for i, key in enumerate(KEYS)}
+    r = {key: float(pearson(*pair)) for key, pair in pairs.items()}
+    error = {key: float(mean_absolute_error(*pair)) for key, pair in pairs.items()}
+    known = [value for value in r.values() if np.isfinite(value)]
+    return {
+        "train/loss": record.train_loss,
+        "val/loss": record.val_loss,
+        "val/r_mean": float(np.mean(known)) if known else float("nan"),
+        **{f"val/r_{key}": value for key, value in r.items()},
+        **{f"val/mae_{key}": value for key, value in error.items()},
+        "lr/task": record.task_lr,
+        "lr/backbone": record.backbone_lr,
+        "stage": float(record.stage),
+    }
+
+
+def log_result(run: Run, settings: Settings, trained: TrainedFold, fold: int) -> None:
+    """Log a trained fold.
+
+    Args:
+        run: where to.
+        settings: of the fold, with its variant.
+        trained: the fold.
+        fold: its number.
+    """
+    history = trained.history
+    r_mean = float(history.loc[history["epoch"] == trained.best_epoch, "val/r_mean"].iloc[0])
+    best = {"best/epoch": float(trained.best_epoch), "best/loss": trained.best_loss, "best/r_mean": r_mean}
+    run.log_metrics(best)
+    run.log_metrics({f"alpha/{stage}": value for stage, value in trained.network.alphas().items()})
+    table = check_predictions(trained.predictions)
+    performance = performance_table(table, settings.bootstrap, settings.seed)
+    flat = history.rename(columns=lambda name: name.replace("/", "_"))
+    run.log_table(trained.predictions, "predictions.csv")
+    run.log_table(flat, "tables/history.csv")
+    run.log_table(performance, "tables/performance.csv")
+    synthetic = settings.is_synthetic
+    run.log_figures(
+        {
+            "training_curves": training_curves(flat, synthetic=synthetic),
+            "scatter": scatter_page(table, performance, synthetic=synthetic),
+        }
+    )
+    _log_bundle(run, Bundle(trained.network, settings, trained.scaler), fold)
+
+
+def _pair(references: FloatArray, predictions: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The pairs whose reference is there."""
+    present = np.isfinite(references)
+    return references[present], predictions[present]
+
+
+def _log_bundle(run: Run, bundle: Bundle, fold: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"fold-{fold}"
+        save_bundle(bundle, path)
+        log_model(run, {path.name: path})

@@ -1,0 +1,181 @@
+"""Training one fold of one variant into an MLflow run, from its start or from a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cardio_mlflow import __version__
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.fold_results import TrainedFold, epoch_metrics, log_result
+from cardio_mlflow.pipelines.predictions import build_predictions
+from cardio_mlflow.pipelines.training_set import TrainingSet
+from cardio_mlflow.settings import Settings, Variant
+from cardio_mlflow.tracking.runs import Run, colour_of, tags_of
+from cardio_mlflow.training.checkpoint import Checkpoint
+from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
+from cardio_mlflow.training.scaling import TargetScaler
+from cardio_mlflow.training.state import TrainingState, new_state, put_weights
+
+log = logging.getLogger(__name__)
+
+History = list[dict[str, Any]]
+"""A row an epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """One fold of one variant."""
+
+    fold: int
+    variant: Variant = "full"
+
+    @property
+    def name(self) -> str:
+        """The name of its run.
+
+        >>> FoldJob(2).name, FoldJob(2, "no_fusion").name
+        ('fold-2', 'no_fusion/fold-2')
+        """
+        return f"fold-{self.fold}" if self.variant == "full" else f"{self.variant}/fold-{self.fold}"
+
+    def checkpoint(self, settings: Settings, data: TrainingSet) -> Checkpoint:
+        """Its checkpoint: one for each study, configuration, cohort and version of the code."""
+        known = (settings.study_name, settings.digest(), data.inputs.digest, data.inputs.patient_ids,
+                 __version__, data.features.device.type)  # fmt: skip
+        digest = hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()
+        return Checkpoint(settings.cache / "checkpoints" / f"{digest}-{self.variant}-{self.fold}")
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A job with what it works on."""
+
+    job: FoldJob
+    settings: Settings
+    data: TrainingSet
+    fold_data: FoldData
+    scaler: TargetScaler
+    references: NDArray[np.float64]
+
+
+def train_into(
+    run: Run, settings: Settings, job: FoldJob, data: TrainingSet, position: int | None = None
+) -> pd.DataFrame:
+    """Train a fold and log everything into a run; with ``resume`` from its checkpoint, where there is one.
+
+    Args:
+        run: where to; among several processes only the first one writes to it.
+        settings: what to train.
+        job: fold and variant.
+        data: the cohort.
+        position: line of the progress bar, where several are shown.
+
+    Returns:
+        The predictions table of the fold's validation patients, by the epoch of lowest validation loss.
+
+    Raises:
+        InputError: training cannot go on; the message names the fold.
+    """
+    fold_data, scaler = data.fold(job.fold)
+    fold = _Fold(job, settings, data, fold_data, scaler, data.references[list(fold_data.validation)])
+    checkpoint, main = job.checkpoint(settings, data), data.processes.is_main
+    if main:
+        run.rename(job.name)
+        tags = {"fold": str(job.fold), "variant": job.variant, "cohort_digest": data.inputs.digest}
+        run.set_tags(tags_of(settings, "train_fold", **tags) | colour_of(job.fold, job.variant))
+        run.set_tags({"patient_ids": data.inputs.patient_ids})
+        run.log_dataset(settings.cohort_name, data.inputs.digest)
+    try:
+        with checkpoint.locked() if main else nullcontext():
+            trained = _train(run, fold, checkpoint, position)
+            if main:
+                own = settings.model_copy(update={"variant": job.variant})
+                log_result(run, own, trained, job.fold)
+                checkpoint.remove()
+    except InputError as error:
+        raise InputError(f"Fold {job.fold} ({job.variant}): {error}") from error
+    return trained.predictions
+
+
+def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, position: int | None) -> TrainedFold:
+    """Run the epochs that are left, with a checkpoint and a line of metrics after each."""
+    settings, data, job = fold.settings, fold.data, fold.job
+    state = new_state(data.network(settings, job.variant), settings)
+    history = _take_up(run, fold, checkpoint, state)
+    writes = data.processes.is_main
+    records = fit(state, fold.fold_data, settings, settings.seed + job.fold, data.processes)
+    for record in _with_bar(records, fold, state.epoch, position if writes else -1):
+        metrics = epoch_metrics(record, fold.references, fold.scaler.unscale(record.predictions))
+        row = {"fold": job.fold, "epoch": record.epoch, "time": int(time.time() * 1000), **metrics}
+        history.append(row)
+        if writes:
+            checkpoint.write(state, {"history": history, "run_id": run.run_id})
+            _log_epoch(run, row)
+    return _result(fold, state, history)
+
+
+def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState) -> History:
+    """Put the checkpoint into the state and its history into the run; or start anew."""
+    processes = fold.data.processes
+    if not checkpoint.exists() or not fold.settings.resume:
+        processes.wait()
+        if processes.is_main and checkpoint.exists():
+            log.warning(
+                "%s: starting anew, though a stopped run of it had come to epoch %s: -P resume=true goes on "
+                "from there, as long as this run has not finished its first epoch.",
+                fold.job.name, checkpoint.notes()["epoch"],
+            )  # fmt: skip
+        return []
+    notes = checkpoint.notes()
+    checkpoint.read(state)
+    processes.wait()
+    history: History = notes["history"]
+    if processes.is_main:
+        run.take_over_from(notes["run_id"])
+        for row in history:
+            _log_epoch(run, row)
+        log.info("%s goes on after epoch %d of %d.", fold.job.name, state.epoch, fold.settings.epochs)
+    return history
+
+
+def _log_epoch(run: Run, row: dict[str, Any]) -> None:
+    metrics = {name: value for name, value in row.items() if name not in ("fold", "epoch", "time")}
+    run.log_metrics(metrics, row["epoch"], row["time"])
+
+
+def _with_bar(
+    records: Iterator[EpochRecord], fold: _Fold, done: int, position: int | None
+) -> Iterator[EpochRecord]:
+    """The records, with a progress bar; none at position -1."""
+    with tqdm(
+        total=fold.settings.epochs, initial=done, desc=fold.job.name, unit="epoch", position=position,
+        leave=position is None, disable=position == -1,
+    ) as bar:  # fmt: skip
+        for record in records:
+            yield record
+            bar.set_postfix_str(f"loss {record.val_loss:.3f} stage {record.stage}")
+            bar.update()
+
+
+def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
+    """The network with the weights of the best epoch, and that epoch's predictions."""
+    settings, data, job = fold.settings, fold.data, fold.job
+    patients = [data.patients[i] for i in fold.fold_data.validation]
+    predictions = build_predictions(
+        patients, fold.references, fold.scaler.unscale(state.best_predictions),
+        cohort="I", variant=job.variant, fold=job.fold,
+    )  # fmt: skip
+    network = put_weights(data.network(settings, job.variant), state.best_weights)
+    table = pd.DataFrame(history).drop(columns="time")
+    return TrainedFold(network, fold.scaler, state.best_epoch, state.best_loss, table, predictions)

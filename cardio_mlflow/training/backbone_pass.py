@@ -1,0 +1,113 @@
+"""Passes through the backbone's blocks in chunks of frames, within a stated memory.
+
+A frame is encoded by itself, so a batch can go through the blocks a few frames at a time: the numbers are
+the same, and what has to be held is smaller. Where a batch's activations would take more memory than
+allowed, they are dropped after each chunk and computed again on the way back (gradient checkpointing,
+Chen et al. 2016, arXiv:1604.06174), so that those of one chunk are held at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from cardio_mlflow.model.frame_encoder import FrameEncoder
+
+CPU_NUMBERS: Final = 1_200_000
+"""Numbers in the tokens of a chunk on a CPU: large enough to outweigh the calls, few enough for its caches.
+Measured: half and twice as many are equally fast, for widths of 128 and 768."""
+CUDA_NUMBERS: Final = 32 * CPU_NUMBERS
+"""The same on a GPU: enough to fill it."""
+_WIDTHS_SAVED: Final = 9
+"""Tensors as wide as a token that a block saves for its backward pass, besides the two hidden layers of
+the MLP: its input, the normed input, query, key, value, the attention's output twice, the sum, the normed
+sum."""
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """How a batch goes through the trained blocks.
+
+    Attributes:
+        frames: frames of a chunk.
+        recompute: whether activations are dropped and computed again.
+    """
+
+    frames: int
+    recompute: bool
+
+
+def plan_pass(encoder: FrameEncoder, blocks: int, frames: int, dtype: torch.dtype, memory: float) -> PassPlan:
+    """The plan that keeps a batch's activations within a memory, without recomputing where that is enough.
+
+    Args:
+        encoder: the encoder.
+        blocks: trained blocks.
+        frames: frames of the batch.
+        dtype: compute dtype.
+        memory: bytes that saved activations may take.
+    """
+    chunk = chunk_frames(encoder)
+    each = saved_bytes(encoder, blocks, dtype)
+    if frames * each <= memory:
+        return PassPlan(chunk, recompute=False)
+    return PassPlan(max(1, min(chunk, int(memory // max(1, each)))), recompute=True)
+
+
+def chunk_frames(encoder: FrameEncoder) -> int:
+    """Frames of a chunk that are fast on the encoder's device."""
+    device = next(encoder.parameters()).device
+    numbers = CUDA_NUMBERS if device.type == "cuda" else CPU_NUMBERS
+    return max(1, round(numbers / (encoder.token_count * encoder.width)))
+
+
+def saved_bytes(encoder: FrameEncoder, blocks: int, dtype: torch.dtype) -> int:
+    """Bytes that the backward pass of ``blocks`` blocks needs of one frame.
+
+    L tokens · (9 D + 2 H) · bytes of the dtype in each block, D the width and H the MLP's hidden width.
+    """
+    config = encoder.vit.config
+    wide = _WIDTHS_SAVED * config.hidden_size + 2 * config.intermediate_size
+    return int(blocks * encoder.token_count * wide * dtype.itemsize)
+
+
+def frame_features(encoder: FrameEncoder, tokens: Tensor, depth: int, plan: PassPlan) -> Tensor:
+    """Frame features of the tokens at a depth, with gradients for the blocks that are trained.
+
+    Args:
+        encoder: the encoder.
+        tokens: (F, L, D) after the first ``depth`` blocks.
+        depth: number of frozen blocks.
+        plan: how to go through the others.
+
+    Returns:
+        (F, D) frame features.
+    """
+    if not len(tokens):  # a process that has no patient of the batch
+        return tokens.new_zeros(0, encoder.width)
+    parts = []
+    for chunk in torch.split(tokens, plan.frames):
+        if plan.recompute:
+            parts.append(checkpoint(_end, encoder, chunk, depth, use_reentrant=False))
+        else:
+            parts.append(_end(encoder, chunk, depth))
+    return torch.cat(parts)
+
+
+def run_blocks(encoder: FrameEncoder, tokens: Tensor, start: int, stop: int, *, pool: bool) -> Tensor:
+    """Run the blocks from ``start`` to ``stop`` on (F, L, D) tokens, in chunks.
+
+    Returns:
+        (F, L, D) tokens, or with ``pool`` (F, D) frame features.
+    """
+    parts = torch.split(tokens, chunk_frames(encoder))
+    ends = [encoder.blocks(part, start, stop) for part in parts]
+    return torch.cat([encoder.pool(end) if pool else end for end in ends])
+
+
+def _end(encoder: FrameEncoder, tokens: Tensor, depth: int) -> Tensor:
+    return encoder.pool(encoder.blocks(tokens, depth))

@@ -1,0 +1,119 @@
+"""From kept activations to the network's output, for training and for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cardio_mlflow.model.network import Network, Output
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.backbone_pass import frame_features, plan_pass
+from cardio_mlflow.training.frozen_features import FrozenFeatures
+from cardio_mlflow.training.precision import backbone_autocast
+from cardio_mlflow.training.processes import Processes
+from cardio_mlflow.training.read_ahead import read_ahead
+
+VALIDATION_BATCH: Final = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of B patients.
+
+    Attributes:
+        patients: B positions in the cohort.
+        copies: the augmented copy of each; 0 is the original.
+        present: (B, V) bool, the views that are shown.
+    """
+
+    patients: tuple[int, ...]
+    copies: tuple[int, ...]
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The way of a batch through a network whose topmost ``blocks`` blocks may be trained.
+
+    Attributes:
+        network: the network.
+        features: the activations of its frozen part.
+        blocks: how many of the topmost blocks may differ from the pretrained ones.
+        settings: ``step_memory`` and ``data_workers``.
+        processes: those that share the batch.
+    """
+
+    network: Network
+    features: FrozenFeatures
+    blocks: int
+    settings: Settings
+    processes: Processes
+
+    @property
+    def depth(self) -> int:
+        """Number of frozen blocks."""
+        return self.network.encoder.depth - self.blocks
+
+    def read(self, batches: Sequence[Batch]) -> Iterator[Tensor]:
+        """The activations of this process's share of each batch, in order.
+
+        Those that are kept are read ahead by ``data_workers`` threads.
+        """
+        ahead = self.settings.data_workers if self.features.is_kept(self.depth) else 0
+        return read_ahead(self._read, batches, ahead)
+
+    def output(self, batch: Batch, activations: Tensor) -> Output:
+        """The output for a whole batch, from what ``read`` gives for it."""
+        features, present = self.features, batch.present.to(self.features.device)
+        if not self.blocks:
+            shown = activations.to(features.device, non_blocking=True)[present].flatten(0, 1)
+            return self.network.from_frame_features(shown, present)
+        mine = self.processes.share(len(batch.patients))
+        kept = present[mine.start : mine.stop]
+        tokens = activations.to(features.device, non_blocking=True)[kept].flatten(0, 1)
+        frames = features.clips.frames
+        encoder, memory = self.network.encoder, self.settings.step_memory * 2**30
+        plan = plan_pass(encoder, self.blocks, len(tokens), features.dtype, memory)
+        with backbone_autocast(features.dtype, features.device):
+            local = frame_features(encoder, tokens, self.depth, plan)
+        shares = [Processes(rank, self.processes.count).share(len(present)) for rank in self._ranks]
+        counts = [int(present[share.start : share.stop].sum()) * frames for share in shares]
+        return self.network.from_frame_features(self.processes.gather(local.float(), counts), present)
+
+    @property
+    def _ranks(self) -> range:
+        return range(self.processes.count)
+
+    def _read(self, batch: Batch) -> Tensor:
+        """(B, V, T, …) of this process's patients; pinned where they go to a GPU."""
+        mine = self.processes.share(len(batch.patients)) if self.blocks else range(len(batch.patients))
+        patients, copies = batch.patients[mine.start : mine.stop], batch.copies[mine.start : mine.stop]
+        if not patients:
+            return self.features.empty(self.depth)
+        rows = self.features.batch(patients, copies, self.depth)
+        on_its_way = self.features.device.type == "cuda" and rows.device.type == "cpu"
+        return rows.pin_memory() if on_its_way else rows
+
+
+def predict_scaled(forward: Forward, patients: Sequence[int]) -> NDArray[np.float64]:
+    """Scaled predictions (N, 9) for N patients of the cohort, by position, on their unaugmented clips.
+
+    The network is left in evaluation mode.
+    """
+    forward.network.eval()
+    batches = []
+    for start in range(0, len(patients), VALIDATION_BATCH):
+        chosen = tuple(patients[start : start + VALIDATION_BATCH])
+        present = forward.features.clips.present[list(chosen)]
+        batches.append(Batch(chosen, (0,) * len(chosen), present))
+    parts = []
+    with torch.no_grad():
+        for batch, activations in zip(batches, forward.read(batches), strict=True):
+            parts.append(forward.output(batch, activations).predictions.double().cpu().numpy())
+    return np.concatenate(parts)

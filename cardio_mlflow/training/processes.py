@@ -1,0 +1,97 @@
+"""The processes that train one fold together, through Hugging Face accelerate; by default one alone.
+
+Each process takes its share of a batch's patients through the backbone. The frame features are then
+gathered, and every process runs the small rest of the network on the whole batch, with the same random
+numbers; so a step is that of one process, to rounding, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from cardio_mlflow.settings_sources import launched_processes
+from cardio_mlflow.training.precision import choose_device
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together.
+
+    Attributes:
+        rank: 0-based; only 0 logs and writes.
+        count: how many there are.
+        device: where this one computes.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = field(default_factory=choose_device)
+    _accelerator: Accelerator | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one logs and writes."""
+        return self.rank == 0
+
+    def share(self, items: int) -> range:
+        """This process's share of so many items: adjoining ones, and as many as the others to one.
+
+        >>> [list(Processes(rank, 2).share(5)) for rank in range(2)]
+        [[0, 1], [2, 3, 4]]
+        """
+        return range(items * self.rank // self.count, items * (self.rank + 1) // self.count)
+
+    def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows of all processes in order of rank; gradients flow to this one's own.
+
+        Args:
+            rows: (counts[rank], D).
+            counts: how many rows each process has.
+
+        Returns:
+            (sum(counts), D).
+        """
+        if self._accelerator is None:
+            return rows
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows.detach()
+        parts = list(self._accelerator.gather(padded).split(max(counts)))
+        parts = [part[:count] for part, count in zip(parts, counts, strict=True)]
+        parts[self.rank] = rows
+        return torch.cat(parts)
+
+    def sum_gradients(self, modules: Iterable[nn.Module]) -> None:
+        """Add up the gradients that the processes have for these modules, in place, in one message."""
+        if self._accelerator is None:
+            return
+        parameters = [p for module in modules for p in module.parameters()]
+        if not parameters:
+            return
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        summed = self._accelerator.reduce(flat, reduction="sum")
+        for parameter, part in zip(parameters, summed.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+
+    def wait(self) -> None:
+        """Wait for the others."""
+        if self._accelerator is not None:
+            self._accelerator.wait_for_everyone()
+
+
+def join_processes() -> Processes:
+    """The processes that ``torch.distributed.run`` has started, or this one alone."""
+    if launched_processes() == 1:
+        return Processes(device=choose_device())
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    return Processes(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
