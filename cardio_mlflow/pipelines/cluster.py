@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
@@ -53,7 +54,12 @@ def _ray(cluster: str, workers: int) -> Iterator[dict[str, Any]]:
     ray = _installed("ray")
     from ray.util.joblib import register_ray
 
-    local = {"num_cpus": workers, "include_dashboard": False, "logging_level": "ERROR"}
+    local = {
+        "num_cpus": workers,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
     ray.init(**({"address": cluster} if cluster else local), ignore_reinit_error=True)
     register_ray()
     try:
@@ -65,7 +71,9 @@ def _ray(cluster: str, workers: int) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _dask(cluster: str, workers: int) -> Iterator[dict[str, Any]]:
     distributed = _installed("distributed")
-    started = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    started = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None,
+               "silence_logs": logging.ERROR}  # fmt: skip
     with distributed.Client(cluster) if cluster else distributed.Client(**started):
         yield {}
 

@@ -12,6 +12,7 @@ import joblib
 import pandas as pd
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tqdm import tqdm
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.cluster import joined_backend
@@ -103,12 +104,14 @@ def train_jobs(
 
 
 def workers_for(settings: Settings, jobs: int) -> int:
-    """How many workers train side by side: ``jobs``, or one a GPU, or one a core; one a job at most.
+    """How many workers train side by side: ``jobs``, or one a GPU, or one for two cores; one a job at most.
+
+    A second core in a worker is nearly as good as a second worker, and takes no memory.
 
     A cluster decides for itself how many of them run at once.
     """
     devices = available_devices()
-    room = len(devices) if devices[0].type == "cuda" else joblib.cpu_count()
+    room = len(devices) if devices[0].type == "cuda" else max(1, joblib.cpu_count() // 2)
     if settings.cluster:
         room = jobs
     return max(0, min(settings.jobs or room, jobs))
@@ -126,9 +129,11 @@ def _side_by_side(
     work = Work(settings, data.inputs, run.run_id, current_store(), workers, threads)
     log.info("Training %d folds, %d side by side.", len(jobs), workers)
     with joined_backend(settings, work.store, workers):
-        parallel = joblib.Parallel(batch_size=1, pre_dispatch=workers)
+        as_they_end = "list" if settings.backend == "ray" else "generator_unordered"
+        parallel = joblib.Parallel(batch_size=1, pre_dispatch=workers, return_as=as_they_end)
+        outcomes = parallel(joblib.delayed(_in_worker)(work, n, job) for n, job in enumerate(jobs))
         try:
-            yield from parallel(joblib.delayed(_in_worker)(work, n, job) for n, job in enumerate(jobs))
+            yield from tqdm(outcomes, total=len(jobs), desc="folds", unit="fold", position=workers)
         except TerminatedWorkerError as error:
             run.end_started("its process was killed")
             raise InputError(

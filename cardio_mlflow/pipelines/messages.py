@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from transformers.utils.logging import disable_progress_bar
+
 
 def quiet() -> None:
     """Plain messages of this package, and only what matters of others."""
@@ -12,5 +14,6 @@ def quiet() -> None:
     logging.getLogger("cardio_mlflow").setLevel(logging.INFO)
     for noisy in ("transformers", "mlflow", "alembic", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    disable_progress_bar()
     logging.captureWarnings(capture=True)  # of libraries, to the user no use
     logging.getLogger("py.warnings").setLevel(logging.ERROR)

@@ -1,0 +1,121 @@
+"""Folds side by side: the same numbers, each run once, and a failure that stops nobody else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import pytest
+
+from cardio_mlflow.pipelines import fan_out
+from cardio_mlflow.pipelines.fan_out import workers_for
+from cardio_mlflow.settings import load_settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def losses(runs) -> dict[str, float]:
+    return {run.info.run_name: run.data.metrics["best/loss"] for run in runs}
+
+
+@pytest.mark.parametrize("backend", ["loky", "ray", "dask"])
+def test_workers_train_what_one_process_trains(studied, backend: str, capfd) -> None:
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+    assert studied.command("train", jobs="2", backend=backend, study=backend) == 0
+    folds = studied.runs(study=backend, step="train_fold")
+    (summary,) = studied.runs(study=backend, step="train")
+    assert sorted(losses(folds)) == ["fold-1", "fold-2"]
+    assert {run.info.status for run in folds} == {"FINISHED"}
+    assert {run.data.tags["started_by"] for run in folds} == {summary.info.run_id}
+    assert losses(folds) == pytest.approx(
+        losses(studied.runs(study="demo-synthetic", step="train_fold", variant="full")), rel=1e-3
+    )
+    for run in folds:
+        history = studied.client.get_metric_history(run.info.run_id, "val/loss")
+        assert [m.step for m in history] == [1, 2]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_failed_fold_is_told_while_the_others_finish(studied, jobs: str, capsys) -> None:
+    study = f"half-{jobs}"
+    assert studied.command("train_fold", fold="1", study=study, epochs="1", stages="0") == 0
+    damaged = damage_a_checkpoint(studied, study)
+    assert studied.command("train", study=study, jobs=jobs, resume="true") == 1
+    said = capsys.readouterr().err
+    assert "1 of 2 failed, 1 are trained" in said
+    assert "Fold 1 (full): The checkpoint in" in said
+    assert "Traceback" not in said
+    status = {run.info.run_name: run.info.status for run in studied.runs(study=study, step="train_fold")[1:]}
+    assert status == {"fold-1": "FAILED", "fold-2": "FINISHED"}
+    (damaged / "state.json").unlink()
+    assert studied.command("train", study=study, jobs=jobs, resume="true") == 0
+    names = [run.info.run_name for run in studied.runs(study=study, step="train_fold")[1:]]
+    assert names.count("fold-2") == 1, "what is trained is taken"
+    assert names.count("fold-1") == 2
+
+
+def damage_a_checkpoint(studied, study: str) -> Path:
+    """Leave a checkpoint of fold 1 that cannot be read; returns its folder."""
+    from cardio_mlflow.pipelines.fold_training import FoldJob
+    from cardio_mlflow.pipelines.inputs import load_inputs
+    from cardio_mlflow.pipelines.training_set import load_training_set
+    from tests.pipelines.conftest import SMALL
+
+    settings = load_settings(SMALL | {"cache": str(studied.cache), "study": study}, {})
+    checkpoint = FoldJob(1).checkpoint(settings, load_training_set(settings, load_inputs(settings)))
+    checkpoint.folder.mkdir(parents=True)
+    (checkpoint.folder / "state.json").write_text("{")
+    return checkpoint.folder
+
+
+def test_workers_are_the_jobs_the_gpus_or_the_cores(monkeypatch) -> None:
+    import torch
+
+    def workers(jobs: int, **given: str) -> int:
+        return workers_for(load_settings(given, {}), jobs)
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(fan_out, "available_devices", lambda: [torch.device("cpu")])
+    assert [workers(30), workers(3), workers(30, jobs="2"), workers(0)] == [4, 3, 2, 0]
+    monkeypatch.setattr(fan_out, "available_devices", lambda: [torch.device("cuda", i) for i in range(2)])
+    assert [workers(30), workers(1), workers(30, jobs="1")] == [2, 1, 1]
+    assert workers(30, backend="ray", cluster="ray://head:10001") == 30
+
+
+def test_a_cluster_needs_a_store_that_it_can_reach(studied, capsys) -> None:
+    assert studied.command("train", backend="ray", cluster="ray://head:10001") == 1
+    assert "Start a tracking server" in capsys.readouterr().err
+    assert studied.command("train", cluster="tcp://head:8786") == 1
+    assert "cluster is for backend=ray and backend=dask" in capsys.readouterr().err
+
+
+def test_two_processes_train_a_fold_as_one_does(studied, tmp_path: Path) -> None:
+    """As the README says: ``python -m torch.distributed.run``, on two CPU processes, in fp32."""
+    settings = {
+        "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "4", "stages": "3",
+        "training_frames": "1", "augmented_copies": "1", "bootstrap": "100", "cache": str(studied.cache),
+        "precision": "fp32", "batch_size": "3", "fold": "1", "weight_decay": "0.01",
+    }  # fmt: skip
+    words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CARDIOAI_"))}
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    for study, launcher in (("together", launch), ("alone", [])):
+        done = subprocess.run(
+            [sys.executable, *launcher, "-m", "entry_points.train_fold", *words, "--study", study],
+            cwd=tmp_path, env=kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT),
+                                      "MLFLOW_TRACKING_URI": f"sqlite:///{studied.folder}/mlflow.db"},
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    (one,), (two,) = studied.runs(study="alone"), studied.runs(study="together")
+    assert two.info.status == "FINISHED"
+    assert two.data.metrics.keys() == one.data.metrics.keys()
+    for name in one.data.metrics:
+        history = [
+            [m.value for m in studied.client.get_metric_history(run.info.run_id, name)] for run in (one, two)
+        ]
+        assert len(history[1]) == len(history[0])
+        assert history[1] == pytest.approx(history[0], rel=2e-3, abs=2e-4), name

@@ -1,0 +1,251 @@
+"""Training that is killed for real, again and again, ends as one that never was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+PROJECT = Path(__file__).resolve().parents[2]
+SETTINGS = {
+    "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "6", "stages": "2",
+    "training_frames": "2", "augmented_copies": "1", "bootstrap": "100", "jobs": "1", "fold": "2",
+    "batch_size": "2",
+}  # fmt: skip
+
+# Runs an entry point and kills its own process at the n-th call of something.
+KILLER = """
+import os, runpy, signal, sys
+from pathlib import Path
+what, number = sys.argv.pop(1).split(":")
+calls = [0]
+def count():
+    calls[0] += 1
+    if calls[0] == int(number):
+        os.kill(os.getpid(), signal.SIGKILL)
+if what == "row":
+    import cardio_mlflow.training.activation_store as store
+    whole = store.save_file
+    def half(tensors, path):
+        whole(tensors, path)
+        os.truncate(path, os.path.getsize(path) // 2)
+        count()
+        whole(tensors, path)
+    store.save_file = half
+elif what == "step":
+    import torch
+    step = torch.optim.AdamW.step
+    torch.optim.AdamW.step = lambda self, *a, **k: (count(), step(self, *a, **k))[1]
+elif what == "checkpoint":
+    import cardio_mlflow.training.checkpoint as checkpoint
+    sync = os.fsync
+    def synced(descriptor):
+        count()
+        sync(descriptor)
+    checkpoint.os.fsync = synced
+elif what == "epoch":
+    from cardio_mlflow.tracking.runs import Run
+    log = Run.log_metrics
+    def logged(self, metrics, step=0, when=None):
+        if "val/loss" in metrics:
+            count()
+        log(self, metrics, step, when)
+    Run.log_metrics = logged
+elif what == "model":
+    import cardio_mlflow.pipelines.fold_results as results
+    log_model = results.log_model
+    results.log_model = lambda *a: (count(), log_model(*a))
+runpy.run_module("entry_points.train_fold", run_name="__main__", alter_sys=True)
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store and a cache of its own; the clips are prepared."""
+
+    folder: Path
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+
+    def train(self, kill: str = "never:0", **given: str) -> subprocess.CompletedProcess[str]:
+        """Run train_fold in a process of its own, which kills itself where it is told to."""
+        words = [w for k, v in (SETTINGS | {"cache": str(self.cache)} | given).items() for w in (f"--{k}", v)]
+        return subprocess.run(
+            [sys.executable, "-c", KILLER, kill, *words], cwd=self.folder, env=environment(),
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+
+    def runs(self) -> list[Run]:
+        return list(self.client.search_runs(["0"], order_by=["attributes.start_time"]))
+
+    def result(self, run: Run) -> dict[str, object]:
+        """Everything a finished fold leaves that is a number."""
+        history = {
+            name: [(m.step, m.value) for m in self.client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+        files = ["predictions.csv", "tables/history.csv", "model/artifacts/fold-2/weights.safetensors"]
+        return {"history": history} | {file: (artifacts / file).read_bytes() for file in files}
+
+
+def environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CARDIOAI_"))}
+    paths = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return kept | paths | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+
+
+def new_place(folder: Path, cache: Path) -> Place:
+    """A place with the prepared clips of another cache."""
+    for name in ("synthetic", "prepared"):
+        shutil.copytree(cache / name, folder / "cache" / name, copy_function=os.link)
+    return Place(folder)
+
+
+@pytest.fixture(scope="module")
+def never_killed(studied, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = new_place(tmp_path_factory.mktemp("never"), studied.cache)
+    done = place.train()
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def test_a_training_killed_at_every_kind_of_moment_ends_as_one_never_killed(
+    never_killed, studied, tmp_path: Path
+) -> None:
+    place = new_place(tmp_path, studied.cache)
+    # a step of epoch 2; a row of the store; the first epoch's line of metrics; the tensors, then the
+    # state of later checkpoints; the moment before the model is logged
+    kills = ["row:3", "step:3", "row:2", "epoch:1", "checkpoint:2", "step:4", "checkpoint:6", "model:1"]
+    for number, kill in enumerate(kills):
+        done = place.train(kill, resume="true" if number else "false")
+        assert done.returncode == -signal.SIGKILL, (kill, done.stderr)
+    done = place.train(resume="true")
+    assert done.returncode == 0, done.stderr
+    *before, last = place.runs()
+    (whole,) = never_killed.runs()
+    assert place.result(last) == never_killed.result(whole)
+    assert last.info.status == "FINISHED"
+    assert {run.info.status for run in before} <= {"RUNNING", "KILLED"}
+    taken_up = [run for run in before if "resumed_by" in run.data.tags]
+    assert len(taken_up) >= 4
+    assert {run.info.status for run in taken_up} == {"KILLED"}
+    assert last.data.tags["resumes"] == taken_up[-1].info.run_id
+    assert not [path for path in (place.cache / "checkpoints").iterdir() if path.is_dir()]
+    assert not list((place.cache / "features").rglob("*.part"))
+    again = place.train(resume="true")
+    assert "is trained already" in again.stderr
+    assert "fold" not in place.runs()[-1].data.tags
+
+
+def test_without_resume_a_stopped_fold_starts_anew_and_says_so(never_killed, studied, tmp_path: Path) -> None:
+    place = new_place(tmp_path, studied.cache)
+    assert place.train("step:5", study="x").returncode == -signal.SIGKILL
+    done = place.train(study="x")
+    assert done.returncode == 0
+    assert "-P resume=true goes on" in done.stderr
+    assert place.result(place.runs()[-1]) == never_killed.result(never_killed.runs()[0])
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_by_the_user_ends_as_killed_and_says_how_to_go_on(studied, tmp_path: Path, stop) -> None:
+    """As a terminal does it: Ctrl-C reaches the whole group, and ``mlflow run`` stops its child too."""
+    place = new_place(tmp_path, studied.cache)
+    given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0"}
+    words = [w for k, v in given.items() for w in ("-P", f"{k}={v}")]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "run",
+        str(PROJECT),
+        "-e",
+        "train_fold",
+        "--env-manager",
+        "local",
+    ]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            [*command, *words],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        wait_for_an_epoch(place)
+        if stop == signal.SIGINT:
+            os.killpg(process.pid, stop)
+        else:
+            child = subprocess.run(
+                ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+            )
+            os.kill(int(child.stdout.split()[0]), stop)
+        assert process.wait(timeout=60) != 0
+    (run,) = place.runs()
+    assert run.info.status == "KILLED"
+    assert run.data.tags["failure"] == "stopped by the user"
+    text = (tmp_path / "said").read_text()
+    for told in (text, run.data.tags["mlflow.note.content"]):
+        assert "Go on with: mlflow run . -e train_fold -P fold=2" in told
+        assert "-P epochs=5000" in told
+        assert "-P resume=true" in told
+    assert "Traceback" not in text.partition("Stopped. The run is marked KILLED")[0]
+
+
+def wait_for_an_epoch(place: Place) -> None:
+    """Wait until a first checkpoint has been written."""
+    for _ in range(600):
+        time.sleep(0.1)
+        if list((place.cache / "checkpoints").glob("*/state.json")):
+            return
+    raise AssertionError("no epoch within a minute")
+
+
+FULL = """
+import resource, runpy, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import cardio_mlflow.training.checkpoint as checkpoint
+write = checkpoint.Checkpoint.write
+def limited(self, state, notes):
+    limit = 20_000 if state.epoch == 3 else resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write(self, state, notes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+checkpoint.Checkpoint.write = limited
+runpy.run_module("entry_points.train_fold", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_full_disk_is_told_and_the_fold_goes_on_from_before(never_killed, studied, tmp_path: Path) -> None:
+    """The system refuses the third checkpoint's bytes, as a full disk or quota does."""
+    place = new_place(tmp_path, studied.cache)
+    words = [w for k, v in (SETTINGS | {"cache": str(place.cache)}).items() for w in (f"--{k}", v)]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *words], cwd=place.folder, env=environment(),
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "The disk is full: the checkpoint of epoch 3" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert place.runs()[0].info.status == "FAILED"
+    done = place.train(resume="true")
+    assert "goes on after epoch 2 of 6" in done.stderr
+    assert place.result(place.runs()[-1]) == never_killed.result(never_killed.runs()[0])

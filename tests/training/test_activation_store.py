@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from cardio_mlflow.training import activation_store
+from cardio_mlflow.training.activation_store import ActivationStore, is_no_room
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ActivationStore(tmp_path / "store", 10_000)
+
+
+def filled(store, key, rows=2, close=True):
+    opened = store.open(key, rows, 400)
+    for number in range(rows):
+        opened.write(str(number), torch.full((100,), float(number)))
+    if close:
+        opened.close()
+    return opened
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+def test_rows_come_back_as_they_were(store, dtype):
+    rows = {str(i): torch.arange(24).view(2, 3, 4).to(dtype) + i for i in range(3)}
+    opened = store.open("a", 3, 24 * dtype.itemsize)
+    for name, row in rows.items():
+        assert not opened.has(name)
+        opened.write(name, row)
+    opened.close()
+    again = store.open("a", 3, 24 * dtype.itemsize)
+    assert again.is_complete()
+    for name, row in rows.items():
+        assert torch.equal(again.read(name), row)
+        assert again.read(name).dtype == dtype
+
+
+def test_a_row_that_is_not_there_cannot_be_read(store):
+    with pytest.raises(KeyError):
+        store.open("a", 1, 4).read("0")
+
+
+def test_a_row_is_written_once(store):
+    opened = filled(store, "a", close=False)
+    opened.write("0", torch.ones(100))
+    assert not opened.read("0").any()
+
+
+def test_a_file_cut_off_by_a_loss_of_power_is_written_again(store):
+    opened = filled(store, "a")
+    path = opened.folder / "1.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    again = store.open("a", 2, 400)
+    assert again.has("0")
+    assert not again.has("1")
+    again.write("1", torch.ones(100))
+    assert again.read("1").all()
+
+
+def test_only_complete_sets_are_opened_as_existing(store):
+    filled(store, "whole")
+    store.open("half", 2, 400).write("0", torch.zeros(100))
+    assert store.open_existing("whole", 2) is not None
+    assert store.open_existing("half", 2) is None
+    assert store.open_existing("none", 2) is None
+
+
+def test_the_least_recently_used_makes_way(store):
+    for age, key in enumerate("abc"):
+        opened = filled(store, key, rows=8)
+        used = time.time() - 100 + age
+        os.utime(opened.folder / "plan.json", (used, used))
+    os.utime(store.folder / "a" / "plan.json")
+    store.open("d", 8, 400)
+    assert {path.name for path in store.folder.iterdir() if path.is_dir()} == {"a", "c", "d"}
+    assert store.used() <= store.budget
+
+
+def test_a_set_in_use_does_not_make_way(store):
+    held = filled(store, "a", rows=20, close=False)
+    assert store.open("b", 8, 400) is None
+    assert held.read("7").sum() == 700
+    held.close()
+    assert store.open("b", 8, 400) is not None
+    assert not (store.folder / "a").exists()
+
+
+def test_what_is_larger_than_the_budget_removes_nothing(store):
+    filled(store, "a")
+    assert store.open("b", 26, 400) is None
+    assert store.open_existing("a", 2) is not None
+
+
+def test_a_full_disk_has_no_room(store, monkeypatch):
+    monkeypatch.setattr(activation_store, "KEPT_FREE", 10**18)
+    assert store.open("a", 1, 400) is None
+
+
+HOLDER = """
+import sys, time, torch
+from pathlib import Path
+from cardio_mlflow.training.activation_store import ActivationStore
+opened = ActivationStore(Path(sys.argv[1]), 10_000).open("a", 20, 400)
+opened.write("0", torch.zeros(100))
+(opened.folder / "1.dead.part").write_bytes(b"half a row")
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_living_process_holds_its_set_and_a_killed_one_does_not(store):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(store.folder)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        assert store.open("b", 8, 400) is None
+    finally:
+        process.kill()
+        process.wait()
+    again = store.open("a", 20, 400)
+    assert again.has("0")
+    assert not list(again.folder.glob("*.part"))
+    again.close()
+    assert store.open("b", 8, 400) is not None
+
+
+def test_one_process_at_a_time_has_a_claim(store):
+    one, two = store.open("a", 1, 400), store.open("a", 1, 400)
+    with one.claimed("x", wait=False) as first:
+        assert first
+        with two.claimed("x", wait=False) as second:
+            assert not second
+        with two.claimed("y", wait=False) as other:
+            assert other
+    with two.claimed("x", wait=False) as later:
+        assert later
+
+
+def test_what_nobody_has_used_for_two_weeks_is_removed(store):
+    old, new = filled(store, "old"), filled(store, "new")
+    (store.folder / "half-removed").mkdir()
+    long_ago = time.time() - 15 * 86400
+    os.utime(old.folder / "plan.json", (long_ago, long_ago))
+    store.open("another", 1, 400)
+    assert not old.folder.exists()
+    assert not (store.folder / "half-removed").exists()
+    assert new.folder.exists()
+
+
+def test_a_plan_that_cannot_be_read_counts_nothing(store):
+    filled(store, "a", rows=3)
+    (store.folder / "b").mkdir()
+    (store.folder / "b" / "plan.json").write_text('{"byt')
+    assert store.used() == 1200
+    assert json.loads((store.folder / "a" / "plan.json").read_text()) == {"bytes": 1200}
+
+
+FULL = """
+import resource, signal, sys, torch
+from pathlib import Path
+from cardio_mlflow.training.activation_store import ActivationStore, is_no_room
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+opened = ActivationStore(Path(sys.argv[1]), 1e6).open("a", 2, 400)
+opened.write("small", torch.zeros(10))
+try:
+    opened.write("large", torch.zeros(10_000))
+except OSError as error:
+    print(is_no_room(error), sorted(path.name for path in opened.folder.glob("*.[sp]*t*")))
+"""
+
+
+def test_no_room_for_a_row_is_told_and_leaves_nothing_of_it(tmp_path):
+    """The system refuses a file that is too large, as a full disk or quota does."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True ['small.safetensors']\n"
+
+
+def test_no_room_is_told_from_other_faults():
+    assert is_no_room(OSError(errno.ENOSPC, ""))
+    assert is_no_room(OSError(errno.EDQUOT, ""))
+    assert not is_no_room(OSError(errno.EACCES, ""))
