@@ -28,6 +28,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.settings import VARIANTS, Settings, Variant
 from cardio_mlflow.settings_sources import process_rank
+from cardio_mlflow.tracking.kept_status import keep_status
 from cardio_mlflow.tracking.store import prepare_store
 
 FOLD_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
@@ -43,9 +44,15 @@ class Run:
     run as the tag ``failure``, and the exception is passed on.
     """
 
-    def __init__(self, run_id: str):
-        """Take over an existing run."""
+    def __init__(self, run_id: str, *, of_mlflow_run: bool = False):
+        """Take over an existing run.
+
+        Args:
+            run_id: its id.
+            of_mlflow_run: whether ``mlflow run`` made it and will set its status when this process ends.
+        """
         self.run_id = run_id
+        self._of_mlflow_run = of_mlflow_run
         self._client = MlflowClient()
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -145,6 +152,8 @@ class Run:
                 self.set_tags({"failure": reason})
         finally:
             self._client.set_terminated(self.run_id, status)
+            if self._of_mlflow_run and status == "KILLED":
+                keep_status(self.run_id, status, self._client.tracking_uri)
 
 
 class SilentRun(Run):
@@ -196,7 +205,7 @@ def adopted_run() -> Run | None:
     if not run_id:
         return None
     MLFLOW_RUN_ID.unset()
-    return Run(run_id)
+    return Run(run_id, of_mlflow_run=True)
 
 
 def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
