@@ -28,6 +28,8 @@ def joined_backend(settings: Settings, store: Store, workers: int) -> Iterator[N
     Raises:
         InputError: the backend is not installed, or a cluster could not reach the store.
     """
+    if settings.cluster and settings.backend == "loky":
+        raise InputError("cluster is for backend=ray and backend=dask.")
     if settings.cluster and store.is_local:
         raise InputError(
             f"Machines of the cluster {settings.cluster} cannot reach the store of this one, which is "
@@ -35,8 +37,6 @@ def joined_backend(settings: Settings, store: Store, workers: int) -> Iterator[N
             "MLFLOW_TRACKING_URI to its http address; the cache folder (-P cache=…) must be on a disk that "
             "all machines share."
         )
-    if settings.cluster and settings.backend == "loky":
-        raise InputError("cluster is for backend=ray and backend=dask.")
     starts = {"loky": _loky, "ray": _ray, "dask": _dask}
     with ExitStack() as stack:
         options = stack.enter_context(starts[settings.backend](settings.cluster, workers))

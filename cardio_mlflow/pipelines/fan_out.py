@@ -87,8 +87,9 @@ def train_jobs(
         InputError: jobs failed; told when all others are done.
     """
     workers = workers_for(settings, len(jobs))
+    alone = workers <= 1 and not settings.cluster
     try:
-        outcomes = list(_alone(settings, run, data, jobs) if workers <= 1 else
+        outcomes = list(_alone(settings, run, data, jobs) if alone else
                         _side_by_side(settings, run, data, jobs, workers))  # fmt: skip
     except KeyboardInterrupt:
         run.end_started("stopped by the user")

@@ -22,8 +22,7 @@ def losses(runs) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("backend", ["loky", "ray", "dask"])
-def test_workers_train_what_one_process_trains(studied, backend: str, capfd) -> None:
-    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+def test_workers_train_what_one_process_trains(studied, backend: str) -> None:
     assert studied.command("train", jobs="2", backend=backend, study=backend) == 0
     folds = studied.runs(study=backend, step="train_fold")
     (summary,) = studied.runs(study=backend, step="train")
@@ -74,8 +73,8 @@ def damage_a_checkpoint(studied, study: str) -> Path:
 def test_workers_are_the_jobs_the_gpus_or_the_cores(monkeypatch) -> None:
     import torch
 
-    def workers(jobs: int, **given: str) -> int:
-        return workers_for(load_settings(given, {}), jobs)
+    def workers(todo: int, **given: str) -> int:
+        return workers_for(load_settings(given, {}), todo)
 
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
     monkeypatch.setattr(fan_out, "available_devices", lambda: [torch.device("cpu")])

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -208,6 +209,31 @@ def test_a_stop_by_the_user_ends_as_killed_and_says_how_to_go_on(studied, tmp_pa
     assert "Traceback" not in text.partition("Stopped. The run is marked KILLED")[0]
 
 
+@pytest.mark.parametrize("killed", ["the command", "a worker"])
+def test_folds_side_by_side_are_stopped_together(studied, tmp_path: Path, killed: str) -> None:
+    place = new_place(tmp_path, studied.cache)
+    given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0", "jobs": "2"}
+    del given["fold"]
+    words = [w for k, v in given.items() for w in (f"--{k}", v)]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "entry_points.train", *words], cwd=tmp_path, env=environment(), stderr=said
+        )
+        wait_for_an_epoch(place, folds=2)
+        children = psutil.Process(process.pid).children()
+        worker = next(child for child in children if "popen_loky" in " ".join(child.cmdline()))
+        (process if killed == "the command" else worker).send_signal(
+            signal.SIGTERM if killed == "the command" else signal.SIGKILL
+        )
+        assert process.wait(timeout=60) == (130 if killed == "the command" else 1)
+    statuses = {run.info.run_name: run.info.status for run in place.runs()}
+    summary = "KILLED" if killed == "the command" else "FAILED"
+    assert statuses == {"train": summary, "fold-1": "KILLED", "fold-2": "KILLED"}
+    text = (tmp_path / "said").read_text()
+    assert ("Go on with:" if killed == "the command" else "A worker process was killed") in text
+    assert "-P resume=true" in text
+
+
 def wait_for_killed(place: Place) -> list[Run]:
     """The runs, once they are marked KILLED, which ``mlflow run`` delays by marking them FAILED."""
     for _ in range(300):
@@ -219,11 +245,11 @@ def wait_for_killed(place: Place) -> list[Run]:
     raise AssertionError([run.info.status for run in runs])
 
 
-def wait_for_an_epoch(place: Place) -> None:
-    """Wait until a first checkpoint has been written."""
+def wait_for_an_epoch(place: Place, folds: int = 1) -> None:
+    """Wait until a first checkpoint of so many folds has been written."""
     for _ in range(600):
         time.sleep(0.1)
-        if list((place.cache / "checkpoints").glob("*/state.json")):
+        if len(list((place.cache / "checkpoints").glob("*/state.json"))) >= folds:
             return
     raise AssertionError("no epoch within a minute")
 
