@@ -10,6 +10,7 @@ as long as its training (minutes on two cores). Settings can follow: --epochs 12
 
 from __future__ import annotations
 
+import copy
 import sys
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from cardio_mlflow.analysis.agreement import pearson
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import ClipTensor, load_clips
+from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.command_line import parse_arguments
 from cardio_mlflow.pipelines.inputs import load_inputs
@@ -27,6 +29,8 @@ from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.training.bundle import Bundle, predict_clips
 from cardio_mlflow.training.fit import fit
+from cardio_mlflow.training.frozen_features import FrozenFeatures
+from cardio_mlflow.training.state import new_state, put_weights
 
 CONTROLS = {"signal": (0.60, 1.0), "shuffled": (-0.15, 0.15), "brightness": (-0.25, 0.25)}
 """What is measured, and the mean signed r that is asked for."""
@@ -44,7 +48,7 @@ def main() -> None:
         order = np.random.default_rng(settings.seed).permutation(len(data.patients))
         data = replace(data, references=data.references[order])
     if control == "brightness":
-        data.features.data = brightness_only(data.features.data)
+        data = replace(data, features=of_brightness(data))
         cohort2 = brightness_only(cohort2)
     bundles = [train(settings, data, fold) for fold in range(1, settings.num_folds + 1)]
     predictions = np.mean([predict_clips(bundle, cohort2) for bundle in bundles], axis=0)
@@ -57,17 +61,23 @@ def brightness_only(data: ClipTensor) -> ClipTensor:
     return replace(data, clips=mean.expand_as(data.clips).contiguous())
 
 
+def of_brightness(data: TrainingSet) -> FrozenFeatures:
+    """The cohort's features, made from brightness only."""
+    clips = data.features.clips
+    views = torch.stack([clips.clips_of(patient) for patient in range(len(data.patients))])
+    flat = brightness_only(ClipTensor(data.patients, views, clips.present))
+    encoder = FrameEncoder(copy.deepcopy(data.backbone))
+    return FrozenFeatures(replace(data.features.sources, clips=flat, encoder=encoder), data.features._store)
+
+
 def train(settings: Settings, data: TrainingSet, fold: int) -> Bundle:
     """Train a fold and keep its best epoch."""
     fold_data, scaler = data.fold(fold)
-    network = data.network(settings, "full")
-    state = None
-    records = fit(network, fold_data, settings, settings.seed + fold)
-    for record in tqdm(records, total=settings.epochs, desc=f"fold {fold}", unit="epoch"):
-        state = record.best_state or state
-    assert state is not None
-    network.load_state_dict(state, strict=True)
-    return Bundle(network, settings, scaler)
+    state = new_state(data.network(settings, "full"), settings)
+    records = fit(state, fold_data, settings, settings.seed + fold)
+    for _ in tqdm(records, total=settings.epochs, desc=f"fold {fold}", unit="epoch"):
+        pass
+    return Bundle(put_weights(data.network(settings, "full"), state.best_weights), settings, scaler)
 
 
 def report(control: str, references: np.ndarray, predictions: np.ndarray) -> None:

@@ -180,9 +180,10 @@ def _outcome(
     settings: Settings, started_by: Run, data: TrainingSet, job: FoldJob, position: int | None
 ) -> Outcome:
     """Train a job into a new run; a failure is told, so that the other jobs go on."""
+    own = settings.model_copy(update={"variant": job.variant})
     try:
-        with step_run(job.name, settings, "train_fold", started_by) as run:
-            return Outcome(job, train_into(run, settings, job, data, position))
+        with step_run(job.name, own, "train_fold", started_by) as run:
+            return Outcome(job, train_into(run, own, job, data, position))
     except InputError as error:
         failure = str(error)
     except (OSError, RuntimeError, ArithmeticError, ValueError) as error:

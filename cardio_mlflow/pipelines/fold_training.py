@@ -76,7 +76,7 @@ def train_into(
 
     Args:
         run: where to; among several processes only the first one writes to it.
-        settings: what to train.
+        settings: what to train, with the job's variant.
         job: fold and variant.
         data: the cohort.
         position: line of the progress bar, where several are shown.
@@ -100,8 +100,7 @@ def train_into(
         with checkpoint.locked() if main else nullcontext():
             trained = _train(run, fold, checkpoint, position)
             if main:
-                own = settings.model_copy(update={"variant": job.variant})
-                log_result(run, own, trained, job.fold)
+                log_result(run, settings, trained, job.fold)
                 checkpoint.remove()
     except InputError as error:
         raise InputError(f"Fold {job.fold} ({job.variant}): {error}") from error

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.training.activation_store import is_no_room
+from cardio_mlflow.training.activation_set import is_no_room
 from cardio_mlflow.training.state import TrainingState, put_weights
 
 _STATE: Final = "state.json"

@@ -101,68 +101,70 @@ def fit(
     check_stages(settings.stages, state.network.encoder)
     warn_of_skipped_stages(settings.epochs, settings.stages)
     stages = stage_schedule(settings)
-    for epoch in range(state.epoch + 1, settings.epochs + 1):
-        blocks = stages[epoch - 1]
-        data.features.prepare(depth - blocks, [depth - later for later in stages[epoch:]])
-        forward = Forward(state.network, data.features, blocks, settings, processes or Processes())
-        factor = _Factor(settings, stages, epoch)
-        train_loss, last = _train_epoch(state, forward, data, settings, factor, epoch, seed)
-        predictions = predict_scaled(forward, data.validation)
-        val_loss = float(masked_loss(torch.from_numpy(predictions), data.targets_of(data.validation)))
-        if not math.isfinite(val_loss):
-            unknown = [
-                p for p, row in zip(data.validation, predictions, strict=True) if not np.isfinite(row).all()
-            ]
-            raise InputError(_not_finite("validation loss", data, unknown, epoch, "after its last batch"))
-        state.epoch = epoch
-        improved = state.keep_best(val_loss, predictions)
-        backbone_lr = settings.vit_lr * last if blocks else 0.0
-        yield EpochRecord(
-            epoch, blocks, train_loss, val_loss, predictions, settings.task_lr * last, backbone_lr, improved
-        )
-    data.features.close()
+    try:
+        for epoch in range(state.epoch + 1, settings.epochs + 1):
+            blocks = stages[epoch - 1]
+            data.features.prepare(depth - blocks, [depth - later for later in stages[epoch:]])
+            forward = Forward(state.network, data.features, blocks, settings, processes or Processes())
+            yield _run_epoch(state, forward, data, _Rates(settings, stages, epoch), seed)
+    finally:
+        data.features.close()
 
 
 @dataclass(frozen=True)
-class _Factor:
-    """The factor on the learning rates within an epoch."""
+class _Rates:
+    """The learning rates within an epoch, as a factor on each group's own."""
 
     settings: Settings
     stages: Sequence[int]
     epoch: int
 
-    def at(self, step: int, steps: int) -> float:
-        """The factor of a step, 0-based, of an epoch of ``steps``; of its middle."""
+    def factor(self, step: int, steps: int) -> float:
+        """The factor of a step, 0-based, of an epoch of ``steps``: that of its middle."""
         stage = self.stages[self.epoch - 1]
         done = self.epoch - 1 - self.stages.index(stage)
         return rate_factor(self.settings, done + (step + 0.5) / steps, self.stages.count(stage))
 
 
+def _run_epoch(
+    state: TrainingState, forward: Forward, data: FoldData, rates: _Rates, seed: int
+) -> EpochRecord:
+    """Train for one epoch and validate."""
+    epoch, settings = rates.epoch, rates.settings
+    train_loss, factor = _train_epoch(state, forward, data, rates, seed)
+    predictions = predict_scaled(forward, data.validation)
+    val_loss = float(masked_loss(torch.from_numpy(predictions), data.targets_of(data.validation)))
+    if not math.isfinite(val_loss):
+        finite = np.isfinite(predictions).all(1)
+        unknown = [p for p, known in zip(data.validation, finite, strict=True) if not known]
+        raise InputError(_not_finite("validation loss", data, unknown, epoch, "after its last batch"))
+    state.epoch = epoch
+    improved = state.keep_best(val_loss, predictions)
+    backbone_lr = settings.vit_lr * factor if forward.blocks else 0.0
+    task_lr = settings.task_lr * factor
+    return EpochRecord(
+        epoch, forward.blocks, train_loss, val_loss, predictions, task_lr, backbone_lr, improved
+    )
+
+
 def _train_epoch(
-    state: TrainingState,
-    forward: Forward,
-    data: FoldData,
-    settings: Settings,
-    factor: _Factor,
-    epoch: int,
-    seed: int,
+    state: TrainingState, forward: Forward, data: FoldData, rates: _Rates, seed: int
 ) -> tuple[float, float]:
     """Train for one epoch; returns the mean loss and the last factor on the learning rates."""
     prepare_stage(state.network, forward.blocks)
-    torch.manual_seed(seed * 100_003 + epoch)
-    batches = plan_epoch(data, settings)
-    losses, rate = [], 1.0
-    for number, activations in enumerate(forward.read(batches)):
-        batch = batches[number]
-        rate = factor.at(number, len(batches))
-        set_rates(state.optimizer, rate)
-        loss, norm = _backward(state, forward, data, settings, batch, activations)
+    torch.manual_seed(seed * 100_003 + rates.epoch)
+    batches = plan_epoch(data, rates.settings)
+    losses, factor = [], 1.0
+    for number, (batch, activations) in enumerate(zip(batches, forward.read(batches), strict=True)):
+        factor = rates.factor(number, len(batches))
+        set_rates(state.optimizer, factor)
+        loss, norm = _backward(state, forward, data, batch, activations)
         if not (loss + norm).isfinite():
             where = f"batch {number + 1}"
-            raise InputError(_not_finite("loss or its gradient", data, batch.patients, epoch, where))
+            raise InputError(_not_finite("loss or its gradient", data, batch.patients, rates.epoch, where))
         state.optimizer.step()
         losses.append(loss.item())
-    return float(np.mean(losses)), rate
+    return float(np.mean(losses)), factor
 
 
 def plan_epoch(data: FoldData, settings: Settings) -> list[Batch]:
@@ -188,12 +190,7 @@ def hide_views(present: Tensor, chance: float) -> Tensor:
 
 
 def _backward(
-    state: TrainingState,
-    forward: Forward,
-    data: FoldData,
-    settings: Settings,
-    batch: Batch,
-    activations: Tensor,
+    state: TrainingState, forward: Forward, data: FoldData, batch: Batch, activations: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Loss of a batch and the norm of its gradient, which is left clipped in the parameters."""
     output = forward.output(batch, activations)
@@ -201,7 +198,7 @@ def _backward(
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     forward.processes.sum_gradients(trained_modules(state.network, forward.blocks))
-    norm = nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_clip)
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), forward.settings.gradient_clip)
     return loss.detach(), norm
 
 

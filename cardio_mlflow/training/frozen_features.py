@@ -9,64 +9,22 @@ says so.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cardio_mlflow.data.dataset import Clips
 from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
 from cardio_mlflow.model.network import unit_range
-from cardio_mlflow.training.activation_store import ActivationSet, ActivationStore, is_no_room
-from cardio_mlflow.training.augmentation import Augmentation
+from cardio_mlflow.training.activation_set import ActivationSet, is_no_room
+from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.backbone_pass import run_blocks
-from cardio_mlflow.training.precision import backbone_autocast, kernels
-
-VERSION: Final = 1
-"""Raised when the same weights and clips would give other activations; part of the store's keys."""
+from cardio_mlflow.training.feature_sources import Sources
+from cardio_mlflow.training.precision import backbone_autocast
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What activations are made from.
-
-    Attributes:
-        encoder: the pretrained encoder, on its device; it must not be trained elsewhere.
-        clips: prepared clips of N patients.
-        augmentation: how copies differ from the original.
-        copies: augmented copies beside the original.
-        dtype: compute dtype.
-    """
-
-    encoder: FrameEncoder
-    clips: Clips
-    augmentation: Augmentation
-    copies: int
-    dtype: torch.dtype
-
-    def digest(self) -> str:
-        """Changes when the activations would: with weights, clips, augmentation, dtype or kernels."""
-        digest = hashlib.blake2b(digest_size=10)
-        for name, tensor in sorted(self.encoder.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
-        changes = [getattr(self.augmentation, field.name) for field in fields(self.augmentation)]
-        config = self.encoder.vit.config.to_json_string()
-        known = (VERSION, self.clips.digest(), str(self.dtype), kernels(self.device), config)
-        digest.update(repr((*known, changes if self.copies else None)).encode())
-        return digest.hexdigest()
-
-    @property
-    def device(self) -> torch.device:
-        """Where the encoder computes."""
-        return next(self.encoder.parameters()).device
 
 
 class FrozenFeatures:
@@ -174,6 +132,8 @@ class FrozenFeatures:
                 raise
             log.warning("The disk is full: frozen features are computed anew for each batch from here on.")
             self._let_go([])
+            for depth in depths:
+                self._store.discard(self._key(depth))
             self._store.budget = 0
         finally:
             if source is not None:

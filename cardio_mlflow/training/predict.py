@@ -82,13 +82,9 @@ class Forward:
         plan = plan_pass(encoder, self.blocks, len(tokens), features.dtype, memory)
         with backbone_autocast(features.dtype, features.device):
             local = frame_features(encoder, tokens, self.depth, plan)
-        shares = [Processes(rank, self.processes.count).share(len(present)) for rank in self._ranks]
+        shares = self.processes.shares(len(present))
         counts = [int(present[share.start : share.stop].sum()) * frames for share in shares]
         return self.network.from_frame_features(self.processes.gather(local.float(), counts), present)
-
-    @property
-    def _ranks(self) -> range:
-        return range(self.processes.count)
 
     def _read(self, batch: Batch) -> Tensor:
         """(B, V, T, …) of this process's patients; pinned where they go to a GPU."""

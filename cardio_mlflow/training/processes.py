@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,13 +42,18 @@ class Processes:
         """Whether this one logs and writes."""
         return self.rank == 0
 
-    def share(self, items: int) -> range:
-        """This process's share of so many items: adjoining ones, and as many as the others to one.
+    def shares(self, items: int) -> list[range]:
+        """The share that each process has of so many items: adjoining ones, all as many to one.
 
-        >>> [list(Processes(rank, 2).share(5)) for rank in range(2)]
-        [[0, 1], [2, 3, 4]]
+        >>> Processes(0, 2).shares(5)
+        [range(0, 2), range(2, 5)]
         """
-        return range(items * self.rank // self.count, items * (self.rank + 1) // self.count)
+        bounds = [items * rank // self.count for rank in range(self.count + 1)]
+        return [range(start, stop) for start, stop in pairwise(bounds)]
+
+    def share(self, items: int) -> range:
+        """This process's own share."""
+        return self.shares(items)[self.rank]
 
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """The rows of all processes in order of rank; gradients flow to this one's own.

@@ -24,6 +24,7 @@ def test_each_step_has_its_runs(studied) -> None:
     assert counts == {"main": 1, "prepare": 1, "train": 1, "train_fold": 3, "ablation": 1}
     folds = studied.runs(step="train_fold")
     assert [run.info.run_name for run in folds] == ["fold-1", "fold-2", "no_fusion/fold-1"]
+    assert [run.data.params["cfg/variant"] for run in folds] == ["full", "full", "no_fusion"]
     for run in studied.client.search_runs(["0"]):
         assert run.info.status == "FINISHED"
         assert set(run.data.tags) >= EVERY_RUN

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from cardio_mlflow.training import activation_store
-from cardio_mlflow.training.activation_store import ActivationStore, is_no_room
+from cardio_mlflow.training.activation_set import is_no_room
+from cardio_mlflow.training.activation_store import ActivationStore
 
 
 @pytest.fixture
@@ -167,7 +168,8 @@ def test_a_plan_that_cannot_be_read_counts_nothing(store):
 FULL = """
 import resource, signal, sys, torch
 from pathlib import Path
-from cardio_mlflow.training.activation_store import ActivationStore, is_no_room
+from cardio_mlflow.training.activation_set import is_no_room
+from cardio_mlflow.training.activation_store import ActivationStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 opened = ActivationStore(Path(sys.argv[1]), 1e6).open("a", 2, 400)

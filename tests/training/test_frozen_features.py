@@ -11,9 +11,11 @@ import torch
 
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.training import frozen_features
-from cardio_mlflow.training.activation_store import ActivationSet, ActivationStore
+from cardio_mlflow.training.activation_set import ActivationSet
+from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.feature_sources import Sources
+from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.precision import backbone_autocast
 
 MOVING = Augmentation(10.0, 0.05, 0.1, 0.2, 0.1, 3)
@@ -197,6 +199,9 @@ def test_a_full_disk_is_told_and_training_goes_on_without_the_store(features_of,
         features.prepare(2)
         features.prepare(1)
     assert caplog.text.count("The disk is full") == 1
+    assert not [path for path in features._store.folder.iterdir() if path.is_dir()], (
+        "what it took is free again"
+    )
     assert not features.is_kept(2)
     assert torch.equal(features.batch([3], [0], 2), features_of(disk=0, folder="other").batch([3], [0], 2))
 
@@ -230,6 +235,7 @@ from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.training import frozen_features as f
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
+from cardio_mlflow.training.feature_sources import Sources
 torch.set_num_threads(1)
 run, calls = f.run_blocks, []
 def noted(encoder, tokens, start, stop, *, pool):
@@ -237,7 +243,7 @@ def noted(encoder, tokens, start, stop, *, pool):
     return run(encoder, tokens, start, stop, pool=pool)
 f.run_blocks = noted
 still = Augmentation(0, 0, 0, 0, 0, 0)
-sources = f.Sources(FrameEncoder(make_vit()), make_clips(40), still, 0, torch.float32)
+sources = Sources(FrameEncoder(make_vit()), make_clips(40), still, 0, torch.float32)
 features = f.FrozenFeatures(sources, ActivationStore(Path(sys.argv[1]), 1e9))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -1,0 +1,131 @@
+"""One set of activations on disk: a safetensors file a row, memory-mapped when it is read.
+
+A row is written under a temporary name and renamed, so what has a row's name is whole, whenever a process
+is killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says when a disk, a quota or a file's largest size is full."""
+_TENSOR: Final = "activations"
+
+
+@dataclass
+class ActivationSet:
+    """The rows of one set, open in this process; ``ActivationStore.open`` gives it.
+
+    Attributes:
+        folder: where its rows lie.
+        rows: how many rows a complete set has.
+    """
+
+    folder: Path
+    rows: int
+    _hold: FileLock
+    _open: dict[str, Tensor] = field(default_factory=dict)
+
+    def has(self, row: str) -> bool:
+        """Whether this row is stored; a file that a loss of power has cut off is removed."""
+        if row not in self._open and self._path(row).is_file():
+            try:
+                self._open[row] = _mapped(self._path(row))
+            except SafetensorError:
+                self._path(row).unlink(missing_ok=True)
+        return row in self._open
+
+    def read(self, row: str) -> Tensor:
+        """The row, memory-mapped: its bytes are read when they are looked at.
+
+        Raises:
+            KeyError: it is not stored.
+        """
+        self.has(row)
+        return self._open[row]
+
+    def write(self, row: str, activations: Tensor) -> None:
+        """Store a row; a row that is there already stays.
+
+        Raises:
+            OSError: the disk has no room; nothing is left of the row.
+        """
+        if self.has(row):
+            return
+        part = self._path(row).with_suffix(f".{uuid.uuid4().hex}.part")
+        try:
+            save_file({_TENSOR: activations.contiguous().cpu()}, str(part))
+            part.replace(self._path(row))
+        except SafetensorError as error:  # how this library tells an OSError
+            raise OSError(_errno_in(str(error)), "a row of activations cannot be written") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def is_complete(self) -> bool:
+        """Whether every row is stored."""
+        return self.stored() >= self.rows
+
+    def stored(self) -> int:
+        """How many rows are stored."""
+        return sum(1 for _ in self.folder.glob("*.safetensors"))
+
+    @contextmanager
+    def claimed(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Hold a lock that one process at a time has; gives whether it is held.
+
+        Args:
+            name: what is claimed.
+            wait: whether to wait for a process that holds it.
+        """
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        """Let go of the set, so that it may make way for others."""
+        self._open.clear()
+        with suppress(OSError):
+            os.utime(self.folder / "plan.json")
+        self._hold.release()
+        with suppress(OSError):
+            Path(self._hold.lock_file).unlink(missing_ok=True)
+
+    def _path(self, row: str) -> Path:
+        return self.folder / f"{row}.safetensors"
+
+
+def is_no_room(error: OSError) -> bool:
+    """Whether an error says that the disk, the quota or the file's largest size is full."""
+    return error.errno in NO_ROOM
+
+
+def _mapped(path: Path) -> Tensor:
+    with safe_open(str(path), framework="pt") as file:
+        tensor: Tensor = file.get_tensor(_TENSOR)
+        return tensor
+
+
+def _errno_in(message: str) -> int:
+    """The error number in the words of an I/O error of safetensors: ``... (os error 28) ...``."""
+    number = message.partition("(os error ")[2].partition(")")[0]
+    return int(number) if number.isdecimal() else errno.EIO
