@@ -52,7 +52,7 @@ class Settings(BaseModel):
     study: str = Field("", description="name that ties runs together; empty: <preset>-<cohort>")
     cache: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("cardio_mlflow")),
-        description="folder for the synthetic cohort and the prepared clips",
+        description="folder for the synthetic cohort, prepared clips, frozen features and checkpoints",
     )
     jobs: int = Field(
         0, ge=0, le=1024, description="worker processes, clips or folds side by side; 0: as many as fit"

@@ -83,7 +83,8 @@ class Network(nn.Module):
 
     def alphas(self) -> dict[str, float]:
         """The learned share of attention of each stage, 0-1."""
-        return {"temporal": float(self.temporal.alpha), "fusion": float(self.fusion.alpha)}
+        stages = {"temporal": self.temporal, "fusion": self.fusion}
+        return {name: torch.as_tensor(stage.alpha).item() for name, stage in stages.items()}
 
 
 def build_network(

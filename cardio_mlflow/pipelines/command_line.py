@@ -15,6 +15,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.messages import quiet
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.settings_errors import check_names
+from cardio_mlflow.settings_sources import launched_processes
 from cardio_mlflow.tracking.runs import Run, command_run, tags_of
 
 Pipeline = Callable[..., int | None]
@@ -22,6 +23,10 @@ Pipeline = Callable[..., int | None]
 
 RESUMING: Final = ("main", "train", "train_fold", "ablation")
 """The steps that ``resume`` is for."""
+
+_TERMINATED: Final = (
+    "stopped by SIGTERM: by mlflow run, a batch system, or because another process of this fold ended"
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +101,8 @@ def how_to_resume(step: str, arguments: Sequence[str]) -> str:
     >>> how_to_resume("train_fold", ["--fold", "2", "--study", "auto"])
     'Go on with: mlflow run . -e train_fold -P fold=2 -P resume=true --env-manager local'
     """
+    if launched_processes() > 1:
+        return "Go on with the same command and --resume true"
     given = {name: value for name, value in parse_arguments(arguments).items() if value != "auto"}
     given |= {"resume": "true"} if step in RESUMING else {}
     pairs = " ".join(f"-P {name}={shlex.quote(value)}" for name, value in given.items())
@@ -118,6 +125,11 @@ def help_text(step: str, pipeline: Pipeline, options: Mapping[str, str]) -> str:
 
 def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[str, str], run: Run) -> int:
     check_names(given, [*Settings.model_fields, *options], "setting")
+    if launched_processes() > 1 and step != "train_fold":
+        raise InputError(
+            "torch.distributed.run is for train_fold alone. The other steps start their processes "
+            f"themselves: mlflow run . -e {step} -P jobs=…"
+        )
     own = {name: given.pop(name, default) for name, default in options.items()}
     settings = load_settings(given)
     run.set_tags(tags_of(settings, step))
@@ -131,12 +143,13 @@ def _note_of_a_stop(run: Run, step: str, arguments: Sequence[str]) -> Iterator[N
     try:
         yield
     except KeyboardInterrupt:
-        run.note(f"Stopped by the user. {how_to_resume(step, arguments)}")
+        run.note(f"Stopped. {how_to_resume(step, arguments)}")
         raise
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def _interrupt(stop: int, _frame: FrameType | None) -> None:
     """Stop once: what ``mlflow run`` sends after a Ctrl-C must not cut off the run's end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    raise KeyboardInterrupt
+    by_user = "stopped by the user"
+    raise KeyboardInterrupt(by_user if stop == signal.SIGINT else _TERMINATED)

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 import joblib
 import pandas as pd
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.cluster import joined_backend
-from cardio_mlflow.pipelines.fold_training import FoldJob, train_into
+from cardio_mlflow.pipelines.fold_training import FoldJob, Place, train_into
 from cardio_mlflow.pipelines.inputs import StudyInputs
 from cardio_mlflow.pipelines.messages import quiet
 from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run, step_run
-from cardio_mlflow.tracking.store import Store, current_store, use_store
+from cardio_mlflow.tracking.store import Store, StoreError, current_store, use_store
 from cardio_mlflow.training.devices import available_devices, claimed_device
 from cardio_mlflow.training.processes import Processes
+
+FAULTS: Final = (
+    OSError, RuntimeError, ArithmeticError, ValueError, LookupError, SafetensorError, StoreError,
+)  # fmt: skip
+"""What a job may fail of, beside an ``InputError``, while the others go on."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +57,6 @@ class Work:
         started_by: id of the run that started the workers.
         store: where the runs are written.
         workers: how many workers there are.
-        threads: threads of each.
     """
 
     settings: Settings
@@ -57,7 +64,6 @@ class Work:
     started_by: str
     store: Store
     workers: int
-    threads: int
 
 
 def trained_before(
@@ -86,14 +92,13 @@ def train_jobs(
     Raises:
         InputError: jobs failed; told when all others are done.
     """
+    if not jobs:
+        return {}
     workers = workers_for(settings, len(jobs))
     alone = workers <= 1 and not settings.cluster
-    try:
+    with run.ending_what_it_starts():
         outcomes = list(_alone(settings, run, data, jobs) if alone else
                         _side_by_side(settings, run, data, jobs, workers))  # fmt: skip
-    except KeyboardInterrupt:
-        run.end_started("stopped by the user")
-        raise
     if failed := [outcome for outcome in outcomes if outcome.predictions is None]:
         told = "\n".join(f"- {outcome.failure}" for outcome in failed)
         done = len(outcomes) - len(failed)
@@ -120,23 +125,22 @@ def workers_for(settings: Settings, jobs: int) -> int:
 
 def _alone(settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob]) -> Iterator[Outcome]:
     for job in jobs:
-        yield _outcome(settings, run, data, job, None)
+        yield _outcome(settings, run, job, lambda: data, Place())
 
 
 def _side_by_side(
-    settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob], workers: int
+    settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob], wanted: int
 ) -> Iterator[Outcome]:
-    threads = max(1, joblib.cpu_count() // workers)
-    work = Work(settings, data.inputs, run.run_id, current_store(), workers, threads)
-    log.info("Training %d folds, %d side by side.", len(jobs), workers)
-    with joined_backend(settings, work.store, workers):
+    store = current_store()
+    with joined_backend(settings, store, wanted) as workers:
+        work = Work(settings, data.inputs, run.run_id, store, workers)
+        log.info("Training %d folds, %d side by side.", len(jobs), workers)
         as_they_end = "list" if settings.backend == "ray" else "generator_unordered"
         parallel = joblib.Parallel(batch_size=1, pre_dispatch=workers, return_as=as_they_end)
         outcomes = parallel(joblib.delayed(_in_worker)(work, n, job) for n, job in enumerate(jobs))
         try:
             yield from tqdm(outcomes, total=len(jobs), desc="folds", unit="fold", position=workers)
         except TerminatedWorkerError as error:
-            run.end_started("its process was killed")
             raise InputError(
                 "A worker process was killed, most likely because memory ran out. What it had done is kept: "
                 f"go on with -P resume=true and fewer workers than {workers}, such as -P jobs=1."
@@ -147,9 +151,17 @@ def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
     """Train one job in a worker process."""
     quiet()
     use_store(work.store)
-    with _threads(work.threads), claimed_device(available_devices()) as device:
-        data = _training_set(work.settings, _Cohort(work.inputs.digest, work.inputs), device)
-        return _outcome(work.settings, Run(work.started_by), data, job, number % work.workers)
+    here = 1 if work.settings.cluster else joblib.cpu_count() // work.workers
+    place = Place(number % work.workers, os.getppid())
+    with _threads(max(1, here)), claimed_device(available_devices()) as device:
+        cohort = _Cohort(work.inputs.digest, work.inputs)
+        return _outcome(
+            work.settings,
+            Run(work.started_by),
+            job,
+            lambda: _training_set(work.settings, cohort, device),
+            place,
+        )
 
 
 @contextmanager
@@ -177,16 +189,16 @@ def _training_set(settings: Settings, cohort: _Cohort, device: torch.device) -> 
 
 
 def _outcome(
-    settings: Settings, started_by: Run, data: TrainingSet, job: FoldJob, position: int | None
+    settings: Settings, started_by: Run, job: FoldJob, load: Callable[[], TrainingSet], place: Place
 ) -> Outcome:
     """Train a job into a new run; a failure is told, so that the other jobs go on."""
     own = settings.model_copy(update={"variant": job.variant})
     try:
         with step_run(job.name, own, "train_fold", started_by) as run:
-            return Outcome(job, train_into(run, own, job, data, position))
+            return Outcome(job, train_into(run, own, job, load(), place))
     except InputError as error:
         failure = str(error)
-    except (OSError, RuntimeError, ArithmeticError, ValueError) as error:
+    except FAULTS as error:
         log.exception("%s failed", job.name)
         failure = f"Fold {job.fold} ({job.variant}): {type(error).__name__}"
     log.warning("%s", failure)

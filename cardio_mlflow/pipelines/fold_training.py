@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,9 @@ from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
+
+PATIENCE: Final = 600.0
+"""Seconds that a resumed fold waits for a worker that has outlived its killed command."""
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,19 @@ class FoldJob:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a job is trained.
+
+    Attributes:
+        line: the line of its progress bar, where several are shown.
+        parent: id of the process that started this one for it; 0 where none did.
+    """
+
+    line: int | None = None
+    parent: int = 0
+
+
+@dataclass(frozen=True)
 class _Fold:
     """A job with what it works on."""
 
@@ -70,7 +87,7 @@ class _Fold:
 
 
 def train_into(
-    run: Run, settings: Settings, job: FoldJob, data: TrainingSet, position: int | None = None
+    run: Run, settings: Settings, job: FoldJob, data: TrainingSet, place: Place | None = None
 ) -> pd.DataFrame:
     """Train a fold and log everything into a run; with ``resume`` from its checkpoint, where there is one.
 
@@ -79,7 +96,7 @@ def train_into(
         settings: what to train, with the job's variant.
         job: fold and variant.
         data: the cohort.
-        position: line of the progress bar, where several are shown.
+        place: where this is; by default the only process.
 
     Returns:
         The predictions table of the fold's validation patients, by the epoch of lowest validation loss.
@@ -92,43 +109,52 @@ def train_into(
     checkpoint, main = job.checkpoint(settings, data), data.processes.is_main
     if main:
         run.rename(job.name)
-        tags = {"fold": str(job.fold), "variant": job.variant, "cohort_digest": data.inputs.digest}
-        run.set_tags(tags_of(settings, "train_fold", **tags) | colour_of(job.fold, job.variant))
+        run.set_tags(_fold_tags(settings, job, data) | colour_of(job.fold, job.variant))
         run.set_tags({"patient_ids": data.inputs.patient_ids})
         run.log_dataset(settings.cohort_name, data.inputs.digest)
     try:
-        with checkpoint.locked() if main else nullcontext():
-            trained = _train(run, fold, checkpoint, position)
+        with checkpoint.locked(PATIENCE if settings.resume else 0) if main else nullcontext():
+            trained = _train(run, fold, checkpoint, place or Place())
             if main:
                 log_result(run, settings, trained, job.fold)
+                run.finish()
                 checkpoint.remove()
     except InputError as error:
         raise InputError(f"Fold {job.fold} ({job.variant}): {error}") from error
     return trained.predictions
 
 
-def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, position: int | None) -> TrainedFold:
+def _fold_tags(settings: Settings, job: FoldJob, data: TrainingSet) -> dict[str, str]:
+    tags = {"fold": str(job.fold), "variant": job.variant, "cohort_digest": data.inputs.digest}
+    return tags_of(settings, "train_fold", **tags)
+
+
+def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, place: Place) -> TrainedFold:
     """Run the epochs that are left, with a checkpoint and a line of metrics after each."""
     settings, data, job = fold.settings, fold.data, fold.job
     state = new_state(data.network(settings, job.variant), settings)
     history = _take_up(run, fold, checkpoint, state)
     writes = data.processes.is_main
     records = fit(state, fold.fold_data, settings, settings.seed + job.fold, data.processes)
-    for record in _with_bar(records, fold, state.epoch, position if writes else -1):
+    for record in _with_bar(records, fold, state.epoch, place.line if writes else -1):
         metrics = epoch_metrics(record, fold.references, fold.scaler.unscale(record.predictions))
         row = {"fold": job.fold, "epoch": record.epoch, "time": int(time.time() * 1000), **metrics}
         history.append(row)
         if writes:
             checkpoint.write(state, {"history": history, "run_id": run.run_id})
             _log_epoch(run, row)
+        if place.parent and os.getppid() != place.parent:
+            raise InputError("The command that started this worker has ended; -P resume=true goes on.")
     return _result(fold, state, history)
 
 
 def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState) -> History:
     """Put the checkpoint into the state and its history into the run; or start anew."""
     processes = fold.data.processes
+    if processes.is_main and fold.settings.resume:
+        run.end_killed(_fold_tags(fold.settings, fold.job, fold.data))
     if not checkpoint.exists() or not fold.settings.resume:
-        processes.wait()
+        processes.check_same(0, "epoch that they resume after")
         if processes.is_main and checkpoint.exists():
             log.warning(
                 "%s: starting anew, though a stopped run of it had come to epoch %s: -P resume=true goes on "
@@ -138,7 +164,7 @@ def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState
         return []
     notes = checkpoint.notes()
     checkpoint.read(state)
-    processes.wait()
+    processes.check_same(state.epoch, "epoch that they resume after")
     history: History = notes["history"]
     if processes.is_main:
         run.take_over_from(notes["run_id"])

@@ -18,6 +18,8 @@ from mlflow.tracking import MlflowClient
 
 PATIENCE: Final = 60.0
 """Seconds that it waits at most."""
+AFTERWARDS: Final = 5.0
+"""Seconds that it waits at most when the parent has gone."""
 
 
 def keep_status(run_id: str, status: str, uri: str) -> None:
@@ -34,14 +36,13 @@ def keep_status(run_id: str, status: str, uri: str) -> None:
 
 def wait_and_restore(run_id: str, status: str, uri: str, parent: int) -> None:
     """Wait until the status is overwritten or the parent has gone, and set it again."""
-    client, start = MlflowClient(uri), time.monotonic()
-    while time.monotonic() - start < PATIENCE:
-        gone = not psutil.pid_exists(parent)
+    client, end = MlflowClient(uri), time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         if client.get_run(run_id).info.status != status:
             client.set_terminated(run_id, status)
             return
-        if gone:
-            return
+        if not psutil.pid_exists(parent):  # its own parent, a shell between, may go before mlflow run does
+            end = min(end, time.monotonic() + AFTERWARDS)
         time.sleep(0.2)
 
 

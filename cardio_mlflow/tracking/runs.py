@@ -10,8 +10,8 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -19,6 +19,7 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+from mlflow.entities import Run as MlflowRun
 from mlflow.environment_variables import MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -113,21 +114,50 @@ class Run:
     def take_over_from(self, stopped: str) -> None:
         """Say that this run goes on with a stopped one; end that one as KILLED if a kill left it running."""
         self.set_tags({"resumes": stopped})
-        try:
-            before = self._client.get_run(stopped)
-        except MlflowException:  # it is in another store, or was deleted
-            return
-        self._client.set_tag(stopped, "resumed_by", self.run_id)
-        if before.info.status == "RUNNING":
-            self._client.set_terminated(stopped, "KILLED")
+        with suppress(MlflowException):  # it is in another store, or was deleted
+            self._client.set_tag(stopped, "resumed_by", self.run_id)
 
-    def end_started(self, note: str) -> None:
-        """End as KILLED what this run has started in other processes and a stop has left running."""
-        running = f"tags.started_by = '{self.run_id}' and attributes.status = 'RUNNING'"
+    def end_killed(self, tags: Mapping[str, str]) -> None:
+        """End as KILLED other runs with these tags, and what started them, that a kill has left RUNNING.
+
+        Only for what no other process can be at, such as a fold whose checkpoint this one has locked.
+        """
+        for run in self._running(tags):
+            if run.info.run_id != self.run_id:
+                self._end_as_killed(run.info.run_id, "its process was killed")
+                if starter := run.data.tags.get("started_by"):
+                    self._end_as_killed(starter, "its process was killed")
+
+    @contextmanager
+    def ending_what_it_starts(self) -> Iterator[None]:
+        """Where this is left by an error, end as KILLED what the run has started in other processes."""
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                for run in self._running({"started_by": self.run_id}):
+                    self._end_as_killed(run.info.run_id, "the command that started it has ended")
+
+    def finish(self) -> None:
+        """End the run as FINISHED now, before what may only be removed when it is."""
+        self._client.set_terminated(self.run_id, "FINISHED")
+
+    def _running(self, tags: Mapping[str, str]) -> list[MlflowRun]:
+        # a quote cannot be searched for: such a tag is left out
+        conditions = [f"tags.`{name}` = '{value}'" for name, value in tags.items() if "'" not in value]
         experiment = self._client.get_run(self.run_id).info.experiment_id
-        for run in self._client.search_runs([experiment], running):
-            self._client.set_tag(run.info.run_id, "failure", note)
-            self._client.set_terminated(run.info.run_id, "KILLED")
+        found = self._client.search_runs(
+            [experiment], " and ".join([*conditions, "attributes.status = 'RUNNING'"])
+        )
+        return list(found)
+
+    def _end_as_killed(self, run_id: str, why: str) -> None:
+        with suppress(MlflowException):  # it was deleted meanwhile
+            if self._client.get_run(run_id).info.status == "RUNNING":
+                self._client.set_tag(run_id, "failure", why)
+                self._client.set_terminated(run_id, "KILLED")
 
     def note(self, text: str) -> None:
         """Set the description that the run's page shows."""
@@ -161,7 +191,7 @@ class SilentRun(Run):
 
     def __init__(self) -> None:
         """Belong to no run."""
-        super().__init__("")
+        self.run_id = ""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Log nothing."""
@@ -183,9 +213,9 @@ def command_run() -> Run:
 
     Of several processes that train together only the first has one; the others get a ``SilentRun``.
     """
+    prepare_store()
     if process_rank():
         return SilentRun()
-    prepare_store()
     return adopted_run() or _new_run({}, "")
 
 
@@ -241,7 +271,7 @@ def _outcome(error: BaseException | None) -> tuple[str, str]:
     if error is None:
         return "FINISHED", ""
     if isinstance(error, KeyboardInterrupt):
-        return "KILLED", "stopped by the user"
+        return "KILLED", str(error) or "stopped by the user"
     if isinstance(error, InputError):
         return "FAILED", str(error)
     if isinstance(error, OSError):

@@ -16,6 +16,7 @@ from mlflow.environment_variables import (
     MLFLOW_EXPERIMENT_ID,
     MLFLOW_RUN_ID,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 _SQLITE: Final = "sqlite:///"
@@ -32,6 +33,10 @@ def prepare_store() -> str:
         with FileLock(f"{database}.lock"):
             MlflowClient().search_experiments(max_results=1)
     return uri
+
+
+StoreError = MlflowException
+"""What is raised where the store refuses or cannot be reached."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,9 @@ from torch import Tensor
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says when a disk, a quota or a file's largest size is full."""
-_TENSOR: Final = "activations"
+
+Row = Mapping[str, Tensor]
+"""The tensors of a row by name."""
 
 
 @dataclass
@@ -31,13 +33,13 @@ class ActivationSet:
 
     Attributes:
         folder: where its rows lie.
-        rows: how many rows a complete set has.
+        rows: the names of all its rows.
     """
 
     folder: Path
-    rows: int
+    rows: Sequence[str]
     _hold: FileLock
-    _open: dict[str, Tensor] = field(default_factory=dict)
+    _open: dict[str, Row] = field(default_factory=dict)
 
     def has(self, row: str) -> bool:
         """Whether this row is stored; a file that a loss of power has cut off is removed."""
@@ -48,7 +50,7 @@ class ActivationSet:
                 self._path(row).unlink(missing_ok=True)
         return row in self._open
 
-    def read(self, row: str) -> Tensor:
+    def read(self, row: str) -> Row:
         """The row, memory-mapped: its bytes are read when they are looked at.
 
         Raises:
@@ -57,7 +59,7 @@ class ActivationSet:
         self.has(row)
         return self._open[row]
 
-    def write(self, row: str, activations: Tensor) -> None:
+    def write(self, row: str, tensors: Row) -> None:
         """Store a row; a row that is there already stays.
 
         Raises:
@@ -67,7 +69,7 @@ class ActivationSet:
             return
         part = self._path(row).with_suffix(f".{uuid.uuid4().hex}.part")
         try:
-            save_file({_TENSOR: activations.contiguous().cpu()}, str(part))
+            save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(part))
             part.replace(self._path(row))
         except SafetensorError as error:  # how this library tells an OSError
             raise OSError(_errno_in(str(error)), "a row of activations cannot be written") from error
@@ -76,11 +78,7 @@ class ActivationSet:
 
     def is_complete(self) -> bool:
         """Whether every row is stored."""
-        return self.stored() >= self.rows
-
-    def stored(self) -> int:
-        """How many rows are stored."""
-        return sum(1 for _ in self.folder.glob("*.safetensors"))
+        return all(self.has(row) for row in self.rows)
 
     @contextmanager
     def claimed(self, name: str, *, wait: bool) -> Iterator[bool]:
@@ -119,10 +117,9 @@ def is_no_room(error: OSError) -> bool:
     return error.errno in NO_ROOM
 
 
-def _mapped(path: Path) -> Tensor:
+def _mapped(path: Path) -> Row:
     with safe_open(str(path), framework="pt") as file:
-        tensor: Tensor = file.get_tensor(_TENSOR)
-        return tensor
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def _errno_in(message: str) -> int:

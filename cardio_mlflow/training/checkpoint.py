@@ -7,6 +7,7 @@ names them, is replaced last. So what it names is whole, whenever the process di
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from torch import Tensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.training.activation_set import is_no_room
 from cardio_mlflow.training.state import TrainingState, put_weights
+
+log = logging.getLogger(__name__)
 
 _STATE: Final = "state.json"
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq", "step")
@@ -108,16 +111,24 @@ class Checkpoint:
             self.folder.rmdir()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait: float) -> Iterator[None]:
         """Keep other processes from training the same at the same time.
 
+        Args:
+            wait: seconds to wait for another one: a worker whose command was killed ends after its epoch.
+
         Raises:
-            InputError: one does.
+            InputError: another one is still at it.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
         try:
-            lock.acquire(timeout=0)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if wait:
+                    log.info("Another process is still training this fold: waiting for it.")
+                lock.acquire(timeout=wait)
         except Timeout:
             raise InputError(
                 "Another process is training this fold of this study with these settings now. Wait for it, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ _EVERY: Final = 0.2
 
 @contextmanager
 def claimed_device(devices: Sequence[torch.device]) -> Iterator[torch.device]:
-    """Hold a device that no other worker on this machine holds; waits until one is free.
+    """Hold a device that no other worker of this user on this machine holds; waits until one is free.
 
     The system drops the lock of a worker that dies.
 
@@ -26,9 +27,9 @@ def claimed_device(devices: Sequence[torch.device]) -> Iterator[torch.device]:
     if len(devices) == 1:
         yield devices[0]
         return
-    locks = [
-        FileLock(Path(tempfile.gettempdir()) / f"cardio_mlflow-{d.type}-{d.index}.lock") for d in devices
-    ]
+    folder = Path(tempfile.gettempdir()) / f"cardio_mlflow-{getpass.getuser()}"
+    folder.mkdir(exist_ok=True)
+    locks = [FileLock(folder / f"{name_of(device)}.lock") for device in devices]
     taken = -1
     while taken < 0:
         taken = next((i for i, lock in enumerate(locks) if _acquired(lock)), -1)
@@ -36,6 +37,11 @@ def claimed_device(devices: Sequence[torch.device]) -> Iterator[torch.device]:
         yield devices[taken]
     finally:
         locks[taken].release()
+
+
+def name_of(device: torch.device) -> str:
+    """What tells a GPU from the others of a machine, whichever of them this process sees."""
+    return str(torch.cuda.get_device_properties(device).uuid)
 
 
 def available_devices() -> list[torch.device]:

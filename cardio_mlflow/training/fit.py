@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.activations import Activations
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.learning_rates import rate_factor, set_rates
 from cardio_mlflow.training.loss import masked_loss
@@ -135,8 +136,7 @@ def _run_epoch(
     predictions = predict_scaled(forward, data.validation)
     val_loss = float(masked_loss(torch.from_numpy(predictions), data.targets_of(data.validation)))
     if not math.isfinite(val_loss):
-        finite = np.isfinite(predictions).all(1)
-        unknown = [p for p, known in zip(data.validation, finite, strict=True) if not known]
+        unknown = [data.validation[i] for i in np.flatnonzero(~np.isfinite(predictions).all(1))]
         raise InputError(_not_finite("validation loss", data, unknown, epoch, "after its last batch"))
     state.epoch = epoch
     improved = state.keep_best(val_loss, predictions)
@@ -190,15 +190,17 @@ def hide_views(present: Tensor, chance: float) -> Tensor:
 
 
 def _backward(
-    state: TrainingState, forward: Forward, data: FoldData, batch: Batch, activations: Tensor
+    state: TrainingState, forward: Forward, data: FoldData, batch: Batch, activations: Activations
 ) -> tuple[Tensor, Tensor]:
     """Loss of a batch and the norm of its gradient, which is left clipped in the parameters."""
     output = forward.output(batch, activations)
     loss = masked_loss(output.predictions, data.targets_of(batch.patients).to(output.predictions))
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    forward.processes.sum_gradients(trained_modules(state.network, forward.blocks))
-    norm = nn.utils.clip_grad_norm_(state.network.parameters(), forward.settings.gradient_clip)
+    network, processes = state.network, forward.processes
+    processes.sum_gradients(trained_modules(network, forward.blocks))
+    processes.average_gradients([network.temporal, network.fusion, network.heads])
+    norm = nn.utils.clip_grad_norm_(network.parameters(), forward.settings.gradient_clip)
     return loss.detach(), norm
 
 

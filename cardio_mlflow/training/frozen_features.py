@@ -1,6 +1,6 @@
 """What the frozen blocks give for the patients of a cohort, computed once and kept memory-mapped.
 
-The frozen part of the backbone is never changed by training, so its output for a patient is the same
+The frozen part of the backbone is never changed by training, so its output for a frame is the same
 in every epoch, fold and variant. It is kept in the compute dtype: pooled frame features where no
 block is trained, tokens otherwise. The tokens have that dtype between any two blocks, so it makes no
 difference where a pass starts. What there is no room for is computed anew for each batch, and a message
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,9 @@ from tqdm import tqdm
 
 from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
 from cardio_mlflow.model.network import unit_range
-from cardio_mlflow.training.activation_set import ActivationSet, is_no_room
+from cardio_mlflow.training.activation_set import ActivationSet, Row, is_no_room
 from cardio_mlflow.training.activation_store import ActivationStore
+from cardio_mlflow.training.activations import Activations, distinct_frames, join
 from cardio_mlflow.training.backbone_pass import run_blocks
 from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.precision import backbone_autocast
@@ -30,8 +32,8 @@ log = logging.getLogger(__name__)
 class FrozenFeatures:
     """Activations of a frozen encoder for every patient of a cohort and every augmented copy.
 
-    The activations at depth d are (V, T, L, D) tokens after the first d blocks; at the encoder's full
-    depth they are (V, T, D) frame features.
+    The activations at depth d are (L, D) tokens of each different frame after the first d blocks; at the
+    encoder's full depth they are its (D,) frame feature.
     """
 
     def __init__(self, sources: Sources, store: ActivationStore):
@@ -59,20 +61,18 @@ class FrozenFeatures:
             depth: number of frozen blocks.
             later: the depths that will be asked for next.
         """
-        self._let_go([depth, *later])
-        wanted = [d for d in dict.fromkeys([depth, *later]) if d in self._kept or self._opened(d)]
-        if depth not in wanted:
-            self._say_no_room(depth)
+        wanted = list(dict.fromkeys([depth, *later]))
+        self._let_go(wanted)
+        if self._filled(wanted) or self._filled([depth]):
             return
-        missing = [d for d in wanted if not self._kept[d].is_complete()]
-        if missing:
-            self._fill(missing)
+        log.warning("The disk is full: frozen features are computed anew for each batch from here on.")
+        self._store.budget = 0
 
     def is_kept(self, depth: int) -> bool:
         """Whether the activations at a depth come from the store."""
         return depth in self._kept
 
-    def batch(self, patients: Sequence[int], copies: Sequence[int], depth: int) -> Tensor:
+    def batch(self, patients: Sequence[int], copies: Sequence[int], depth: int) -> Activations:
         """Activations of a batch of B patients, in host memory where they are kept.
 
         Args:
@@ -81,43 +81,67 @@ class FrozenFeatures:
             depth: number of frozen blocks.
 
         Returns:
-            (B, V, T, L, D) tokens or, at full depth, (B, V, T, D) frame features; 0 for a missing view.
+            (U, L, D) tokens or, at full depth, (U, D) frame features, with ``frame_of`` (B, V, T).
         """
+        if not patients:
+            views, frames = self.clips.present.shape[1], self.clips.frames
+            rows = torch.empty(0, *self._shape(depth), dtype=self.dtype, device=self.device)
+            return Activations(rows, torch.empty(0, views, frames, dtype=torch.int64, device=self.device))
         pairs = list(zip(patients, copies, strict=True))
         if depth in self._kept:
-            return torch.stack([self._kept[depth].read(_row(p, c)) for p, c in pairs])
-        return torch.stack([self._compute(p, c, [depth], None)[depth] for p, c in pairs])
-
-    def empty(self, depth: int) -> Tensor:
-        """The activations of a batch of no patients."""
-        return torch.empty(0, *self._shape(depth), dtype=self.dtype, device=self.device)
+            return join([_activations(self._kept[depth].read(_row(p, c))) for p, c in pairs])
+        return join([self._compute(p, c, [depth], None)[depth] for p, c in pairs])
 
     def close(self) -> None:
         """Let go of everything, so that it may make way for others."""
         self._let_go([])
+
+    def _filled(self, depths: Sequence[int]) -> bool:
+        """Store the activations at the first depth and, as far as there is room, at the others.
+
+        Returns:
+            False where the disk turned out to be full; what was half done is removed.
+        """
+        try:
+            for depth in depths:
+                if depth not in self._kept and not self._opened(depth):
+                    break
+            if depths[0] not in self._kept:
+                self._say_no_room(depths[0])
+                return True
+            missing = [d for d in depths if d in self._kept and not self._kept[d].is_complete()]
+            if missing:
+                self._fill(missing)
+        except OSError as error:
+            if not is_no_room(error):
+                raise
+            self._let_go([])
+            for depth in depths:
+                self._store.discard_incomplete(self._digest, depth, self._rows)
+            return False
+        return True
 
     def _let_go(self, needed: Sequence[int]) -> None:
         for depth in set(self._kept) - set(needed):
             self._kept.pop(depth).close()
 
     def _opened(self, depth: int) -> bool:
-        row_bytes = torch.Size(self._shape(depth)).numel() * self.dtype.itemsize
-        opened = self._store.open(self._key(depth), self._rows, int(row_bytes))
+        opened = self._store.open(self._digest, depth, self._rows, self._row_bytes(depth))
         if opened is not None:
             self._kept[depth] = opened
         return opened is not None
 
-    def _key(self, depth: int) -> str:
-        return f"{self._digest}-{depth:02d}"
-
     @property
-    def _rows(self) -> int:
-        return len(self.clips.patient_ids) * (self.copies + 1)
+    def _rows(self) -> list[str]:
+        patients = range(len(self.clips.patient_ids))
+        return [_row(patient, copy) for patient in patients for copy in range(self.copies + 1)]
 
     def _fill(self, depths: Sequence[int]) -> None:
         """Compute and store what is missing, side by side with other processes that do the same."""
         source = self._nearest(min(depths))
-        try:
+        with ExitStack() as stack:
+            if source is not None:
+                stack.callback(source[1].close)
             patients, taken = range(len(self.clips.patient_ids)), []
             with tqdm(total=len(patients), desc="frozen blocks", unit="patient", leave=False) as bar:
                 for patient in patients:
@@ -127,17 +151,6 @@ class FrozenFeatures:
                 for patient in taken:  # by another process, which may have died
                     self._fill_patient(patient, depths, source, wait=True)
                     bar.update()
-        except OSError as error:
-            if not is_no_room(error):
-                raise
-            log.warning("The disk is full: frozen features are computed anew for each batch from here on.")
-            self._let_go([])
-            for depth in depths:
-                self._store.discard(self._key(depth))
-            self._store.budget = 0
-        finally:
-            if source is not None:
-                source[1].close()
 
     def _fill_patient(
         self, patient: int, depths: Sequence[int], source: tuple[int, ActivationSet] | None, *, wait: bool
@@ -149,8 +162,9 @@ class FrozenFeatures:
             if not held:
                 return False
             for copy in self._missing(patient, depths):
-                for depth, activations in self._compute(patient, copy, depths, source).items():
-                    self._kept[depth].write(_row(patient, copy), activations)
+                for depth, found in self._compute(patient, copy, depths, source).items():
+                    row = {"rows": found.rows, "frame_of": found.frame_of}
+                    self._kept[depth].write(_row(patient, copy), row)
         return True
 
     def _missing(self, patient: int, depths: Sequence[int]) -> list[int]:
@@ -161,7 +175,7 @@ class FrozenFeatures:
     def _nearest(self, depth: int) -> tuple[int, ActivationSet] | None:
         """The deepest complete set below a depth, opened, with its depth."""
         for lower in range(depth - 1, -1, -1):
-            found = self._store.open_existing(self._key(lower), self._rows)
+            found = self._store.open_existing(self._digest, lower, self._rows)
             if found is not None:
                 return lower, found
         return None
@@ -169,22 +183,29 @@ class FrozenFeatures:
     @torch.no_grad()
     def _compute(
         self, patient: int, copy: int, depths: Sequence[int], source: tuple[int, ActivationSet] | None
-    ) -> dict[int, Tensor]:
+    ) -> dict[int, Activations]:
         """Activations of one copy of one patient at each depth, from one pass through the encoder."""
-        present = self.clips.present[patient].to(self.device)
-        results = {}
+        reached, start = self._start(patient, copy, source)
+        tokens, results = start.rows, {}
         with backbone_autocast(self.dtype, self.device):
-            if source is None:
-                reached, tokens = 0, self.encoder.tokens(self._images(patient, copy, present), 0)
-            else:
-                reached = source[0]
-                tokens = source[1].read(_row(patient, copy)).to(self.device)[present].flatten(0, 1)
             for depth in sorted(depths):
                 pooled = depth == self.encoder.depth
-                end = run_blocks(self.encoder, tokens, reached, depth, pool=pooled)
-                results[depth] = self._by_view(end, present, depth)
-                tokens, reached = end, depth
+                tokens = run_blocks(self.encoder, tokens, reached, depth, pool=pooled)
+                results[depth] = Activations(tokens.to(self.dtype), start.frame_of)
+                reached = depth
         return results
+
+    def _start(
+        self, patient: int, copy: int, source: tuple[int, ActivationSet] | None
+    ) -> tuple[int, Activations]:
+        """Where a pass starts: stored activations with their depth, or the embedded frames."""
+        if source is not None:
+            return source[0], _activations(source[1].read(_row(patient, copy))).to(self.device)
+        present = self.clips.present[patient].to(self.device)
+        images = self._images(patient, copy, present)
+        kept, frame_of = distinct_frames(images, present)
+        with backbone_autocast(self.dtype, self.device):
+            return 0, Activations(self.encoder.tokens(images[kept], 0), frame_of)
 
     def _images(self, patient: int, copy: int, present: Tensor) -> Tensor:
         """The frames of a patient's present views at the backbone's size, copied: (F, H, W)."""
@@ -196,23 +217,22 @@ class FrozenFeatures:
         copied = self.sources.augmentation.copy_of(whole, self.clips.patient_ids[patient], copy)
         return copied[present].flatten(0, 1)
 
-    def _by_view(self, result: Tensor, present: Tensor, depth: int) -> Tensor:
-        """Put (F, ...) results of the present views in their places; 0 for a missing view."""
-        out = torch.zeros(self._shape(depth), dtype=self.dtype, device=self.device)
-        out[present] = result.to(self.dtype).view(-1, *self._shape(depth)[1:])
-        return out
-
     def _shape(self, depth: int) -> tuple[int, ...]:
-        views, frames = self.clips.present.shape[1], self.clips.frames
+        """Shape of a frame's activations."""
         tokens = () if depth == self.encoder.depth else (self.encoder.token_count,)
-        return (views, frames, *tokens, self.encoder.width)
+        return (*tokens, self.encoder.width)
+
+    def _row_bytes(self, depth: int) -> int:
+        """The most that a row takes: of a patient with all views and no frame twice."""
+        frames = self.clips.present.shape[1] * self.clips.frames
+        return int(frames * (torch.Size(self._shape(depth)).numel() * self.dtype.itemsize + 8))
 
     def _say_no_room(self, depth: int) -> None:
         if depth not in self._told and self._store.budget:
-            needed = self._rows * torch.Size(self._shape(depth)).numel() * self.dtype.itemsize / 2**30
             log.warning(
                 "The output of the %d frozen blocks would take %.1f GiB, for which feature_disk or the disk "
-                "has no room: computing it anew for each batch.", depth, needed,
+                "has no room: computing it anew for each batch.",
+                depth, len(self._rows) * self._row_bytes(depth) / 2**30,
             )  # fmt: skip
         self._told.add(depth)
 
@@ -222,6 +242,10 @@ def _cast_products(encoder: FrameEncoder, dtype: torch.dtype) -> None:
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
             module.to(dtype)
+
+
+def _activations(row: Row) -> Activations:
+    return Activations(row["rows"], row["frame_of"])
 
 
 def _row(patient: int, copy: int) -> str:

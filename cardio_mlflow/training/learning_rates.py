@@ -18,7 +18,7 @@ def rate_factor(settings: Settings, position: float, length: int) -> float:
 
     Args:
         settings: lr_schedule and warmup_epochs.
-        position: epochs of the stage that are done, with fractions; a step's own end.
+        position: epochs of the stage that are done, with fractions.
         length: epochs of the stage.
     """
     warmup = min(settings.warmup_epochs, length)

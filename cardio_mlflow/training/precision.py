@@ -42,10 +42,12 @@ def make_deterministic(device: torch.device) -> None:
     """Have CUDA repeat its results bit by bit; CPUs do.
 
     cuBLAS needs a fixed workspace for that (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+    Anything that cannot be repeated raises: with warnings only, attention would take its faster, unrepeatable
+    backward pass.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.use_deterministic_algorithms(mode=True)
         torch.backends.cudnn.benchmark = False
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cardio_mlflow.model.network import Network, Output
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.activations import Activations
 from cardio_mlflow.training.backbone_pass import frame_features, plan_pass
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.precision import backbone_autocast
@@ -60,7 +61,7 @@ class Forward:
         """Number of frozen blocks."""
         return self.network.encoder.depth - self.blocks
 
-    def read(self, batches: Sequence[Batch]) -> Iterator[Tensor]:
+    def read(self, batches: Sequence[Batch]) -> Iterator[Activations]:
         """The activations of this process's share of each batch, in order.
 
         Those that are kept are read ahead by ``data_workers`` threads.
@@ -68,33 +69,37 @@ class Forward:
         ahead = self.settings.data_workers if self.features.is_kept(self.depth) else 0
         return read_ahead(self._read, batches, ahead)
 
-    def output(self, batch: Batch, activations: Tensor) -> Output:
+    def output(self, batch: Batch, activations: Activations) -> Output:
         """The output for a whole batch, from what ``read`` gives for it."""
-        features, present = self.features, batch.present.to(self.features.device)
+        device = self.features.device
+        present, activations = batch.present.to(device), activations.to(device)
         if not self.blocks:
-            shown = activations.to(features.device, non_blocking=True)[present].flatten(0, 1)
-            return self.network.from_frame_features(shown, present)
-        mine = self.processes.share(len(batch.patients))
-        kept = present[mine.start : mine.stop]
-        tokens = activations.to(features.device, non_blocking=True)[kept].flatten(0, 1)
-        frames = features.clips.frames
-        encoder, memory = self.network.encoder, self.settings.step_memory * 2**30
-        plan = plan_pass(encoder, self.blocks, len(tokens), features.dtype, memory)
-        with backbone_autocast(features.dtype, features.device):
-            local = frame_features(encoder, tokens, self.depth, plan)
-        shares = self.processes.shares(len(present))
-        counts = [int(present[share.start : share.stop].sum()) * frames for share in shares]
-        return self.network.from_frame_features(self.processes.gather(local.float(), counts), present)
+            rows, place = activations.select(present)
+            return self.network.from_frame_features(rows[place], present)
+        mine = self.processes.share(len(present))
+        tokens, place = activations.select(present[mine.start : mine.stop])
+        local = self._frame_features(tokens)[place]
+        counts = [
+            int(present[share.start : share.stop].sum()) * self.features.clips.frames
+            for share in self.processes.shares(len(present))
+        ]
+        return self.network.from_frame_features(self.processes.gather(local, counts), present)
 
-    def _read(self, batch: Batch) -> Tensor:
-        """(B, V, T, …) of this process's patients; pinned where they go to a GPU."""
-        mine = self.processes.share(len(batch.patients)) if self.blocks else range(len(batch.patients))
+    def _frame_features(self, tokens: Tensor) -> Tensor:
+        """(U, L, D) tokens of different frames to their (U, D) features, float32."""
+        encoder, dtype = self.network.encoder, self.features.dtype
+        plan = plan_pass(encoder, self.blocks, len(tokens), dtype, self.settings.step_memory * 2**30)
+        with backbone_autocast(dtype, self.features.device):
+            return frame_features(encoder, tokens, self.depth, plan).float()
+
+    def _read(self, batch: Batch) -> Activations:
+        """The activations of this process's patients; pinned where they go to a GPU."""
+        count = len(batch.patients)
+        mine = self.processes.share(count) if self.blocks else range(count)
         patients, copies = batch.patients[mine.start : mine.stop], batch.copies[mine.start : mine.stop]
-        if not patients:
-            return self.features.empty(self.depth)
-        rows = self.features.batch(patients, copies, self.depth)
-        on_its_way = self.features.device.type == "cuda" and rows.device.type == "cpu"
-        return rows.pin_memory() if on_its_way else rows
+        found = self.features.batch(patients, copies, self.depth)
+        on_its_way = self.features.device.type == "cuda" and found.rows.device.type == "cpu"
+        return found.pin() if on_its_way else found
 
 
 def predict_scaled(forward: Forward, patients: Sequence[int]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings_sources import launched_processes
 from cardio_mlflow.training.precision import choose_device
 
@@ -76,6 +77,27 @@ class Processes:
 
     def sum_gradients(self, modules: Iterable[nn.Module]) -> None:
         """Add up the gradients that the processes have for these modules, in place, in one message."""
+        self._reduce_gradients(modules, "sum")
+
+    def average_gradients(self, modules: Iterable[nn.Module]) -> None:
+        """Average gradients that all processes have computed alike, so that unlike devices stay in step."""
+        self._reduce_gradients(modules, "mean")
+
+    def check_same(self, value: int, what: str) -> None:
+        """Check that all processes have the same value.
+
+        Raises:
+            InputError: they differ; the message names ``what``.
+        """
+        if self._accelerator is None:
+            return
+        values = self._accelerator.gather(torch.tensor([value], device=self.device)).tolist()
+        if len(set(values)) > 1:
+            raise InputError(
+                f"The processes differ in the {what}: {values}. They must share one cache folder: -P cache=…"
+            )
+
+    def _reduce_gradients(self, modules: Iterable[nn.Module], how: str) -> None:
         if self._accelerator is None:
             return
         parameters = [p for module in modules for p in module.parameters()]
@@ -83,7 +105,7 @@ class Processes:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        summed = self._accelerator.reduce(flat, reduction="sum")
+        summed = self._accelerator.reduce(flat, reduction=how)
         for parameter, part in zip(parameters, summed.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter).clone()
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +21,18 @@ def store(tmp_path):
     return ActivationStore(tmp_path / "store", 10_000)
 
 
+def names(rows):
+    return [str(number) for number in range(rows)]
+
+
+def row(value):
+    return {"rows": torch.full((100,), float(value))}
+
+
 def filled(store, key, rows=2, close=True):
-    opened = store.open(key, rows, 400)
+    opened = store.open(key, 1, names(rows), 400)
     for number in range(rows):
-        opened.write(str(number), torch.full((100,), float(number)))
+        opened.write(str(number), row(number))
     if close:
         opened.close()
     return opened
@@ -32,46 +41,47 @@ def filled(store, key, rows=2, close=True):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
 def test_rows_come_back_as_they_were(store, dtype):
     rows = {str(i): torch.arange(24).view(2, 3, 4).to(dtype) + i for i in range(3)}
-    opened = store.open("a", 3, 24 * dtype.itemsize)
-    for name, row in rows.items():
+    opened = store.open("a", 1, names(3), 24 * dtype.itemsize)
+    for name, tensor in rows.items():
         assert not opened.has(name)
-        opened.write(name, row)
+        opened.write(name, {"rows": tensor, "frame_of": torch.tensor([1, -1])})
     opened.close()
-    again = store.open("a", 3, 24 * dtype.itemsize)
+    again = store.open("a", 1, names(3), 24 * dtype.itemsize)
     assert again.is_complete()
-    for name, row in rows.items():
-        assert torch.equal(again.read(name), row)
-        assert again.read(name).dtype == dtype
+    for name, tensor in rows.items():
+        assert torch.equal(again.read(name)["rows"], tensor)
+        assert again.read(name)["rows"].dtype == dtype
+        assert again.read(name)["frame_of"].tolist() == [1, -1]
 
 
 def test_a_row_that_is_not_there_cannot_be_read(store):
     with pytest.raises(KeyError):
-        store.open("a", 1, 4).read("0")
+        store.open("a", 1, names(1), 4).read("0")
 
 
 def test_a_row_is_written_once(store):
     opened = filled(store, "a", close=False)
-    opened.write("0", torch.ones(100))
-    assert not opened.read("0").any()
+    opened.write("0", row(1))
+    assert not opened.read("0")["rows"].any()
 
 
 def test_a_file_cut_off_by_a_loss_of_power_is_written_again(store):
     opened = filled(store, "a")
     path = opened.folder / "1.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
-    again = store.open("a", 2, 400)
+    again = store.open("a", 1, names(2), 400)
     assert again.has("0")
     assert not again.has("1")
-    again.write("1", torch.ones(100))
-    assert again.read("1").all()
+    again.write("1", row(1))
+    assert again.read("1")["rows"].all()
 
 
 def test_only_complete_sets_are_opened_as_existing(store):
     filled(store, "whole")
-    store.open("half", 2, 400).write("0", torch.zeros(100))
-    assert store.open_existing("whole", 2) is not None
-    assert store.open_existing("half", 2) is None
-    assert store.open_existing("none", 2) is None
+    store.open("half", 1, names(2), 400).write("0", row(0))
+    assert store.open_existing("whole", 1, names(2)) is not None
+    assert store.open_existing("half", 1, names(2)) is None
+    assert store.open_existing("none", 1, names(2)) is None
 
 
 def test_the_least_recently_used_makes_way(store):
@@ -79,38 +89,78 @@ def test_the_least_recently_used_makes_way(store):
         opened = filled(store, key, rows=8)
         used = time.time() - 100 + age
         os.utime(opened.folder / "plan.json", (used, used))
-    os.utime(store.folder / "a" / "plan.json")
-    store.open("d", 8, 400)
-    assert {path.name for path in store.folder.iterdir() if path.is_dir()} == {"a", "c", "d"}
+    os.utime(store.folder / "a-01" / "plan.json")
+    store.open("d", 1, names(8), 400)
+    assert {path.name for path in store.folder.iterdir() if path.is_dir()} == {"a-01", "c-01", "d-01"}
     assert store.used() <= store.budget
 
 
 def test_a_set_in_use_does_not_make_way(store):
     held = filled(store, "a", rows=20, close=False)
-    assert store.open("b", 8, 400) is None
-    assert held.read("7").sum() == 700
+    assert store.open("b", 1, names(8), 400) is None
+    assert held.read("7")["rows"].sum() == 700
     held.close()
-    assert store.open("b", 8, 400) is not None
-    assert not (store.folder / "a").exists()
+    assert store.open("b", 1, names(8), 400) is not None
+    assert not (store.folder / "a-01").exists()
+
+
+def test_one_s_own_sets_go_after_those_of_others_and_the_largest_first(store):
+    for depth, rows in ((3, 1), (2, 8), (1, 6)):
+        filled_at(store, "mine", depth, rows)
+    os.utime(filled(store, "other", rows=8).folder / "plan.json")
+    store.open("mine", 0, names(8), 400)
+    assert sets(store) == {"mine-03", "mine-02", "mine-01", "mine-00"}
+    store.open("mine", 5, names(8), 400)
+    assert sets(store) >= {"mine-03", "mine-05"}, "the small one stays"
+
+
+def test_nothing_is_removed_for_what_would_not_fit_all_the_same(store):
+    filled(store, "idle", rows=4)
+    held = filled(store, "held", rows=16, close=False)
+    assert store.open("large", 1, names(12), 400) is None
+    assert sets(store) == {"idle-01", "held-01"}
+    held.close()
+
+
+def test_what_held_sets_have_still_to_write_is_not_free(store, monkeypatch):
+    monkeypatch.setattr(activation_store, "KEPT_FREE", 0)
+    free = shutil.disk_usage(store.folder.parent).free
+    large = ActivationStore(store.folder, 10 * free)
+    held = large.open("held", 1, names(1), int(0.7 * free))
+    assert held is not None
+    assert large.open("next", 1, names(1), int(0.7 * free)) is None
+    held.close()
+    assert large.open("next", 1, names(1), int(0.7 * free)) is not None
+
+
+def filled_at(store, source, depth, rows):
+    opened = store.open(source, depth, names(rows), 400)
+    for number in range(rows):
+        opened.write(str(number), row(number))
+    opened.close()
+
+
+def sets(store):
+    return {path.name for path in store.folder.iterdir() if path.is_dir()}
 
 
 def test_what_is_larger_than_the_budget_removes_nothing(store):
     filled(store, "a")
-    assert store.open("b", 26, 400) is None
-    assert store.open_existing("a", 2) is not None
+    assert store.open("b", 1, names(26), 400) is None
+    assert store.open_existing("a", 1, names(2)) is not None
 
 
 def test_a_full_disk_has_no_room(store, monkeypatch):
     monkeypatch.setattr(activation_store, "KEPT_FREE", 10**18)
-    assert store.open("a", 1, 400) is None
+    assert store.open("a", 1, names(1), 400) is None
 
 
 HOLDER = """
 import sys, time, torch
 from pathlib import Path
 from cardio_mlflow.training.activation_store import ActivationStore
-opened = ActivationStore(Path(sys.argv[1]), 10_000).open("a", 20, 400)
-opened.write("0", torch.zeros(100))
+opened = ActivationStore(Path(sys.argv[1]), 10_000).open("a", 1, [str(i) for i in range(20)], 400)
+opened.write("0", {"rows": torch.zeros(100)})
 (opened.folder / "1.dead.part").write_bytes(b"half a row")
 print("held", flush=True)
 time.sleep(600)
@@ -123,19 +173,19 @@ def test_a_living_process_holds_its_set_and_a_killed_one_does_not(store):
     )
     try:
         assert process.stdout.readline() == "held\n"
-        assert store.open("b", 8, 400) is None
+        assert store.open("b", 1, names(8), 400) is None
     finally:
         process.kill()
         process.wait()
-    again = store.open("a", 20, 400)
+    again = store.open("a", 1, names(20), 400)
     assert again.has("0")
     assert not list(again.folder.glob("*.part"))
     again.close()
-    assert store.open("b", 8, 400) is not None
+    assert store.open("b", 1, names(8), 400) is not None
 
 
 def test_one_process_at_a_time_has_a_claim(store):
-    one, two = store.open("a", 1, 400), store.open("a", 1, 400)
+    one, two = store.open("a", 1, names(1), 400), store.open("a", 1, names(1), 400)
     with one.claimed("x", wait=False) as first:
         assert first
         with two.claimed("x", wait=False) as second:
@@ -151,7 +201,7 @@ def test_what_nobody_has_used_for_two_weeks_is_removed(store):
     (store.folder / "half-removed").mkdir()
     long_ago = time.time() - 15 * 86400
     os.utime(old.folder / "plan.json", (long_ago, long_ago))
-    store.open("another", 1, 400)
+    store.open("another", 1, names(1), 400)
     assert not old.folder.exists()
     assert not (store.folder / "half-removed").exists()
     assert new.folder.exists()
@@ -159,10 +209,10 @@ def test_what_nobody_has_used_for_two_weeks_is_removed(store):
 
 def test_a_plan_that_cannot_be_read_counts_nothing(store):
     filled(store, "a", rows=3)
-    (store.folder / "b").mkdir()
-    (store.folder / "b" / "plan.json").write_text('{"byt')
+    (store.folder / "b-01").mkdir()
+    (store.folder / "b-01" / "plan.json").write_text('{"byt')
     assert store.used() == 1200
-    assert json.loads((store.folder / "a" / "plan.json").read_text()) == {"bytes": 1200}
+    assert json.loads((store.folder / "a-01" / "plan.json").read_text()) == {"bytes": 1200}
 
 
 FULL = """
@@ -172,10 +222,10 @@ from cardio_mlflow.training.activation_set import is_no_room
 from cardio_mlflow.training.activation_store import ActivationStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
-opened = ActivationStore(Path(sys.argv[1]), 1e6).open("a", 2, 400)
-opened.write("small", torch.zeros(10))
+opened = ActivationStore(Path(sys.argv[1]), 1e6).open("a", 1, ["small", "large"], 400)
+opened.write("small", {"rows": torch.zeros(10)})
 try:
-    opened.write("large", torch.zeros(10_000))
+    opened.write("large", {"rows": torch.zeros(10_000)})
 except OSError as error:
     print(is_no_room(error), sorted(path.name for path in opened.folder.glob("*.[sp]*t*")))
 """

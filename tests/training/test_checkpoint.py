@@ -170,9 +170,9 @@ def test_a_damaged_checkpoint_is_told(checkpoint, trained, damage):
 def test_two_cannot_train_the_same_at_once(checkpoint):
     other = Checkpoint(checkpoint.folder)
     refused = pytest.raises(InputError, match="Another process is training this fold")
-    with checkpoint.locked(), refused, other.locked():
+    with checkpoint.locked(0), refused, other.locked(0):
         pass
-    with other.locked():
+    with other.locked(0):
         pass
 
 

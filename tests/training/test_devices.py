@@ -18,6 +18,7 @@ GPUS = [torch.device("cuda", i) for i in range(2)]
 @pytest.fixture(autouse=True)
 def _own_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(module, "name_of", str)
 
 
 def test_workers_get_a_gpu_each_and_the_next_one_waits():
@@ -43,7 +44,9 @@ def test_the_gpu_of_a_killed_worker_is_free_again(tmp_path):
     code = (
         "import tempfile, time, torch\n"
         f"tempfile.gettempdir = lambda: {str(tmp_path)!r}\n"
+        "from cardio_mlflow.training import devices\n"
         "from cardio_mlflow.training.devices import claimed_device\n"
+        "devices.name_of = str\n"
         "with claimed_device([torch.device('cuda', i) for i in range(2)]) as device:\n"
         "    print(device, flush=True)\n"
         "    time.sleep(600)\n"

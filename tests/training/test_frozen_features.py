@@ -32,6 +32,12 @@ def features_of(tiny_vit, tiny_clips, tmp_path):
     return build
 
 
+def by_view(activations):
+    """(B, V, T, …) activations of every frame; 0 for a missing view."""
+    zero = torch.zeros(1, *activations.rows.shape[1:], dtype=activations.rows.dtype)
+    return torch.cat([activations.rows, zero])[activations.frame_of]
+
+
 @pytest.fixture
 def passes(monkeypatch):
     """The depths between which blocks were run, once a call."""
@@ -49,7 +55,7 @@ def passes(monkeypatch):
 def test_kept_is_what_the_encoder_gives(features_of, depth):
     features = features_of()
     features.prepare(depth)
-    kept = features.batch([2, 1], [0, 0], depth)
+    kept = by_view(features.batch([2, 1], [0, 0], depth))
     assert kept.shape == ((2, 4, 2, 16) if depth == 3 else (2, 4, 2, 17, 16))
     for row, patient in enumerate([2, 1]):
         frames = features.clips.clips[patient].flatten(0, 1).float() / 255
@@ -70,8 +76,42 @@ def test_kept_equals_computed_anew(features_of, depth, dtype):
     assert not anew.is_kept(depth)
     patients, copies = [3, 0, 1, 0], [1, 2, 0, 0]
     one, two = kept.batch(patients, copies, depth), anew.batch(patients, copies, depth)
-    assert one.dtype == two.dtype == dtype
-    assert torch.equal(one, two)
+    assert one.rows.dtype == two.rows.dtype == dtype
+    assert torch.equal(one.rows, two.rows)
+    assert torch.equal(one.frame_of, two.frame_of)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frames_that_stand_twice_are_encoded_once(features_of, tiny_clips, dtype, passes):
+    """A heart cycle of fewer frames than the clip has some of them twice."""
+    twice, once = tiny_clips(4, frames=5), tiny_clips(4, frames=5)
+    for data in (twice, once):
+        data.clips[:, :, 1] = data.clips[:, :, 0]
+        data.clips[:, 2, 4] = data.clips[:, 2, 3]
+    moved = Augmentation(10.0, 0.05, 0.1, 0.2, 0.0, 3)
+    features = features_of(data=twice, augmentation=moved, dtype=dtype)
+    features.prepare(1)
+    found = features.batch([0, 3], [0, 1], 1)
+    assert len(found.rows) == (4 * 4 - 1) + 3
+    noisy = features_of(data=once, augmentation=MOVING, dtype=dtype, folder="noisy")
+    noisy.prepare(1)
+    assert len(noisy.batch([0], [1], 1).rows) == 20, "noise differs from frame to frame"
+    assert found.frame_of[0, 0].tolist() == [0, 0, 1, 2, 3]
+    assert found.frame_of[1, :, 0].tolist() == [-1, -1, 15, -1]
+    for patient, row in ((0, 0), (3, 1)):
+        present = twice.present[patient]
+        images = features._images(patient, row, present)
+        with torch.no_grad(), backbone_autocast(dtype, torch.device("cpu")):
+            expected = features.encoder.tokens(images, 1)
+        assert torch.equal(by_view(found)[row][present].flatten(0, 1), expected)
+
+
+def test_augmented_frames_do_not_depend_on_the_precision(features_of):
+    images = [
+        features_of(dtype=dtype, folder=str(dtype))._start(0, 1, None)[1].rows.float()
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    assert (images[0] - images[1]).abs().max() < 0.02 * images[0].abs().max()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -88,7 +128,7 @@ def test_it_makes_no_difference_where_a_pass_starts(features_of, dtype, passes):
         straight.prepare(depth)
         stepwise.prepare(depth)
         chosen = ([0, 1, 2, 3], [0, 1, 2, 0], depth)
-        assert torch.equal(straight.batch(*chosen), stepwise.batch(*chosen))
+        assert torch.equal(straight.batch(*chosen).rows, stepwise.batch(*chosen).rows)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -96,7 +136,7 @@ def test_the_network_goes_on_from_kept_tokens_as_from_pixels(features_of, tiny_v
     """What validation and training see is what the model bundle gives."""
     features, encoder = features_of(dtype=dtype), FrameEncoder(tiny_vit())
     features.prepare(1)
-    kept = features.batch([0], [0], 1)[0].flatten(0, 1)
+    kept = by_view(features.batch([0], [0], 1))[0].flatten(0, 1)
     frames = features.clips.clips[0].flatten(0, 1).float() / 255
     with torch.no_grad(), backbone_autocast(dtype, torch.device("cpu")):
         assert torch.equal(
@@ -119,7 +159,7 @@ def test_other_folds_and_runs_take_what_is_stored(features_of, passes):
     again = features_of()
     again.prepare(3, [2])
     assert not passes
-    assert again.batch([0], [0], 3).shape == (1, 4, 2, 16)
+    assert again.batch([0], [0], 3).frame_of.shape == (1, 4, 2)
 
 
 def test_other_weights_clips_or_augmentation_are_other_features(features_of, tiny_vit, tiny_clips):
@@ -141,15 +181,17 @@ def test_other_weights_clips_or_augmentation_are_other_features(features_of, tin
         features_of(dtype=torch.bfloat16),
         features_of(copies=0),
     ]
-    assert len({digest, *(v.sources.digest() for v in variants)}) == 8
-    assert features_of(copies=1).sources.digest() == digest, "copies are rows of one set"
+    variants.append(features_of(copies=1))
+    assert len({digest, *(v.sources.digest() for v in variants)}) == 9
 
 
 def test_missing_views_are_zero_in_every_copy(features_of):
     features = features_of()
     features.prepare(2)
     for copy in range(3):
-        batch = features.batch([1, 3], [copy, copy], 2)
+        found = features.batch([1, 3], [copy, copy], 2)
+        assert len(found.rows) == (3 + 1) * 2, "missing views take no room"
+        batch = by_view(found)
         assert not batch[0, 1].any()
         assert not batch[1, [0, 1, 3]].any()
         assert batch[1, 2].any()
@@ -157,14 +199,14 @@ def test_missing_views_are_zero_in_every_copy(features_of):
 
 def test_copies_differ_and_do_not_depend_on_order_or_company(features_of, tiny_clips):
     features, data = features_of(disk=0), tiny_clips(4)
-    copies = features.batch([2, 2, 2], [0, 1, 2], 3)
+    copies = by_view(features.batch([2, 2, 2], [0, 1, 2], 3))
     assert (copies[0] - copies[1]).abs().max() > 1e-3
     assert (copies[1] - copies[2]).abs().max() > 1e-3
     chosen = [2, 0]
     fewer = type(data)(tuple(data.patient_ids[i] for i in chosen), data.clips[chosen], data.present[chosen])
     other = features_of(data=fewer)
     other.prepare(3)
-    assert torch.allclose(other.batch([1, 0], [1, 2], 3)[1], copies[2], atol=1e-6)
+    assert torch.allclose(by_view(other.batch([1, 0], [1, 2], 3))[1], copies[2], atol=1e-6)
 
 
 def test_the_budget_is_kept_to_and_told_once(features_of, caplog, passes):
@@ -182,28 +224,46 @@ def test_the_budget_is_kept_to_and_told_once(features_of, caplog, passes):
             small.prepare(depth)
     assert len(caplog.records) == 2
     assert "feature_disk" in caplog.text
-    assert small.batch([0], [0], 1).shape == (1, 4, 2, 17, 16)
+    assert small.batch([0], [0], 1).rows.shape == (8, 17, 16)
 
 
 def test_a_full_disk_is_told_and_training_goes_on_without_the_store(features_of, caplog, monkeypatch):
     features, write, written = features_of(), ActivationSet.write, []
 
     def full(self, row, activations):
-        if len(written) == 5:
+        if len(written) >= room:
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(row)
         write(self, row, activations)
 
     monkeypatch.setattr(ActivationSet, "write", full)
+    room = 5
     with caplog.at_level(logging.WARNING):
-        features.prepare(2)
+        features.prepare(2, [1])
         features.prepare(1)
     assert caplog.text.count("The disk is full") == 1
     assert not [path for path in features._store.folder.iterdir() if path.is_dir()], (
         "what it took is free again"
     )
     assert not features.is_kept(2)
-    assert torch.equal(features.batch([3], [0], 2), features_of(disk=0, folder="other").batch([3], [0], 2))
+    anew = features_of(disk=0, folder="other")
+    assert torch.equal(features.batch([3], [0], 2).rows, anew.batch([3], [0], 2).rows)
+
+
+def test_where_the_disk_has_room_for_one_depth_only_that_one_is_kept(features_of, caplog, monkeypatch):
+    features, write = features_of(), ActivationSet.write
+
+    def full(self, row, activations):
+        if self.folder.name.endswith("-01"):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        write(self, row, activations)
+
+    monkeypatch.setattr(ActivationSet, "write", full)
+    features.prepare(2, [1])
+    assert features.is_kept(2)
+    assert features._kept[2].is_complete()
+    assert not features.is_kept(1)
+    assert not caplog.records
 
 
 def test_what_a_dead_process_left_half_done_is_finished(features_of, passes, monkeypatch):
@@ -248,7 +308,7 @@ features = f.FrozenFeatures(sources, ActivationStore(Path(sys.argv[1]), 1e9))
 print("ready", flush=True)
 sys.stdin.readline()
 features.prepare(2)
-print(len(calls), float(features.batch(range(40), [0] * 40, 2).double().sum()), flush=True)
+print(len(calls), float(features.batch(range(40), [0] * 40, 2).rows.double().sum()), flush=True)
 """
 
 
@@ -272,7 +332,7 @@ def test_the_encoder_is_frozen_and_in_evaluation_mode(features_of):
     features = features_of()
     assert not features.encoder.training
     assert not any(p.requires_grad for p in features.encoder.parameters())
-    assert not features.batch([0], [0], 1).requires_grad
+    assert not features.batch([0], [0], 1).rows.requires_grad
 
 
 SCHEDULES = [

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
-from cardio_mlflow.training.precision import backbone_autocast, compute_dtype
+from cardio_mlflow.training.precision import backbone_autocast, compute_dtype, make_deterministic
 
 CPU = torch.device("cpu")
 
@@ -49,3 +51,16 @@ def test_products_are_computed_in_the_dtype(dtype):
     with backbone_autocast(dtype, CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
     assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_cuda_is_asked_to_repeat_its_results_and_a_cpu_is_left_alone(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda **given: asked.append(given))
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    make_deterministic(CPU)
+    assert not asked
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    make_deterministic(torch.device("cuda"))
+    assert asked == [{"mode": True}]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.backends.cudnn.benchmark

@@ -1,0 +1,98 @@
+"""Runs that were killed, deleted or stopped, against a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from cardio_mlflow.tracking.kept_status import wait_and_restore
+from cardio_mlflow.tracking.runs import Run, SilentRun, command_run
+from cardio_mlflow.tracking.store import prepare_store
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    prepare_store()
+    return MlflowClient()
+
+
+@pytest.fixture
+def new_run(client: MlflowClient):
+    return lambda **tags: Run(client.create_run("0", tags=tags).info.run_id)
+
+
+def status(client: MlflowClient, run: Run) -> str:
+    return str(client.get_run(run.run_id).info.status)
+
+
+def test_taking_over_names_both_runs(client, new_run) -> None:
+    before, after = new_run(), new_run()
+    after.take_over_from(before.run_id)
+    assert client.get_run(after.run_id).data.tags["resumes"] == before.run_id
+    assert client.get_run(before.run_id).data.tags["resumed_by"] == after.run_id
+
+
+@pytest.mark.parametrize("gone", ["deleted", "never there"])
+def test_a_stopped_run_that_is_gone_can_be_taken_over(client, new_run, gone: str) -> None:
+    before, after = new_run(), new_run()
+    if gone == "deleted":
+        client.delete_run(before.run_id)
+    after.take_over_from(before.run_id if gone == "deleted" else "0" * 32)
+    assert "resumes" in client.get_run(after.run_id).data.tags
+
+
+def test_what_a_kill_left_running_is_ended_with_its_starter(client, new_run) -> None:
+    train = new_run(step="train")
+    killed = new_run(fold="1", cohort="it's", started_by=train.run_id)
+    other, done = new_run(fold="2"), new_run(fold="1", cohort="it's")
+    done.finish()
+    own = new_run(fold="1", cohort="it's")
+    own.end_killed({"fold": "1", "cohort": "it's"})
+    assert [status(client, run) for run in (killed, train)] == ["KILLED", "KILLED"]
+    assert [status(client, run) for run in (other, own, done)] == ["RUNNING", "RUNNING", "FINISHED"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_what_a_run_started_ends_with_it_where_it_fails(client, new_run, error) -> None:
+    parent = new_run()
+    child, done = new_run(started_by=parent.run_id), new_run(started_by=parent.run_id)
+    done.finish()
+    if error is None:
+        with parent.ending_what_it_starts():
+            pass
+    else:
+        with pytest.raises(error), parent.ending_what_it_starts():
+            raise error
+    assert status(client, child) == ("RUNNING" if error is None else "KILLED")
+    assert status(client, done) == "FINISHED"
+
+
+def test_history_is_replayed_with_its_times(client, new_run) -> None:
+    run = new_run()
+    run.log_metrics({"val/loss": 0.5}, 3, 1_700_000_000_123)
+    (metric,) = client.get_metric_history(run.run_id, "val/loss")
+    assert (metric.step, metric.timestamp, metric.value) == (3, 1_700_000_000_123, 0.5)
+
+
+def test_only_the_first_of_several_processes_has_a_run(client, monkeypatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with command_run() as run:
+        assert isinstance(run, SilentRun)
+        run.set_tags({"step": "train_fold"})
+        run.rename("x")
+    assert not client.search_runs(["0"])
+
+
+@pytest.mark.parametrize("overwritten", [True, False])
+def test_a_status_that_was_overwritten_is_put_back(client, new_run, overwritten: bool) -> None:
+    run = new_run()
+    client.set_terminated(run.run_id, "FAILED" if overwritten else "KILLED")
+    wait_and_restore(run.run_id, "KILLED", mlflow.get_tracking_uri(), parent=2**22 - 1)
+    assert status(client, run) == "KILLED"
