@@ -1,8 +1,10 @@
-"""The backbone at work: `python -m benchmarks.backbone_rate [rate] [memory]`.
+"""The backbone at work: `python -m benchmarks.backbone_rate [rate] [compile] [memory]`.
 
 `rate`: images per second with all twelve blocks of ViT-Base training, and the share of the machine's own
 matmul rate in the same dtype (target 60 %); from it, the backbone's part of the study preset's five folds is
 projected.
+
+`compile`: the same blocks through torch.compile, which the engine does not use: whether it would pay.
 
 `memory`: peak memory of a step of batch x 4 views x 32 frames of 224 x 224 with all blocks training, on paper
 and measured, a process each. `batches=1,2,4,16` chooses (a batch of 16 takes a quarter of an hour on two
@@ -16,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.engine_folds import (
     BASE,
@@ -31,7 +35,13 @@ from benchmarks.engine_folds import (
     settings_of,
 )
 from cardio_mlflow.model.frame_encoder import FrameEncoder
-from cardio_mlflow.training.backbone_pass import PassPlan, frame_features, plan_pass, saved_bytes
+from cardio_mlflow.training.backbone_pass import (
+    PassPlan,
+    chunk_frames,
+    frame_features,
+    plan_pass,
+    saved_bytes,
+)
 from cardio_mlflow.training.precision import backbone_autocast, compute_dtype
 from cardio_mlflow.training.state import new_state
 
@@ -42,13 +52,13 @@ STUDY = {"patients": 235, "frames": 4 * 32, "epochs": 100, "stages": 12, "folds"
 
 def main() -> None:
     options = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
-    parts = [word for word in sys.argv[1:] if "=" not in word] or ["rate", "memory"]
+    parts = [word for word in sys.argv[1:] if "=" not in word] or ["rate", "compile", "memory"]
     if parts == ["step"]:
         measure_step(int(options["batch"]), float(options["memory"]))
         return
     print(machine())
     for part in parts:
-        {"rate": rate, "memory": memory}[part](options)
+        {"rate": rate, "compile": compiled, "memory": memory}[part](options)
 
 
 def rate(_options: dict[str, str]) -> None:
@@ -69,6 +79,33 @@ def rate(_options: dict[str, str]) -> None:
             print(f"{name:40}{images:10.1f}{done / 1e9:10.1f}{own / 1e9:10.1f}{100 * done / own:7.1f}%")
     print(f"\nThe study preset's {STUDY['folds']} folds, backbone work only, at the last rate: "
           f"{study_seconds(encoder, images) / 3600:.1f} h")  # fmt: skip
+
+
+def compiled(_options: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        encoder = encoder_of(saved_backbone(Path(name), BASE | {"num_hidden_layers": 2}))
+    encoder.train().requires_grad_(True)
+    dtype, frames = compute_dtype("auto", DEVICE), chunk_frames(encoder)
+    tokens = torch.randn(frames, encoder.token_count, encoder.width, device=DEVICE, dtype=dtype)
+
+    def step(end: Callable[[Tensor], Tensor]) -> None:
+        encoder.zero_grad(set_to_none=True)
+        with backbone_autocast(dtype, DEVICE):
+            features = end(tokens)
+        features.float().square().mean().backward()
+
+    def plain(chunk: Tensor) -> Tensor:
+        return encoder.pool(encoder.blocks(chunk, 0))
+
+    faster, start = torch.compile(plain), time.perf_counter()
+    step(faster)
+    spent = time.perf_counter() - start
+    pairs = [
+        (median_seconds(lambda: step(plain), 5), median_seconds(lambda: step(faster), 5)) for _ in range(3)
+    ]
+    ratio = sorted(one / two for one, two in pairs)[1]
+    print(f"\ntorch.compile, 2 blocks, a chunk of {frames} frames: {ratio:.2f} times as fast,")
+    print(f"after {spent:.0f} s of compiling")
 
 
 def matmul_rate(dtype: torch.dtype) -> float:
