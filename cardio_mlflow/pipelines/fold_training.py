@@ -157,9 +157,8 @@ def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState
         processes.check_same(0, "epoch that they resume after")
         if processes.is_main and checkpoint.exists():
             log.warning(
-                "%s: starting anew, though a stopped run of it had come to epoch %s: -P resume=true goes on "
-                "from there, as long as this run has not finished its first epoch.",
-                fold.job.name, checkpoint.notes()["epoch"],
+                "%s starts anew, though a stopped run of it has left a checkpoint: -P resume=true goes on "
+                "from there, as long as this run has not finished its first epoch.", fold.job.name,
             )  # fmt: skip
         return []
     notes = checkpoint.notes()

@@ -63,6 +63,8 @@ class FrozenFeatures:
         """
         wanted = list(dict.fromkeys([depth, *later]))
         self._let_go(wanted)
+        if depth in self._kept and self._kept[depth].is_complete():
+            return  # later ones wait for the next pass, which can then store several
         if self._filled(wanted) or self._filled([depth]):
             return
         log.warning("The disk is full: frozen features are computed anew for each batch from here on.")

@@ -210,6 +210,26 @@ def test_a_stop_by_the_user_ends_as_killed_and_says_how_to_go_on(studied, tmp_pa
     assert "Traceback" not in text.partition("Stopped. The run is marked KILLED")[0]
 
 
+def test_workers_end_soon_after_their_command_was_killed(studied, tmp_path: Path) -> None:
+    place = new_place(tmp_path, studied.cache)
+    given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0", "jobs": "2"}
+    del given["fold"]
+    words = [w for k, v in given.items() for w in (f"--{k}", v)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entry_points.train", *words], cwd=tmp_path, env=environment()
+    )
+    wait_for_an_epoch(place, folds=2)
+    workers = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+    statuses = {run.info.run_name: run.info.status for run in place.runs()}
+    assert statuses == {"train": "RUNNING", "fold-1": "FAILED", "fold-2": "FAILED"}
+    assert all(
+        "command that started this worker has ended" in run.data.tags["failure"] for run in place.runs()[1:]
+    )
+
+
 @pytest.mark.parametrize("killed", ["the command", "a worker"])
 def test_folds_side_by_side_are_stopped_together(studied, tmp_path: Path, killed: str) -> None:
     place = new_place(tmp_path, studied.cache)

@@ -153,6 +153,19 @@ def test_later_depths_come_from_the_same_pass(features_of, passes):
     assert len(passes) == 36
 
 
+def test_with_room_for_two_depths_every_second_stage_needs_a_pass(tiny_vit, tiny_clips, tmp_path, passes):
+    encoder = FrameEncoder(tiny_vit(num_hidden_layers=6))
+    sources = Sources(encoder, tiny_clips(2), MOVING, 0, torch.float32)
+    tokens = 2 * 4 * 2 * (17 * 16 * 4 + 8)
+    features = FrozenFeatures(sources, ActivationStore(tmp_path / "two", 2.5 * tokens))
+    for depth in range(6, -1, -1):
+        for _ in range(3):
+            features.prepare(depth, range(depth - 1, -1, -1))
+            assert features.is_kept(depth)
+    firsts = [(start, stop) for start, stop in passes if start == 0]
+    assert firsts == [(0, 4)] * 2 + [(0, 2)] * 2 + [(0, 0)] * 2
+
+
 def test_other_folds_and_runs_take_what_is_stored(features_of, passes):
     features_of().prepare(3, [2])
     passes.clear()
@@ -377,6 +390,23 @@ def test_training_equals_the_plain_loop(
         str(i) for i in range(3 - settings.stages, 3)
     }
     assert not any("embeddings." in name for name in moved)
+
+
+@pytest.mark.parametrize("disk", [1e9, 0.0])
+def test_training_on_frames_that_stand_twice_equals_the_plain_loop(
+    tiny_settings, tiny_fold, tiny_network, records_of, plain_loop, disk
+):
+    settings = tiny_settings(epochs=8, stages=3, task_lr=1e-3, vit_lr=1e-3, view_dropout=0.3)
+    data = tiny_fold(settings, disk)
+    data.features.clips.clips[::2, :, 1] = data.features.clips.clips[::2, :, 0]
+    assert len(data.features.batch([0], [0], 1).rows) == 4, "one of two frames in each of four views"
+    expected = plain_loop(tiny_network(settings), data, settings, seed=5)
+    for record, (train_loss, val_loss, predictions) in zip(
+        records_of(tiny_network(settings), data, settings, 5), expected, strict=True
+    ):
+        assert record.train_loss == pytest.approx(train_loss, rel=2e-4)
+        assert record.val_loss == pytest.approx(val_loss, rel=2e-4)
+        assert record.predictions == pytest.approx(predictions, abs=2e-3)
 
 
 def test_bf16_training_is_close_to_fp32(tiny_settings, tiny_fold, tiny_network, records_of):
