@@ -155,13 +155,16 @@ def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
     place = Place(number % work.workers, os.getppid())
     with _threads(max(1, here)), claimed_device(available_devices()) as device:
         cohort = _Cohort(work.inputs.digest, work.inputs)
-        return _outcome(
+        outcome = _outcome(
             work.settings,
             Run(work.started_by),
             job,
             lambda: _training_set(work.settings, cohort, device),
             place,
         )
+    if os.getppid() != place.parent:
+        os._exit(1)  # the command has died: nobody waits for the outcome, nor for another job of this worker
+    return outcome
 
 
 @contextmanager

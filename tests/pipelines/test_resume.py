@@ -16,6 +16,8 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from tests.pipelines.conftest import Workplace
+
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "6", "stages": "2",
@@ -119,17 +121,25 @@ def new_place(folder: Path, cache: Path) -> Place:
 
 
 @pytest.fixture(scope="module")
-def never_killed(studied, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    place = new_place(tmp_path_factory.mktemp("never"), studied.cache)
+def prepared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Workplace:
+    """A cache in which the clips are prepared."""
+    place = Workplace(tmp_path_factory.mktemp("prepared"), cache)
+    assert place.command("prepare") == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def never_killed(prepared, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = new_place(tmp_path_factory.mktemp("never"), prepared.cache)
     done = place.train()
     assert done.returncode == 0, done.stderr
     return place
 
 
 def test_a_training_killed_at_every_kind_of_moment_ends_as_one_never_killed(
-    never_killed, studied, tmp_path: Path
+    never_killed, prepared, tmp_path: Path
 ) -> None:
-    place = new_place(tmp_path, studied.cache)
+    place = new_place(tmp_path, prepared.cache)
     # two rows of the store; a step of epoch 2; the replay of its metrics; the metrics of epoch 3; the first
     # and the second file of a checkpoint; a step of epoch 5; the moment before the model is logged
     kills = ["row:3", "row:20", "step:3", "epoch:1", "epoch:3"]
@@ -155,8 +165,10 @@ def test_a_training_killed_at_every_kind_of_moment_ends_as_one_never_killed(
     assert "fold" not in place.runs()[-1].data.tags
 
 
-def test_without_resume_a_stopped_fold_starts_anew_and_says_so(never_killed, studied, tmp_path: Path) -> None:
-    place = new_place(tmp_path, studied.cache)
+def test_without_resume_a_stopped_fold_starts_anew_and_says_so(
+    never_killed, prepared, tmp_path: Path
+) -> None:
+    place = new_place(tmp_path, prepared.cache)
     assert place.train("step:5", study="x").returncode == -signal.SIGKILL
     done = place.train(study="x")
     assert done.returncode == 0
@@ -165,9 +177,9 @@ def test_without_resume_a_stopped_fold_starts_anew_and_says_so(never_killed, stu
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_by_the_user_ends_as_killed_and_says_how_to_go_on(studied, tmp_path: Path, stop) -> None:
+def test_a_stop_by_the_user_ends_as_killed_and_says_how_to_go_on(prepared, tmp_path: Path, stop) -> None:
     """As a terminal does it: Ctrl-C reaches the whole group, and ``mlflow run`` stops its child too."""
-    place = new_place(tmp_path, studied.cache)
+    place = new_place(tmp_path, prepared.cache)
     given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0"}
     words = [w for k, v in given.items() for w in ("-P", f"{k}={v}")]
     command = [
@@ -210,8 +222,8 @@ def test_a_stop_by_the_user_ends_as_killed_and_says_how_to_go_on(studied, tmp_pa
     assert "Traceback" not in text.partition("Stopped. The run is marked KILLED")[0]
 
 
-def test_workers_end_soon_after_their_command_was_killed(studied, tmp_path: Path) -> None:
-    place = new_place(tmp_path, studied.cache)
+def test_workers_end_soon_after_their_command_was_killed(prepared, tmp_path: Path) -> None:
+    place = new_place(tmp_path, prepared.cache)
     given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0", "jobs": "2"}
     del given["fold"]
     words = [w for k, v in given.items() for w in (f"--{k}", v)]
@@ -231,8 +243,8 @@ def test_workers_end_soon_after_their_command_was_killed(studied, tmp_path: Path
 
 
 @pytest.mark.parametrize("killed", ["the command", "a worker"])
-def test_folds_side_by_side_are_stopped_together(studied, tmp_path: Path, killed: str) -> None:
-    place = new_place(tmp_path, studied.cache)
+def test_folds_side_by_side_are_stopped_together(prepared, tmp_path: Path, killed: str) -> None:
+    place = new_place(tmp_path, prepared.cache)
     given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0", "jobs": "2"}
     del given["fold"]
     words = [w for k, v in given.items() for w in (f"--{k}", v)]
@@ -292,9 +304,9 @@ runpy.run_module("entry_points.train_fold", run_name="__main__", alter_sys=True)
 """
 
 
-def test_a_full_disk_is_told_and_the_fold_goes_on_from_before(never_killed, studied, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_the_fold_goes_on_from_before(never_killed, prepared, tmp_path: Path) -> None:
     """The system refuses the third checkpoint's bytes, as a full disk or quota does."""
-    place = new_place(tmp_path, studied.cache)
+    place = new_place(tmp_path, prepared.cache)
     words = [w for k, v in (SETTINGS | {"cache": str(place.cache)}).items() for w in (f"--{k}", v)]
     done = subprocess.run(
         [sys.executable, "-c", FULL, *words], cwd=place.folder, env=environment(),
