@@ -36,7 +36,7 @@ VARIANTS: Final[tuple[Variant, ...]] = (
 
 _NOT_PART_OF_THE_CONFIGURATION: Final = {
     "preset", "data", "study", "cache", "jobs", "folds", "variants", "ablation_folds", "champion",
-    "bootstrap", "skip_train", "training_only", "pseudonymize", "pseudonym_key",
+    "bootstrap", "figure_formats", "skip_train", "training_only", "pseudonymize", "pseudonym_key",
     "check_text", "clip_seconds", "clip_memory",
     "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers",
 }  # fmt: skip
@@ -145,10 +145,13 @@ class Settings(BaseModel):
         "mean", description="what is registered: the folds' mean, or one"
     )
     bootstrap: int = Field(1000, ge=100, le=100000, description="resamples of every interval")
+    figure_formats: tuple[Literal["png", "eps", "tiff", "pdf", "svg"], ...] = Field(
+        ("png", "eps", "tiff"), description="formats of the figures of validate and test; png is always made"
+    )
     skip_train: bool = Field(False, description="main: use the folds that are already trained")
     training_only: bool = Field(False, description="main: stop after the folds and the registration")
 
-    @field_validator("variants", "ablation_folds", mode="before")
+    @field_validator("variants", "ablation_folds", "figure_formats", mode="before")
     @classmethod
     def _split(cls, value: object, info: ValidationInfo) -> object:
         """Read a comma-separated list; ``all`` stands for the default, whatever the preset has."""
@@ -157,6 +160,12 @@ class Settings(BaseModel):
         if value.strip() == "all":
             return cls.model_fields[info.field_name or ""].default
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("figure_formats", mode="after")
+    @classmethod
+    def _with_png(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        """PNG first: the report and the page show it."""
+        return tuple(dict.fromkeys(("png", *formats)))
 
     @field_validator(
         "data",

@@ -4,4 +4,4 @@ from cardio_mlflow.pipelines.command_line import run_command
 from cardio_mlflow.pipelines.validate import validate
 
 if __name__ == "__main__":
-    run_command("validate", validate)
+    run_command("validate", validate, {"predictions": ""})

@@ -1,4 +1,4 @@
-"""Agreement between reference and prediction: correlation, error, and limits of agreement.
+"""Agreement between reference and prediction: correlation, error, and calibration line.
 
 Every statistic takes two arrays of shape (..., n) and works along the last axis, so that a bootstrap
 computes all its resamples in one call. Where a statistic is not defined the result is NaN.
@@ -6,7 +6,7 @@ computes all its resamples in one call. Where a statistic is not defined the res
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 from scipy import stats
@@ -106,56 +106,90 @@ def _mean(values: FloatArray) -> FloatArray:
     return np.asarray(values.mean(axis=-1))
 
 
-@dataclass(frozen=True)
-class LimitsOfAgreement:
-    """Bland-Altman statistics of prediction − reference, in the parameter's unit.
+def icc_2_1(ratings: FloatArray) -> FloatArray:
+    """Intraclass correlation ICC(2,1): two-way random, absolute agreement, one rating.
 
-    Attributes:
-        bias: the mean difference.
-        sd: the differences' standard deviation with n − 1.
-        lower, upper: bias ∓ 1.96·sd.
-        lower_interval, upper_interval: exact 95 % confidence interval of each limit.
-        bias_interval: 95 % confidence interval of the bias (Student's t).
-    """
-
-    bias: float
-    sd: float
-    lower: float
-    upper: float
-    lower_interval: tuple[float, float]
-    upper_interval: tuple[float, float]
-    bias_interval: tuple[float, float]
-
-
-def limits_of_agreement(reference: FloatArray, prediction: FloatArray) -> LimitsOfAgreement:
-    """Bland-Altman limits of agreement with exact confidence intervals.
-
-    Bland JM, Altman DG. Lancet 1986;327:307-310, with the n − 1 standard deviation. The interval of
-    a limit bias + z·sd is bias + sd·t'/√n, with t' the quantiles of the non-central t distribution of
-    n − 1 degrees of freedom and non-centrality z·√n: Carkeet A. Exact parametric confidence intervals
-    for Bland-Altman limits of agreement. Optom Vis Sci 2015;92:e71-e80 (each limit by itself).
+    (MSR − MSE) / (MSR + (k − 1)·MSE + k·(MSC − MSE)/n) from the mean squares of patients (MSR), raters
+    (MSC) and the rest (MSE): Shrout PE, Fleiss JL. Intraclass correlations. Psychol Bull 1979;86:420-428.
 
     Args:
-        reference: shape (n,).
-        prediction: shape (n,).
+        ratings: shape (..., n, k), n patients rated by k raters.
 
     Returns:
-        The statistics, all NaN for fewer than three patients.
+        Shape (...), NaN for fewer than three patients, one rater, or where all ratings are equal.
     """
-    n = reference.shape[-1]
-    nothing = (np.nan, np.nan)
-    if n < SMALLEST:
-        return LimitsOfAgreement(np.nan, np.nan, np.nan, np.nan, nothing, nothing, nothing)
-    difference = prediction - reference
-    mean, sd, z = float(difference.mean()), float(difference.std(ddof=1)), float(stats.norm.ppf(0.975))
-    near, far = (float(stats.nct.ppf(q, n - 1, z * np.sqrt(n))) * sd / np.sqrt(n) for q in (0.025, 0.975))
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / np.sqrt(n)
-    return LimitsOfAgreement(
-        bias=mean,
-        sd=sd,
-        lower=mean - z * sd,
-        upper=mean + z * sd,
-        lower_interval=(mean - far, mean - near),
-        upper_interval=(mean + near, mean + far),
-        bias_interval=(mean - half, mean + half),
+    n, k = ratings.shape[-2:]
+    if n < SMALLEST or k < 2:
+        return np.full(ratings.shape[:-2], np.nan)
+    grand = ratings.mean(axis=(-2, -1), keepdims=True)
+    patients = ratings.mean(axis=-1, keepdims=True) - grand
+    raters = ratings.mean(axis=-2, keepdims=True) - grand
+    rest = ratings - grand - patients - raters
+    msr = k * (patients**2).sum(axis=(-2, -1)) / (n - 1)
+    msc = n * (raters**2).sum(axis=(-2, -1)) / (k - 1)
+    mse = (rest**2).sum(axis=(-2, -1)) / ((n - 1) * (k - 1))
+    total = np.asarray(msr + (k - 1) * mse + k * (msc - mse) / n)
+    return _divide(np.asarray(msr - mse), total, is_constant(ratings.reshape(*ratings.shape[:-2], n * k)))
+
+
+def intraclass_correlation(reference: FloatArray, prediction: FloatArray) -> FloatArray:
+    """ICC(2,1) of reference and prediction as two raters; see `icc_2_1`.
+
+    A constant prediction has about 0 by the formula; two constants have NaN.
+
+    >>> round(float(intraclass_correlation(np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0]))), 4)
+    0.6667
+    """
+    if reference.shape[-1] < SMALLEST:
+        return np.full(reference.shape[:-1], np.nan)
+    both_constant = np.minimum(is_constant(reference), is_constant(prediction))
+    return np.asarray(
+        np.where(both_constant > 0, np.nan, icc_2_1(np.stack([reference, prediction], axis=-1)))
     )
+
+
+def calibration_slope(reference: FloatArray, prediction: FloatArray) -> FloatArray:
+    """Least-squares slope of the reference on the prediction; 1 is ideal, below 1 too extreme.
+
+    Steyerberg EW. Clinical Prediction Models, 2nd ed. 2019, chapter 15. NaN for fewer than three
+    patients or a constant prediction; shapes as in `pearson`.
+
+    >>> round(float(calibration_slope(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))), 12)
+    0.5
+    """
+    if reference.shape[-1] < SMALLEST:
+        return np.full(reference.shape[:-1], np.nan)
+    x = prediction - prediction.mean(axis=-1, keepdims=True)
+    y = reference - reference.mean(axis=-1, keepdims=True)
+    return _divide((x * y).sum(axis=-1), (x * x).sum(axis=-1), is_constant(prediction))
+
+
+def calibration_intercept(reference: FloatArray, prediction: FloatArray) -> FloatArray:
+    """Intercept of the line of `calibration_slope`, in the parameter's unit; 0 is ideal."""
+    if reference.shape[-1] < SMALLEST:
+        return np.full(reference.shape[:-1], np.nan)
+    slope = calibration_slope(reference, prediction)
+    return np.asarray(reference.mean(axis=-1) - slope * prediction.mean(axis=-1))
+
+
+def fisher_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of a Pearson correlation by Fisher's z, tanh(artanh r ± z/√(n − 3)).
+
+    Fisher RA. On the probable error of a coefficient of correlation. Metron 1921;1:3-32.
+
+    Args:
+        r: the correlation.
+        n: patients.
+        level: the interval's coverage.
+
+    Returns:
+        Low and high; NaN for fewer than four patients, or an r that is NaN, 1 or -1.
+
+    >>> low, high = fisher_interval(0.5, 28)
+    >>> round(low, 3), round(high, 3)
+    (0.156, 0.736)
+    """
+    if n < 4 or not abs(r) < 1 - 1e-12:
+        return (math.nan, math.nan)
+    half = float(stats.norm.ppf((1 + level) / 2)) / math.sqrt(n - 3)
+    return (math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))

@@ -1,4 +1,4 @@
-"""Patient bootstrap: percentile intervals from resampled patients, seeded."""
+"""Patient bootstrap: BCa and percentile intervals from resampled patients, seeded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from cardio_mlflow.analysis.predictions import FloatArray
 
@@ -19,7 +20,7 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval.
+    """A bootstrap interval.
 
     Attributes:
         low: its lower end, NaN where there is none.
@@ -69,7 +70,12 @@ def bootstrap_interval(
     *,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of a statistic over resampled patients.
+    """Bias-corrected and accelerated (BCa) interval of a statistic over resampled patients.
+
+    Efron B. Better bootstrap confidence intervals. J Am Stat Assoc 1987;82:171-185. At n = 73 it holds the
+    truth more often than the percentile interval, most of all for RMSE (benchmarks.interval_coverage).
+    Where the correction is not defined (all resamples on one side of the estimate), the percentile interval
+    is given.
 
     Args:
         statistic: works along the last axis.
@@ -86,4 +92,42 @@ def bootstrap_interval(
     if reference.size < 2 or resamples < 1:
         return Interval(np.nan, np.nan, 0, resamples)
     drawn = resample(reference.size, resamples, seed)
-    return percentile_interval(statistic(reference[drawn], prediction[drawn]), level)
+    values = statistic(reference[drawn], prediction[drawn])
+    plain = percentile_interval(values, level)
+    low, high = _bca_levels(statistic, reference, prediction, values, level)
+    if np.isnan(plain.low) or not (0 < low < high < 1):
+        return plain
+    ends = np.quantile(values[np.isfinite(values)], [low, high])
+    return Interval(float(ends[0]), float(ends[1]), plain.used, plain.dropped)
+
+
+def _bca_levels(
+    statistic: Statistic, reference: FloatArray, prediction: FloatArray, values: FloatArray, level: float
+) -> tuple[float, float]:
+    """The levels at which BCa reads the bootstrap values; NaN where they are not defined."""
+    estimate = float(statistic(reference, prediction))
+    defined = values[np.isfinite(values)]
+    if defined.size == 0 or np.isnan(estimate):
+        return np.nan, np.nan
+    below = (np.sum(defined < estimate) + 0.5 * np.sum(defined == estimate)) / defined.size
+    if not 0 < below < 1:
+        return np.nan, np.nan
+    shift = norm.ppf(below)
+    ends = shift + norm.ppf([(1 - level) / 2, (1 + level) / 2])
+    scale = 1 - _acceleration(statistic, reference, prediction) * ends
+    if (scale <= 0).any():
+        return np.nan, np.nan
+    low, high = norm.cdf(shift + ends / scale)
+    return float(low), float(high)
+
+
+def _acceleration(statistic: Statistic, reference: FloatArray, prediction: FloatArray) -> float:
+    """A sixth of the skewness of the jackknife's values, each leaving out one patient; 0 where they agree."""
+    others = np.flatnonzero(~np.eye(reference.size, dtype=bool)).reshape(reference.size, -1) % reference.size
+    left_out = statistic(reference[others], prediction[others])
+    left_out = left_out[np.isfinite(left_out)]
+    if left_out.size == 0:
+        return 0.0
+    away = left_out.mean() - left_out
+    spread = float(np.sum(away**2)) ** 1.5
+    return float(np.sum(away**3)) / (6 * spread) if spread > 0 else 0.0

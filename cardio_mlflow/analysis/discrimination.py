@@ -1,13 +1,25 @@
-"""Discrimination at the cut-offs that are fixed beforehand."""
+"""Discrimination: areas under the ROC curve at cut-offs that are fixed beforehand, and for PH."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal
 
 import numpy as np
-from scipy import stats
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special, stats
 
+from cardio_mlflow.analysis.agreement import is_constant
+from cardio_mlflow.analysis.bootstrap import Interval, Statistic, bootstrap_interval
 from cardio_mlflow.analysis.predictions import FloatArray
+from cardio_mlflow.parameters import PARAMETERS, PULMONARY_HYPERTENSION, Parameter
+
+COLUMNS: Final = (
+    "parameter", "unit", "outcome", "criterion", "n", "positives", "auc", "auc_delong_low",
+    "auc_delong_high", "auc_low", "auc_high", "note",
+)  # fmt: skip
 
 
 def area_under_curve(
@@ -41,3 +53,182 @@ def area_under_curve(
     result = np.full(np.shape(pairs), np.nan)
     np.divide(wins, pairs, out=result, where=pairs > 0)
     return result
+
+
+AREA: Final[Statistic] = partial(area_under_curve, cutoff=0.5, abnormal="above")
+"""The area under the curve of a score, given 1 for patients with the outcome and 0 for those without."""
+
+
+def delong_variance(positive: NDArray[np.bool_], score: FloatArray) -> float:
+    """Variance of the area under the ROC curve.
+
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845, by the mid-ranks of Sun X, Xu W.
+    Fast implementation of DeLong's algorithm. IEEE Signal Process Lett 2014;21:1389-1393.
+
+    Args:
+        positive: whether a patient has the outcome, shape (n,).
+        score: higher for the outcome, shape (n,).
+
+    Returns:
+        The variance; NaN for fewer than two patients on either side.
+    """
+    with_outcome, without = score[positive], score[~positive]
+    if min(with_outcome.size, without.size) < 2:
+        return float("nan")
+    ranks = stats.rankdata(score)
+    wins = (ranks[positive] - stats.rankdata(with_outcome)) / without.size
+    losses = 1 - (ranks[~positive] - stats.rankdata(without)) / with_outcome.size
+    return float(wins.var(ddof=1) / with_outcome.size + losses.var(ddof=1) / without.size)
+
+
+def delong_interval(positive: NDArray[np.bool_], score: FloatArray) -> tuple[float, float]:
+    """95 % interval of the area under the ROC curve from DeLong's variance, on the logit scale.
+
+    logit(AUC) ± z·se / (AUC·(1 − AUC)), turned back, so that it stays within 0 and 1: Pepe MS. The
+    Statistical Evaluation of Medical Tests for Classification and Prediction, 2003, section 5.2.
+
+    Args:
+        positive: whether a patient has the outcome, shape (n,).
+        score: higher for the outcome, shape (n,).
+
+    Returns:
+        Low and high; NaN where the variance is undefined or zero, as when the area is 0 or 1.
+    """
+    variance, auc = delong_variance(positive, score), float(AREA(positive.astype(np.float64), score))
+    if not (variance > 0 and 0 < auc < 1):
+        return (np.nan, np.nan)
+    half = stats.norm.ppf(0.975) * np.sqrt(variance) / (auc * (1 - auc))
+    centre = special.logit(auc)
+    return (float(special.expit(centre - half)), float(special.expit(centre + half)))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A parameter's prediction against an outcome, of the patients in which the outcome is known.
+
+    Attributes:
+        parameter: whose prediction is judged.
+        outcome: "cut-off" (its own) or "PH".
+        criterion: the outcome as text.
+        positive: whether a patient has the outcome, shape (n,), patients sorted by id.
+        score: the prediction, or minus the prediction where low values are abnormal, shape (n,).
+    """
+
+    parameter: Parameter
+    outcome: str
+    criterion: str
+    positive: NDArray[np.bool_]
+    score: FloatArray
+
+
+def tasks(predictions: pd.DataFrame) -> list[Task]:
+    """Each parameter that occurs at its own cut-off, then each but meanPAP for pulmonary hypertension."""
+    present = set(predictions["parameter"])
+    wanted = [p for p in PARAMETERS if p.key in present]
+    own = [_task(predictions, p, p, "cut-off") for p in wanted]
+    others = [p for p in wanted if p is not PULMONARY_HYPERTENSION]
+    return own + [_task(predictions, p, PULMONARY_HYPERTENSION, "PH") for p in others]
+
+
+def _task(predictions: pd.DataFrame, judged: Parameter, defining: Parameter, outcome: str) -> Task:
+    known = predictions[(predictions["parameter"] == defining.key) & predictions["reference"].notna()]
+    reference = known.set_index("patient_id")["reference"]
+    rows = predictions[predictions["parameter"] == judged.key].sort_values("patient_id")
+    rows = rows[rows["patient_id"].isin(reference.index)]
+    values = rows["patient_id"].map(reference).to_numpy(np.float64)
+    positive = values > defining.cutoff if defining.abnormal == "above" else values < defining.cutoff
+    sign = 1.0 if judged.abnormal == "above" else -1.0
+    score = sign * rows["prediction"].to_numpy(np.float64)
+    return Task(judged, outcome, f"{defining.key} {defining.criterion}", positive, score)
+
+
+def discrimination_table(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+    """Areas under the ROC curve with DeLong's and the bootstrap's 95 % intervals.
+
+    Args:
+        predictions: a checked predictions table of one variant and cohort.
+        resamples: bootstrap resamples of patients.
+        seed: of the bootstrap.
+
+    Returns:
+        One row for each of `tasks`, with `COLUMNS`; `note` says why a value is NaN.
+    """
+    rows = [_row(task, resamples, seed) for task in tasks(predictions)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(task: Task, resamples: int, seed: int) -> dict[str, object]:
+    labels, score = task.positive.astype(np.float64), task.score
+    auc = float(AREA(labels, score))
+    interval = bootstrap_interval(AREA, labels, score, resamples, seed)
+    delong = delong_interval(task.positive, score)
+    constant = score.size > 0 and bool(is_constant(score))
+    if np.isnan(auc) or constant:
+        interval, delong = Interval(np.nan, np.nan, interval.used, interval.dropped), (np.nan, np.nan)
+    return {
+        "parameter": task.parameter.key,
+        "unit": task.parameter.unit,
+        "outcome": task.outcome,
+        "criterion": task.criterion,
+        "n": score.size,
+        "positives": int(task.positive.sum()),
+        "auc": auc,
+        "auc_delong_low": delong[0],
+        "auc_delong_high": delong[1],
+        "auc_low": interval.low,
+        "auc_high": interval.high,
+        "note": "; ".join(_notes(task, auc, delong[0], interval, constant=constant)),
+    }
+
+
+def _notes(task: Task, auc: float, delong: float, interval: Interval, *, constant: bool) -> list[str]:
+    """Why values are not defined, in words."""
+    n, positives = task.score.size, int(task.positive.sum())
+    if n == 0:
+        return ["no reference"]
+    if positives in (0, n):
+        return [f"{'no' if positives == 0 else 'every'} reference has {task.criterion}: no AUC"]
+    if constant:
+        return ["constant predictions: no interval of the AUC"]
+    notes = []
+    if auc in (0.0, 1.0):
+        notes.append(f"the AUC is {auc:.0f}: no DeLong interval")
+    elif np.isnan(delong):
+        side = "has" if positives == 1 else "lacks"
+        few = min(positives, n - positives) < 2
+        notes.append(f"{f'one patient {side} the outcome' if few else 'no variance'}: no DeLong interval")
+    if interval.dropped:
+        notes.append(f"undefined on {interval.dropped} of {interval.used + interval.dropped} resamples")
+    return notes
+
+
+def roc_points(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The corners of the ROC curve of each task that has both outcomes.
+
+    Args:
+        predictions: a checked predictions table of one variant and cohort.
+
+    Returns:
+        parameter, outcome, threshold (the predicted value, in the parameter's unit, at and beyond which a
+        patient counts as positive; at the start infinite, minus infinite where low is abnormal), fpr, tpr.
+    """
+    parts = [_curve(task) for task in tasks(predictions) if 0 < task.positive.sum() < task.positive.size]
+    columns = ["parameter", "outcome", "threshold", "fpr", "tpr"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _curve(task: Task) -> pd.DataFrame:
+    order = np.argsort(-task.score, kind="stable")
+    score, positive = task.score[order], task.positive[order]
+    last = np.append(np.flatnonzero(np.diff(score)), score.size - 1)
+    hits, alarms = np.cumsum(positive)[last], np.cumsum(~positive)[last]
+    sign = 1.0 if task.parameter.abnormal == "above" else -1.0
+    return pd.DataFrame(
+        {
+            "parameter": task.parameter.key,
+            "outcome": task.outcome,
+            "threshold": sign * np.append(np.inf, score[last]),
+            "fpr": np.append(0, alarms) / alarms[-1],
+            "tpr": np.append(0, hits) / hits[-1],
+        }
+    )

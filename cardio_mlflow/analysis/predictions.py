@@ -99,6 +99,22 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return check_predictions(table)
 
 
+def read_patients_table(path: Path) -> pd.DataFrame:
+    """Read a CSV of patients: participants or features. Texts stay texts, ids such as "NA" and "007" too.
+
+    `fold`, `network`, `bsa` and the features (f0, f1, …) become numbers, `used` becomes bool.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in table.columns:
+        if name in ("fold", "network"):
+            table[name] = pd.to_numeric(table[name]).astype("Int64")
+        elif name == "used":
+            table[name] = table[name] == "True"
+        elif name == "bsa" or name.removeprefix("f").isdigit():
+            table[name] = pd.to_numeric(table[name]).astype(np.float64)
+    return table
+
+
 def reference_and_prediction(table: pd.DataFrame, key: str) -> tuple[FloatArray, FloatArray]:
     """The pairs of one parameter, without patients whose reference is missing, sorted by patient id.
 

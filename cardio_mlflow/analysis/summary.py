@@ -22,7 +22,9 @@ from cardio_mlflow.analysis.discrimination import area_under_curve
 from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction, wide
 from cardio_mlflow.parameters import KEYS, Parameter, parameter
 
-STATISTICS: Final[tuple[str, ...]] = ("r", "spearman", "ccc", "mae", "rmse", "bias", "auc")
+STATISTICS: Final[tuple[str, ...]] = (
+    "r", "spearman", "ccc", "icc", "mae", "rmse", "bias", "slope", "intercept", "auc",
+)  # fmt: skip
 """The table's statistics; each has the columns `<name>`, `<name>_low` and `<name>_high`."""
 
 
@@ -51,9 +53,12 @@ def statistics_of(wanted: Parameter) -> Mapping[str, Statistic]:
         agreement.pearson,
         agreement.spearman,
         agreement.concordance,
+        agreement.intraclass_correlation,
         agreement.mean_absolute_error,
         agreement.root_mean_squared_error,
         agreement.bias,
+        agreement.calibration_slope,
+        agreement.calibration_intercept,
         auc,
     )
     return dict(zip(STATISTICS, functions, strict=True))
@@ -70,7 +75,9 @@ def performance_table(predictions: pd.DataFrame, resamples: int, seed: int) -> p
 
     Returns:
         One row for each parameter that occurs, in table order: parameter, unit, n, abnormal (patients
-        beyond the cut-off), the statistics with `_low` and `_high`, and `note` (why a value is NaN).
+        beyond the cut-off), the statistics with `_low` and `_high`, the interval of r by Fisher's z
+        (`r_fisher_low`, `r_fisher_high`), and `note` (why a value is NaN). `slope` and `intercept` are
+        those of the reference on the prediction.
 
     Raises:
         ValueError: more than one variant or cohort.
@@ -79,7 +86,8 @@ def performance_table(predictions: pd.DataFrame, resamples: int, seed: int) -> p
     present = set(predictions["parameter"])
     rows = [_row(predictions, parameter(key), resamples, seed) for key in KEYS if key in present]
     names = [f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=["parameter", "unit", "n", "abnormal", *names, "note"])
+    names += ["r_fisher_low", "r_fisher_high", "note"]
+    return pd.DataFrame(rows, columns=["parameter", "unit", "n", "abnormal", *names])
 
 
 def _check_one_group(predictions: pd.DataFrame) -> None:
@@ -101,6 +109,8 @@ def _row(predictions: pd.DataFrame, wanted: Parameter, resamples: int, seed: int
         row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
         if interval.dropped and not np.isnan(value):
             dropped[name] = interval.dropped
+    r = float(agreement.pearson(reference, prediction))
+    row["r_fisher_low"], row["r_fisher_high"] = agreement.fisher_interval(r, reference.size)
     row["note"] = "; ".join(_reasons(reference, prediction, wanted) + _dropped_note(dropped, resamples))
     return row
 
@@ -114,11 +124,24 @@ def _reasons(reference: FloatArray, prediction: FloatArray, wanted: Parameter) -
     if n < agreement.SMALLEST:
         reasons.append(f"{n} patient{'s' if n > 1 else ''}: no correlation")
     else:
-        sides = {"references": reference, "predictions": prediction}
-        reasons += [f"constant {name}: no r" for name, side in sides.items() if agreement.is_constant(side)]
+        reasons += _correlation_reasons(reference, prediction)
     abnormal = sum(wanted.is_abnormal(value) for value in reference)
     if abnormal in (0, n):
         reasons.append(f"{'no' if abnormal == 0 else 'every'} reference is {wanted.criterion}: no AUC")
+    return reasons
+
+
+def _correlation_reasons(reference: FloatArray, prediction: FloatArray) -> list[str]:
+    """Why r, its Fisher interval or the calibration line of three patients or more are not defined."""
+    reasons = []
+    if agreement.is_constant(reference):
+        reasons.append("constant references: no r")
+    if agreement.is_constant(prediction):
+        reasons.append("constant predictions: no r, no calibration line")
+    r = float(agreement.pearson(reference, prediction))
+    if not np.isnan(r) and np.isnan(agreement.fisher_interval(r, reference.size)[0]):
+        few = reference.size < 4
+        reasons.append(f"{'three patients' if few else f'r is {r:.0f}'}: no Fisher interval of r")
     return reasons
 
 

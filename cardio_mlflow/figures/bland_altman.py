@@ -8,52 +8,64 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cardio_mlflow.analysis.agreement import limits_of_agreement
+from cardio_mlflow.analysis.bland_altman import limits_of_agreement
 from cardio_mlflow.figures.pairs import Pairs, draw_page, draw_points, group_handles, pairs_of
-from cardio_mlflow.figures.style import NEUTRAL, ONE_COLUMN, PALE, new_figure, say_empty, signed, styled
+from cardio_mlflow.figures.style import (
+    BAND,
+    NEUTRAL,
+    ONE_COLUMN,
+    PALE,
+    PARAMETER_COLOURS,
+    WITHOUT_PH,
+    new_figure,
+    say_empty,
+    signed,
+    styled,
+)
 
 
-def bland_altman(predictions: pd.DataFrame, key: str, *, synthetic: bool) -> Figure:
+def bland_altman(predictions: pd.DataFrame, key: str, *, synthetic: bool, stratified: bool = True) -> Figure:
     """Draw one parameter's differences against means, with bias, limits (ddof 1) and the limits' intervals.
 
     Args:
         predictions: a checked predictions table of one variant and cohort.
         key: the parameter.
         synthetic: whether the patients are synthetic.
+        stratified: patients with and without pulmonary hypertension apart; else all in one colour.
     """
     with styled():
         figure = new_figure(ONE_COLUMN, ONE_COLUMN * 0.98, synthetic=synthetic)
         axes = figure.subplots()
         pairs = pairs_of(predictions, key)
-        _draw(axes, pairs, size=14)
+        _draw(axes, pairs, size=16, colour=None if stratified else PARAMETER_COLOURS[key])
         axes.set_xlabel(f"mean of reference and prediction ({pairs.parameter.unit})")
         axes.set_ylabel(f"prediction − reference ({pairs.parameter.unit})")
-        handles = [*group_handles([pairs]), *_line_handles()]
+        handles = [*(group_handles([pairs]) if stratified else []), *_line_handles()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
-def bland_altman_page(predictions: pd.DataFrame, *, synthetic: bool) -> Figure:
+def bland_altman_page(predictions: pd.DataFrame, *, synthetic: bool, stratified: bool = True) -> Figure:
     """Draw all nine parameters on one page; arguments as in `bland_altman`."""
 
     def draw(axes: Axes, pairs: Pairs) -> None:
-        _draw(axes, pairs, size=7)
+        _draw(axes, pairs, size=9, colour=None if stratified else WITHOUT_PH)
         axes.set_xlabel(f"mean ({pairs.parameter.unit})", fontsize=7)
         axes.set_ylabel(f"difference ({pairs.parameter.unit})", fontsize=7)
 
     with styled():
-        return draw_page(predictions, draw, _line_handles(), synthetic=synthetic)
+        return draw_page(predictions, draw, _line_handles(), synthetic=synthetic, stratified=stratified)
 
 
 def _line_handles() -> list[Line2D]:
     return [
         Line2D([], [], color="black", label="bias"),
         Line2D([], [], color=NEUTRAL, linestyle="--", label="95 % limits"),
-        Line2D([], [], color=PALE, alpha=0.5, linewidth=5, label="their 95 % CI"),
+        Line2D([], [], color=BAND, linewidth=5, label="their 95 % CI"),
     ]
 
 
-def _draw(axes: Axes, pairs: Pairs, size: float) -> None:
+def _draw(axes: Axes, pairs: Pairs, size: float, colour: str | None) -> None:
     limits = limits_of_agreement(pairs.reference, pairs.prediction)
     name = f"{pairs.parameter.key}, n = {pairs.reference.size}"
     if np.isnan(limits.bias):
@@ -63,12 +75,12 @@ def _draw(axes: Axes, pairs: Pairs, size: float) -> None:
     numbers = [_rounded(v, limits.sd) for v in (limits.bias, limits.lower, limits.upper)]
     axes.set_title(f"{name}\nbias {numbers[0]} ({numbers[1]} to {numbers[2]})")
     for limit, interval in ((limits.lower, limits.lower_interval), (limits.upper, limits.upper_interval)):
-        axes.axhspan(*interval, color=PALE, alpha=0.5, linewidth=0, zorder=0)
+        axes.axhspan(*interval, color=BAND, linewidth=0, zorder=0)
         axes.axhline(limit, color=NEUTRAL, linestyle="--", linewidth=1, zorder=2)
     axes.axhline(0, color=PALE, linewidth=0.7, zorder=1)
     axes.axhline(limits.bias, color="black", linewidth=1.2, zorder=2)
     means, differences = (pairs.reference + pairs.prediction) / 2, pairs.prediction - pairs.reference
-    draw_points(axes, pairs, means, differences, size)
+    draw_points(axes, pairs, means, differences, size, colour)
     reach = 1.08 * max(
         float(np.abs(differences).max()), *map(abs, limits.lower_interval + limits.upper_interval)
     )

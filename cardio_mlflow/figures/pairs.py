@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cardio_mlflow.figures.style import NEUTRAL, TWO_COLUMNS, WITH_PH, WITHOUT_PH, new_figure
+from cardio_mlflow.figures.pages import parameter_page
+from cardio_mlflow.figures.style import NEUTRAL, WITH_PH, WITHOUT_PH
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, Parameter, parameter
 
 
@@ -31,6 +34,11 @@ class Pairs:
     prediction: NDArray[np.float64]
     hypertension: NDArray[np.float64]
 
+
+POINT_EDGE: Final[Mapping[str, Any]] = MappingProxyType(
+    {"edgecolors": "white", "linewidths": 0.3, "zorder": 3}
+)
+"""A thin white edge keeps overlapping opaque points apart."""
 
 GROUPS = (
     (0.0, "no PH", "o", WITHOUT_PH),
@@ -56,21 +64,27 @@ def pairs_of(predictions: pd.DataFrame, key: str) -> Pairs:
 
 
 def draw_points(
-    axes: Axes, pairs: Pairs, x: NDArray[np.float64], y: NDArray[np.float64], size: float
+    axes: Axes,
+    pairs: Pairs,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    size: float,
+    colour: str | None = None,
 ) -> None:
-    """Draw one point a patient, its colour and marker by pulmonary hypertension."""
-    for value, _, marker, colour in GROUPS:
+    """Draw one point a patient: all in `colour`, or by pulmonary hypertension when it is None."""
+    if colour is not None:
+        axes.scatter(x, y, s=size, color=colour, **POINT_EDGE)
+        return
+    for value, _, marker, own in GROUPS:
         chosen = np.isnan(pairs.hypertension) if np.isnan(value) else pairs.hypertension == value
-        axes.scatter(
-            x[chosen], y[chosen], s=size, marker=marker, color=colour, alpha=0.65, linewidths=0, zorder=3
-        )
+        axes.scatter(x[chosen], y[chosen], s=size, marker=marker, color=own, **POINT_EDGE)
 
 
 def group_handles(drawn: Sequence[Pairs]) -> list[Line2D]:
     """Legend entries of the groups of patients that occur in what is drawn."""
     present = np.concatenate([pairs.hypertension for pairs in drawn])
     return [
-        Line2D([], [], linestyle="", marker=marker, markersize=4, color=colour, alpha=0.8, label=name)
+        Line2D([], [], linestyle="", marker=marker, markersize=4, color=colour, label=name)
         for value, name, marker, colour in GROUPS
         if np.any(np.isnan(present) if np.isnan(value) else present == value)
     ]
@@ -82,12 +96,9 @@ def draw_page(
     line_handles: Sequence[Line2D],
     *,
     synthetic: bool,
+    stratified: bool = True,
 ) -> Figure:
     """A page of 3×3 axes, one parameter each in table order, with one legend below."""
-    figure = new_figure(TWO_COLUMNS, TWO_COLUMNS * 1.02, synthetic=synthetic)
-    every = [pairs_of(predictions, key) for key in KEYS]
-    for axes, pairs in zip(figure.subplots(3, 3).flat, every, strict=True):
-        draw(axes, pairs)
-    handles = [*group_handles(every), *line_handles]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
+    every = {key: pairs_of(predictions, key) for key in KEYS}
+    handles = [*(group_handles(list(every.values())) if stratified else []), *line_handles]
+    return parameter_page(lambda axes, wanted: draw(axes, every[wanted.key]), handles, synthetic=synthetic)

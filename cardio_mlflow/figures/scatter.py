@@ -13,6 +13,8 @@ from cardio_mlflow.figures.style import (
     NEUTRAL,
     ONE_COLUMN,
     PALE,
+    PARAMETER_COLOURS,
+    WITHOUT_PH,
     label_with_unit,
     new_figure,
     r_with_interval,
@@ -21,7 +23,14 @@ from cardio_mlflow.figures.style import (
 )
 
 
-def scatter(predictions: pd.DataFrame, performance: pd.DataFrame, key: str, *, synthetic: bool) -> Figure:
+def scatter(
+    predictions: pd.DataFrame,
+    performance: pd.DataFrame,
+    key: str,
+    *,
+    synthetic: bool,
+    stratified: bool = True,
+) -> Figure:
     """Draw one parameter with identity line, regression line and cut-offs; PH in its own colour and marker.
 
     Args:
@@ -29,29 +38,34 @@ def scatter(predictions: pd.DataFrame, performance: pd.DataFrame, key: str, *, s
         performance: its performance table, for r and its interval.
         key: the parameter.
         synthetic: whether the patients are synthetic.
+        stratified: patients with and without pulmonary hypertension apart; else all in one colour.
     """
     with styled():
-        figure = new_figure(ONE_COLUMN, ONE_COLUMN * 1.22, synthetic=synthetic)
+        figure = new_figure(ONE_COLUMN, ONE_COLUMN * (1.22 if stratified else 1.14), synthetic=synthetic)
         axes = figure.subplots()
         pairs = pairs_of(predictions, key)
-        _draw(axes, pairs, r_with_interval(performance, key), size=14)
+        colour = None if stratified else PARAMETER_COLOURS[key]
+        _draw(axes, pairs, r_with_interval(performance, key), size=16, colour=colour)
         axes.set_xlabel(label_with_unit(pairs.parameter, "reference"))
         axes.set_ylabel(label_with_unit(pairs.parameter, "predicted"))
-        handles = [*group_handles([pairs]), *_line_handles()]
+        handles = [*(group_handles([pairs]) if stratified else []), *_line_handles()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
-def scatter_page(predictions: pd.DataFrame, performance: pd.DataFrame, *, synthetic: bool) -> Figure:
+def scatter_page(
+    predictions: pd.DataFrame, performance: pd.DataFrame, *, synthetic: bool, stratified: bool = True
+) -> Figure:
     """Draw all nine parameters on one page; arguments as in `scatter`."""
 
     def draw(axes: Axes, pairs: Pairs) -> None:
-        _draw(axes, pairs, r_with_interval(performance, pairs.parameter.key), size=7)
+        colour = None if stratified else WITHOUT_PH
+        _draw(axes, pairs, r_with_interval(performance, pairs.parameter.key), size=9, colour=colour)
         axes.set_xlabel(f"reference ({pairs.parameter.unit})", fontsize=7)
         axes.set_ylabel(f"predicted ({pairs.parameter.unit})", fontsize=7)
 
     with styled():
-        return draw_page(predictions, draw, _line_handles(), synthetic=synthetic)
+        return draw_page(predictions, draw, _line_handles(), synthetic=synthetic, stratified=stratified)
 
 
 def _line_handles() -> list[Line2D]:
@@ -62,7 +76,7 @@ def _line_handles() -> list[Line2D]:
     ]
 
 
-def _draw(axes: Axes, pairs: Pairs, title: str, size: float) -> None:
+def _draw(axes: Axes, pairs: Pairs, title: str, size: float, colour: str | None) -> None:
     axes.set_title(f"{pairs.parameter.key}, n = {pairs.reference.size}\n{title}")
     if pairs.reference.size == 0:
         say_empty(axes, "no reference")
@@ -74,7 +88,7 @@ def _draw(axes: Axes, pairs: Pairs, title: str, size: float) -> None:
     for line in (axes.axvline, axes.axhline):
         if low < pairs.parameter.cutoff < high:
             line(pairs.parameter.cutoff, color=PALE, linestyle=":", linewidth=1.2, zorder=1)
-    draw_points(axes, pairs, pairs.reference, pairs.prediction, size)
+    draw_points(axes, pairs, pairs.reference, pairs.prediction, size, colour)
     _draw_regression(axes, pairs)
     axes.set(
         xlim=(low, high),

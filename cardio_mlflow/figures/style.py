@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -11,9 +12,12 @@ from typing import Final
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from cardio_mlflow.parameters import KEYS, Parameter
 
@@ -22,6 +26,7 @@ ONE_COLUMN: Final = 3.4
 TWO_COLUMNS: Final = 7.1
 """Width of a printed page in inches."""
 DPI: Final = 300
+FORMATS: Final = ("png", "eps", "tiff", "pdf", "svg")
 SYNTHETIC_MARK: Final = "synthetic cohort"
 
 PARAMETER_COLOURS: Final[Mapping[str, str]] = MappingProxyType(
@@ -48,6 +53,9 @@ WITHOUT_PH: Final = "#4477AA"
 WITH_PH: Final = "#CC3311"
 NEUTRAL: Final = "#555555"
 PALE: Final = "#BBBBBB"
+BAND: Final = "#DDDDDD"
+"""Intervals: a solid colour, because EPS holds no transparency."""
+STAGE_BAND: Final = "#EEEEEE"
 SERIES: Final = ("#4477AA", "#EE7733", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#BBBBBB", "#000000")
 """Colours of folds and other unnamed series (Paul Tol, "bright" and "vibrant")."""
 
@@ -60,6 +68,7 @@ _STYLE: Final[Mapping[str, object]] = {
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
     "legend.frameon": False,
+    "legend.framealpha": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
@@ -68,6 +77,9 @@ _STYLE: Final[Mapping[str, object]] = {
     "figure.dpi": 100,
     "savefig.dpi": DPI,
     "image.interpolation": "nearest",
+    "ps.fonttype": 42,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "cardio_mlflow",
 }
 
 
@@ -123,24 +135,72 @@ def say_empty(axes: Axes, reason: str) -> None:
     axes.set_yticks([])
 
 
+_COLOURS_OF: Final = ("get_facecolor", "get_edgecolor", "get_color")
+_METADATA: Final[Mapping[str, Mapping[str, None]]] = MappingProxyType(
+    {"pdf": MappingProxyType({"CreationDate": None}), "svg": MappingProxyType({"Date": None})}
+)
+"""No time of writing, so that the same figure gives the same file."""
+
+
 def save_figure(figure: Figure, path_without_suffix: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
     """Save a figure at 300 DPI, each file written under a temporary name and renamed.
+
+    PNG and TIFF (RGB, LZW) come from one rendering.
 
     Args:
         figure: any figure of this package.
         path_without_suffix: the folder is made when it is missing.
-        formats: file suffixes that matplotlib knows.
+        formats: of `FORMATS`.
 
     Returns:
         The files, in the order of `formats`.
+
+    Raises:
+        ValueError: an unknown format, or an artist is transparent, which EPS cannot hold.
     """
+    if unknown := sorted(set(formats) - set(FORMATS)):
+        raise ValueError(f"unknown figure format {', '.join(unknown)}: choose among {', '.join(FORMATS)}")
+    if transparent := transparent_artists(figure):
+        raise ValueError(f"EPS holds no transparency: draw {transparent[0]} in an opaque colour")
     path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
+    pixels = _rendered(figure) if {"png", "tiff"} & set(formats) else None
     paths = []
     for suffix in formats:
         path = path_without_suffix.with_name(f"{path_without_suffix.name}.{suffix}")
         partial = path.with_name(f".{path.name}.partial")
-        with styled():
-            figure.savefig(partial, format=suffix, dpi=DPI)
+        if pixels is not None and suffix in ("png", "tiff"):
+            options = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
+            pixels.save(partial, format=suffix, dpi=(DPI, DPI), **options)
+        else:
+            with styled():
+                figure.savefig(partial, format=suffix, dpi=DPI, metadata=_METADATA.get(suffix))
         partial.replace(path)
         paths.append(path)
     return paths
+
+
+def transparent_artists(figure: Figure) -> list[Artist]:
+    """The visible artists of a figure that are drawn, but not wholly opaque."""
+    return [artist for artist in figure.findobj() if artist.get_visible() and _is_transparent(artist)]
+
+
+def _is_transparent(artist: Artist) -> bool:
+    opacity = artist.get_alpha()
+    if opacity is not None and bool(np.any(np.asarray(opacity) < 1)):
+        return True
+    for name in _COLOURS_OF:
+        colours = getattr(artist, name)() if hasattr(artist, name) else "none"
+        if isinstance(colours, str) and colours in ("none", "face"):
+            continue
+        opacities = to_rgba_array(colours)[:, 3]
+        if bool(np.any((opacities > 0) & (opacities < 1))):
+            return True
+    return False
+
+
+def _rendered(figure: Figure) -> Image.Image:
+    """The figure's pixels at 300 DPI, RGB."""
+    buffer = BytesIO()
+    with styled():
+        figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
+    return Image.open(buffer).convert("RGB")

@@ -10,7 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cardio_mlflow.figures.style import NEUTRAL, SERIES, TWO_COLUMNS, new_figure, styled
+from cardio_mlflow.figures.pages import parameter_page
+from cardio_mlflow.figures.style import (
+    NEUTRAL,
+    SERIES,
+    STAGE_BAND,
+    TWO_COLUMNS,
+    new_figure,
+    say_empty,
+    signed,
+    styled,
+)
+from cardio_mlflow.parameters import Parameter
 
 MOST_STAGE_NUMBERS: Final = 14
 """More numbers than this do not fit above one axes."""
@@ -27,10 +38,10 @@ def training_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
     with styled():
         figure = new_figure(TWO_COLUMNS, 2.9, synthetic=synthetic)
         losses, correlations = figure.subplots(1, 2, sharex=True)
-        folds = _by_fold(history)
+        folds = by_fold(history)
         for axes in (losses, correlations):
-            _draw_stages(axes, next(iter(folds.values())))
-        for rows, colour in zip(folds.values(), _colours(len(folds)), strict=True):
+            draw_stages(axes, longest(folds))
+        for rows, colour in zip(folds.values(), series_colours(len(folds)), strict=True):
             _draw_fold(losses, correlations, rows, colour)
         losses.set(xlabel="epoch", ylabel="loss")
         correlations.set(xlabel="epoch", ylabel="mean validation r")
@@ -39,7 +50,46 @@ def training_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
     return figure
 
 
-def _by_fold(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def parameter_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
+    """Draw each parameter's validation r by epoch, a line a fold, its last value's mean in the title.
+
+    Args:
+        history: a row for each epoch: epoch, stage, val_r_<key> and, for several folds, fold.
+        synthetic: whether the patients are synthetic.
+    """
+    folds = by_fold(history)
+    colours = series_colours(len(folds))
+
+    def draw(axes: Axes, wanted: Parameter) -> None:
+        _draw_parameter(axes, folds, wanted)
+
+    handles = [Line2D([], [], color=colour, label=name) for name, colour in zip(folds, colours, strict=True)]
+    with styled():
+        return parameter_page(
+            draw, handles if len(folds) > 1 else [], synthetic=synthetic, height=TWO_COLUMNS * 0.9
+        )
+
+
+def _draw_parameter(axes: Axes, folds: dict[str, pd.DataFrame], wanted: Parameter) -> None:
+    column = f"val_r_{wanted.key}"
+    values = {name: rows[column].to_numpy(np.float64) for name, rows in folds.items() if column in rows}
+    axes.set_title(wanted.key)
+    if not any(bool(np.isfinite(r).any()) for r in values.values()):
+        say_empty(axes, "no validation r")
+        return
+    draw_stages(axes, longest(folds), numbered=False)
+    for (name, r), colour in zip(values.items(), series_colours(len(folds)), strict=True):
+        dot = "o" if len(r) < 3 else ""
+        axes.plot(folds[name]["epoch"], r, color=colour, linewidth=0.9, marker=dot, markersize=2)
+    last = np.array([r[np.isfinite(r)][-1] for r in values.values() if np.isfinite(r).any()])
+    axes.set_title(f"{wanted.key}, last r {signed(float(last.mean()))}")
+    axes.axhline(0, color=NEUTRAL, linewidth=0.6, zorder=1)
+    axes.set_ylim(min(-0.05, axes.get_ylim()[0]), 1.0)
+    axes.set_xlabel("epoch", fontsize=7)
+    axes.set_ylabel("validation r (no unit)", fontsize=7)
+
+
+def by_fold(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The epochs of each fold in order; one entry without a name when there is no fold column."""
     ordered = history.sort_values("epoch")
     if "fold" not in ordered:
@@ -47,7 +97,13 @@ def _by_fold(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {f"fold {fold}": ordered[ordered["fold"] == fold] for fold in sorted(set(ordered["fold"]))}
 
 
-def _colours(count: int) -> list[str]:
+def longest(folds: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The fold with the most epochs, whose stages are drawn; the first of them."""
+    return max(folds.values(), key=len)
+
+
+def series_colours(count: int) -> list[str]:
+    """A colour a fold, the first again after the last."""
     return [SERIES[i % len(SERIES)] for i in range(count)]
 
 
@@ -68,23 +124,24 @@ def _draw_fold(losses: Axes, correlations: Axes, rows: pd.DataFrame, colour: str
             )  # fmt: skip
 
 
-def _draw_stages(axes: Axes, rows: pd.DataFrame) -> None:
-    """Shade every other stage and number the stages above the axes as far as there is room."""
+def draw_stages(axes: Axes, rows: pd.DataFrame, *, numbered: bool = True) -> None:
+    """Shade every other stage and, if wanted, number the stages above the axes as far as there is room."""
     spans = rows.groupby("stage")["epoch"].agg(["min", "max"])
     first, last = float(spans["min"].min()) - 0.5, float(spans["max"].max()) + 0.5
     every = -(-len(spans) // MOST_STAGE_NUMBERS)
     for position, (stage, start, end) in enumerate(spans.itertuples()):
         left, right = float(start) - 0.5, float(end) + 0.5
         if position % 2:
-            axes.axvspan(left, right, color="#EEEEEE", linewidth=0, zorder=0)
-        if position % every:
+            axes.axvspan(left, right, color=STAGE_BAND, linewidth=0, zorder=0)
+        if position % every or not numbered:
             continue
         axes.text(
             (left + right) / 2, 1.01, f"{stage}", transform=axes.get_xaxis_transform(),
             ha="center", va="bottom", fontsize=7, color=NEUTRAL,
         )  # fmt: skip
     axes.set_xlim(first, last)
-    axes.set_title("stage", loc="left", fontsize=7, color=NEUTRAL, pad=12)
+    if numbered:
+        axes.set_title("stage", loc="left", fontsize=7, color=NEUTRAL, pad=12)
 
 
 def _handles(names: list[str]) -> list[Line2D]:
@@ -95,5 +152,5 @@ def _handles(names: list[str]) -> list[Line2D]:
     ]
     if len(names) == 1:
         return handles
-    named = zip(names, _colours(len(names)), strict=True)
+    named = zip(names, series_colours(len(names)), strict=True)
     return [*handles, *(Line2D([], [], color=colour, label=name) for name, colour in named)]

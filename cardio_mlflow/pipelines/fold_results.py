@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,9 @@ from cardio_mlflow.training.bundle import Bundle, save_bundle
 from cardio_mlflow.training.fit import EpochRecord
 from cardio_mlflow.training.scaling import TargetScaler
 
+FEATURES: Final = "tables/features.csv"
+PARTICIPANTS: Final = "tables/participants.csv"
+
 FloatArray = NDArray[np.float64]
 
 
@@ -38,6 +42,7 @@ class TrainedFold:
         best_loss: that loss.
         history: a row an epoch, metrics under their MLflow names.
         predictions: the predictions table of its validation patients, by the best epoch.
+        features: their features table, by the same network.
     """
 
     network: Network
@@ -46,6 +51,7 @@ class TrainedFold:
     best_loss: float
     history: pd.DataFrame
     predictions: pd.DataFrame
+    features: pd.DataFrame
 
 
 def epoch_metrics(record: EpochRecord, references: FloatArray, predictions: FloatArray) -> dict[str, float]:
@@ -84,6 +90,7 @@ def log_result(run: Run, settings: Settings, trained: TrainedFold, fold: int) ->
     performance = performance_table(table, settings.bootstrap, settings.seed)
     flat = history.rename(columns=lambda name: name.replace("/", "_"))
     run.log_table(trained.predictions, "predictions.csv")
+    run.log_table(trained.features, FEATURES)
     run.log_table(flat, "tables/history.csv")
     run.log_table(performance, "tables/performance.csv")
     synthetic = settings.is_synthetic

@@ -18,13 +18,16 @@ from tqdm import tqdm
 
 from cardio_mlflow import __version__
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.fold_results import TrainedFold, epoch_metrics, log_result
-from cardio_mlflow.pipelines.predictions import build_predictions
+from cardio_mlflow.model.network import Network
+from cardio_mlflow.pipelines.fold_results import PARTICIPANTS, TrainedFold, epoch_metrics, log_result
+from cardio_mlflow.pipelines.participants import participants
+from cardio_mlflow.pipelines.predictions import build_predictions, features_table
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.settings import Settings, Variant
 from cardio_mlflow.tracking.runs import Run, colour_of, tags_of
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
+from cardio_mlflow.training.predict import Forward, fused_features
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
 
@@ -117,6 +120,7 @@ def train_into(
             trained = _train(run, fold, checkpoint, place or Place())
             if main:
                 log_result(run, settings, trained, job.fold)
+                run.log_table(participants(data.inputs, "I"), PARTICIPANTS)
                 run.finish()
                 checkpoint.remove()
     except InputError as error:
@@ -202,4 +206,18 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     )  # fmt: skip
     network = put_weights(data.network(settings, job.variant), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")
-    return TrainedFold(network, fold.scaler, state.best_epoch, state.best_loss, table, predictions)
+    stage = int(table.loc[table["epoch"] == state.best_epoch, "stage"].iloc[0])
+    features = _features(fold, network, stage)
+    return TrainedFold(network, fold.scaler, state.best_epoch, state.best_loss, table, predictions, features)
+
+
+def _features(fold: _Fold, network: Network, blocks: int) -> pd.DataFrame:
+    """The features table of the validation patients, by the network of the best epoch."""
+    data, validation = fold.data, fold.fold_data.validation
+    data.features.prepare(network.encoder.depth - blocks, [])
+    try:
+        forward = Forward(network, data.features, blocks, fold.settings, data.processes)
+        found = fused_features(forward, validation)
+    finally:
+        data.features.close()
+    return features_table([data.patients[i] for i in validation], {fold.job.fold: found})

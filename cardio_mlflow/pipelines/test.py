@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pandas as pd
 
+from cardio_mlflow.analysis.predictions import check_predictions, read_predictions
+from cardio_mlflow.analysis.results import Evidence
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.evaluation import Evaluation, read_evidence
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, load_inputs
-from cardio_mlflow.pipelines.predictions import Evaluation, build_predictions, log_performance
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.pipelines.judgement import log_evaluation
+from cardio_mlflow.pipelines.participants import participants
+from cardio_mlflow.pipelines.predictions import build_predictions, features_table
+from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
-from cardio_mlflow.tracking.registry import RegisteredModel, load_champion
+from cardio_mlflow.tracking.registry import Answer, RegisteredModel, load_champion
 from cardio_mlflow.tracking.runs import Run
 
 log = logging.getLogger(__name__)
 
 
-def test(settings: Settings, run: Run) -> None:
-    """Load the registered model, with its own code, and judge it on Cohort II."""
-    judge_champion(settings, run)
+def test(settings: Settings, run: Run, predictions: str) -> None:
+    """Load the registered model, with its own code, and judge it on Cohort II.
+
+    With ``predictions``, the path of a predictions table (CSV), that table is judged; no model predicts, and
+    it counts as no use of Cohort II.
+    """
+    if not predictions:
+        judge_champion(settings, run)
+        return
+    evidence = read_evidence(read_predictions(Path(predictions)), "II")
+    log_evaluation(run, evidence, Evaluation("cohort2", "Cohort II", settings, None, settings.is_synthetic))
 
 
 def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
@@ -41,12 +55,29 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
     check_unseen(settings, model, patients, inputs.patient_ids)
     run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, **model_tags(model)})
     uses = count_use(run, inputs.cohort2_digest)
-    predictions = model.predict(load_clips(inputs.prepared.path, patients, PREPARED_FRAMES))
-    table = build_predictions(patients, inputs.references(patients), predictions, cohort="II", variant="full")
-    evaluation = Evaluation("cohort2", "Cohort II", settings.bootstrap, settings.seed, settings.is_synthetic)
-    result = log_performance(run, table, evaluation)
+    answer = model.evaluate(load_clips(inputs.prepared.path, patients, PREPARED_FRAMES))
+    table = build_predictions(
+        patients, inputs.references(patients), answer.predictions, cohort="II", variant="full"
+    )
+    evidence = Evidence(check_predictions(table), participants(inputs, "II"), _features(patients, answer))
+    evaluation = Evaluation(
+        "cohort2", "Cohort II", settings, _study_settings(model), settings.is_synthetic,
+        model_version=model.version, uses=uses,
+    )  # fmt: skip
+    result = log_evaluation(run, evidence, evaluation)
     log.info("Cohort II (%d patients) has now been used %d time(s).", len(patients), uses)
     return result
+
+
+def _features(patients: tuple[str, ...], answer: Answer) -> pd.DataFrame | None:
+    """The features table, and none from a model that gives no features."""
+    by_fold = {int(name.removeprefix("fold-")): values for name, values in answer.features.items()}
+    return features_table(patients, by_fold) if by_fold else None
+
+
+def _study_settings(model: RegisteredModel) -> Settings:
+    """The settings that the model's folds were trained with."""
+    return settings_from_yaml(run_by_id(model.run_id).text("study_settings.yaml"))
 
 
 def check_unseen(

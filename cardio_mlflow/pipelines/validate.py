@@ -6,25 +6,40 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
-from cardio_mlflow.analysis.predictions import pool_out_of_fold
+from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold, read_predictions
+from cardio_mlflow.analysis.results import Evidence
+from cardio_mlflow.pipelines.evaluation import Evaluation, read_evidence
+from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
-from cardio_mlflow.pipelines.predictions import Evaluation, log_performance
+from cardio_mlflow.pipelines.judgement import log_evaluation
 from cardio_mlflow.pipelines.study_runs import complete_folds
 from cardio_mlflow.pipelines.train import refuse_variant
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, download_bundles, log_model, register
 from cardio_mlflow.tracking.runs import Run
 
+NAME: Final = "Cohort I, out of fold"
+
 log = logging.getLogger(__name__)
 
 
-def validate(settings: Settings, run: Run) -> None:
-    """Judge Cohort I by the pooled out-of-fold predictions and register the model as champion."""
-    validate_study(settings, run)
+def validate(settings: Settings, run: Run, predictions: str) -> None:
+    """Judge Cohort I by the pooled out-of-fold predictions and register the model as champion.
+
+    With ``predictions``, the path of a predictions table (CSV), that table is judged and nothing is
+    registered.
+    """
+    if not predictions:
+        validate_study(settings, run)
+        return
+    evidence = read_evidence(read_predictions(Path(predictions)), "I")
+    folds = int(evidence.predictions["fold"].nunique()) or None
+    log_evaluation(run, evidence, Evaluation("cohort1", NAME, settings, None, settings.is_synthetic, folds))
 
 
 def validate_study(settings: Settings, run: Run) -> pd.DataFrame:
@@ -41,11 +56,25 @@ def validate_study(settings: Settings, run: Run) -> pd.DataFrame:
     run.log_text(first.text("settings.yaml"), "study_settings.yaml")
     run.set_tags({k: first.tags[k] for k in ("cohort", "cohort_digest", "settings_digest")})
     run.set_tags({"patient_ids": first.tags.get("patient_ids", ORIGINAL_IDS)})
-    evaluation = Evaluation("cohort1", "Cohort I, out of fold", settings.bootstrap, settings.seed, synthetic)
-    table = log_performance(run, pooled, evaluation)
+    trained_with = settings_from_yaml(first.text("settings.yaml"))
+    evaluation = Evaluation("cohort1", NAME, settings, trained_with, synthetic, len(folds))
+    table = log_evaluation(run, _evidence(pooled, folds), evaluation)
     version = _register(run, settings, folds)
     log.info("Registered %s version %s as %s (%s).", MODEL_NAME, version, CHAMPION, settings.champion)
     return table
+
+
+def _evidence(pooled: pd.DataFrame, folds: Mapping[int, FinishedRun]) -> Evidence:
+    """What the folds have left beside their predictions; nothing of it where one of them is older than it."""
+    first = next(iter(folds.values()))
+    histories = [fold.table("tables/history.csv") for fold in folds.values()]
+    has_all = all(fold.has(FEATURES) for fold in folds.values())
+    return Evidence(
+        check_predictions(pooled),
+        first.patients_table(PARTICIPANTS) if first.has(PARTICIPANTS) else None,
+        pd.concat([fold.patients_table(FEATURES) for fold in folds.values()]) if has_all else None,
+        pd.concat(histories, ignore_index=True),
+    )
 
 
 def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
-from cardio_mlflow.analysis.predictions import read_predictions
+from cardio_mlflow.analysis.predictions import read_patients_table, read_predictions
 from cardio_mlflow.errors import InputError
 
 
@@ -29,6 +29,17 @@ class FinishedRun:
         """Read a CSV artifact that holds no patient ids."""
         with tempfile.TemporaryDirectory() as folder:
             return pd.read_csv(MlflowClient().download_artifacts(self.run_id, path, folder))
+
+    def patients_table(self, path: str) -> pd.DataFrame:
+        """Read a CSV artifact whose texts, patient ids and groups, stay as they are ("NA", "007", empty)."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = MlflowClient().download_artifacts(self.run_id, path, folder)
+            return read_patients_table(Path(file))
+
+    def has(self, path: str) -> bool:
+        """Whether there is such an artifact."""
+        beside = MlflowClient().list_artifacts(self.run_id, path.rpartition("/")[0] or None)
+        return path in [found.path for found in beside]
 
     def predictions(self) -> pd.DataFrame:
         """Read and check the predictions table.

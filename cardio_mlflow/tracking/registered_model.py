@@ -18,6 +18,8 @@ from cardio_mlflow import parameters
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.training.bundle import Bundle, load_bundle, predict
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 
 class CardioHemodynamics(PythonModel):  # type: ignore[misc]
     """Nine catheterisation values from prepared clips.
@@ -27,11 +29,11 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
     parameter table.
     """
 
-    bundles: list[Bundle]
+    bundles: dict[str, Bundle]
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load one bundle a fold."""
-        self.bundles = [load_bundle(Path(folder)) for _, folder in sorted(context.artifacts.items())]
+        self.bundles = {name: load_bundle(Path(folder)) for name, folder in sorted(context.artifacts.items())}
 
     # Without type hints: mlflow would take them for the input's schema, which the signature gives.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
@@ -40,18 +42,34 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
         Raises:
             ValueError: the arrays do not have the shapes that the class states.
         """
-        views, mask = np.asarray(model_input["views"]), np.asarray(model_input["view_mask"])
+        values, _ = self.evaluate(np.asarray(model_input["views"]), np.asarray(model_input["view_mask"]))
+        return pd.DataFrame(values, columns=list(KEYS))
+
+    def evaluate(self, views: Array, mask: Array) -> tuple[Array, dict[str, Array]]:
+        """Predict, and give the fused features that the predictions were made from.
+
+        Args:
+            views: (N, 4, T, 224, 224) uint8.
+            mask: (N, 4) uint8 or bool.
+
+        Returns:
+            (N, 9) values, the mean over the folds, and (N, D) features by the name of the fold.
+
+        Raises:
+            ValueError: the arrays do not have the shapes that the class states.
+        """
         check_shapes(views, mask)
         clips, present = torch.from_numpy(views), torch.from_numpy(mask.astype(bool))
-        values = np.mean([predict(bundle, clips, present) for bundle in self.bundles], axis=0)
-        return pd.DataFrame(values, columns=list(KEYS))
+        found = {name: predict(bundle, clips, present) for name, bundle in self.bundles.items()}
+        values = np.mean([prediction.predictions for prediction in found.values()], axis=0)
+        return values, {name: prediction.features for name, prediction in found.items()}
 
     def code_folder(self) -> Path:
         """The folder of the code that answers: the model's own when it was loaded in isolation."""
         return Path(parameters.__file__).resolve().parent
 
 
-def check_shapes(views: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:
+def check_shapes(views: Array, mask: Array) -> None:
     """Check the two input arrays.
 
     Raises:

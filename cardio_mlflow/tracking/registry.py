@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import mlflow
 import numpy as np
@@ -36,6 +36,18 @@ _REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy
 log = logging.getLogger(__name__)
 
 
+class Answer(NamedTuple):
+    """What the registered model gives for N patients.
+
+    Attributes:
+        predictions: (N, 9) in the units of the parameter table.
+        features: (N, D) fused features by the name of the network, such as ``fold-2``.
+    """
+
+    predictions: np.ndarray[Any, np.dtype[np.float64]]
+    features: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+
 @dataclass(frozen=True)
 class RegisteredModel:
     """The registered model, loaded with the code it was registered with.
@@ -58,8 +70,10 @@ class RegisteredModel:
         """Whether the code inside the model answers, not the installed package."""
         return self.code_folder != PACKAGE
 
-    def predict(self, data: ClipTensor) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Predict for prepared clips of N patients: (N, 9) in the units of the parameter table.
+    def evaluate(self, data: ClipTensor) -> Answer:
+        """Predict for prepared clips of N patients, and give the features behind the predictions.
+
+        A model that was registered before features were given answers with predictions alone.
 
         Raises:
             InputError: the clips do not have the shape that the model takes.
@@ -68,10 +82,13 @@ class RegisteredModel:
             raise InputError(
                 f"Prepared clips must be (N, {len(VIEW_CODES)}, T, H, W), not {tuple(data.clips.shape)}."
             )
-        table = self._model.predict(
-            {"views": data.clips.numpy(), "view_mask": data.present.numpy().astype(np.uint8)}
-        )
-        return pd.DataFrame(table)[list(KEYS)].to_numpy(dtype=np.float64)
+        views, mask = data.clips.numpy(), data.present.numpy().astype(np.uint8)
+        code = self._model.unwrap_python_model()
+        if hasattr(code, "evaluate"):
+            values, features = code.evaluate(views, mask)
+            return Answer(values, features)
+        table = self._model.predict({"views": views, "view_mask": mask})
+        return Answer(pd.DataFrame(table)[list(KEYS)].to_numpy(dtype=np.float64), {})
 
 
 def log_model(run: Run, bundles: Mapping[str, Path]) -> None:

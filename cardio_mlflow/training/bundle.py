@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -64,9 +64,21 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(network.eval(), settings, scaler)
 
 
+class Prediction(NamedTuple):
+    """What a bundle gives for N patients.
+
+    Attributes:
+        predictions: (N, 9) in table order, in their units.
+        features: (N, D) fused features, those that the heads see.
+    """
+
+    predictions: NDArray[np.float64]
+    features: NDArray[np.float64]
+
+
 @torch.no_grad()
-def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> NDArray[np.float64]:
-    """Predict the nine values from prepared clips, in their units.
+def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> Prediction:
+    """Predict the nine values from prepared clips.
 
     Args:
         bundle: a trained network.
@@ -75,22 +87,24 @@ def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> N
         batch: patients at a time.
 
     Returns:
-        (N, 9) predictions in table order.
+        The predictions, and the features that they were made from.
     """
     device = choose_device()
     dtype = compute_dtype(bundle.settings.precision, device)
     network = bundle.network.to(device).eval()
     positions = frame_positions(clips.shape[2], bundle.settings.training_frames)
-    parts = []
+    values, fused = [], []
     for start in range(0, len(clips), batch):
         mask = present[start : start + batch].to(device)
         images = clips[start : start + batch, :, positions].to(device)
         with backbone_autocast(dtype, device):
             features = network.encoder.pool(network.encode(images, mask, network.encoder.depth))
-        parts.append(network.from_frame_features(features, mask).predictions.double().cpu().numpy())
-    return bundle.scaler.unscale(np.concatenate(parts))
+        output = network.from_frame_features(features, mask)
+        values.append(output.predictions.double().cpu().numpy())
+        fused.append(output.features.double().cpu().numpy())
+    return Prediction(bundle.scaler.unscale(np.concatenate(values)), np.concatenate(fused))
 
 
 def predict_clips(bundle: Bundle, data: ClipTensor) -> NDArray[np.float64]:
     """``predict`` for the patients of a clip tensor: (N, 9) in their units."""
-    return predict(bundle, data.clips, data.present)
+    return predict(bundle, data.clips, data.present).predictions

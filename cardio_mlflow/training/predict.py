@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,6 +107,21 @@ def predict_scaled(forward: Forward, patients: Sequence[int]) -> NDArray[np.floa
 
     The network is left in evaluation mode.
     """
+    return _evaluate(forward, patients, lambda output: output.predictions)
+
+
+def fused_features(forward: Forward, patients: Sequence[int]) -> NDArray[np.float64]:
+    """Fused features (N, D), those that the heads see, for N patients on their unaugmented clips.
+
+    The network is left in evaluation mode.
+    """
+    return _evaluate(forward, patients, lambda output: output.features)
+
+
+def _evaluate(
+    forward: Forward, patients: Sequence[int], wanted: Callable[[Output], Tensor]
+) -> NDArray[np.float64]:
+    """A part of the output for N patients, (N, ...)."""
     forward.network.eval()
     batches = []
     for start in range(0, len(patients), VALIDATION_BATCH):
@@ -116,5 +131,5 @@ def predict_scaled(forward: Forward, patients: Sequence[int]) -> NDArray[np.floa
     parts = []
     with torch.no_grad():
         for batch, activations in zip(batches, forward.read(batches), strict=True):
-            parts.append(forward.output(batch, activations).predictions.double().cpu().numpy())
+            parts.append(wanted(forward.output(batch, activations)).double().cpu().numpy())
     return np.concatenate(parts)

@@ -12,12 +12,12 @@ from statsmodels.stats.weightstats import DescrStatsW
 from cardio_mlflow.analysis.agreement import (
     bias,
     concordance,
-    limits_of_agreement,
     mean_absolute_error,
     pearson,
     root_mean_squared_error,
     spearman,
 )
+from cardio_mlflow.analysis.bland_altman import limits_of_agreement
 
 PAIRS = hnp.arrays(np.float64, st.tuples(st.just(2), st.integers(5, 40)), elements=st.integers(-50, 50))
 GENERATOR = np.random.default_rng(5)

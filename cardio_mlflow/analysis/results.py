@@ -1,0 +1,126 @@
+"""Everything that is computed from a predictions table, in one place and one order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from cardio_mlflow.analysis.bland_altman import bland_altman_table
+from cardio_mlflow.analysis.classification import classification_table
+from cardio_mlflow.analysis.correlation import correlation_matrix
+from cardio_mlflow.analysis.decision_curve import decision_curve, decision_note
+from cardio_mlflow.analysis.discrimination import discrimination_table, roc_points
+from cardio_mlflow.analysis.embedding import cluster_table, embed
+from cardio_mlflow.analysis.failures import worst_patients
+from cardio_mlflow.analysis.folds import fold_table
+from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
+from cardio_mlflow.analysis.identities import identity_pairs, identity_table
+from cardio_mlflow.analysis.phenotype import phenotype_agreement, phenotype_confusion, phenotype_table
+from cardio_mlflow.analysis.subgroups import subgroup_table
+from cardio_mlflow.analysis.summary import performance_table
+
+SMALLEST_EMBEDDING: Final = 10
+"""Fewer patients than this are not embedded."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an evaluation starts from. All but the predictions may be missing: what needs it is left out.
+
+    Attributes:
+        predictions: a checked predictions table of one variant and one cohort.
+        participants: a row a patient of the cohort's sheet, with the outcome of each view and the subgroups.
+        features: fused features, a row for each patient and network.
+        history: a row for each fold and epoch.
+    """
+
+    predictions: pd.DataFrame
+    participants: pd.DataFrame | None = None
+    features: pd.DataFrame | None = None
+    history: pd.DataFrame | None = None
+
+    @property
+    def can_embed(self) -> bool:
+        """Whether there are features of enough patients for an embedding."""
+        return self.features is not None and self.features["patient_id"].nunique() >= SMALLEST_EMBEDDING
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether the predictions belong to folds."""
+        return bool(self.predictions["fold"].notna().any())
+
+
+Tables = dict[str, pd.DataFrame]
+Step = Callable[[Tables], pd.DataFrame]
+
+
+def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Compute every table, one after another.
+
+    Args:
+        evidence: what there is.
+        resamples: bootstrap resamples of every interval.
+        seed: of bootstrap, folds of the decision curve, embedding and clusters.
+
+    Yields:
+        Name and table, in the order of the report.
+    """
+    done: Tables = {}
+    for name, step in steps(evidence, resamples, seed).items():
+        done[name] = step(done)
+        yield name, done[name]
+
+
+def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
+    """The tables that the evidence allows, by name; a step may use the tables before it."""
+    p, people, features = evidence.predictions, evidence.participants, evidence.features
+    found: dict[str, Step] = {
+        "performance": lambda _: performance_table(p, resamples, seed),
+        "bland_altman": lambda _: bland_altman_table(p),
+        "discrimination": lambda _: discrimination_table(p, resamples, seed),
+        "roc": lambda _: roc_points(p),
+        "classification": lambda _: classification_table(p),
+        "decision_curve": lambda _: decision_curve(p, resamples, seed),
+        "phenotypes": lambda _: phenotype_table(p),
+        "phenotype_confusion": lambda done: phenotype_confusion(done["phenotypes"]),
+        "phenotype_agreement": lambda done: phenotype_agreement(done["phenotypes"], resamples, seed),
+        "heteroscedasticity": lambda _: heteroscedasticity_table(p),
+        "residual_quartiles": lambda _: residual_quartiles(p),
+        "identities": lambda _: identity_table(p, people),
+        "identity_pairs": lambda _: identity_pairs(p, people),
+        "subgroups": lambda _: subgroup_table(p, people, resamples, seed),
+        "worst_patients": lambda _: worst_patients(p, people),
+        "correlation_references": lambda _: correlation_matrix(p, "reference"),
+        "correlation_predictions": lambda _: correlation_matrix(p, "prediction"),
+    }
+    if evidence.has_folds:
+        found["folds"] = lambda _: fold_table(p, evidence.history)
+    if evidence.can_embed and features is not None:
+        found["embedding"] = lambda _: embed(features, seed)
+        found["clusters"] = lambda done: cluster_table(features, done["embedding"], p)
+    return found
+
+
+def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What is not defined or left out, in words, for the reader of the report."""
+    told = []
+    if evidence.participants is None:
+        told.append(
+            "No participants table: no flow by view, no subgroups but PH, no quality of the worst clips."
+        )
+    if evidence.features is None:
+        told.append("No features of the network: no embedding.")
+    elif not evidence.can_embed:
+        told.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
+    if reason := decision_note(evidence.predictions):
+        told.append(f"Decision curve: {reason}")
+    for name, label in (("performance", "parameter"), ("discrimination", "parameter"), ("clusters", "method"),
+                        ("phenotype_agreement", ""), ("heteroscedasticity", "parameter")):  # fmt: skip
+        for row in tables.get(name, pd.DataFrame()).to_dict("records"):
+            if row.get("note"):
+                of = f", {row[label]}" if label else ""
+                told.append(f"{name.replace('_', ' ').capitalize()}{of}: {row['note']}")
+    return list(dict.fromkeys(told))

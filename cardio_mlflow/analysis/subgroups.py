@@ -1,0 +1,138 @@
+"""Error, bias and correlation in subgroups of patients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cardio_mlflow.analysis import agreement
+from cardio_mlflow.analysis.bootstrap import Interval, Statistic, percentile_interval, resample
+from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction
+from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, parameter
+
+SUBGROUPS: Final[Mapping[str, str]] = {
+    "sex": "sex",
+    "age_band": "age band",
+    "rhythm": "rhythm",
+    "bmi_band": "BMI band",
+    "scanner": "scanner",
+}
+"""Column of the participants table to the subgroup's name; pulmonary hypertension follows as "PH"."""
+
+SMALL: Final = 10
+"""A level of fewer patients than this is marked."""
+
+STATISTICS: Final[Mapping[str, Statistic]] = {
+    "mae": agreement.mean_absolute_error,
+    "bias": agreement.bias,
+    "r": agreement.pearson,
+}
+COLUMNS: Final = (
+    "subgroup", "level", "parameter", "unit", "n",
+    *(f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")), "note",
+)  # fmt: skip
+
+
+def participants_of(predictions: pd.DataFrame, participants: pd.DataFrame | None) -> pd.DataFrame:
+    """The participants of the predictions' cohort, by patient id; without any columns if there are none."""
+    if participants is None:
+        return pd.DataFrame(index=pd.Index([], dtype=object, name="patient_id"))
+    own = participants[participants["cohort"].isin(set(predictions["cohort"]))]
+    return own.assign(patient_id=own["patient_id"].astype(str)).set_index("patient_id")
+
+
+def pulmonary_hypertension(predictions: pd.DataFrame) -> pd.Series[bool]:
+    """Whether each patient has pulmonary hypertension by its reference, patients without one left out.
+
+    ESC/ERS 2022 (Humbert M et al. Eur Heart J 2022;43:3618-3731).
+    """
+    own = predictions[predictions["parameter"] == PULMONARY_HYPERTENSION.key].dropna(subset="reference")
+    pressure = own.set_index("patient_id")["reference"].sort_index()
+    return pressure.map(PULMONARY_HYPERTENSION.is_abnormal).astype(bool)
+
+
+def subgroup_table(
+    predictions: pd.DataFrame, participants: pd.DataFrame | None, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Mean absolute error, bias and signed Pearson r of each parameter in each level of each subgroup.
+
+    Args:
+        predictions: a checked predictions table of one variant and one cohort.
+        participants: a row for each patient with the columns of `SUBGROUPS` that are known; may be missing.
+        resamples: bootstrap resamples of the 95 % percentile intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        `COLUMNS`, errors in the parameter's unit. A patient whose level is unknown is left out of that
+        subgroup, and `note` says how many are; it also says why a value is NaN and which levels are small.
+        No row where no level is known.
+    """
+    patients = pd.Index(sorted(set(predictions["patient_id"])), dtype=object)
+    present = set(predictions["parameter"])
+    drawn: dict[int, NDArray[np.int64]] = {}
+    rows = []
+    for name, levels in _levels(predictions, participants, patients).items():
+        unknown = int((levels == "").sum())
+        for level in sorted(set(levels) - {""}, key=_natural):
+            own = predictions[predictions["patient_id"].isin(levels.index[levels == level])]
+            for key in (key for key in KEYS if key in present):
+                pair = reference_and_prediction(own, key)
+                n = pair[0].size
+                drawn.setdefault(n, resample(n, resamples if n > 1 else 0, seed))
+                head = {"subgroup": name, "level": level, "parameter": key, "unit": parameter(key).unit}
+                rows.append(head | _row(*pair, drawn[n]) | {"note": _note(*pair, unknown)})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _levels(
+    predictions: pd.DataFrame, participants: pd.DataFrame | None, patients: pd.Index
+) -> dict[str, pd.Series[str]]:
+    """Each subgroup's level by patient, "" where it is unknown."""
+    table = participants_of(predictions, participants)
+    found = {
+        name: table[column].reindex(patients).astype(object).fillna("").astype(str)
+        for column, name in SUBGROUPS.items()
+        if column in table.columns
+    }
+    disease = pulmonary_hypertension(predictions).map({True: "yes", False: "no"})
+    return found | {"PH": disease.astype(object).reindex(patients).fillna("").astype(str)}
+
+
+def _natural(level: str) -> tuple[int, float, str]:
+    """Sort bands by their numbers: "< 50", "50-65", "> 65"."""
+    number = re.search(r"\d+(\.\d+)?", level)
+    end = {"<": 0, "≤": 0, ">": 2, "≥": 2}.get(level[0], 1)
+    return end, float(number.group()) if number else np.inf, level
+
+
+def _row(reference: FloatArray, prediction: FloatArray, drawn: NDArray[np.int64]) -> dict[str, object]:
+    """The statistics with their intervals; one draw of patients serves all of them."""
+    row: dict[str, object] = {"n": reference.size}
+    x, y = reference[drawn], prediction[drawn]
+    for name, statistic in STATISTICS.items():
+        value = float(statistic(reference, prediction))
+        interval = Interval(np.nan, np.nan, 0, 0)
+        if len(drawn) and not np.isnan(value):
+            interval = percentile_interval(statistic(x, y))
+        row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return row
+
+
+def _note(reference: FloatArray, prediction: FloatArray, unknown: int) -> str:
+    n = reference.size
+    notes = ["no reference"] if n == 0 else []
+    if 0 < n < SMALL:
+        notes.append(f"fewer than {SMALL} patients")
+    if 0 < n < agreement.SMALLEST:
+        notes.append(f"{n} patient{'s' if n > 1 else ''}: no correlation")
+    if n >= agreement.SMALLEST:
+        sides = {"references": reference, "predictions": prediction}
+        notes += [f"constant {name}: no r" for name, side in sides.items() if agreement.is_constant(side)]
+    if unknown:
+        notes.append(f"{unknown} patient{'s' if unknown > 1 else ''} of unknown level left out")
+    return "; ".join(notes)

@@ -1,0 +1,177 @@
+"""All figures of an evaluation: which, from which tables, and what their captions say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cardio_mlflow.figures.bland_altman import bland_altman, bland_altman_page
+from cardio_mlflow.figures.confusion import confusion_page
+from cardio_mlflow.figures.correlation_bars import correlation_bars
+from cardio_mlflow.figures.correlation_matrices import correlation_bubbles, correlation_heat_maps
+from cardio_mlflow.figures.decision import decision_curve_figure
+from cardio_mlflow.figures.embedding import embedding_overview, embedding_page
+from cardio_mlflow.figures.folds import fold_summary
+from cardio_mlflow.figures.identities import identity_page
+from cardio_mlflow.figures.learning_rates import learning_rate_curves
+from cardio_mlflow.figures.phenotype import phenotype_matrix
+from cardio_mlflow.figures.residuals import residual_page
+from cardio_mlflow.figures.roc import roc_curves, roc_page
+from cardio_mlflow.figures.scatter import scatter, scatter_page
+from cardio_mlflow.figures.style import save_figure
+from cardio_mlflow.figures.subgroups import subgroup_forest
+from cardio_mlflow.figures.training_curves import parameter_curves, training_curves
+from cardio_mlflow.parameters import KEYS
+
+Tables = Mapping[str, pd.DataFrame]
+Mark = Mapping[str, bool]
+
+CAPTIONS: Final[Mapping[str, str]] = {
+    "correlation": "Signed Pearson r of each parameter with its 95 % patient-bootstrap interval; on the "
+    "synthetic cohort a line marks the ceiling, the r of the best prediction from the simulated anatomy.",
+    "scatter": "Prediction against reference, by pulmonary hypertension (PH) of the reference.",
+    "bland_altman": "Bland-Altman: prediction minus reference against their mean; bias, 95 % limits of "
+    "agreement (n − 1) and the limits' exact 95 % intervals (Carkeet 2015).",
+    "roc": "ROC of each predicted parameter for its own cut-off, and for PH in the same axes.",
+    "confusion": "Prediction and reference at the cut-offs that were fixed beforehand.",
+    "confusion_median": "The same, split at the references' median: not a clinical cut-off.",
+    "phenotype": "Hemodynamic phenotype (ESC/ERS 2022) of the predictions against that of the references.",
+    "decision_curve": "Decision curve for PH: net benefit of acting on the prediction, on all patients, on "
+    "none; each patient's probability comes from patients of the other folds.",
+    "residuals": "Residuals against predictions, their SD by quartile, Breusch-Pagan and White tests.",
+    "identities": "Identities between the parameters, in the references and in the predictions.",
+    "subgroups": "Mean absolute error by subgroup, with 95 % patient-bootstrap intervals.",
+    "correlation_matrices": "Correlations between the parameters, of references and of predictions.",
+    "embedding": "Fused features of the network (never the references), standardised within each network: "
+    "UMAP and t-SNE, coloured by PH and by clusters.",
+    "folds": "r of each parameter in each fold, with mean and SD over the folds.",
+    "training_curves": "Losses and mean validation r of each fold, unfreezing stages as bands.",
+    "parameter_curves": "Validation r of each parameter during training.",
+}
+"""What the report says below a figure. Figures without a caption are not in the report."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is to be drawn, here or in another process.
+
+    Attributes:
+        name: file name without suffix.
+        draw: a function of this package that gives the figure.
+        arguments: its arguments in order.
+        options: its keyword arguments.
+    """
+
+    name: str
+    draw: Callable[..., Figure]
+    arguments: Sequence[Any]
+    options: Mapping[str, Any]
+
+    @property
+    def caption(self) -> str:
+        """What the report says below it; empty: it is not in the report."""
+        return CAPTIONS.get(self.name, "")
+
+    def save(self, folder: Path, formats: Sequence[str]) -> str:
+        """Draw and save: PNG in ``folder``, other formats in ``folder/print``; returns the name."""
+        figure = self.draw(*self.arguments, **self.options)
+        if "png" in formats:
+            save_figure(figure, folder / self.name, ("png",))
+        if others := [suffix for suffix in formats if suffix != "png"]:
+            save_figure(figure, folder / "print" / self.name, others)
+        return self.name
+
+
+def drawings(
+    predictions: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    cohort_name: str,
+    ceiling: Mapping[str, float] | None,
+    history: pd.DataFrame | None,
+    decision_note: str,
+    *,
+    synthetic: bool,
+) -> list[Drawing]:
+    """The figures that the tables allow, in the order of the report.
+
+    Args:
+        predictions: a checked predictions table of one variant and one cohort.
+        tables: what `cardio_mlflow.analysis.results.analyse` gives, by name.
+        cohort_name: the cohort in words.
+        ceiling: the best r that the data allow, by parameter; None when unknown.
+        history: a row for each fold and epoch; None when there is none.
+        decision_note: why there is no decision curve; empty when there is one.
+        synthetic: whether the patients are synthetic.
+    """
+    mark = {"synthetic": synthetic}
+    bars = Drawing("correlation", correlation_bars, ({cohort_name: tables["performance"]}, ceiling), mark)
+    decision = (tables["decision_curve"], decision_note)
+    return [
+        bars,
+        *_agreement(predictions, tables, mark),
+        *_discrimination(tables, mark),
+        Drawing("decision_curve", decision_curve_figure, decision, mark),
+        *_errors(predictions, tables, mark),
+        *_structure(predictions, tables, mark),
+        *_training(tables, history, mark),
+    ]
+
+
+def _agreement(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterator[Drawing]:
+    plain = {**mark, "stratified": False}
+    both = (predictions, tables["performance"])
+    yield Drawing("scatter", scatter_page, both, mark)
+    yield Drawing("bland_altman", bland_altman_page, (predictions,), mark)
+    yield Drawing("scatter_plain", scatter_page, both, plain)
+    yield Drawing("bland_altman_plain", bland_altman_page, (predictions,), plain)
+    for key in KEYS:
+        yield Drawing(f"scatter_{key}", scatter, (*both, key), mark)
+        yield Drawing(f"scatter_{key}_plain", scatter, (*both, key), plain)
+        yield Drawing(f"bland_altman_{key}", bland_altman, (predictions, key), mark)
+        yield Drawing(f"bland_altman_{key}_plain", bland_altman, (predictions, key), plain)
+
+
+def _discrimination(tables: Tables, mark: Mark) -> Iterator[Drawing]:
+    curves = (tables["roc"], tables["discrimination"])
+    yield Drawing("roc", roc_page, curves, mark)
+    for key in KEYS:
+        yield Drawing(f"roc_{key}", roc_curves, (*curves, key), mark)
+    yield Drawing("confusion", confusion_page, (tables["classification"], "cut-off"), mark)
+    yield Drawing("confusion_median", confusion_page, (tables["classification"], "median"), mark)
+    phenotypes = (tables["phenotype_confusion"], tables["phenotype_agreement"])
+    yield Drawing("phenotype", phenotype_matrix, phenotypes, mark)
+
+
+def _errors(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterator[Drawing]:
+    residuals = (predictions, tables["residual_quartiles"], tables["heteroscedasticity"])
+    yield Drawing("residuals", residual_page, residuals, mark)
+    yield Drawing("identities", identity_page, (tables["identity_pairs"], tables["identities"]), mark)
+    if len(tables["subgroups"]):
+        yield Drawing("subgroups", subgroup_forest, (tables["subgroups"],), mark)
+
+
+def _structure(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterator[Drawing]:
+    matrices = (tables["correlation_references"], tables["correlation_predictions"])
+    yield Drawing("correlation_matrices", correlation_heat_maps, matrices, mark)
+    yield Drawing("correlation_bubbles", correlation_bubbles, matrices, mark)
+    if "embedding" not in tables:
+        return
+    embedding = (tables["embedding"], predictions)
+    yield Drawing("embedding", embedding_overview, (*embedding, tables["clusters"]), mark)
+    for method in ("umap", "tsne"):
+        yield Drawing(f"embedding_{method}", embedding_page, embedding, {**mark, "method": method})
+
+
+def _training(tables: Tables, history: pd.DataFrame | None, mark: Mark) -> Iterator[Drawing]:
+    if "folds" in tables:
+        yield Drawing("folds", fold_summary, (tables["folds"],), mark)
+    if history is None:
+        return
+    yield Drawing("training_curves", training_curves, (history,), mark)
+    yield Drawing("parameter_curves", parameter_curves, (history,), mark)
+    yield Drawing("learning_rates", learning_rate_curves, (history,), mark)

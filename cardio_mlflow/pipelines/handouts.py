@@ -1,0 +1,118 @@
+"""What is handed on of an evaluation: the sheets of its workbook and the content of its report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from cardio_mlflow import __version__
+from cardio_mlflow.analysis.results import Evidence, notes
+from cardio_mlflow.analysis.summary import MeanCorrelation
+from cardio_mlflow.figures.style import signed
+from cardio_mlflow.pipelines.evaluation import Evaluation
+from cardio_mlflow.report.checklists import checklist_rows
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
+from cardio_mlflow.report.page import ReportContent
+from cardio_mlflow.settings import Settings
+
+_PACKAGES: Final = (
+    "mlflow", "torch", "transformers", "numpy", "scipy", "statsmodels", "scikit-learn", "umap-learn",
+)  # fmt: skip
+_PATHS: Final = ("data", "cache", "folds", "pseudonym_key", "cluster")
+_NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs")
+_NOT_IN_REPORT: Final = (*_NOT_IN_WORKBOOK, "performance", "participant_flow", "phenotypes", "embedding")
+
+
+def workbook_sheets(
+    predictions: pd.DataFrame, tables: Mapping[str, pd.DataFrame], evaluation: Evaluation
+) -> dict[str, pd.DataFrame]:
+    """The workbook's sheets in order."""
+    first = {"performance": tables["performance"], "predictions": predictions}
+    rest = {n: t for n, t in tables.items() if n not in first and n not in _NOT_IN_WORKBOOK}
+    values = shared_settings(evaluation.study_settings or evaluation.settings)
+    versions = versions_in_use()
+    columns = {"setting": list(values), "value": [str(v) for v in values.values()]}
+    environment = {"package": list(versions), "version": list(versions.values())}
+    return first | rest | {"settings": pd.DataFrame(columns), "environment": pd.DataFrame(environment)}
+
+
+def report_content(
+    evidence: Evidence,
+    tables: Mapping[str, pd.DataFrame],
+    evaluation: Evaluation,
+    mean: MeanCorrelation,
+    figures: Mapping[str, tuple[Path, str]],
+) -> ReportContent:
+    """What the report shows.
+
+    Args:
+        evidence: what the evaluation started from.
+        tables: all its tables by name.
+        evaluation: how it was judged.
+        mean: mean r over the parameters.
+        figures: PNG file and caption by name.
+    """
+    settings = evaluation.study_settings
+    facts = MethodFacts(
+        cohort="II" if evaluation.prefix == "cohort2" else "I",
+        patients=evidence.predictions["patient_id"].nunique(),
+        folds=evaluation.folds,
+        versions=versions_in_use(),
+        synthetic=evaluation.synthetic,
+        model_version=evaluation.model_version,
+        uses_of_cohort2=evaluation.uses,
+    )
+    shown = {name: table for name, table in tables.items() if name not in _NOT_IN_REPORT}
+    return ReportContent(
+        title=f"Catheterisation values from echo: study {evaluation.settings.study_name}",
+        cohort_name=evaluation.name,
+        synthetic=evaluation.synthetic,
+        performance=tables["performance"],
+        bland_altman=tables["bland_altman"],
+        mean_r=_mean_text(mean),
+        tables=shown,
+        figures=figures,
+        methods=methods_paragraphs(settings, facts),
+        flow=tables["participant_flow"],
+        checklists=checklist_rows(facts, settings, tables=_contained(evidence, tables)),
+        notes=notes(evidence, tables),
+        settings_text=_as_text(shared_settings(settings)) if settings else "",
+    )
+
+
+def _contained(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> set[str]:
+    """What the checklists ask the report for: tables with a row, and the kinds of subgroups in it."""
+    found = {name for name, table in tables.items() if len(table)}
+    if evidence.participants is not None:
+        found.add("participants")
+        kinds = set(evidence.participants.columns)
+        found |= {"subgroups:scanner"} if "scanner" in kinds else set()
+        found |= {"subgroups:people"} if kinds & {"sex", "age_band", "rhythm", "bmi_band"} else set()
+    return found
+
+
+def versions_in_use() -> dict[str, str]:
+    """Versions of this package, Python and the packages that the numbers depend on."""
+    found = {name: version(name).split("+")[0] for name in _PACKAGES}
+    return {"cardio_mlflow": __version__, "Python": platform.python_version(), **found}
+
+
+def shared_settings(settings: Settings) -> dict[str, object]:
+    """The settings by name, without the paths of this machine: for what is handed on."""
+    return settings.model_dump(mode="json", exclude=set(_PATHS))
+
+
+def _as_text(values: Mapping[str, object]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in values.items())
+
+
+def _mean_text(mean: MeanCorrelation) -> str:
+    if not mean.parameters:
+        return f"Mean signed r is not defined: {mean.note}"
+    note = f" ({mean.note})" if mean.note else ""
+    return f"Mean signed r {signed(mean.r)} (95 % CI {signed(mean.low)} to {signed(mean.high)}){note}"

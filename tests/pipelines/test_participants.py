@@ -1,0 +1,53 @@
+"""The participants table: bands in place of ages, rare texts as other, refused clips by code."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from cardio_mlflow.pipelines.participants import participants
+
+
+def inputs() -> SimpleNamespace:
+    ids = [f"{i:03d}" for i in range(8)]
+    labels = pd.DataFrame(
+        {
+            "cohort": ["I"] * 7 + ["II"], "BSA": np.linspace(1.5, 2.2, 8),
+            "sex": ["M", "f", "Female", "male", "x", None, "W", "M"],
+            "age": ["39", "40", "59,5", "60", "75", "unknown", None, "80"],
+            "BMI": ["18.4", "18.5", "25", "30", "", None, "22", "22"],
+            "rhythm": ["Sinus", "sinus ", "sinus", "sinus", "sinus", "John Doe", None, "AF"],
+        },
+        index=pd.Index(ids, name="patient_id"),
+    )  # fmt: skip
+    quality = pd.DataFrame(
+        [("000", "FC", "OK"), ("000", "TC", "NO_SECTOR"), ("001", "LA", "TRUNCATED"), ("007", "FC", "OK")],
+        columns=["patient_id", "view", "outcome"],
+    )
+    folds = pd.Series({patient: i % 2 + 1 for i, patient in enumerate(ids[:7])}, name="fold")
+    used = {"I": ("000",), "II": ("007",)}
+    return SimpleNamespace(
+        cohort=SimpleNamespace(labels=labels), prepared=SimpleNamespace(quality=quality), folds=folds,
+        patients=lambda cohort: used[cohort],
+    )  # fmt: skip
+
+
+def test_every_patient_of_the_cohort_with_outcomes_and_folds() -> None:
+    table = participants(inputs(), "I")
+    assert list(table["patient_id"]) == [f"{i:03d}" for i in range(7)]
+    assert list(table["used"]) == [True] + [False] * 6
+    assert list(table.loc[0, ["FC", "TC", "SA", "LA"]]) == ["OK", "NO_SECTOR", "", ""]
+    assert list(table["fold"]) == [1, 2, 1, 2, 1, 2, 1]
+    assert participants(inputs(), "II")["fold"].isna().all()
+
+
+def test_groups_are_bands_and_rare_texts_do_not_come_out() -> None:
+    table = participants(inputs(), "I")
+    assert list(table["sex"]) == ["male", "female", "female", "male", "", "", "female"]
+    assert list(table["age_band"]) == ["< 40", "40-59", "40-59", "60-74", ">= 75", "", ""]
+    assert list(table["bmi_band"]) == ["< 18.5", "18.5-24.9", "25-29.9", ">= 30", "", "", "18.5-24.9"]
+    assert list(table["rhythm"]) == ["sinus"] * 5 + ["other", ""]
+    assert "scanner" not in table
+    assert "john" not in table.to_csv().lower()

@@ -1,0 +1,81 @@
+"""The methods section says what the settings say, and nothing that is not known."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from cardio_mlflow.parameters import PARAMETERS
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
+from cardio_mlflow.settings import load_settings
+
+FACTS = MethodFacts("I", 96, 5, {"cardio_mlflow": "1.2", "torch": "2.13.0"}, True, "", None)
+
+
+def test_the_settings_are_in_the_text():
+    settings = load_settings({"epochs": "37", "seed": "11", "bootstrap": "4321", "task_lr": "0.00071"}, {})
+    text = "\n".join(methods_paragraphs(settings, FACTS))
+    for words in (
+        "37 epochs", "seed was 11", "4321 resamples, seed 11", "0.00071", "5 folds", "96 synthetic patients",
+        "In 2 further stages", "network saw 8", "2 augmented copies", "torch 2.13.0",
+        "lowest validation loss", "somewhat optimistic", "Carkeet",
+        "Vickers and Elkin", "8° of rotation", "5% of the image side",
+    ):  # fmt: skip
+        assert words in text
+    assert all(p.criterion in text for p in PARAMETERS)
+
+
+def test_the_study_preset():
+    facts = dataclasses.replace(
+        FACTS, cohort="II", patients=1, synthetic=False, model_version="3", uses_of_cohort2=2
+    )
+    text = "\n".join(methods_paragraphs(load_settings({"preset": "study"}, {}), facts))
+    for words in (
+        "Cohort II: 1 patient was", "evaluated 2 times", "mean of the folds' predictions", "model version 3",
+        "Clips were not augmented.", "google/vit-base-patch16-224", "In 12 further stages",
+    ):  # fmt: skip
+        assert words in text
+    assert "synthetic" not in text
+
+
+def test_without_settings_only_what_is_known():
+    facts = dataclasses.replace(FACTS, folds=None, versions={}, synthetic=False)
+    text = "\n".join(methods_paragraphs(None, facts))
+    for unknown in ("AdamW", "transformer", "resamples", "seed", "augment", "winsor", "fold the epoch"):
+        assert unknown not in text
+    assert "predictions were given as a table" in text
+    assert "versions of the software are not known" in text
+    assert "patient bootstrap" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"stages": "0"}, "The backbone stayed frozen throughout"),
+        ({"stages": "1", "stage_epochs": "3"}, "In 1 further stage,"),
+        ({"variant": "no_fusion"}, "the variant no_fusion"),
+        ({"champion": "best_fold"}, "the network of one fold"),
+        (
+            {"lr_schedule": "cosine", "warmup_epochs": "2"},
+            "was lowered along a cosine, after 2 epochs of linear warm-up",
+        ),
+        ({"augmented_copies": "1"}, "1 augmented copy of each training patient stood"),
+    ],
+)
+def test_other_settings(given, words):
+    text = "\n".join(methods_paragraphs(load_settings(given, {}), dataclasses.replace(FACTS, cohort="II")))
+    assert words in text
+
+
+def test_no_view_dropout_is_not_told():
+    assert "Training hid" in "".join(methods_paragraphs(load_settings({}, {}), FACTS))
+    assert "Training hid" not in "".join(methods_paragraphs(load_settings({"view_dropout": "0"}, {}), FACTS))
+
+
+def test_the_paragraphs_are_whole_sentences():
+    for settings in (None, load_settings({}, {}), load_settings({"preset": "study", "epochs": "1"}, {})):
+        for paragraph in methods_paragraphs(settings, FACTS):
+            assert paragraph.endswith(".")
+            assert "  " not in paragraph
+            assert "None" not in paragraph
