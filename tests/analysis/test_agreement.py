@@ -1,23 +1,29 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn import metrics
-from statsmodels.stats.weightstats import DescrStatsW
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 
 from cardio_mlflow.analysis.agreement import (
     bias,
+    calibration_intercept,
+    calibration_slope,
     concordance,
+    fisher_interval,
+    icc_2_1,
+    intraclass_correlation,
     mean_absolute_error,
     pearson,
     root_mean_squared_error,
     spearman,
 )
-from cardio_mlflow.analysis.bland_altman import limits_of_agreement
 
 PAIRS = hnp.arrays(np.float64, st.tuples(st.just(2), st.integers(5, 40)), elements=st.integers(-50, 50))
 GENERATOR = np.random.default_rng(5)
@@ -61,7 +67,19 @@ def test_concordance_by_hand() -> None:
     assert concordance(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])) == pytest.approx(8 / 22)
 
 
-@pytest.mark.parametrize("statistic", [pearson, spearman, concordance, mean_absolute_error, bias])
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        pearson,
+        spearman,
+        concordance,
+        mean_absolute_error,
+        bias,
+        intraclass_correlation,
+        calibration_slope,
+        calibration_intercept,
+    ],
+)
 def test_statistics_work_along_the_last_axis(statistic) -> None:
     stacked = np.stack([REFERENCE, REFERENCE[::-1], np.full(73, 0.1)])
     rows = [float(statistic(row, PREDICTION)) for row in stacked]
@@ -76,7 +94,10 @@ def test_a_constant_up_to_single_precision_has_no_correlation(statistic) -> None
     assert np.isnan(statistic(REFERENCE, np.full(73, 1 / 3)))
 
 
-@pytest.mark.parametrize("statistic", [pearson, spearman, concordance])
+@pytest.mark.parametrize(
+    "statistic",
+    [pearson, spearman, concordance, intraclass_correlation, calibration_slope, calibration_intercept],
+)
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_too_few_patients_have_no_correlation(statistic, n: int) -> None:
     assert np.isnan(statistic(REFERENCE[:n], PREDICTION[:n]))
@@ -85,46 +106,6 @@ def test_too_few_patients_have_no_correlation(statistic, n: int) -> None:
 def test_errors_of_nobody_are_nan() -> None:
     assert np.isnan(mean_absolute_error(REFERENCE[:0], PREDICTION[:0]))
     assert np.isnan(root_mean_squared_error(REFERENCE[:0], PREDICTION[:0]))
-
-
-def test_limits_use_n_minus_one_and_agree_with_statsmodels() -> None:
-    limits = limits_of_agreement(REFERENCE, PREDICTION)
-    described = DescrStatsW(PREDICTION - REFERENCE, ddof=1)
-    assert limits.sd == pytest.approx(described.std_ddof(1))
-    assert limits.bias == pytest.approx(described.mean)
-    assert limits.bias_interval == pytest.approx(described.tconfint_mean(0.05))
-    assert limits.upper - limits.bias == pytest.approx(1.959964 * limits.sd, rel=1e-6)
-
-
-@pytest.mark.parametrize(("n", "factor"), [(10, 2.911), (20, 2.396), (50, 2.065), (100, 1.927)])
-def test_the_intervals_formula_gives_published_tolerance_factors(n: int, factor: float) -> None:
-    """One-sided normal tolerance factors for 95 % of a population with 95 % confidence.
-
-    The exact interval of a limit of agreement is the same construction at another quantile
-    (Owen 1963; NIST/SEMATECH e-Handbook 7.2.6.3 tabulates these k).
-    """
-    k = stats.nct.ppf(0.95, n - 1, stats.norm.ppf(0.95) * np.sqrt(n)) / np.sqrt(n)
-    assert k == pytest.approx(factor, abs=6e-4)
-
-
-def test_the_exact_intervals_cover_the_true_limit() -> None:
-    """At n = 10, where the usual approximation covers too little, 95 % ± 2 of 4,000 simulations."""
-    generator = np.random.default_rng(1)
-    true_limit = 1 + 2 * stats.norm.ppf(0.975)
-    differences = generator.normal(1, 2, size=(4000, 10))
-    covered = 0
-    unit = limits_of_agreement(np.zeros(10), np.arange(10.0))
-    near, far = ((edge - unit.bias) / unit.sd for edge in unit.upper_interval)
-    mean, sd = differences.mean(axis=1), differences.std(axis=1, ddof=1)
-    covered = np.mean((mean + near * sd < true_limit) & (true_limit < mean + far * sd))
-    assert covered == pytest.approx(0.95, abs=0.02)
-
-
-def test_limits_are_symmetric_and_nan_for_two_patients() -> None:
-    limits = limits_of_agreement(REFERENCE, PREDICTION)
-    for below, above in zip(limits.lower_interval, limits.upper_interval[::-1], strict=True):
-        assert limits.bias - below == pytest.approx(above - limits.bias)
-    assert np.isnan(limits_of_agreement(REFERENCE[:2], PREDICTION[:2]).upper)
 
 
 def test_golden_values() -> None:
@@ -136,3 +117,52 @@ def test_golden_values() -> None:
 
 
 GOLDEN = [0.972259632494, 1.0, 0.932773109244, 3.6, 4.0, -1.2]
+
+
+SHROUT_FLEISS = np.array(
+    [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7.0]]
+)
+
+
+def test_icc_of_the_papers_example() -> None:
+    """Shrout and Fleiss 1979, tables 2 and 4: ICC(2,1) = .29."""
+    assert icc_2_1(SHROUT_FLEISS) == pytest.approx(0.29, abs=0.005)
+    both = icc_2_1(np.stack([SHROUT_FLEISS, SHROUT_FLEISS + np.arange(4.0)]))
+    assert both[0] == icc_2_1(SHROUT_FLEISS) != both[1]
+
+
+def test_icc_equals_that_from_statsmodels_analysis_of_variance() -> None:
+    patients, raters = np.tile(np.arange(73), 2), np.repeat([0, 1], 73)
+    long = pd.DataFrame({"y": np.append(REFERENCE, PREDICTION), "patient": patients, "rater": raters})
+    squares = anova_lm(ols("y ~ C(patient) + C(rater)", long).fit())["mean_sq"]
+    msr, msc, mse = (squares[name] for name in ("C(patient)", "C(rater)", "Residual"))
+    expected = (msr - mse) / (msr + mse + 2 * (msc - mse) / 73)
+    assert intraclass_correlation(REFERENCE, PREDICTION) == pytest.approx(expected, rel=1e-9)
+
+
+def test_icc_of_constants_and_of_one_rater() -> None:
+    assert intraclass_correlation(REFERENCE, np.full(73, REFERENCE.mean())) == pytest.approx(0, abs=0.02)
+    assert np.isnan(intraclass_correlation(np.full(73, 1.0), np.full(73, 2.0)))
+    assert np.isnan(icc_2_1(SHROUT_FLEISS[:, :1]))
+    assert np.isnan(icc_2_1(np.ones((6, 4))))
+
+
+def test_the_calibration_line_is_that_of_the_reference_on_the_prediction() -> None:
+    line = stats.linregress(PREDICTION, REFERENCE)
+    assert calibration_slope(REFERENCE, PREDICTION) == pytest.approx(line.slope, rel=1e-12)
+    assert calibration_intercept(REFERENCE, PREDICTION) == pytest.approx(line.intercept, rel=1e-9)
+    assert np.isnan(calibration_slope(REFERENCE, np.full(73, 0.1)))
+    assert np.isnan(calibration_intercept(REFERENCE, np.full(73, 0.1)))
+    assert calibration_slope(np.full(73, 5.0), PREDICTION) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_fishers_interval_equals_scipys(level: float) -> None:
+    result = stats.pearsonr(REFERENCE, PREDICTION)
+    got = fisher_interval(float(result[0]), 73, level)
+    assert got == pytest.approx(tuple(result.confidence_interval(level)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("r", "n"), [(0.5, 3), (1.0, 20), (-1.0, 20), (np.nan, 20)])
+def test_fishers_interval_is_nan_where_undefined(r: float, n: int) -> None:
+    assert np.isnan(fisher_interval(r, n)).all()

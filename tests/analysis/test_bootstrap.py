@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from cardio_mlflow.analysis.agreement import bias, pearson
-from cardio_mlflow.analysis.bootstrap import bootstrap_interval, percentile_interval
+from cardio_mlflow.analysis.agreement import bias, pearson, root_mean_squared_error
+from cardio_mlflow.analysis.bootstrap import bootstrap_interval, percentile_interval, resample
 from cardio_mlflow.analysis.discrimination import area_under_curve
 
 GENERATOR = np.random.default_rng(2)
@@ -15,14 +16,36 @@ REFERENCE = GENERATOR.normal(20, 6, 73)
 PREDICTION = 0.7 * REFERENCE + GENERATOR.normal(0, 3, 73)
 
 
-def test_agrees_with_scipys_own_percentile_bootstrap() -> None:
-    ours = bootstrap_interval(pearson, REFERENCE, PREDICTION, 20_000, 0)
+@pytest.mark.parametrize("statistic", [pearson, bias, root_mean_squared_error])
+def test_agrees_with_scipys_own_bca_bootstrap(statistic) -> None:
+    ours = bootstrap_interval(statistic, REFERENCE, PREDICTION, 4000, 0)
     theirs = stats.bootstrap(
-        (REFERENCE, PREDICTION), lambda x, y, axis: pearson(x, y), paired=True, method="percentile",
-        n_resamples=20_000, vectorized=True, rng=1,
+        (REFERENCE, PREDICTION), lambda x, y, axis: statistic(x, y), paired=True, method="BCa",
+        n_resamples=4000, vectorized=True, rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
-    assert (ours.used, ours.dropped) == (20_000, 0)
+    scale = 1 if statistic is pearson else float(np.std(PREDICTION - REFERENCE))
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02 * scale)
+    assert (ours.used, ours.dropped) == (4000, 0)
+
+
+def test_bca_of_the_same_resamples_is_scipys() -> None:
+    """Given the same resamples both read the same quantiles."""
+    drawn = resample(73, 2000, 3)
+    values = pearson(REFERENCE[drawn], PREDICTION[drawn])
+    theirs = stats.bootstrap(
+        (REFERENCE, PREDICTION), lambda x, y, axis: pearson(x, y), paired=True, method="BCa",
+        n_resamples=0, vectorized=True, bootstrap_result=SimpleNamespace(bootstrap_distribution=values),
+    ).confidence_interval  # fmt: skip
+    ours = bootstrap_interval(pearson, REFERENCE, PREDICTION, 2000, 3)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-3)
+    plain = percentile_interval(values)
+    assert ours.low != plain.low
+
+
+def test_where_bca_is_undefined_the_percentile_interval_is_given() -> None:
+    """The largest value is never exceeded by a resample's, nor is a constant's correction defined."""
+    constant = bootstrap_interval(bias, REFERENCE, REFERENCE + 2, 200, 0)
+    assert (constant.low, constant.high) == pytest.approx((2, 2))
 
 
 def test_seed_and_level() -> None:

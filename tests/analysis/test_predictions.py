@@ -9,6 +9,7 @@ import pytest
 from cardio_mlflow.analysis.predictions import (
     check_predictions,
     pool_out_of_fold,
+    read_patients_table,
     read_predictions,
     reference_and_prediction,
     wide,
@@ -105,3 +106,27 @@ def test_pooling_refuses_other_folds_cohort_two_and_nothing(table) -> None:
         pool_out_of_fold({1: parts[1].assign(cohort="II")})
     with pytest.raises(InputError, match="train the folds"):
         pool_out_of_fold({})
+
+
+def test_a_patients_table_keeps_texts_and_reads_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "participants.csv"
+    path.write_text(
+        "patient_id,cohort,fold,used,FC,sex,bsa\n007,I,1,True,OK,,1.9\nNA,II,,False,NO_SECTOR,NA,\n"
+    )
+    got = read_patients_table(path)
+    assert got["patient_id"].tolist() == ["007", "NA"]
+    assert got["sex"].tolist() == ["", "NA"]
+    assert got["FC"].tolist() == ["OK", "NO_SECTOR"]
+    assert got["used"].tolist() == [True, False]
+    assert got["fold"].dtype == "Int64"
+    assert got["fold"].isna().tolist() == [False, True]
+    np.testing.assert_array_equal(got["bsa"], [1.9, np.nan])
+
+
+def test_a_features_table_has_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "features.csv"
+    path.write_text("patient_id,network,f0,f1\n001,2,0.5,-1\n")
+    got = read_patients_table(path)
+    assert got["patient_id"].tolist() == ["001"]
+    assert got[["network", "f0", "f1"]].iloc[0].tolist() == [2, 0.5, -1]
+    assert got["f1"].dtype == np.float64

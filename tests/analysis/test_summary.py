@@ -47,7 +47,7 @@ def test_degenerate_parameters_are_nan_with_the_reason(table) -> None:
     one.loc[(one["parameter"] == "CI") & (one["patient_id"] > "P001"), "reference"] = np.nan
     assert np.isnan(note(one, "RAP")[["r", "r_low", "spearman", "spearman_high"]].astype(float)).all()
     assert np.isfinite(note(one, "RAP")["mae_high"])
-    assert note(one, "RAP")["note"] == "constant predictions: no r"
+    assert note(one, "RAP")["note"] == "constant predictions: no r, no calibration line"
     assert np.isnan(note(one, "CO")["auc"])
     assert note(one, "CO")["note"] == "no reference is < 4 L/min: no AUC"
     assert note(one, "PVR")["note"] == "no reference"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cardio_mlflow.analysis.comparison import comparison_table
 from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.figures import style
 from cardio_mlflow.figures.ablation import ablation_heat_map
 from cardio_mlflow.figures.bland_altman import bland_altman, bland_altman_page
 from cardio_mlflow.figures.confusion import confusion_page
@@ -94,16 +95,24 @@ def words(figure: Figure) -> str:
     return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
 
+@pytest.fixture(scope="module")
+def figures(table) -> dict[bool, dict[str, Figure]]:
+    """Every figure of one cohort, by whether it is synthetic; drawn once."""
+    return {synthetic: every_figure(table(), synthetic=synthetic) for synthetic in (True, False)}
+
+
 @pytest.mark.parametrize("synthetic", [True, False])
-def test_the_synthetic_mark_is_on_every_figure_and_only_when_it_should_be(table, synthetic: bool) -> None:
-    for name, figure in every_figure(table(), synthetic=synthetic).items():
+def test_the_synthetic_mark_is_on_every_figure_and_only_when_it_should_be(figures, synthetic: bool) -> None:
+    for name, figure in figures[synthetic].items():
         assert (SYNTHETIC_MARK in words(figure)) == synthetic, name
 
 
 def test_no_text_is_cut_at_the_edge_and_eps_is_opaque(
-    table, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    figures, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, figure in every_figure(table(), synthetic=True).items():
+    monkeypatch.setattr(style, "DPI", 100)
+    monkeypatch.setitem(style._STYLE, "ps.fonttype", 3)  # quicker to write
+    for name, figure in figures[True].items():
         path, eps = save_figure(figure, tmp_path / name, ("png", "eps"))
         pixels = np.asarray(Image.open(path).convert("L"))
         edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
@@ -112,8 +121,8 @@ def test_no_text_is_cut_at_the_edge_and_eps_is_opaque(
     assert "transparen" not in caplog.text
 
 
-def test_no_text_is_smaller_than_print_allows(table) -> None:
-    for name, figure in every_figure(table(), synthetic=True).items():
+def test_no_text_is_smaller_than_print_allows(figures) -> None:
+    for name, figure in figures[True].items():
         shown = [t for t in figure.findobj(mpl.text.Text) if t.get_text() and t.get_visible()]
         assert min(text.get_fontsize() for text in shown) >= 6.5, name
 
