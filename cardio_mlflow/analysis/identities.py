@@ -122,7 +122,7 @@ def _complete(values: pd.DataFrame, identity: Identity) -> pd.DataFrame:
     """The patients that have all values of an identity."""
     needed = [identity.left, *identity.needs, *([identity.divisor] if identity.divisor else [])]
     if not set(needed) <= set(values.columns):
-        return values.reindex(columns=[*values.columns, *needed]).iloc[:0]
+        return values.reindex(columns=list(dict.fromkeys([*values.columns, *needed]))).iloc[:0]
     return values.dropna(subset=needed)
 
 

@@ -42,10 +42,16 @@ def test_bca_of_the_same_resamples_is_scipys() -> None:
     assert ours.low != plain.low
 
 
+def distinct(reference, prediction):
+    """How many patients occur: fewer in every resample than in the sample."""
+    return (np.diff(np.sort(reference, axis=-1), axis=-1) > 0).sum(axis=-1) + 1.0
+
+
 def test_where_bca_is_undefined_the_percentile_interval_is_given() -> None:
-    """The largest value is never exceeded by a resample's, nor is a constant's correction defined."""
-    constant = bootstrap_interval(bias, REFERENCE, REFERENCE + 2, 200, 0)
-    assert (constant.low, constant.high) == pytest.approx((2, 2))
+    drawn = resample(73, 500, 0)
+    assert bootstrap_interval(distinct, REFERENCE, PREDICTION, 500, 0) == percentile_interval(
+        distinct(REFERENCE[drawn], PREDICTION[drawn])
+    )
 
 
 def test_seed_and_level() -> None:

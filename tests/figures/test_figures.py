@@ -225,9 +225,9 @@ def test_saving_writes_each_format_and_leaves_nothing_else(table, tmp_path: Path
 
 
 def test_saving_refuses_unknown_formats_and_transparent_artists(tmp_path: Path) -> None:
-    for style in ({"alpha": 0.5}, {"color": (0.0, 0.0, 1.0, 0.5)}):
+    for look in ({"alpha": 0.5}, {"color": (0.0, 0.0, 1.0, 0.5)}):
         figure = new_figure(2, 2, synthetic=False)
-        figure.subplots().plot([0, 1], [0, 1], label="pale line", **style)
+        figure.subplots().plot([0, 1], [0, 1], label="pale line", **look)
         with pytest.raises(ValueError, match="pale line"):
             save_figure(figure, tmp_path / "figure")
     with pytest.raises(ValueError, match="unknown figure format gif"):

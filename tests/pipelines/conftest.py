@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
@@ -15,6 +15,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from cardio_mlflow.figures import catalogue, style
 from cardio_mlflow.pipelines import command_line
 from cardio_mlflow.tracking.store import prepare_store
 
@@ -44,8 +45,11 @@ class Workplace:
             prepare_store()
         object.__setattr__(self, "client", MlflowClient(f"sqlite:///{self.folder}/mlflow.db"))
 
-    def command(self, name: str, **given: str) -> int:
-        """Run an entry point as its command line would; returns the exit status."""
+    def command(self, name: str, *, all_figures: bool = False, **given: str) -> int:
+        """Run an entry point as its command line would; returns the exit status.
+
+        To save time figures are coarse, and of single parameters only PVR is drawn, unless all are wanted.
+        """
         mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
         pipeline = getattr(importlib.import_module(f"entry_points.{name}"), name)
         words = [
@@ -53,7 +57,12 @@ class Workplace:
             for key, value in (SMALL | {"cache": str(self.cache)} | given).items()
             for word in (f"--{key}", value)
         ]
-        with chdir(self.folder), patch.object(sys, "argv", [name, *words]):
+        with ExitStack() as patches:
+            patches.enter_context(chdir(self.folder))
+            patches.enter_context(patch.object(sys, "argv", [name, *words]))
+            if not all_figures:
+                patches.enter_context(patch.object(catalogue, "KEYS", ("PVR",)))
+                patches.enter_context(patch.object(style, "DPI", 50))
             try:
                 command_line.run_command(name, pipeline, OPTIONS.get(name))
             except SystemExit as stopped:

@@ -27,7 +27,7 @@ def judged(studied, table, tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("given") / "predictions.csv"
     table(24, cohort="II").to_csv(path, index=False)
     given = {"study": "given", "predictions": str(path), "figure_formats": "eps,tiff", "jobs": "2"}
-    assert studied.command("test", **given) == 0
+    assert studied.command("test", all_figures=True, **given) == 0
     (run,) = studied.runs(study="given")
     return studied, run
 
