@@ -77,7 +77,7 @@ def _draw(axes: Axes, roc: pd.DataFrame, discrimination: pd.DataFrame, wanted: P
     axes.set_xticklabels(["0", "", "0.5", "", "1"])
     axes.set_yticklabels(["0", "", "0.5", "", "1"])
     axes.legend(  # below, where it hides no curve
-        loc="upper left", bbox_to_anchor=(-0.05, -0.2), fontsize=6.5, handlelength=1.4, borderaxespad=0.0,
+        loc="upper left", bbox_to_anchor=(-0.05, -0.22), fontsize=6.5, handlelength=1.4, borderaxespad=0.0,
         labelspacing=0.35,
     )  # fmt: skip
 

@@ -104,3 +104,26 @@ def test_the_mean_says_which_parameters_it_leaves_out(table) -> None:
     assert mean.parameters == 7
     assert mean.note == "without CO, PVR: no correlation"
     assert mean.r == pytest.approx(performance_table(one, 10, 0)["r"].mean())
+
+
+def test_fisher_interval_and_calibration_line_are_scipys(table) -> None:
+    one = table()
+    performance = performance_table(one, 20, 0).set_index("parameter")
+    assert STATISTICS == (
+        "r", "spearman", "ccc", "icc", "mae", "rmse", "bias", "slope", "intercept", "auc",
+    )  # fmt: skip
+    for key in KEYS:
+        reference, prediction = reference_and_prediction(one, key)
+        interval = stats.pearsonr(reference, prediction).confidence_interval()
+        line = stats.linregress(prediction, reference)
+        row = performance.loc[key]
+        assert (row["r_fisher_low"], row["r_fisher_high"]) == pytest.approx((interval.low, interval.high))
+        assert (row["slope"], row["intercept"]) == pytest.approx((line.slope, line.intercept))
+
+
+def test_the_note_says_why_r_has_no_fisher_interval(table) -> None:
+    perfect = table().assign(prediction=lambda t: t["reference"])
+    for one, reason in ((table(3), "three patients"), (perfect, "r is 1")):
+        row = note(one, "RAP")
+        assert np.isnan([row["r_fisher_low"], row["r_fisher_high"]]).all()
+        assert f"{reason}: no Fisher interval of r" in row["note"]
