@@ -136,7 +136,7 @@ def draw_stages(axes: Axes, rows: pd.DataFrame, *, numbered: bool = True) -> Non
         if position % every or not numbered:
             continue
         axes.text(
-            (left + right) / 2, 1.01, f"{stage}", transform=axes.get_xaxis_transform(),
+            (left + right) / 2, 1.01, f"{stage:g}", transform=axes.get_xaxis_transform(),
             ha="center", va="bottom", fontsize=7, color=NEUTRAL,
         )  # fmt: skip
     axes.set_xlim(first, last)
