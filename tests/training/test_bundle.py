@@ -95,9 +95,11 @@ def test_settings_of_another_version_are_refused(bundle_of, tmp_path):
 def test_batches_change_nothing(bundle_of, tiny_clips):
     bundle, data = bundle_of(), tiny_clips(5)
     whole = predict(bundle, data.clips, data.present, batch=5)
-    assert whole.shape == (5, 9)
+    assert whole.predictions.shape == (5, 9)
     for batch in (1, 2, 4):
-        assert predict(bundle, data.clips, data.present, batch=batch) == pytest.approx(whole, rel=1e-5)
+        parts = predict(bundle, data.clips, data.present, batch=batch)
+        assert parts.predictions == pytest.approx(whole.predictions, rel=1e-5)
+        assert parts.features == pytest.approx(whole.features, rel=1e-4, abs=1e-6)
 
 
 def test_predictions_are_in_units(bundle_of, tiny_clips):
@@ -112,7 +114,9 @@ def test_takes_the_frames_it_was_trained_on(bundle_of, tiny_clips):
     """Of 32 prepared frames, those that training took: every eighth for four."""
     bundle, data = bundle_of(training_frames=4), tiny_clips(2, frames=32)
     chosen = data.clips[:, :, [0, 8, 16, 24]]
-    assert np.array_equal(predict(bundle, data.clips, data.present), predict(bundle, chosen, data.present))
+    all_frames, some_frames = (predict(bundle, clips, data.present) for clips in (data.clips, chosen))
+    assert np.array_equal(all_frames.predictions, some_frames.predictions)
+    assert np.array_equal(all_frames.features, some_frames.features)
 
 
 def test_dropout_is_off(bundle_of, tiny_clips):
