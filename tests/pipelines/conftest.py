@@ -45,10 +45,10 @@ class Workplace:
             prepare_store()
         object.__setattr__(self, "client", MlflowClient(f"sqlite:///{self.folder}/mlflow.db"))
 
-    def command(self, name: str, *, all_figures: bool = False, **given: str) -> int:
+    def command(self, name: str, **given: str) -> int:
         """Run an entry point as its command line would; returns the exit status.
 
-        To save time figures are coarse, and of single parameters only PVR is drawn, unless all are wanted.
+        To save time figures are coarse, and of single parameters only PVR is drawn.
         """
         mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
         pipeline = getattr(importlib.import_module(f"entry_points.{name}"), name)
@@ -60,9 +60,8 @@ class Workplace:
         with ExitStack() as patches:
             patches.enter_context(chdir(self.folder))
             patches.enter_context(patch.object(sys, "argv", [name, *words]))
-            if not all_figures:
-                patches.enter_context(patch.object(catalogue, "KEYS", ("PVR",)))
-                patches.enter_context(patch.object(style, "DPI", 50))
+            patches.enter_context(patch.object(catalogue, "KEYS", ("PVR",)))
+            patches.enter_context(patch.object(style, "DPI", 50))
             try:
                 command_line.run_command(name, pipeline, OPTIONS.get(name))
             except SystemExit as stopped:
