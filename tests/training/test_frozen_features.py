@@ -103,7 +103,9 @@ def test_frames_that_stand_twice_are_encoded_once(features_of, tiny_clips, dtype
         images = features._images(patient, row, present)
         with torch.no_grad(), backbone_autocast(dtype, torch.device("cpu")):
             expected = features.encoder.tokens(images, 1)
-        assert torch.equal(by_view(found)[row][present].flatten(0, 1), expected)
+        # not to the last bit: a matrix product of fewer rows may be summed in another order
+        near = {"rtol": 0.0, "atol": 1e-5 if dtype == torch.float32 else 0.02}
+        torch.testing.assert_close(by_view(found)[row][present].flatten(0, 1), expected, **near)
 
 
 def test_augmented_frames_do_not_depend_on_the_precision(features_of):
