@@ -73,11 +73,11 @@ def of_brightness(data: TrainingSet) -> FrozenFeatures:
 def train(settings: Settings, data: TrainingSet, fold: int) -> Bundle:
     """Train a fold and keep its best epoch."""
     fold_data, scaler = data.fold(fold)
-    state = new_state(data.network(settings, "full"), settings)
+    state = new_state(data.network(settings), settings)
     records = fit(state, fold_data, settings, settings.seed + fold)
     for _ in tqdm(records, total=settings.epochs, desc=f"fold {fold}", unit="epoch"):
         pass
-    return Bundle(put_weights(data.network(settings, "full"), state.best_weights), settings, scaler)
+    return Bundle(put_weights(data.network(settings), state.best_weights), settings, scaler)
 
 
 def report(control: str, references: np.ndarray, predictions: np.ndarray) -> None:

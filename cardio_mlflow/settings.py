@@ -23,23 +23,27 @@ from pydantic import (
 )
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import VIEW_CODES, VIEWS, view
 from cardio_mlflow.settings_errors import check_names, explain
 from cardio_mlflow.settings_sources import ENVIRONMENT_PREFIX, from_environment, preset_values
+from cardio_mlflow.settings_variants import VARIANTS, Variant, parse_variants
 
 DECLARED: Final = {"preset": "auto", "data": "auto", "study": "auto"}
 """The ``-P`` parameters that MLproject declares for every entry point, and their value when left alone."""
 
-Variant = Literal["full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only"]
-VARIANTS: Final[tuple[Variant, ...]] = (
-    "full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only",
-)  # fmt: skip
+SEED_STEP: Final = 1000
+"""From the seed of one repeat of the ablation to that of the next; a fold adds its number."""
 
 _NOT_PART_OF_THE_CONFIGURATION: Final = {
     "preset", "data", "study", "cache", "jobs", "folds", "variants", "ablation_folds", "champion",
     "bootstrap", "figure_formats", "skip_train", "training_only", "pseudonymize", "pseudonym_key",
     "check_text", "clip_seconds", "clip_memory",
-    "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers",
+    "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers", "more_variants", "repeats",
 }  # fmt: skip
+_OF_THE_COHORT: Final = {
+    "num_folds", "cohort1_size", "synthetic_patients", "synthetic_seed", "train_indices", "seed",
+}  # fmt: skip
+"""What all variants share, so that they are compared on the same patients, folds and seeds."""
 
 
 class Settings(BaseModel):
@@ -90,6 +94,9 @@ class Settings(BaseModel):
 
     backbone: str = Field(description="'demo', a local folder in Hugging Face format, or a hub name")
     variant: Variant = Field("full", description="which of the six networks train_fold trains")
+    views: tuple[str, ...] = Field(
+        VIEW_CODES, min_length=1, description="the views that the network sees, of A4C, A2C, PSAX, PLAX"
+    )
     attention_heads: int = Field(4, ge=1, le=64, description="heads of temporal attention and view fusion")
     dropout: float = Field(0.15, ge=0, lt=1, description="dropout in the nine heads")
     view_dropout: float = Field(ge=0, lt=1, description="chance that training hides a view of a patient")
@@ -97,6 +104,9 @@ class Settings(BaseModel):
     epochs: int = Field(ge=1, le=10000, description="epochs of a fold")
     stages: int = Field(ge=0, description="unfreezing stages after the first, one more block each")
     stage_epochs: int = Field(0, ge=0, description="epochs of a stage; 0: epochs / (stages + 1)")
+    unfreezing: Literal["progressive", "at_once"] = Field(
+        "progressive", description="one more block a stage, or all `stages` blocks from the first epoch on"
+    )
     batch_size: int = Field(ge=1, le=4096, description="patients a step")
     training_frames: int = Field(
         ge=1, le=32, description="frames of the 32 that the network sees, evenly spaced"
@@ -138,6 +148,12 @@ class Settings(BaseModel):
     speckle: float = Field(0.0, ge=0, le=1, description="augmentation: SD of multiplicative noise")
 
     variants: tuple[Variant, ...] = Field(VARIANTS, min_length=1, description="variants of the ablation")
+    more_variants: str = Field(
+        "", description="further variants of the ablation, such as 'frozen: stages=0; apical: views=A4C,A2C'"
+    )
+    repeats: int = Field(
+        1, ge=1, le=100, description="seeds that each variant of the ablation is trained with"
+    )
     ablation_folds: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="folds of the ablation; empty: all"
     )
@@ -151,7 +167,7 @@ class Settings(BaseModel):
     skip_train: bool = Field(False, description="main: use the folds that are already trained")
     training_only: bool = Field(False, description="main: stop after the folds and the registration")
 
-    @field_validator("variants", "ablation_folds", "figure_formats", mode="before")
+    @field_validator("variants", "ablation_folds", "figure_formats", "views", mode="before")
     @classmethod
     def _split(cls, value: object, info: ValidationInfo) -> object:
         """Read a comma-separated list; ``all`` stands for the default, whatever the preset has."""
@@ -167,9 +183,20 @@ class Settings(BaseModel):
         """PNG first: the report and the page show it."""
         return tuple(dict.fromkeys(("png", *formats)))
 
+    @field_validator("views", mode="after")
+    @classmethod
+    def _view_codes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Codes in the order of the view table, whatever they were called."""
+        try:
+            codes = {view(name).code for name in names}
+        except KeyError:
+            raise ValueError(f"there is no such view; known: {', '.join(v.name for v in VIEWS)}") from None
+        return tuple(code for code in VIEW_CODES if code in codes)
+
     @field_validator(
         "data",
         "study",
+        "more_variants",
         "cache",
         "folds",
         "train_indices",
@@ -209,6 +236,8 @@ class Settings(BaseModel):
                 raise ValueError(f"{name} names one twice")
         if too_high := [fold for fold in self.ablation_folds if fold > self.num_folds]:
             raise ValueError(f"ablation_folds names fold {too_high[0]}, but num_folds is {self.num_folds}")
+        for name in parse_variants(self.more_variants):
+            self._check_variant(name)
         if self.stage_epochs and self.stage_epochs * self.stages >= self.epochs:
             raise ValueError(
                 f"stage_epochs={self.stage_epochs} with stages={self.stages} leaves no epoch for the last "
@@ -239,6 +268,41 @@ class Settings(BaseModel):
     def study_name(self) -> str:
         """The study's name, given or made from the preset and the cohort."""
         return self.study or re.sub(r"[^\w.+-]", "_", f"{self.preset}-{self.cohort_name}")
+
+    @property
+    def all_variants(self) -> tuple[str, ...]:
+        """The variants that the ablation compares, those of ``more_variants`` last."""
+        return (*self.variants, *parse_variants(self.more_variants))
+
+    def for_variant(self, name: str, repeat: int = 1) -> Settings:
+        """The settings that a variant of the ablation is trained with.
+
+        Args:
+            name: one of the six, or one of ``more_variants``.
+            repeat: 1-based; each has another seed.
+
+        Raises:
+            ValidationError: the variant changes a setting to what is not allowed.
+        """
+        changes = parse_variants(self.more_variants).get(name, {"variant": name})
+        seed = (self.seed + SEED_STEP * (repeat - 1)) % 2**31
+        return Settings.model_validate(self.model_dump() | {"more_variants": "", "seed": seed} | changes)
+
+    def _check_variant(self, name: str) -> None:
+        """Refuse a further variant that cannot be trained, or not on the patients of the others."""
+        changes = parse_variants(self.more_variants)[name]
+        allowed = self.configuration().keys() - _OF_THE_COHORT | {"variant"}
+        for setting in changes:
+            if setting not in allowed:
+                raise ValueError(
+                    f"the variant {name} cannot change {setting}; variants may change "
+                    f"{', '.join(sorted(allowed))}"
+                )
+        try:
+            self.for_variant(name)
+        except ValidationError as error:
+            reason = explain(error, Settings.model_json_schema())
+            raise ValueError(f"the variant {name} cannot be trained: {reason}") from None
 
     def configuration(self) -> dict[str, Any]:
         """The settings that a trained fold depends on: without names, paths and what comes after training."""

@@ -11,15 +11,10 @@ import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis import agreement
-from cardio_mlflow.analysis.bootstrap import (
-    Interval,
-    Statistic,
-    bootstrap_interval,
-    percentile_interval,
-    resample,
-)
+from cardio_mlflow.analysis.bootstrap import Interval, Statistic, bootstrap_interval, percentile_interval
 from cardio_mlflow.analysis.discrimination import area_under_curve
 from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction, wide
+from cardio_mlflow.analysis.weighted import bootstrap_counts, weighted_pearson
 from cardio_mlflow.parameters import KEYS, Parameter, parameter
 
 STATISTICS: Final[tuple[str, ...]] = (
@@ -170,8 +165,7 @@ def mean_correlation(predictions: pd.DataFrame, resamples: int, seed: int) -> Me
     note = ", ".join(reference.columns[~defined])
     if not defined.any():
         return MeanCorrelation(np.nan, np.nan, np.nan, 0, "no parameter has a correlation")
-    drawn = resample(len(reference), resamples, seed)
-    counts = np.stack([np.bincount(row, minlength=len(reference)) for row in drawn]).astype(np.float64)
+    counts = bootstrap_counts(len(reference), resamples, seed)
     values = _correlations(reference, prediction, counts)[:, defined].mean(axis=1)
     interval = percentile_interval(values)
     return MeanCorrelation(
@@ -195,27 +189,7 @@ def _correlations(reference: pd.DataFrame, prediction: pd.DataFrame, counts: Flo
         Shape (resamples, parameters).
     """
     columns = [
-        _weighted_pearson(reference[key].to_numpy(), prediction[key].to_numpy(), counts)
+        weighted_pearson(reference[key].to_numpy(), prediction[key].to_numpy(), counts)
         for key in reference.columns
     ]
     return np.stack(columns, axis=1)
-
-
-def _weighted_pearson(reference: FloatArray, prediction: FloatArray, counts: FloatArray) -> FloatArray:
-    present = np.isfinite(reference) & np.isfinite(prediction)
-    if present.sum() < agreement.SMALLEST:
-        return np.full(len(counts), np.nan)
-    weights = counts[:, present]
-    x, y = (values[present] - values[present].mean() for values in (reference, prediction))
-    total = np.maximum(weights.sum(axis=1), 1)
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    var_x = weights @ (x * x) / total - mean_x**2
-    var_y = weights @ (y * y) / total - mean_y**2
-    covariance = weights @ (x * y) / total - mean_x * mean_y
-    floor_x, floor_y = 1e-12 * np.mean(x * x), 1e-12 * np.mean(y * y)
-    constant = bool(agreement.is_constant(reference[present]) or agreement.is_constant(prediction[present]))
-    defined = (var_x > floor_x) & (var_y > floor_y) & (not constant)
-    result = np.full(len(counts), np.nan)
-    scale = np.sqrt(np.maximum(var_x, 0)) * np.sqrt(np.maximum(var_y, 0))
-    np.divide(covariance, scale, out=result, where=defined)
-    return np.asarray(np.clip(result, -1.0, 1.0))

@@ -14,7 +14,7 @@ from cardio_mlflow.model.temporal_attention import TemporalAttention
 from cardio_mlflow.model.variants import VARIANT_STAGES
 from cardio_mlflow.model.view_fusion import ViewFusion
 from cardio_mlflow.parameters import PARAMETERS, VIEWS
-from cardio_mlflow.settings import Variant
+from cardio_mlflow.settings_variants import Variant
 
 
 class Output(NamedTuple):

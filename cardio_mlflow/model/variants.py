@@ -1,6 +1,6 @@
 """The six variants of the network: which pooling each stage uses.
 
-To add one, add a row here and its name to ``settings.Variant``.
+To add one, add a row here and its name to ``settings_variants.Variant``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cardio_mlflow.model.attention_pool import Pooling
-from cardio_mlflow.settings import Variant
+from cardio_mlflow.settings_variants import Variant
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
-"""The attention ablation: six variants over the same folds."""
+"""The attention ablation: variants over the same folds, and what each of them is worth."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import pandas as pd
 
-from cardio_mlflow.analysis.comparison import comparison_table
-from cardio_mlflow.analysis.predictions import check_predictions
-from cardio_mlflow.figures.ablation import ablation_heat_map
+from cardio_mlflow.analysis.comparison import MEAN, Tables, differences, in_words, variant_table
+from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
+from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_contributions, ablation_losses
 from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
 from cardio_mlflow.pipelines.fold_training import FoldJob
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.runs import Run
+
+Runs = Mapping[FoldJob, FinishedRun]
 
 log = logging.getLogger(__name__)
 
@@ -22,24 +26,110 @@ log = logging.getLogger(__name__)
 def ablation(settings: Settings, run: Run) -> None:
     """Train the variants over the folds, from the same start with the same schedule, and compare them.
 
-    A fold of a variant that is already trained with these settings on this cohort is not trained again.
+    ``variants`` chooses of the six, ``more_variants`` describes further ones, ``repeats`` adds seeds. A fold
+    of a variant that is already trained with these settings on this cohort is not trained again.
     """
     compare_variants(settings, run, load_training_set(settings, load_inputs(settings)))
 
 
-def compare_variants(settings: Settings, run: Run, data: TrainingSet) -> pd.DataFrame:
-    """Train what is missing on a loaded training set; returns the comparison, a row a variant."""
+def compare_variants(settings: Settings, run: Run, data: TrainingSet) -> None:
+    """Train what is missing on a loaded training set, and log the comparison."""
     folds = settings.ablation_folds or tuple(range(1, settings.num_folds + 1))
-    jobs = [FoldJob(fold, variant) for variant in settings.variants for fold in folds]
+    jobs = [
+        FoldJob(fold, variant, repeat)
+        for variant in settings.all_variants
+        for repeat in range(1, settings.repeats + 1)
+        for fold in folds
+    ]
     run.set_tags({"cohort_digest": data.inputs.digest})
     done = trained_before(settings, data, jobs)
-    tables = done | train_jobs(settings, run, data, [job for job in jobs if job not in done])
-    predictions = check_predictions(pd.concat([tables[job] for job in jobs]))
-    table = comparison_table(predictions)
-    run.log_metrics({f"ablation/r_mean_{row['variant']}": row["mean_r"] for row in table.to_dict("records")})
-    run.log_table(predictions, "predictions.csv")
-    run.log_table(table, "tables/ablation.csv")
-    run.log_figures({"ablation": ablation_heat_map(table, synthetic=settings.is_synthetic)})
-    shown = table.to_string(index=False, float_format="{:.2f}".format)
-    log.info("Signed r of each variant, folds %s:\n%s", ", ".join(map(str, folds)), shown)
-    return table
+    train_jobs(settings, run, data, [job for job in jobs if job not in done])
+    log_comparison(run, settings, trained_before(settings, data, jobs))
+
+
+def log_comparison(run: Run, settings: Settings, runs: Runs) -> None:
+    """Log tables, figures, metrics and sentences that compare the variants.
+
+    Args:
+        run: where to.
+        settings: resamples and seed of the bootstrap; whether the cohort is synthetic.
+        runs: the trained folds of every variant and seed.
+    """
+    predictions = _predictions(runs)
+    variants = variant_table(predictions, settings.bootstrap, settings.seed)
+    apart = differences(predictions, settings.bootstrap, settings.seed)
+    history, alphas = _histories(runs), alpha_table(settings, runs)
+    for number in range(settings.repeats):
+        table = pd.concat([seeds[number] for seeds in predictions.values()])
+        run.log_table(
+            table, "predictions.csv" if number == 0 else f"tables/predictions_seed-{number + 1}.csv"
+        )
+    run.log_table(variants, "tables/ablation.csv")
+    run.log_table(apart, "tables/ablation_differences.csv")
+    run.log_table(alphas, "tables/alphas.csv")
+    run.log_table(history, "tables/history.csv")
+    run.log_metrics(comparison_metrics(variants, apart))
+    mark = settings.is_synthetic
+    run.log_figures(
+        {
+            "ablation_means": ablation_means(variants, synthetic=mark),
+            "ablation": ablation_heat_map(variants, synthetic=mark),
+            "ablation_improvement": ablation_improvement(apart, synthetic=mark),
+            "ablation_contributions": ablation_contributions(apart, synthetic=mark),
+            "ablation_losses": ablation_losses(history, synthetic=mark),
+            "ablation_alphas": ablation_alphas(alphas, synthetic=mark),
+        }
+    )
+    _tell(run, settings, variants, apart)
+
+
+def comparison_metrics(variants: pd.DataFrame, apart: pd.DataFrame) -> dict[str, float]:
+    """The comparison's metrics by their MLflow names."""
+    means = variants[variants["parameter"] == MEAN].to_dict("records")
+    metrics = {f"ablation/r_mean_{row['variant']}": float(row["r"]) for row in means}
+    metrics |= {f"ablation/mae_sd_{row['variant']}": float(row["mae"]) for row in means}
+    against = apart[(apart["parameter"] == MEAN) & (apart["against"] == "full")]
+    for row in against.to_dict("records"):
+        metrics[f"ablation/r_difference_{row['variant']}"] = float(row["r_difference"])
+    return metrics
+
+
+def alpha_table(settings: Settings, runs: Runs) -> pd.DataFrame:
+    """The share of attention in each trained fold: variant, fold, repeat, seed, alpha_<stage>."""
+    rows = [
+        {"variant": job.variant, "fold": job.fold, "repeat": job.repeat,
+         "seed": settings.for_variant(job.variant, job.repeat).seed,
+         "alpha_temporal": found.metrics["alpha/temporal"], "alpha_fusion": found.metrics["alpha/fusion"]}
+        for job, found in runs.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _predictions(runs: Runs) -> Tables:
+    """A predictions table for each variant and seed, all folds together."""
+    found: dict[str, dict[int, list[pd.DataFrame]]] = {}
+    for job, trained in runs.items():
+        found.setdefault(job.variant, {}).setdefault(job.repeat, []).append(trained.predictions())
+    return {variant: [pd.concat(folds) for folds in seeds.values()] for variant, seeds in found.items()}
+
+
+def _histories(runs: Runs) -> pd.DataFrame:
+    tables = [
+        found.table("tables/history.csv").assign(variant=job.variant, fold=job.fold, repeat=job.repeat)
+        for job, found in runs.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _tell(run: Run, settings: Settings, variants: pd.DataFrame, apart: pd.DataFrame) -> None:
+    """Say which differences are larger than the uncertainty, and what the intervals do not hold."""
+    means = variants[variants["parameter"] == MEAN].set_index("variant")
+    shown = means[["n", "r", "r_low", "r_high", "mae", "r_seed_sd"]].rename(columns={"mae": "mae (SD)"})
+    seeds = (
+        f"Each is the mean over {settings.repeats} seeds; r_seed_sd is the SD over them."
+        if settings.repeats > 1
+        else "One seed: how far trainings of one variant differ is not in the intervals (see -P repeats=3)."
+    )
+    text = "\n".join([shown.to_string(float_format="{:.2f}".format), "", *in_words(apart), seeds])
+    run.log_text(f"{text}\n", "ablation.txt")
+    log.info("Mean signed r and mean MAE of each variant:\n%s", text)

@@ -23,8 +23,9 @@ from cardio_mlflow.pipelines.fold_training import FoldJob, Place, train_into
 from cardio_mlflow.pipelines.inputs import StudyInputs
 from cardio_mlflow.pipelines.messages import quiet
 from cardio_mlflow.pipelines.study_runs import latest_folds
-from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
+from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set, made_from
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.runs import Run, step_run
 from cardio_mlflow.tracking.store import Store, StoreError, current_store, use_store
 from cardio_mlflow.training.devices import available_devices, claimed_device
@@ -68,11 +69,15 @@ class Work:
 
 def trained_before(
     settings: Settings, data: TrainingSet, jobs: Sequence[FoldJob]
-) -> dict[FoldJob, pd.DataFrame]:
-    """The predictions of the jobs that have been trained with these settings on this cohort."""
-    same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
-    found = {v: latest_folds(settings.study_name, v, **same) for v in dict.fromkeys(j.variant for j in jobs)}
-    return {j: found[j.variant][j.fold].predictions() for j in jobs if j.fold in found[j.variant]}
+) -> dict[FoldJob, FinishedRun]:
+    """The runs of the jobs that have been trained with these settings on this cohort."""
+    found: dict[FoldJob, FinishedRun] = {}
+    for variant, repeat in dict.fromkeys((job.variant, job.repeat) for job in jobs):
+        digest = settings.for_variant(variant, repeat).digest()
+        same = {"settings_digest": digest, "cohort_digest": data.inputs.digest}
+        folds = latest_folds(settings.study_name, variant, same, repeat)
+        found |= {FoldJob(fold, variant, repeat): run for fold, run in folds.items()}
+    return {job: found[job] for job in jobs if job in found}
 
 
 def train_jobs(
@@ -125,7 +130,7 @@ def workers_for(settings: Settings, jobs: int) -> int:
 
 def _alone(settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob]) -> Iterator[Outcome]:
     for job in jobs:
-        yield _outcome(settings, run, job, lambda: data, Place())
+        yield _outcome(settings, run, job, lambda own: training_set_of(own, settings, data), Place())
 
 
 def _side_by_side(
@@ -154,12 +159,11 @@ def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
     here = 1 if work.settings.cluster else joblib.cpu_count() // work.workers
     place = Place(number % work.workers, os.getppid())
     with _threads(max(1, here)), claimed_device(available_devices()) as device:
-        cohort = _Cohort(work.inputs.digest, work.inputs)
         outcome = _outcome(
             work.settings,
             Run(work.started_by),
             job,
-            lambda: _training_set(work.settings, cohort, device),
+            lambda own: load_once(own, work.inputs, device),
             place,
         )
     if os.getppid() != place.parent:
@@ -178,27 +182,45 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Cohort:
-    """A cohort that equals another one of the same digest."""
+class _Wanted:
+    """A training set that equals another one of the same key."""
 
-    digest: str
+    key: tuple[object, ...]
+    settings: Settings = field(compare=False)
     inputs: StudyInputs = field(compare=False)
 
 
+def training_set_of(own: Settings, settings: Settings, data: TrainingSet) -> TrainingSet:
+    """The training set for a variant's own settings: the given one where it is made from the same.
+
+    Args:
+        own: of the variant.
+        settings: that ``data`` was loaded with.
+        data: what is loaded.
+    """
+    if made_from(own) == made_from(settings):
+        return data
+    return load_once(own, data.inputs, data.features.device)
+
+
+def load_once(settings: Settings, inputs: StudyInputs, device: torch.device) -> TrainingSet:
+    """Load a training set; the same again costs nothing in this process."""
+    return _load(_Wanted((inputs.digest, *made_from(settings)), settings, inputs), device)
+
+
 @lru_cache(maxsize=1)
-def _training_set(settings: Settings, cohort: _Cohort, device: torch.device) -> TrainingSet:
-    """The training set, loaded once in a worker process for all jobs of a study."""
-    return load_training_set(settings, cohort.inputs, Processes(device=device))
+def _load(wanted: _Wanted, device: torch.device) -> TrainingSet:
+    return load_training_set(wanted.settings, wanted.inputs, Processes(device=device))
 
 
 def _outcome(
-    settings: Settings, started_by: Run, job: FoldJob, load: Callable[[], TrainingSet], place: Place
+    settings: Settings, started_by: Run, job: FoldJob, load: Callable[[Settings], TrainingSet], place: Place
 ) -> Outcome:
     """Train a job into a new run; a failure is told, so that the other jobs go on."""
-    own = settings.model_copy(update={"variant": job.variant})
+    own = settings.for_variant(job.variant, job.repeat)
     try:
         with step_run(job.name, own, "train_fold", started_by) as run:
-            return Outcome(job, train_into(run, own, job, load(), place))
+            return Outcome(job, train_into(run, own, job, load(own), place))
     except InputError as error:
         failure = str(error)
     except FAULTS as error:

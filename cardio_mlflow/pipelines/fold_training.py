@@ -23,7 +23,7 @@ from cardio_mlflow.pipelines.fold_results import PARTICIPANTS, TrainedFold, epoc
 from cardio_mlflow.pipelines.participants import participants
 from cardio_mlflow.pipelines.predictions import build_predictions, features_table
 from cardio_mlflow.pipelines.training_set import TrainingSet
-from cardio_mlflow.settings import Settings, Variant
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run, colour_of, tags_of
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
@@ -42,18 +42,27 @@ History = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class FoldJob:
-    """One fold of one variant."""
+    """One fold of one variant.
+
+    Attributes:
+        fold: 1-based.
+        variant: one of the six, or of ``more_variants``.
+        repeat: 1, or the number of another seed of the ablation.
+    """
 
     fold: int
-    variant: Variant = "full"
+    variant: str = "full"
+    repeat: int = 1
 
     @property
     def name(self) -> str:
         """The name of its run.
 
-        >>> FoldJob(2).name, FoldJob(2, "no_fusion").name
-        ('fold-2', 'no_fusion/fold-2')
+        >>> FoldJob(2).name, FoldJob(2, "no_fusion").name, FoldJob(2, repeat=3).name
+        ('fold-2', 'no_fusion/fold-2', 'full/fold-2/seed-3')
         """
+        if self.repeat > 1:
+            return f"{self.variant}/fold-{self.fold}/seed-{self.repeat}"
         return f"fold-{self.fold}" if self.variant == "full" else f"{self.variant}/fold-{self.fold}"
 
     def checkpoint(self, settings: Settings, data: TrainingSet) -> Checkpoint:
@@ -96,8 +105,8 @@ def train_into(
 
     Args:
         run: where to; among several processes only the first one writes to it.
-        settings: what to train, with the job's variant.
-        job: fold and variant.
+        settings: what to train.
+        job: fold and variant; the settings are those of the variant, see ``Settings.for_variant``.
         data: the cohort.
         place: where this is; by default the only process.
 
@@ -130,13 +139,14 @@ def train_into(
 
 def _fold_tags(settings: Settings, job: FoldJob, data: TrainingSet) -> dict[str, str]:
     tags = {"fold": str(job.fold), "variant": job.variant, "cohort_digest": data.inputs.digest}
+    tags |= {"repeat": str(job.repeat)} if job.repeat > 1 else {}
     return tags_of(settings, "train_fold", **tags)
 
 
 def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, place: Place) -> TrainedFold:
     """Run the epochs that are left, with a checkpoint and a line of metrics after each."""
     settings, data, job = fold.settings, fold.data, fold.job
-    state = new_state(data.network(settings, job.variant), settings)
+    state = new_state(data.network(settings), settings)
     history = _take_up(run, fold, checkpoint, state)
     writes = data.processes.is_main
     records = fit(state, fold.fold_data, settings, settings.seed + job.fold, data.processes)
@@ -204,7 +214,7 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
         patients, fold.references, fold.scaler.unscale(state.best_predictions),
         cohort="I", variant=job.variant, fold=job.fold,
     )  # fmt: skip
-    network = put_weights(data.network(settings, job.variant), state.best_weights)
+    network = put_weights(data.network(settings), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")
     stage = int(table.loc[table["epoch"] == state.best_epoch, "stage"].iloc[0])
     features = _features(fold, network, stage)

@@ -6,22 +6,26 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.settings import Settings, Variant
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun, find_runs
 
 
-def latest_folds(study: str, variant: Variant, **tags: str) -> dict[int, FinishedRun]:
+def latest_folds(
+    study: str, variant: str, tags: Mapping[str, str] | None = None, repeat: int = 1
+) -> dict[int, FinishedRun]:
     """The latest finished run of each fold of a variant, by fold.
 
     Args:
         study: the study's name.
-        variant: the network's variant.
+        variant: the network's variant, one of the six or of ``more_variants``.
         tags: further tags that the runs must carry.
+        repeat: 1, or the number of another seed of the ablation.
     """
-    found = find_runs({"study": study, "step": "train_fold", "variant": variant, **tags})
+    found = find_runs({"study": study, "step": "train_fold", "variant": variant, **(tags or {})})
     latest: dict[int, FinishedRun] = {}
     for run in found:
-        latest.setdefault(int(run.tags["fold"]), run)
+        if run.tags.get("repeat", "1") == str(repeat):
+            latest.setdefault(int(run.tags["fold"]), run)
     return dict(sorted(latest.items()))
 
 
@@ -35,7 +39,7 @@ def complete_folds(settings: Settings) -> dict[int, FinishedRun]:
         InputError: folds are missing (names them), or differ in settings (names them) or in the cohort.
     """
     study, wanted = settings.study_name, set(range(1, settings.num_folds + 1))
-    runs = latest_folds(study, "full", settings_digest=settings.digest())
+    runs = latest_folds(study, "full", {"settings_digest": settings.digest()})
     if set(runs) != wanted:
         runs = latest_folds(study, "full")
     if not runs:

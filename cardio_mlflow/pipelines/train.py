@@ -53,9 +53,10 @@ def train_folds(settings: Settings, run: Run, data: TrainingSet) -> None:
     jobs = [FoldJob(fold) for fold in range(1, settings.num_folds + 1)]
     run.set_tags({"cohort_digest": data.inputs.digest})
     done = trained_before(settings, data, jobs) if settings.resume else {}
-    tables = done | train_jobs(settings, run, data, [job for job in jobs if job not in done])
+    tables = {job: found.predictions() for job, found in done.items()}
+    tables |= train_jobs(settings, run, data, [job for job in jobs if job not in done])
     same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
-    folds = latest_folds(settings.study_name, "full", **same)
+    folds = latest_folds(settings.study_name, "full", same)
     _log_summary(run, settings, pool_out_of_fold({job.fold: tables[job] for job in jobs}), folds)
 
 

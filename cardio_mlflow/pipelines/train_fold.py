@@ -27,7 +27,7 @@ def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:
     data = load_training_set(settings, load_inputs(settings), processes)
     same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
     if settings.resume and not job.checkpoint(settings, data).exists():
-        done = latest_folds(settings.study_name, job.variant, **same).get(job.fold)
+        done = latest_folds(settings.study_name, job.variant, same).get(job.fold)
         if done is not None:
             log.info("%s is trained already, in the run %s: nothing is left to do.", job.name, done.run_id)
             return

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import ViTModel
 
-from cardio_mlflow.data.dataset import open_clips
+from cardio_mlflow.data.dataset import ClipFiles, open_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import Network, build_network
 from cardio_mlflow.pipelines.inputs import StudyInputs, training_subset
-from cardio_mlflow.settings import Settings, Variant
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
+from cardio_mlflow.training.bundle import used_views
 from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.fit import FoldData
 from cardio_mlflow.training.frozen_features import FrozenFeatures
@@ -25,6 +28,13 @@ from cardio_mlflow.training.precision import compute_dtype, make_deterministic
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
 from cardio_mlflow.training.unfreezing import check_stages
+
+_MADE_FROM: Final = (
+    "backbone", "attention_heads", "views", "training_frames", "precision", "train_indices",
+    "augmented_copies", "rotation", "shift", "zoom", "gain", "speckle", "cache", "feature_disk",
+)  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,14 +59,20 @@ class TrainingSet:
     backbone: ViTModel
     processes: Processes
 
-    def network(self, settings: Settings, variant: Variant) -> Network:
-        """A new network of a variant on a copy of the backbone, on the device."""
+    def network(self, settings: Settings) -> Network:
+        """A new network of the settings' variant on a copy of the backbone, on the device."""
         vit = copy.deepcopy(self.backbone)
-        network = build_network(vit, variant, settings.attention_heads, settings.dropout, settings.seed)
+        network = build_network(
+            vit, settings.variant, settings.attention_heads, settings.dropout, settings.seed
+        )
         return network.to(self.features.device)
 
-    def fold(self, fold: int) -> tuple[FoldData, TargetScaler]:
+    def fold(self, fold: int, without: int | None = None) -> tuple[FoldData, TargetScaler]:
         """The data of one fold, and the scaler fitted on its training patients.
+
+        Args:
+            fold: whose patients are validated on; all others are trained on.
+            without: a fold whose patients are neither trained nor validated on.
 
         Raises:
             InputError: nobody is left to train on or to validate on.
@@ -64,7 +80,9 @@ class TrainingSet:
         of_patient = [int(self.inputs.folds[p]) for p in self.patients]
         validation = tuple(i for i, f in enumerate(of_patient) if f == fold)
         training = tuple(
-            i for i, f in enumerate(of_patient) if f != fold and self.patients[i] in self.trainable
+            i
+            for i, f in enumerate(of_patient)
+            if f not in (fold, without) and self.patients[i] in self.trainable
         )
         if not training or not validation:
             raise InputError(
@@ -75,10 +93,17 @@ class TrainingSet:
         return FoldData(self.features, scaler.scale(self.references), training, validation), scaler
 
 
+def made_from(settings: Settings) -> tuple[object, ...]:
+    """What of the settings a training set is made from: where it is equal, so are the training sets."""
+    return tuple(getattr(settings, name) for name in _MADE_FROM)
+
+
 def load_training_set(
     settings: Settings, inputs: StudyInputs, processes: Processes | None = None
 ) -> TrainingSet:
     """Open Cohort I and load the backbone. Cohort II is not read.
+
+    Patients without any of the settings' ``views`` are left out, and the user is told how many.
 
     Args:
         settings: what to train.
@@ -88,11 +113,7 @@ def load_training_set(
     Raises:
         InputError: nobody has a prepared clip, or the backbone cannot be used.
     """
-    patients = inputs.patients("I")
-    if not patients:
-        raise InputError(
-            "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
-        )
+    clips = _clips(settings, inputs)
     processes = processes or Processes()
     make_deterministic(processes.device)
     backbone = load_backbone(settings.backbone)
@@ -104,7 +125,7 @@ def load_training_set(
         )
     sources = Sources(
         FrameEncoder(copy.deepcopy(backbone)).to(processes.device),
-        open_clips(inputs.prepared.path, patients, settings.training_frames, inputs.prepared.key),
+        clips,
         Augmentation.from_settings(settings),
         settings.augmented_copies,
         compute_dtype(settings.precision, processes.device),
@@ -112,6 +133,27 @@ def load_training_set(
     features = FrozenFeatures(
         sources, ActivationStore(settings.cache / "features", settings.feature_disk * 2**30)
     )
-    references = inputs.references(patients)
+    references = inputs.references(clips.patient_ids)
     trainable = training_subset(settings, inputs)
-    return TrainingSet(inputs, patients, references, trainable, features, backbone, processes)
+    return TrainingSet(inputs, clips.patient_ids, references, trainable, features, backbone, processes)
+
+
+def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:
+    """The prepared clips of the Cohort I patients that have one of the views that are used."""
+    patients = inputs.patients("I")
+    if not patients:
+        raise InputError(
+            "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
+        )
+    path, key = inputs.prepared.path, inputs.prepared.key
+    clips = open_clips(path, patients, settings.training_frames, key)
+    present = clips.present & used_views(settings)
+    kept = present.any(1)
+    if not kept.any():
+        raise InputError(f"No patient of Cohort I has one of views={','.join(settings.views)}.")
+    if not kept.all():
+        log.warning("%d of %d patients are left out: they have none of the views that are used, %s.",
+                    int((~kept).sum()), len(patients), ", ".join(settings.views))  # fmt: skip
+        patients = tuple(p for p, has in zip(patients, kept.tolist(), strict=True) if has)
+        clips = open_clips(path, patients, settings.training_frames, key)
+    return replace(clips, present=present[kept])

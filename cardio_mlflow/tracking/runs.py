@@ -27,8 +27,9 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.style import save_figure
-from cardio_mlflow.settings import VARIANTS, Settings, Variant
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_sources import process_rank
+from cardio_mlflow.settings_variants import VARIANTS
 from cardio_mlflow.tracking.kept_status import keep_status
 from cardio_mlflow.tracking.store import prepare_store
 
@@ -249,9 +250,10 @@ def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
     } | more
 
 
-def colour_of(fold: int, variant: Variant) -> dict[str, str]:
+def colour_of(fold: int, variant: str) -> dict[str, str]:
     """The tag that gives a fold of a variant its colour in the page."""
-    return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + VARIANTS.index(variant)) % len(FOLD_COLOURS)]}
+    shift = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
+    return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + shift) % len(FOLD_COLOURS)]}
 
 
 def _as_typed(value: object) -> str:

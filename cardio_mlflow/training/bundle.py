@@ -15,8 +15,10 @@ from torch import Tensor
 
 from cardio_mlflow import __version__
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, build_network
+from cardio_mlflow.parameters import VIEW_CODES, view
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.training.precision import backbone_autocast, choose_device, compute_dtype
 from cardio_mlflow.training.scaling import TargetScaler
@@ -88,7 +90,17 @@ def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> P
 
     Returns:
         The predictions, and the features that they were made from.
+
+    Raises:
+        InputError: a patient has none of the views that the network was trained on.
     """
+    present = present & used_views(bundle.settings)
+    if not present.any(1).all():
+        missing = int((~present.any(1)).sum())
+        used = ", ".join(view(code).name for code in bundle.settings.views)
+        raise InputError(
+            f"{missing} of {len(present)} patients have none of the views that are used: {used}."
+        )
     device = choose_device()
     dtype = compute_dtype(bundle.settings.precision, device)
     network = bundle.network.to(device).eval()
@@ -103,6 +115,11 @@ def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> P
         values.append(output.predictions.double().cpu().numpy())
         fused.append(output.features.double().cpu().numpy())
     return Prediction(bundle.scaler.unscale(np.concatenate(values)), np.concatenate(fused))
+
+
+def used_views(settings: Settings) -> Tensor:
+    """(V,) bool, whether the network sees a view."""
+    return torch.tensor([code in settings.views for code in VIEW_CODES])
 
 
 def predict_clips(bundle: Bundle, data: ClipTensor) -> NDArray[np.float64]:

@@ -100,7 +100,8 @@ def fit(
     """
     depth = state.network.encoder.depth
     check_stages(settings.stages, state.network.encoder)
-    warn_of_skipped_stages(settings.epochs, settings.stages)
+    if settings.unfreezing == "progressive":
+        warn_of_skipped_stages(settings.epochs, settings.stages)
     stages = stage_schedule(settings)
     try:
         for epoch in range(state.epoch + 1, settings.epochs + 1):

@@ -32,7 +32,9 @@ def unfrozen_blocks(epoch: int, epochs: int, stages: int, stage_epochs: int = 0)
 
 
 def stage_schedule(settings: Settings) -> list[int]:
-    """The stage of each epoch, the first one's first."""
+    """How many of the topmost blocks are trained in each epoch, the first one's first."""
+    if settings.unfreezing == "at_once":
+        return [settings.stages] * settings.epochs
     return [
         unfrozen_blocks(epoch, settings.epochs, settings.stages, settings.stage_epochs)
         for epoch in range(1, settings.epochs + 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cardio_mlflow.model.network import build_network, unit_range
 from cardio_mlflow.model.variants import VARIANT_STAGES
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.settings import VARIANTS
+from cardio_mlflow.settings_variants import VARIANTS
 
 POOL = {
     "norm.weight",

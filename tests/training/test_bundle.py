@@ -8,7 +8,7 @@ import torch
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PARAMETERS
-from cardio_mlflow.settings import VARIANTS
+from cardio_mlflow.settings_variants import VARIANTS
 from cardio_mlflow.training.bundle import Bundle, load_bundle, predict, predict_clips, save_bundle
 from cardio_mlflow.training.scaling import fit_scaler
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cardio_mlflow.model.network import build_network
-from cardio_mlflow.settings import VARIANTS
+from cardio_mlflow.settings_variants import VARIANTS
 from cardio_mlflow.training.optimizer import build_optimizer
 
 
