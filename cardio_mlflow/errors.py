@@ -8,3 +8,11 @@ class InputError(Exception):
     a patient's name, date or pixels. Any other exception is a fault of the program and keeps its
     traceback.
     """
+
+
+class DivergedError(InputError):
+    """A training whose loss or gradient is not finite: most often its learning rates are too high."""
+
+
+class PrunedError(Exception):
+    """A trial of a tuning was ended early, because others did better up to the same epoch."""

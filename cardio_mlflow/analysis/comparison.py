@@ -125,8 +125,10 @@ def variant_table(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "r_seed_sd"])
 
 
-def differences(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
-    """Paired differences of each variant to ``full`` and to ``no_attention``, on patients that both judged.
+def differences(
+    tables: Tables, resamples: int, seed: int, against: Sequence[str] = AGAINST
+) -> pd.DataFrame:
+    """Paired differences of each variant to some of them, on the patients that both judged.
 
     Intervals are percentiles of the differences of `LEAST_RESAMPLES` resamples or more; p is the level at
     which such an interval would just hold 0 (Efron B, Tibshirani RJ. An Introduction to the Bootstrap, 1993,
@@ -138,6 +140,7 @@ def differences(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
         tables: predictions by variant and seed.
         resamples: bootstrap resamples, at least.
         seed: of the bootstrap.
+        against: what every variant is set against, as far as it is there.
 
     Returns:
         A row for each pair and parameter, and for the mean: variant, against, parameter, unit, n,
@@ -148,7 +151,7 @@ def differences(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
         InputError: variants were judged on other folds, or differ in folds or references of a patient.
     """
     values = _values(tables, max(resamples, LEAST_RESAMPLES), seed)
-    pairs = [(v, a) for a in AGAINST if a in values.predictions for v in values.predictions if v != a]
+    pairs = [(v, a) for a in against if a in values.predictions for v in values.predictions if v != a]
     table = pd.DataFrame([row for pair in pairs for row in _pair(values, *pair)], columns=_COLUMNS)
     for _, rows in table.groupby(["against", table["parameter"].eq(MEAN)]):
         for name in _MEASURES:

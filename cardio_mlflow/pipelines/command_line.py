@@ -13,6 +13,7 @@ from typing import Final
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.messages import quiet
+from cardio_mlflow.pipelines.stored_settings import stored_settings
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.settings_errors import check_names
 from cardio_mlflow.settings_sources import launched_processes
@@ -21,7 +22,10 @@ from cardio_mlflow.tracking.runs import Run, command_run, tags_of
 Pipeline = Callable[..., int | None]
 """A step: it may return an exit status for a run that is finished but needs a look."""
 
-RESUMING: Final = ("main", "train", "train_fold", "ablation")
+SETTINGS_SOURCE: Final = "settings"
+"""The option of every step that names where settings are taken from."""
+
+RESUMING: Final = ("main", "train", "train_fold", "ablation", "tune")
 """The steps that ``resume`` is for."""
 
 _TERMINATED: Final = (
@@ -118,20 +122,22 @@ def help_text(step: str, pipeline: Pipeline, options: Mapping[str, str]) -> str:
         "",
     ]
     lines += [f"  {name:<20} default {default}" for name, default in options.items()]
+    lines.append(f"  {SETTINGS_SOURCE:<20} a YAML file of settings, or the id or name of a run that has some")
     for name, field in Settings.model_fields.items():
         lines.append(f"  {name:<20} {field.description}")
     return "\n".join(lines) + "\n"
 
 
 def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[str, str], run: Run) -> int:
-    check_names(given, [*Settings.model_fields, *options], "setting")
+    check_names(given, [*Settings.model_fields, *options, SETTINGS_SOURCE], "setting")
     if launched_processes() > 1 and step != "train_fold":
         raise InputError(
             "torch.distributed.run is for train_fold alone. The other steps start their processes "
             f"themselves: mlflow run . -e {step} -P jobs=…"
         )
     own = {name: given.pop(name, default) for name, default in options.items()}
-    settings = load_settings(given)
+    source = given.pop(SETTINGS_SOURCE, "")
+    settings = load_settings(given, stored=stored_settings(source) if source else {})
     run.set_tags(tags_of(settings, step))
     run.log_settings(settings)
     return pipeline(settings, run, **own) or 0

@@ -152,13 +152,24 @@ def _side_by_side(
             ) from error
 
 
-def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
-    """Train one job in a worker process."""
+@contextmanager
+def as_worker(work: Work, number: int) -> Iterator[tuple[torch.device, Place]]:
+    """Be a worker process: write to the command's store, with this worker's share of cores and its device.
+
+    Args:
+        work: what every worker needs.
+        number: of the task, from 0.
+    """
     quiet()
     use_store(work.store)
     here = 1 if work.settings.cluster else joblib.cpu_count() // work.workers
-    place = Place(number % work.workers, os.getppid())
     with _threads(max(1, here)), claimed_device(available_devices()) as device:
+        yield device, Place(number % work.workers, os.getppid())
+
+
+def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
+    """Train one job in a worker process."""
+    with as_worker(work, number) as (device, place):
         outcome = _outcome(
             work.settings,
             Run(work.started_by),

@@ -42,8 +42,8 @@ def validate(settings: Settings, run: Run, predictions: str) -> None:
     log_evaluation(run, evidence, Evaluation("cohort1", NAME, settings, None, settings.is_synthetic, folds))
 
 
-def validate_study(settings: Settings, run: Run) -> pd.DataFrame:
-    """Pool, judge, log and register; returns the performance table.
+def validate_study(settings: Settings, run: Run, alias: str = CHAMPION) -> pd.DataFrame:
+    """Pool, judge, log and register under an alias; returns the performance table.
 
     Raises:
         InputError: folds are missing or do not belong together, or a patient is in two folds.
@@ -59,8 +59,8 @@ def validate_study(settings: Settings, run: Run) -> pd.DataFrame:
     trained_with = settings_from_yaml(first.text("settings.yaml"))
     evaluation = Evaluation("cohort1", NAME, settings, trained_with, synthetic, len(folds))
     table = log_evaluation(run, _evidence(pooled, folds), evaluation)
-    version = _register(run, settings, folds)
-    log.info("Registered %s version %s as %s (%s).", MODEL_NAME, version, CHAMPION, settings.champion)
+    version = _register(run, settings, folds, alias)
+    log.info("Registered %s version %s as %s (%s).", MODEL_NAME, version, alias, settings.champion)
     return table
 
 
@@ -77,7 +77,7 @@ def _evidence(pooled: pd.DataFrame, folds: Mapping[int, FinishedRun]) -> Evidenc
     )
 
 
-def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun]) -> str:
+def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun], alias: str) -> str:
     chosen = list(folds.values()) if settings.champion == "mean" else [best_fold(folds)]
     with tempfile.TemporaryDirectory() as folder:
         bundles: dict[str, Path] = {}
@@ -90,9 +90,8 @@ def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun]) ->
         k: first[k] for k in ("study", "cohort", "cohort_digest", "settings_digest", "preset")
     }
     shared["patient_ids"] = first.get("patient_ids", ORIGINAL_IDS)
-    return register(
-        run, shared | {"champion": settings.champion, "folds": ",".join(c.tags["fold"] for c in chosen)}
-    )
+    shared |= {"champion": settings.champion, "folds": ",".join(c.tags["fold"] for c in chosen)}
+    return register(run, shared, alias)
 
 
 def best_fold(folds: Mapping[int, FinishedRun]) -> FinishedRun:

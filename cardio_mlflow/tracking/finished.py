@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.analysis.predictions import read_patients_table, read_predictions
@@ -92,6 +94,22 @@ def find_runs(tags: Mapping[str, str], *, only_finished: bool = True) -> list[Fi
 def run_by_id(run_id: str) -> FinishedRun:
     """The run with this id."""
     return _finished(MlflowClient().get_run(run_id))
+
+
+def runs_called(name: str) -> list[FinishedRun]:
+    """The run with this id, or all runs with this name, the latest first; none where there is none."""
+    client = MlflowClient()
+    if re.fullmatch(r"[0-9a-f]{32}", name):
+        try:
+            return [_finished(client.get_run(name))]
+        except MlflowException:
+            return []
+    if "'" in name:
+        return []
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    condition = f"attributes.run_name = '{name}'"
+    found = client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"])
+    return [_finished(run) for run in found]
 
 
 def _finished(run: MlflowRun) -> FinishedRun:

@@ -28,6 +28,7 @@ from cardio_mlflow.tracking.runs import Run
 
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 ARTIFACT: Final = "model"
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 _REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic",
@@ -125,8 +126,8 @@ def download_bundles(run_id: str, folder: Path) -> dict[str, Path]:
     return {bundle.name: bundle for bundle in sorted(path.iterdir())}
 
 
-def register(run: Run, tags: Mapping[str, str]) -> str:
-    """Register the run's model and give it the alias ``champion``; returns the new version."""
+def register(run: Run, tags: Mapping[str, str], alias: str = CHAMPION) -> str:
+    """Register the run's model and give it an alias; returns the new version."""
     client = MlflowClient()
     try:
         client.create_registered_model(MODEL_NAME)
@@ -136,7 +137,7 @@ def register(run: Run, tags: Mapping[str, str]) -> str:
     version = client.create_model_version(
         MODEL_NAME, f"runs:/{run.run_id}/{ARTIFACT}", run.run_id, tags=dict(tags)
     )
-    client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
+    client.set_registered_model_alias(MODEL_NAME, alias, version.version)
     return str(version.version)
 
 

@@ -10,7 +10,7 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +24,9 @@ from mlflow.environment_variables import MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from cardio_mlflow.errors import InputError
+from cardio_mlflow.errors import InputError, PrunedError
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_sources import process_rank
@@ -42,8 +43,8 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 class Run:
     """One MLflow run that is being written, as a context.
 
-    It ends as FINISHED; as KILLED on Ctrl-C; as FAILED on any other exception. The reason stands on the
-    run as the tag ``failure``, and the exception is passed on.
+    It ends as FINISHED; as KILLED on Ctrl-C or when it is pruned; as FAILED on any other exception. The
+    reason stands on the run as the tag ``failure``, and the exception is passed on.
     """
 
     def __init__(self, run_id: str, *, of_mlflow_run: bool = False):
@@ -72,6 +73,10 @@ class Run:
         self._client.log_batch(self.run_id, params=parameters)
         self.log_text(settings.to_yaml(), "settings.yaml")
 
+    def log_values(self, values: Mapping[str, float]) -> None:
+        """Log settings as ``cfg/<name>`` parameters."""
+        self._client.log_batch(self.run_id, params=[Param(f"cfg/{k}", str(v)) for k, v in values.items()])
+
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, when: int | None = None) -> None:
         """Log metrics in one batch; a value that is not finite is left out, since no page can plot it.
 
@@ -82,6 +87,20 @@ class Run:
         """
         now = int(time.time() * 1000) if when is None else when
         entries = [Metric(name, float(v), now, step) for name, v in metrics.items() if math.isfinite(v)]
+        self._client.log_batch(self.run_id, metrics=entries)
+
+    def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
+        """Log the metrics of several epochs in one batch, without values that are not finite.
+
+        Args:
+            epochs: the epoch, when it ended (milliseconds since 1970) and its metrics.
+        """
+        entries = [
+            Metric(name, float(value), when, epoch)
+            for epoch, when, metrics in epochs
+            for name, value in metrics.items()
+            if math.isfinite(value)
+        ]
         self._client.log_batch(self.run_id, metrics=entries)
 
     def log_text(self, text: str, path: str) -> None:
@@ -100,12 +119,12 @@ class Run:
         """Log the files of a folder of this machine as the artifact folder ``folder``."""
         self._client.log_artifacts(self.run_id, str(local), folder)
 
-    def log_figures(self, figures: Mapping[str, Figure]) -> None:
-        """Log figures as PNG under ``figures/``."""
+    def log_figures(self, figures: Mapping[str, Figure], into: str = "figures") -> None:
+        """Log figures as PNG into an artifact folder."""
         with tempfile.TemporaryDirectory() as folder:
             for name, figure in figures.items():
                 save_figure(figure, Path(folder) / name)
-            self._client.log_artifacts(self.run_id, folder, "figures")
+            self._client.log_artifacts(self.run_id, folder, into)
 
     def log_dataset(self, name: str, digest: str) -> None:
         """Log which cohort went in: its name and digest, nothing of its contents."""
@@ -118,6 +137,19 @@ class Run:
         with suppress(MlflowException):  # it is in another store, or was deleted
             self._client.set_tag(stopped, "resumed_by", self.run_id)
 
+    def end_as_killed(self, run_id: str, why: str) -> None:
+        """End as KILLED another run that is still RUNNING; nothing where it has ended or was deleted."""
+        with suppress(MlflowException):
+            if self._client.get_run(run_id).info.status == "RUNNING":
+                self._client.set_tag(run_id, "failure", why)
+                self._client.set_terminated(run_id, "KILLED")
+
+    def adopt(self, children: Sequence[str]) -> None:
+        """Have other runs stand under this one in the page, as far as they are there."""
+        for child in children:
+            with suppress(MlflowException):
+                self._client.set_tag(child, MLFLOW_PARENT_RUN_ID, self.run_id)
+
     def end_killed(self, tags: Mapping[str, str]) -> None:
         """End as KILLED other runs with these tags, and what started them, that a kill has left RUNNING.
 
@@ -125,9 +157,9 @@ class Run:
         """
         for run in self._running(tags):
             if run.info.run_id != self.run_id:
-                self._end_as_killed(run.info.run_id, "its process was killed")
+                self.end_as_killed(run.info.run_id, "its process was killed")
                 if starter := run.data.tags.get("started_by"):
-                    self._end_as_killed(starter, "its process was killed")
+                    self.end_as_killed(starter, "its process was killed")
 
     @contextmanager
     def ending_what_it_starts(self) -> Iterator[None]:
@@ -139,7 +171,7 @@ class Run:
         finally:
             if not done:
                 for run in self._running({"started_by": self.run_id}):
-                    self._end_as_killed(run.info.run_id, "the command that started it has ended")
+                    self.end_as_killed(run.info.run_id, "the command that started it has ended")
 
     def finish(self) -> None:
         """End the run as FINISHED now, before what may only be removed when it is."""
@@ -153,12 +185,6 @@ class Run:
             [experiment], " and ".join([*conditions, "attributes.status = 'RUNNING'"])
         )
         return list(found)
-
-    def _end_as_killed(self, run_id: str, why: str) -> None:
-        with suppress(MlflowException):  # it was deleted meanwhile
-            if self._client.get_run(run_id).info.status == "RUNNING":
-                self._client.set_tag(run_id, "failure", why)
-                self._client.set_terminated(run_id, "KILLED")
 
     def note(self, text: str) -> None:
         """Set the description that the run's page shows."""
@@ -230,6 +256,33 @@ def step_run(name: str, settings: Settings, step: str, started_by: Run) -> Run:
     return run
 
 
+def trial_run(name: str, settings: Settings, parent: str, values: Mapping[str, float], **tags: str) -> Run:
+    """A new run of a tuning's trial, under the tuning's run.
+
+    Of the settings only the tuned ones are parameters, so that the page compares trials by them; all are in
+    settings.yaml.
+
+    Args:
+        name: of the run.
+        settings: of the trial.
+        parent: id of the tuning's run.
+        values: the tuned settings.
+        tags: more tags.
+    """
+    run = _new_run(tags_of(settings, "trial", **tags) | {MLFLOW_PARENT_RUN_ID: parent}, name)
+    run.log_values(values)
+    run.log_text(settings.to_yaml(), "settings.yaml")
+    return run
+
+
+def is_running(run_id: str) -> bool:
+    """Whether there is such a run, and it has not ended."""
+    try:
+        return bool(MlflowClient().get_run(run_id).info.status == "RUNNING")
+    except MlflowException:
+        return False
+
+
 def adopted_run() -> Run | None:
     """Take over the run that ``mlflow run`` made for this process, once."""
     run_id = MLFLOW_RUN_ID.get()
@@ -274,6 +327,8 @@ def _outcome(error: BaseException | None) -> tuple[str, str]:
         return "FINISHED", ""
     if isinstance(error, KeyboardInterrupt):
         return "KILLED", str(error) or "stopped by the user"
+    if isinstance(error, PrunedError):
+        return "KILLED", str(error)
     if isinstance(error, InputError):
         return "FAILED", str(error)
     if isinstance(error, OSError):

@@ -35,6 +35,20 @@ def prepare_store() -> str:
     return uri
 
 
+def database_beside(name: str, otherwise: Path) -> str:
+    """The address of a sqlite database beside MLflow's, or in a folder where MLflow's is on a server.
+
+    Args:
+        name: the file's name.
+        otherwise: the folder.
+    """
+    uri: str = mlflow.get_tracking_uri()
+    beside = uri.startswith(_SQLITE)
+    folder = Path(unquote(uri.removeprefix(_SQLITE))).absolute().parent if beside else otherwise
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"{_SQLITE}{quote(str(folder / name))}"
+
+
 StoreError = MlflowException
 """What is raised where the store refuses or cannot be reached."""
 

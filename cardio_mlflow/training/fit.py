@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cardio_mlflow.errors import InputError
+from cardio_mlflow.errors import DivergedError
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activations import Activations
 from cardio_mlflow.training.frozen_features import FrozenFeatures
@@ -81,7 +81,7 @@ def fit(
     settings: Settings,
     seed: int,
     processes: Processes | None = None,
-) -> Iterator[EpochRecord]:
+) -> Generator[EpochRecord, None, None]:
     """Train a network on a fold, one record an epoch, from the state's epoch on.
 
     Each epoch draws its batches, augmented copies, hidden views and dropout from its own seed, so an
@@ -95,8 +95,8 @@ def fit(
         processes: those that train together; this one alone by default.
 
     Raises:
-        InputError: a loss or its gradient is not finite (names epoch, batch and patients), or there are more
-            stages than blocks.
+        DivergedError: a loss or its gradient is not finite (names epoch, batch and patients).
+        InputError: there are more stages than blocks.
     """
     depth = state.network.encoder.depth
     check_stages(settings.stages, state.network.encoder)
@@ -138,7 +138,7 @@ def _run_epoch(
     val_loss = float(masked_loss(torch.from_numpy(predictions), data.targets_of(data.validation)))
     if not math.isfinite(val_loss):
         unknown = [data.validation[i] for i in np.flatnonzero(~np.isfinite(predictions).all(1))]
-        raise InputError(_not_finite("validation loss", data, unknown, epoch, "after its last batch"))
+        raise DivergedError(_not_finite("validation loss", data, unknown, epoch, "after its last batch"))
     state.epoch = epoch
     improved = state.keep_best(val_loss, predictions)
     backbone_lr = settings.vit_lr * factor if forward.blocks else 0.0
@@ -162,7 +162,7 @@ def _train_epoch(
         loss, norm = _backward(state, forward, data, batch, activations)
         if not (loss + norm).isfinite():
             where = f"batch {number + 1}"
-            raise InputError(_not_finite("loss or its gradient", data, batch.patients, rates.epoch, where))
+            raise DivergedError(_not_finite("loss or its gradient", data, batch.patients, rates.epoch, where))
         state.optimizer.step()
         losses.append(loss.item())
     return float(np.mean(losses)), factor

@@ -1,0 +1,80 @@
+"""Nested tuning: inside each outer fold, so that nobody is judged by settings that were chosen on them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
+from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
+from cardio_mlflow.pipelines.fold_training import FoldJob
+from cardio_mlflow.pipelines.training_set import TrainingSet
+from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.tuning.space import values_of
+
+Tune = Callable[[Settings, Run, TrainingSet, tuple[int, ...], int | None], Tuned]
+
+log = logging.getLogger(__name__)
+
+
+def tune_nested(settings: Settings, run: Run, data: TrainingSet, tune: Tune) -> None:
+    """Tune on the other folds of each outer fold, train the outer fold with what was best, pool all.
+
+    Cawley GC, Talbot NLC. On over-fitting in model selection. J Mach Learn Res 2010;11:2079-2107. The inner
+    folds are the other folds of the cohort; ``n_trials`` and ``timeout`` are those of each outer fold.
+
+    Args:
+        settings: with the ranges; ``tune_folds`` are the outer folds, all by default.
+        run: that starts it, and where the pooled results go.
+        data: Cohort I.
+        tune: runs one tuning.
+
+    Raises:
+        InputError: fewer than three folds, so that inside an outer one nothing can be held out.
+    """
+    if settings.num_folds < 3:
+        raise InputError("nested=true needs num_folds of at least 3: one outer, and two to tune on.")
+    outer = settings.tune_folds or tuple(range(1, settings.num_folds + 1))
+    tables, chosen = {}, []
+    for fold in outer:
+        others = tuple(other for other in range(1, settings.num_folds + 1) if other != fold)
+        tuned = tune(settings, run, data, others, fold)
+        log_tuning(run, settings, tuned, f"outer-{fold}/")
+        tables[fold] = _trained(settings, run, data, tuned, fold)
+        chosen.append({"fold": fold, "loss": tuned.best.value, **values_of(tuned.settings)})
+    _log_pooled(run, settings, tables, pd.DataFrame(chosen))
+
+
+def _trained(settings: Settings, run: Run, data: TrainingSet, tuned: Tuned, fold: int) -> pd.DataFrame:
+    """The outer fold's predictions by a network that was trained with the best settings of the others."""
+    own = tuned.settings.model_copy(update={"study": f"{settings.study_name}-nested", "resume": True})
+    job = FoldJob(fold)
+    done = trained_before(own, data, [job])
+    return done[job].predictions() if job in done else train_jobs(own, run, data, [job])[job]
+
+
+def _log_pooled(
+    run: Run, settings: Settings, tables: Mapping[int, pd.DataFrame], chosen: pd.DataFrame
+) -> None:
+    pooled = check_predictions(pool_out_of_fold(dict(tables)))
+    performance = performance_table(pooled, settings.bootstrap, settings.seed)
+    run.log_table(pooled, "predictions.csv")
+    run.log_table(performance, "tables/performance.csv")
+    run.log_table(chosen, "tables/chosen_settings.csv")
+    run.log_metrics(
+        {f"nested/r_{row['parameter']}": float(row["r"]) for row in performance.to_dict("records")}
+    )
+    run.log_metrics({"nested/r_mean": float(performance["r"].mean())})
+    shown = performance[["parameter", "n", "r", "r_low", "r_high", "mae", "unit"]]
+    log.info(
+        "Each outer fold, judged with settings that were tuned on the others:\n%s\n\n%s\n"
+        "All figures of it: mlflow run . -e validate -P predictions=%s/predictions.csv --env-manager local",
+        chosen.to_string(index=False, float_format="{:.3g}".format),
+        shown.to_string(index=False, float_format="{:.3g}".format), run.artifact_folder(),
+    )  # fmt: skip

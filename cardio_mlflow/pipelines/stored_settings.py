@@ -1,0 +1,65 @@
+"""Settings that are taken from a YAML file, or from a run of the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.tuning_results import BEST
+from cardio_mlflow.settings import load_settings
+from cardio_mlflow.tracking.finished import FinishedRun, runs_called
+
+LARGEST: Final = 100_000
+"""Bytes of a settings file; every setting together takes some five thousand."""
+
+
+def stored_settings(source: str) -> dict[str, Any]:
+    """Read the settings that ``-P settings=`` names.
+
+    Of a whole settings.yaml only what a trained fold depends on is taken: names, paths, workers and what
+    comes after training stay those of this command.
+
+    Args:
+        source: the path of a YAML file, or the id or the name of an MLflow run: of a tuning, whose best
+            settings are taken, or of any other, whose own are.
+
+    Raises:
+        InputError: there is no such file or run, several runs have that name, or it holds no settings.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"settings={source} is no settings file: it has more than {LARGEST} bytes.")
+        return _parsed(path.read_text(encoding="utf-8", errors="replace"), source)
+    found = runs_called(source)
+    if not found:
+        raise InputError(
+            f"settings={source}: there is no such file (looked for it from {Path.cwd()}), and no run of this "
+            "store has that id or name. Give a file's absolute path, or the run id that the tuning has told."
+        )
+    if len(found) > 1:
+        ids = ", ".join(run.run_id for run in found[:5])
+        raise InputError(f"settings={source}: {len(found)} runs have that name. Give the id of one: {ids}.")
+    return _parsed(_text_of(found[0]), source)
+
+
+def _text_of(run: FinishedRun) -> str:
+    for name in (BEST, "settings.yaml"):
+        if run.has(name):
+            return run.text(name)
+    raise InputError(f"The run {run.name} has no settings.")
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"settings={source} is not YAML.") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise InputError(f"settings={source} holds no settings: each line has to be `name: value`.")
+    whole = values.keys() >= {"preset", "study", "cache"}
+    kept = set(load_settings({}, {}).configuration()) | {"preset"} if whole else values
+    return {name: value for name, value in values.items() if name in kept}

@@ -1,0 +1,171 @@
+"""One trial of a tuning: its folds trained together into one MLflow run, ended early if others do better."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from optuna import Trial, TrialPruned
+
+from cardio_mlflow.errors import DivergedError, PrunedError
+from cardio_mlflow.pipelines.fold_results import epoch_metrics
+from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.pipelines.predictions import build_predictions
+from cardio_mlflow.pipelines.training_set import TrainingSet
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.runs import Run, trial_run
+from cardio_mlflow.training.fit import FoldData
+from cardio_mlflow.training.folds_together import JointEpoch, fit_together
+from cardio_mlflow.training.scaling import TargetScaler
+from cardio_mlflow.training.state import TrainingState, new_state
+from cardio_mlflow.tuning.space import suggested, values_of
+
+SHOWN_EVERY: Final = 2.0
+"""Seconds between two writes of a trial's epochs to the store, so that short epochs cost nothing."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What all trials of a tuning share.
+
+    Attributes:
+        settings: those that are not tuned, and the ranges.
+        inputs: the cohort.
+        name: of the study in the tuning's database.
+        address: of the database.
+        folds: that a trial is trained on.
+        parent: id of the MLflow run that the trials stand under.
+        without: a fold whose patients take no part; None where all do.
+    """
+
+    settings: Settings
+    inputs: StudyInputs
+    name: str
+    address: str
+    folds: tuple[int, ...]
+    parent: str
+    without: int | None = None
+
+
+@dataclass(frozen=True)
+class _TrialFold:
+    """A fold of a trial in training."""
+
+    fold: int
+    data: FoldData
+    scaler: TargetScaler
+    references: NDArray[np.float64]
+    state: TrainingState
+
+
+@dataclass
+class _Writer:
+    """Writes epochs to a run, several at a time where they are short; the last ones when it is left."""
+
+    run: Run
+    waiting: list[tuple[int, int, Mapping[str, float]]] = field(default_factory=list)
+    written: float = field(default_factory=time.monotonic)
+
+    def add(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.waiting.append((epoch, int(time.time() * 1000), metrics))
+        if time.monotonic() - self.written >= SHOWN_EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        if self.waiting:
+            self.run.log_epochs(self.waiting)
+        self.waiting, self.written = [], time.monotonic()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._write()
+
+
+def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: int = 0) -> float:
+    """Train a trial's folds and judge them.
+
+    Args:
+        tuning: what all trials share.
+        trial: suggests the settings, and is told the loss of each epoch.
+        data: Cohort I.
+        parent_process: id of the process that started this one for it; 0 where none did.
+
+    Returns:
+        The mean over the folds of each fold's lowest validation loss.
+
+    Raises:
+        TrialPruned: others did better up to an epoch, or the training diverged.
+        InputError: it cannot be trained.
+    """
+    settings = suggested(trial, tuning.settings)
+    number = {"trial": str(trial.number), "cohort_digest": tuning.inputs.digest}
+    number |= {} if tuning.without is None else {"outer_fold": str(tuning.without)}
+    name = f"trial-{trial.number:03d}" if tuning.without is None else (
+        f"outer-{tuning.without}/trial-{trial.number:03d}"
+    )  # fmt: skip
+    try:
+        with trial_run(name, settings, tuning.parent, values_of(settings), **number) as run:
+            if killed := trial.user_attrs.get("run_id"):
+                run.take_over_from(killed)
+                run.end_as_killed(killed, "its process was killed")
+            trial.set_user_attr("run_id", run.run_id)
+            return _train(tuning, settings, trial, data, run, parent_process)
+    except (PrunedError, DivergedError) as error:
+        raise TrialPruned(str(error)) from error
+
+
+def _train(
+    tuning: Tuning, settings: Settings, trial: Trial, data: TrainingSet, run: Run, parent_process: int
+) -> float:
+    """Run the epochs of all folds together; log them, and the folds' predictions at the end."""
+    folds = [_trial_fold(fold, tuning.without, settings, data) for fold in tuning.folds]
+    seeds = [settings.seed + fold.fold for fold in folds]
+    joint = fit_together([f.state for f in folds], [f.data for f in folds], settings, seeds, data.processes)
+    with _Writer(run) as writer:
+        for epoch in joint:
+            writer.add(epoch.epoch, _metrics(epoch, folds))
+            trial.report(epoch.val_loss, epoch.epoch)
+            if parent_process and os.getppid() != parent_process:
+                os._exit(1)  # the command has died: another worker takes this trial up
+            if epoch.epoch < settings.epochs and trial.should_prune():
+                told = f"Pruned after epoch {epoch.epoch} of {settings.epochs}: others did better."
+                raise PrunedError(told)
+    loss = float(np.mean([fold.state.best_loss for fold in folds]))
+    best = {f"best/loss_fold-{fold.fold}": fold.state.best_loss for fold in folds}
+    run.log_metrics({"best/loss": loss, **best})
+    run.log_table(pd.concat([_predictions(fold, data) for fold in folds]), "predictions.csv")
+    return loss
+
+
+def _trial_fold(fold: int, without: int | None, settings: Settings, data: TrainingSet) -> _TrialFold:
+    fold_data, scaler = data.fold(fold, without)
+    references = data.references[list(fold_data.validation)]
+    return _TrialFold(fold, fold_data, scaler, references, new_state(data.network(settings), settings))
+
+
+def _metrics(epoch: JointEpoch, folds: list[_TrialFold]) -> dict[str, float]:
+    """The epoch's metrics, each the mean over the folds."""
+    by_fold = [
+        epoch_metrics(record, fold.references, fold.scaler.unscale(record.predictions))
+        for record, fold in zip(epoch.records, folds, strict=True)
+    ]
+    return {name: float(np.mean([metrics[name] for metrics in by_fold])) for name in by_fold[0]}
+
+
+def _predictions(fold: _TrialFold, data: TrainingSet) -> pd.DataFrame:
+    """The predictions table of a fold's validation patients, by its best epoch."""
+    return build_predictions(
+        [data.patients[i] for i in fold.data.validation], fold.references,
+        fold.scaler.unscale(fold.state.best_predictions), cohort="I", variant="full", fold=fold.fold,
+    )  # fmt: skip

@@ -1,0 +1,201 @@
+"""Working off the trials of a tuning: here, or by several workers on this machine or a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+import joblib
+from filelock import FileLock
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from optuna import Study, Trial
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.cluster import joined_backend
+from cardio_mlflow.pipelines.fan_out import FAULTS, Work, as_worker, load_once, workers_for
+from cardio_mlflow.pipelines.training_set import TrainingSet
+from cardio_mlflow.pipelines.trials import Tuning, run_trial
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.store import current_store
+from cardio_mlflow.training.unfreezing import stage_schedule
+from cardio_mlflow.tuning.search import pruner_of, sampler_of
+from cardio_mlflow.tuning.space import identity_of
+from cardio_mlflow.tuning.storage import (
+    open_study,
+    seconds_spent,
+    take_up_again,
+    trials_left,
+    wait_for_the_others,
+)
+
+FAILURES: Final = 3
+"""A tuning whose first trials all fail is given up after this many."""
+
+log = logging.getLogger(__name__)
+
+
+def study_of(tuning: Tuning) -> Study:
+    """The tuning's study, opened with its pruner.
+
+    Raises:
+        InputError: the database cannot be used, or the study was begun with other settings or patients.
+    """
+    identity = identity_of(
+        tuning.settings, cohort_digest=tuning.inputs.digest, folds=list(tuning.folds), without=tuning.without
+    )
+    with FileLock(_lock_file(tuning)):
+        study = open_study(tuning.address, tuning.name, identity)
+    study.pruner = pruner_of(tuning.settings, first_pruned(tuning.settings))
+    return study
+
+
+def first_pruned(settings: Settings) -> int:
+    """The first epoch after which a trial may be pruned: the last of the first stage.
+
+    While the backbone is frozen an epoch costs next to nothing, so there is no use in stopping earlier; but a
+    third of the epochs is enough.
+    """
+    schedule = stage_schedule(settings)
+    return max(1, min(schedule.count(schedule[0]), settings.epochs // 3))
+
+
+def work_off(tuning: Tuning, study: Study, data: TrainingSet) -> None:
+    """Run trials until there are ``n_trials`` or ``timeout`` has passed, and wait for those of others.
+
+    Raises:
+        InputError: a worker was killed, or the first trials all failed.
+    """
+    settings = tuning.settings
+    with tqdm(total=settings.n_trials, desc=tuning.name, unit="trial") as bar:
+        while True:
+            while _may_begin(tuning, study):
+                for _ in _trials(tuning, study, data):
+                    _show(bar, study, settings.n_trials)
+            wait_for_the_others(study)
+            _show(bar, study, settings.n_trials)
+            if not _may_begin(tuning, study):
+                return
+
+
+def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -> bool:
+    """Run the next trial, if there is to be one.
+
+    Args:
+        tuning: what all trials share.
+        study: the tuning's.
+        train: trains a trial and returns its loss.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        InputError: the first trials have all failed.
+    """
+    lock = FileLock(_lock_file(tuning))
+    lock.acquire()  # until the trial is begun, so that no two workers begin the last one
+    try:
+        if not _may_begin(tuning, study):
+            return False
+        study.sampler = sampler_of(tuning.settings.seed, len(study.get_trials(deepcopy=False)))
+
+        def objective(trial: Trial) -> float:
+            lock.release()
+            try:
+                return train(trial)
+            except KeyboardInterrupt:
+                take_up_again(study, study.get_trials(deepcopy=False)[trial.number])
+                raise
+            except (InputError, *FAULTS) as error:
+                told = str(error) if isinstance(error, InputError) else f"a fault: {type(error).__name__}"
+                trial.set_user_attr("failure", told)
+                log.warning("Trial %d failed. %s", trial.number, told)
+                raise
+
+        study.optimize(objective, n_trials=1, catch=(InputError, *FAULTS))
+    finally:
+        lock.release(force=True)
+    _refuse_to_go_on_failing(study)
+    return True
+
+
+def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
+    """Run the trials that are left, side by side where there is room; one item for each that ended."""
+    left = trials_left(study, tuning.settings.n_trials)
+    workers = workers_for(tuning.settings, left)
+    if workers <= 1 and not tuning.settings.cluster:
+        while begin_trial(tuning, study, lambda trial: run_trial(tuning, trial, data)):
+            yield
+        return
+    store = current_store()
+    with joined_backend(tuning.settings, store, workers) as found:
+        work = Work(tuning.settings, tuning.inputs, tuning.parent, store, found)
+        as_they_end = "list" if tuning.settings.backend == "ray" else "generator_unordered"
+        parallel = joblib.Parallel(batch_size=1, pre_dispatch=found, return_as=as_they_end)
+        try:
+            for _ in parallel(joblib.delayed(_in_worker)(work, tuning, n) for n in range(left)):
+                yield
+        except TerminatedWorkerError as error:
+            raise InputError(
+                "A worker process was killed, most likely because memory ran out. The same command goes on "
+                f"and takes up the trial that was lost: give it fewer workers than {found}, as -P jobs=1."
+            ) from error
+
+
+def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
+    """Run one trial in a worker process, if there is still one to run."""
+    with as_worker(work, number) as (device, place):
+        study = _opened(tuning.address, tuning.name)
+        study.pruner = pruner_of(tuning.settings, first_pruned(tuning.settings))
+
+        def train(trial: Trial) -> float:
+            data = load_once(tuning.settings, tuning.inputs, device)
+            return run_trial(tuning, trial, data, place.parent)
+
+        begin_trial(tuning, study, train)
+    if os.getppid() != place.parent:
+        os._exit(1)  # the command has died
+
+
+@lru_cache(maxsize=4)
+def _opened(address: str, name: str) -> Study:
+    """A study in a worker process, opened once."""
+    return open_study(address, name, None)
+
+
+def _may_begin(tuning: Tuning, study: Study) -> bool:
+    """Whether another trial may be begun."""
+    settings = tuning.settings
+    spent = settings.timeout > 0 and seconds_spent(study) >= settings.timeout
+    return not spent and trials_left(study, settings.n_trials) > 0
+
+
+def _refuse_to_go_on_failing(study: Study) -> None:
+    trials = study.get_trials(deepcopy=False)
+    failed = [t for t in trials if t.state == TrialState.FAIL and "failure" in t.user_attrs]
+    ended = [t for t in trials if t.state.is_finished()]
+    if len(failed) >= FAILURES and len(failed) == len(ended):
+        reason = failed[-1].user_attrs["failure"]
+        raise InputError(f"The first {len(failed)} trials have all failed. The last one: {reason}")
+
+
+def _show(bar: tqdm[Any], study: Study, wanted: int) -> None:
+    """Show how many trials have ended and the best loss so far."""
+    trials = study.get_trials(deepcopy=False)
+    bar.n = wanted - trials_left(study, wanted) - sum(t.state == TrialState.RUNNING for t in trials)
+    losses = [t.value for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    bar.set_postfix_str(f"best loss {min(losses):.3f}" if losses else "")
+    bar.refresh()
+
+
+def _lock_file(tuning: Tuning) -> str:
+    """A lock that all workers of a tuning share, as far as they share the cache folder."""
+    folder = tuning.settings.cache / "tuning"
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.blake2b(f"{tuning.address} {tuning.name}".encode(), digest_size=8).hexdigest()
+    return str(folder / f"{digest}.lock")

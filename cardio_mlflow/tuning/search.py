@@ -1,0 +1,54 @@
+"""How the next trial is chosen, and when one is given up."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Final
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import TPESampler
+
+from cardio_mlflow.settings import Settings
+
+STARTUP_TRIALS: Final = 8
+"""Trials that are drawn at random, before TPE has something to learn from; the defaults are one of them."""
+UNPRUNED_TRIALS: Final = 4
+"""Complete trials before the median says anything."""
+
+
+def sampler_of(seed: int, number: int) -> TPESampler:
+    """The sampler of one trial: a multivariate tree-structured Parzen estimator.
+
+    Bergstra J et al. Algorithms for hyper-parameter optimization. NeurIPS 2011. It is seeded by the trial's
+    number too, so that a tuning that was stopped goes on with other random numbers, and one worker alone
+    repeats its trials. Trials that run elsewhere count as bad, so that workers do not try the same.
+
+    Args:
+        seed: of the tuning.
+        number: of the trial, 0-based.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(
+            seed=(seed * 100_003 + number) % 2**31, n_startup_trials=STARTUP_TRIALS, multivariate=True,
+            constant_liar=True, warn_independent_sampling=False,
+        )  # fmt: skip
+
+
+def pruner_of(settings: Settings, first: int) -> BasePruner:
+    """The rule that gives up a trial by the validation losses of its epochs.
+
+    ``median``: its best loss so far is worse than the median of the other trials at this epoch (Golovin D et
+    al. Google Vizier. KDD 2017). ``hyperband``: Li L et al. J Mach Learn Res 2018;18:1-52, with a factor of
+    three.
+
+    Args:
+        settings: ``pruner`` and ``epochs``.
+        first: the first epoch after which a trial may be given up.
+    """
+    if settings.pruner == "median":
+        return MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=first)
+    if settings.pruner == "hyperband":
+        return HyperbandPruner(min_resource=first, max_resource=settings.epochs, reduction_factor=3)
+    return NopPruner()

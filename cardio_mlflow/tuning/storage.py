@@ -1,0 +1,147 @@
+"""Where the trials of a tuning are kept, and how those of killed workers are taken up again."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import optuna
+from optuna import Study
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+
+from cardio_mlflow.errors import InputError
+
+HEARTBEAT: Final = 15
+"""Seconds between two signs of life of a trial."""
+GRACE: Final = 60
+"""Seconds without one after which its worker counts as killed."""
+ATTEMPTS: Final = 3
+"""How often a trial is begun whose workers are killed, lest one that exhausts the memory go on for ever."""
+
+_IDENTITY, _TAKES_UP, _ATTEMPT = "identity", "takes_up", "attempt"
+
+
+def open_study(address: str, name: str, identity: Mapping[str, object] | None) -> Study:
+    """Open a study, which is made if there is none of this name.
+
+    Args:
+        address: of the database, as SQLAlchemy has it.
+        name: of the study.
+        identity: what all of its trials share; None in a worker, where the command has checked it.
+
+    Raises:
+        InputError: the database cannot be used, or the study's trials were made with something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _explained(address):
+        study = optuna.create_study(
+            storage=_storage(address), study_name=name, direction="minimize", load_if_exists=True
+        )
+        if identity is not None:
+            _check_identity(study, json.loads(json.dumps(identity)))
+    return study
+
+
+def _check_identity(study: Study, identity: Mapping[str, object]) -> None:
+    """Note it in a new study, and refuse another one in a study that has trials of another."""
+    stored = study.user_attrs.get(_IDENTITY)
+    if stored is None:
+        study.set_user_attr(_IDENTITY, identity)
+    elif stored != identity:
+        raise InputError(_other(study.study_name, stored, identity))
+
+
+def trials_left(study: Study, wanted: int) -> int:
+    """How many trials are still to be begun, so that there are ``wanted`` in all.
+
+    A trial that was taken up again counts once.
+    """
+    trials = study.get_trials(deepcopy=False)
+    again = {trial.user_attrs[_TAKES_UP] for trial in trials if _TAKES_UP in trial.user_attrs}
+    begun = [t for t in trials if t.state != TrialState.WAITING and t.number not in again]
+    return max(0, wanted - len(begun))
+
+
+def seconds_spent(study: Study) -> float:
+    """Seconds in which at least one trial ran, as far as trials have told their end."""
+    spans = sorted(
+        (t.datetime_start.timestamp(), t.datetime_complete.timestamp())
+        for t in study.get_trials(deepcopy=False)
+        if t.datetime_start and t.datetime_complete and t.state != TrialState.FAIL
+    )
+    total, reached = 0.0, 0.0
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def running(study: Study) -> list[FrozenTrial]:
+    """The trials that run, or seem to since their worker was killed less than a minute ago."""
+    return list(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def wait_for_the_others(study: Study, seconds: float = 1.0) -> None:
+    """Wait until no other process runs a trial; those of killed ones are then there to be taken up."""
+    while running(study):
+        time.sleep(seconds)
+        fail_killed(study)
+
+
+def fail_killed(study: Study) -> None:
+    """Have the trials of killed workers begun again by whoever comes next."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+
+
+def take_up_again(study: Study, trial: FrozenTrial) -> None:
+    """Put the values of a trial that was killed or stopped in the queue, for the next worker."""
+    attempt = int(trial.user_attrs.get(_ATTEMPT, 1))
+    if attempt < ATTEMPTS:
+        kept = {k: v for k, v in trial.user_attrs.items() if k not in (_TAKES_UP, _ATTEMPT)}
+        study.enqueue_trial(trial.params, {**kept, _TAKES_UP: trial.number, _ATTEMPT: attempt + 1})
+
+
+def _storage(address: str) -> RDBStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        patient: dict[str, Any] = {"connect_args": {"timeout": 120}} if address.startswith("sqlite") else {}
+        return RDBStorage(
+            address, patient, heartbeat_interval=HEARTBEAT, grace_period=GRACE,
+            heartbeat_stale_trial_callback=take_up_again,
+        )  # fmt: skip
+
+
+@contextmanager
+def _explained(address: str) -> Iterator[None]:
+    """Say what is wrong with a database, without its address' user."""
+    kind = address.partition(":")[0]
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise InputError(
+            f"storage={kind}:… cannot be used: it is no address of a database, or the driver is missing "
+            "(for PostgreSQL: pip install psycopg2-binary)."
+        ) from error
+    except (OperationalError, OptunaError) as error:
+        raise InputError(
+            f"The tuning's database ({kind}) cannot be reached or used: {type(error).__name__}. See that it "
+            "runs, that its address is right and that you may write to it."
+        ) from error
+
+
+def _other(name: str, stored: Mapping[str, object], wanted: Mapping[str, object]) -> str:
+    names = [key for key in {**stored, **wanted} if stored.get(key) != wanted.get(key)]
+    told = "; ".join(f"{key}: {stored.get(key)} then, {wanted.get(key)} now" for key in names[:8])
+    return (
+        f"The tuning {name!r} has been begun with something else ({told}). Its trials cannot be compared "
+        "with new ones. Go on with what it was begun with, or give the new tuning a name: -P study=<name>."
+    )
