@@ -30,9 +30,12 @@ class TargetScale:
         return ((np.log(clipped) if self.log else clipped) - self.mean) / self.sd
 
     def unscale(self, scaled: FloatArray) -> FloatArray:
-        """Scaled values, any shape, to values in the parameter's unit."""
+        """Scaled values, any shape, to values in the parameter's unit.
+
+        Of a logarithm only -100 to 100 are taken, so that a training that diverges gives no infinite value.
+        """
         values = scaled * self.sd + self.mean
-        return np.exp(values) if self.log else values
+        return np.exp(np.clip(values, -100, 100)) if self.log else values
 
 
 @dataclass(frozen=True)

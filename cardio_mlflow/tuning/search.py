@@ -32,7 +32,7 @@ def sampler_of(seed: int, number: int) -> TPESampler:
         warnings.simplefilter("ignore", ExperimentalWarning)
         return TPESampler(
             seed=(seed * 100_003 + number) % 2**31, n_startup_trials=STARTUP_TRIALS, multivariate=True,
-            constant_liar=True, warn_independent_sampling=False,
+            constant_liar=True,
         )  # fmt: skip
 
 

@@ -9,10 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cardio_mlflow.analysis.comparison import comparison_table
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.figures import style
-from cardio_mlflow.figures.ablation import ablation_heat_map
 from cardio_mlflow.figures.bland_altman import bland_altman, bland_altman_page
 from cardio_mlflow.figures.confusion import confusion_page
 from cardio_mlflow.figures.correlation_bars import correlation_bars
@@ -44,7 +42,6 @@ from tests.figures.hand_tables import history
 
 def every_figure(one: pd.DataFrame, *, synthetic: bool) -> dict[str, Figure]:
     performance = performance_table(one, 20, 0)
-    both = pd.concat([one, one.assign(variant="no_fusion", prediction=one["prediction"] * 2)])
     flat = {"synthetic": synthetic, "stratified": False}
     figures = {
         "scatter": scatter(one, performance, "meanPAP", synthetic=synthetic),
@@ -57,7 +54,6 @@ def every_figure(one: pd.DataFrame, *, synthetic: bool) -> dict[str, Figure]:
         "bland_altman_page_all": bland_altman_page(one, **flat),
         "training_curves": training_curves(history(), synthetic=synthetic),
         "correlation_bars": correlation_bars({"Cohort I": performance}, {"CO": 0.9}, synthetic=synthetic),
-        "ablation": ablation_heat_map(comparison_table(both), synthetic=synthetic),
     }
     return figures | new_figures(one, synthetic=synthetic)
 

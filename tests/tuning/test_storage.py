@@ -1,0 +1,119 @@
+"""The tuning's database: what is counted, what is refused, and what becomes of killed workers' trials."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.tuning import storage
+from cardio_mlflow.tuning.storage import (
+    ATTEMPTS,
+    open_study,
+    running,
+    seconds_spent,
+    take_up_again,
+    trials_left,
+    wait_for_the_others,
+)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/tuning.db"
+
+
+def test_other_ranges_are_refused_with_what_differs(address: str) -> None:
+    open_study(address, "s", {"task_lr_range": [1e-5, 1e-2], "epochs": 18})
+    open_study(address, "s", {"task_lr_range": [1e-5, 1e-2], "epochs": 18})
+    open_study(address, "s", None)
+    with pytest.raises(InputError, match=r"task_lr_range: \[1e-05, 0.01\] then, \[0.0001, 0.01\] now"):
+        open_study(address, "s", {"task_lr_range": [1e-4, 1e-2], "epochs": 18})
+    open_study(address, "another", {"epochs": 20})
+
+
+@pytest.mark.parametrize("bad", ["nonsense", "mysql+nothing://x/y", "sqlite:////no/such/folder/x.db"])
+def test_a_database_that_cannot_be_used_is_told(bad: str) -> None:
+    with pytest.raises(InputError, match=r"storage=|cannot be reached"):
+        open_study(bad, "s", {})
+
+
+def test_postgresql_without_a_driver_says_what_to_install() -> None:
+    with pytest.raises(InputError, match=r"psycopg2-binary|cannot be reached"):
+        open_study("postgresql://localhost:1/none", "s", {})
+
+
+def test_trials_are_counted_once_however_often_they_are_begun(address: str) -> None:
+    study = open_study(address, "s", {})
+    assert trials_left(study, 3) == 3
+    first = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    assert trials_left(study, 3) == 2
+    take_up_again(study, study.trials[0])
+    study.tell(first, state=TrialState.FAIL)
+    assert trials_left(study, 3) == 3
+    again = study.ask()
+    assert again.suggest_float("x", 0, 1) == first.params["x"]
+    assert again.user_attrs["takes_up"] == 0
+    study.tell(again, 0.1)
+    failed = study.ask()
+    study.tell(failed, state=TrialState.FAIL)
+    assert trials_left(study, 3) == 1, "a trial that failed by itself counts"
+
+
+def test_a_trial_that_kills_its_workers_is_not_begun_for_ever(address: str) -> None:
+    study = open_study(address, "s", {})
+    study.enqueue_trial({"x": 0.5})
+    begun = 0
+    while trials_left(study, 1) and begun < 10:
+        trial = study.ask()
+        begun += 1
+        take_up_again(study, study.trials[trial.number])
+        study.tell(trial, state=TrialState.FAIL)
+    assert begun == ATTEMPTS
+
+
+def test_seconds_are_those_in_which_a_trial_ran(address: str) -> None:
+    study = open_study(address, "s", {})
+    start = datetime(2026, 1, 1)
+    spans = [(0, 10, TrialState.COMPLETE), (5, 15, TrialState.PRUNED), (20, 30, TrialState.COMPLETE),
+             (30, 90, TrialState.FAIL)]  # fmt: skip
+    for begin, end, state in spans:
+        trial = create_trial(state=state, value=1.0 if state == TrialState.COMPLETE else None)
+        trial.datetime_start, trial.datetime_complete = (start + timedelta(seconds=s) for s in (begin, end))
+        study.add_trial(trial)
+    assert seconds_spent(study) == pytest.approx(25)
+
+
+def test_a_killed_workers_trial_is_there_again(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process that is killed with SIGKILL in the middle of a trial."""
+    code = (
+        "import os, signal, time\n"
+        "from cardio_mlflow.tuning import storage\n"
+        "storage.HEARTBEAT, storage.GRACE = 1, 2\n"
+        f"study = storage.open_study({address!r}, 's', None)\n"
+        "def killed(trial):\n"
+        "    trial.suggest_float('x', 0, 1)\n"
+        "    time.sleep(0.5)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "study.optimize(killed, n_trials=1)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    monkeypatch.setattr(storage, "HEARTBEAT", 1)
+    monkeypatch.setattr(storage, "GRACE", 2)
+    study = open_study(address, "s", None)
+    (lost,) = running(study)
+    began = time.monotonic()
+    wait_for_the_others(study, 0.2)
+    assert time.monotonic() - began < 20
+    assert trials_left(study, 1) == 1
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    assert study.trials[1].params == lost.params
+    assert study.best_value == lost.params["x"]
+    assert trials_left(study, 1) == 0
