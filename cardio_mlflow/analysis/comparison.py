@@ -125,9 +125,7 @@ def variant_table(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "r_seed_sd"])
 
 
-def differences(
-    tables: Tables, resamples: int, seed: int, against: Sequence[str] = AGAINST
-) -> pd.DataFrame:
+def differences(tables: Tables, resamples: int, seed: int, against: Sequence[str] = AGAINST) -> pd.DataFrame:
     """Paired differences of each variant to some of them, on the patients that both judged.
 
     Intervals are percentiles of the differences of `LEAST_RESAMPLES` resamples or more; p is the level at

@@ -50,8 +50,8 @@ def tuning_history(trials: pd.DataFrame, *, synthetic: bool) -> Figure:
             axes.step(numbers, steps, where="post", color=SERIES[1], zorder=2, label="best so far")
         for number, loss in complete.nsmallest(1, "loss")[["number", "loss"]].to_numpy(np.float64):
             axes.plot(number, loss, label=f"best: trial {number:.0f}, {loss:.4g}", **_STAR)
-        for loss in complete.loc[complete["number"] == 0, "loss"]:
-            label = f"default settings (trial 0), {loss:.4g}"
+        for loss in complete.loc[complete["is_default"], "loss"]:
+            label = f"default settings, {loss:.4g}"
             axes.axhline(loss, color="black", linewidth=0.9, linestyle=":", zorder=1, label=label)
         _fit(axes, table)
         axes.set(xlabel="trial (number)", ylabel=_OBJECTIVE, xlim=(-0.5 - 0.02 * last, last * 1.02 + 0.5))
@@ -135,7 +135,7 @@ def _draw_slice(axes: Axes, table: pd.DataFrame, name: str, colours: ScalarMappa
     axes.scatter(pruned[name], pruned["y"], s=14, c="#999999", marker="x", linewidths=0.8, label="pruned")
     rgba = colours.to_rgba(complete["number"].to_numpy())
     axes.scatter(complete[name], complete["y"], s=18, c=rgba, ec="white", lw=0.3, zorder=3, label="complete")
-    best, default = complete.nsmallest(1, "loss"), complete[complete["number"] == 0]
+    best, default = complete.nsmallest(1, "loss"), complete[complete["is_default"]]
     axes.plot(best[name], best["y"], label="best", **_STAR)
     axes.plot(default[name], default["y"], label="default settings", **_RING)
     ticks = _ticks(values, name)
@@ -169,7 +169,7 @@ def tuning_parallel(trials: pd.DataFrame, *, synthetic: bool) -> Figure:
         axes.plot(heights[-1], color="black", linewidth=4, zorder=3)
         label = f"best: trial {table['number'].iloc[-1]:.0f}"
         axes.plot(heights[-1], color=rgba[-1], linewidth=2.6, zorder=3, label=label)
-        for line in heights[(table["number"] == 0).to_numpy()]:
+        for line in heights[table["is_default"].to_numpy(bool)]:
             axes.plot(line, c=SERIES[1], ls="--", lw=1.8, zorder=4, label="default settings")
         axes.set_xticks(range(len(columns)), [f"{values.name}\n(no unit)" for values in columns])
         axes.set(yticks=[], xlim=(-0.5, len(columns) - 0.9), ylim=(-0.05, 1.05))
@@ -203,7 +203,8 @@ def _by_kind(trials: pd.DataFrame) -> pd.DataFrame:
     A complete trial without a finite objective counts as failed. Losses of more than three times the third
     quartile's distance from the best, and missing ones, are drawn in one row above the others.
     """
-    table = trials.reindex(columns=["number", "state", "value", "last_loss", *_SETTINGS])
+    table = trials.reindex(columns=["number", "state", "is_default", "value", "last_loss", *_SETTINGS])
+    table["is_default"] = table["is_default"].eq(True)
     table = table.sort_values("number", ignore_index=True).replace([np.inf, -np.inf], np.nan)
     kind = table["state"].where(table["value"].notna() | (table["state"] != "COMPLETE"))
     kind = kind.map(_KINDS).fillna("failed")
@@ -212,7 +213,7 @@ def _by_kind(trials: pd.DataFrame) -> pd.DataFrame:
     judged = loss[kind == "complete"] if (kind == "complete").any() else loss
     upper, least = judged.quantile(0.75), judged.min()
     far = upper + 3 * max(upper - least, 0.1 * abs(upper))
-    top = loss[(loss <= far) | ((kind == "complete") & (table["number"] == 0))].max()
+    top = loss[(loss <= far) | ((kind == "complete") & table["is_default"])].max()
     y = loss.where(loss <= top, top + 0.14 * ((top - loss.min()) or abs(top) or 1))
     return table.assign(kind=kind, loss=loss, y=y)
 

@@ -25,8 +25,12 @@ from cardio_mlflow.training.fit import FoldData
 from cardio_mlflow.training.folds_together import JointEpoch, fit_together
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state
+from cardio_mlflow.tuning.search import first_pruned
 from cardio_mlflow.tuning.space import suggested, values_of
+from cardio_mlflow.tuning.storage import is_of_defaults
 
+LOGGED: Final = ("train/loss", "val/loss", "val/r_mean", "lr/task", "lr/backbone", "stage")
+"""The metrics of a trial's epochs."""
 SHOWN_EVERY: Final = 2.0
 """Seconds between two writes of a trial's epochs to the store, so that short epochs cost nothing."""
 
@@ -132,13 +136,15 @@ def _train(
     folds = [_trial_fold(fold, tuning.without, settings, data) for fold in tuning.folds]
     seeds = [settings.seed + fold.fold for fold in folds]
     joint = fit_together([f.state for f in folds], [f.data for f in folds], settings, seeds, data.processes)
+    prunable = range(settings.epochs if is_of_defaults(trial) else first_pruned(settings), settings.epochs)
     with _Writer(run) as writer:
         for epoch in joint:
             writer.add(epoch.epoch, _metrics(epoch, folds))
-            trial.report(epoch.val_loss, epoch.epoch)
+            if epoch.epoch >= first_pruned(settings):  # earlier ones nobody asks for
+                trial.report(epoch.val_loss, epoch.epoch)
             if parent_process and os.getppid() != parent_process:
                 os._exit(1)  # the command has died: another worker takes this trial up
-            if epoch.epoch < settings.epochs and trial.should_prune():
+            if epoch.epoch in prunable and trial.should_prune():
                 told = f"Pruned after epoch {epoch.epoch} of {settings.epochs}: others did better."
                 raise PrunedError(told)
     loss = float(np.mean([fold.state.best_loss for fold in folds]))
@@ -155,12 +161,12 @@ def _trial_fold(fold: int, without: int | None, settings: Settings, data: Traini
 
 
 def _metrics(epoch: JointEpoch, folds: list[_TrialFold]) -> dict[str, float]:
-    """The epoch's metrics, each the mean over the folds."""
+    """The epoch's metrics that trials are compared by, each the mean over the folds."""
     by_fold = [
         epoch_metrics(record, fold.references, fold.scaler.unscale(record.predictions))
         for record, fold in zip(epoch.records, folds, strict=True)
     ]
-    return {name: float(np.mean([metrics[name] for metrics in by_fold])) for name in by_fold[0]}
+    return {name: float(np.mean([metrics[name] for metrics in by_fold])) for name in LOGGED}
 
 
 def _predictions(fold: _TrialFold, data: TrainingSet) -> pd.DataFrame:

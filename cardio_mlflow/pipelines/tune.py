@@ -22,6 +22,7 @@ from cardio_mlflow.tracking.registry import CHALLENGER
 from cardio_mlflow.tracking.runs import Run, is_running, step_run
 from cardio_mlflow.tracking.store import database_beside
 from cardio_mlflow.tuning.space import values_of, with_values
+from cardio_mlflow.tuning.storage import enqueue_defaults
 
 DATABASE: Final = "tuning.db"
 
@@ -71,8 +72,7 @@ def tuned_with(
     asked = Tuning(settings, data.inputs, name, address, folds, run.run_id, without)
     study = study_of(asked)
     tuning = Tuning(settings, data.inputs, name, address, folds, _parent(study, run, settings), without)
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(values_of(settings))
+    enqueue_defaults(study, values_of(settings))
     with run.ending_what_it_starts():
         work_off(tuning, study, data)
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))

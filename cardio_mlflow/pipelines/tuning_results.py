@@ -19,6 +19,7 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import run_by_id
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tuning.space import TUNED, range_of, values_of
+from cardio_mlflow.tuning.storage import is_of_defaults
 
 BEST: Final = "best_settings.yaml"
 LEAST_FOR_IMPORTANCE: Final = 4
@@ -47,8 +48,8 @@ class Tuned:
     @property
     def defaults(self) -> FrozenTrial | None:
         """The trial of the settings as they were before, None where it did not end well."""
-        first = self.study.get_trials(deepcopy=False)[0]
-        return first if first.state == TrialState.COMPLETE else None
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return next((trial for trial in complete if is_of_defaults(trial)), None)
 
 
 def log_tuning(run: Run, settings: Settings, tuned: Tuned, folder: str = "") -> None:
@@ -80,8 +81,9 @@ def trial_table(study: Study) -> pd.DataFrame:
     """A row a trial that was begun.
 
     Returns:
-        number, state, value (mean over folds of the lowest validation loss; empty unless COMPLETE), last_loss
-        (mean validation loss of its last epoch), epochs, the tuned settings, seconds and run_id.
+        number, state, is_default, value (mean over folds of the lowest validation loss; empty unless
+        COMPLETE), last_loss (mean validation loss of its last epoch), epochs, the tuned settings, seconds
+        and run_id.
     """
     rows = []
     for trial in study.get_trials(deepcopy=False):
@@ -90,14 +92,14 @@ def trial_table(study: Study) -> pd.DataFrame:
         losses = trial.intermediate_values
         last = max(losses) if losses else 0
         rows.append(
-            {"number": trial.number, "state": trial.state.name,
+            {"number": trial.number, "state": trial.state.name, "is_default": is_of_defaults(trial),
              "value": trial.value if trial.state == TrialState.COMPLETE else None,
              "last_loss": losses.get(last), "epochs": last}
             | {name: trial.params.get(name) for name in TUNED}
             | {"seconds": trial.duration.total_seconds() if trial.duration else None,
                "run_id": trial.user_attrs.get("run_id", "")}
         )  # fmt: skip
-    columns = ["number", "state", "value", "last_loss", "epochs", *TUNED, "seconds", "run_id"]
+    columns = ["number", "state", "is_default", "value", "last_loss", "epochs", *TUNED, "seconds", "run_id"]
     table = pd.DataFrame(rows, columns=columns)
     numbers = ["value", "last_loss", *TUNED, "seconds"]
     return table.astype(dict.fromkeys(numbers, np.float64))
@@ -149,21 +151,24 @@ def _tell(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> N
     """Log and say how the best trial does beside the defaults, and how to use it."""
     best, defaults = tuned.best, tuned.defaults
     states = trials["state"].value_counts()
-    counted = ", ".join(f"{count} {str(state).lower()}" for state, count in states.items())
+    words = {"FAIL": "failed or begun again"}
+    counted = ", ".join(f"{n} {words.get(str(s), str(s).lower())}" for s, n in states.items())
     lines = [f"{len(trials)} trials ({counted}). Best: trial {best.number}, loss {best.value:.4f}, with"]
     lines += [f"    {name} = {value:.3g}" for name, value in values_of(tuned.settings).items()]
     run.log_metrics({"best/loss": float(best.value or 0), "best/trial": float(best.number)})
     compared = comparison_with_defaults(tuned, settings)
     if defaults is None:
-        lines.append("The defaults (trial 0) did not end well, so there is nothing to compare with.")
+        lines.append("The defaults' own trial did not end well, so there is nothing to compare with.")
     elif compared is None:
-        lines.append("Nothing did better than the defaults (trial 0).")
+        lines.append("Nothing did better than the defaults.")
     else:
         run.log_metrics({"defaults/loss": float(defaults.value or 0)})
         run.log_table(compared, "tables/comparison.csv")
-        lines += [f"Loss of the defaults (trial 0): {defaults.value:.4f}.", *in_words(compared),
-                  "The best was chosen on these patients, so it looks better here than it is: see -P "
-                  "nested=true."]  # fmt: skip
+        lines.append(f"Loss of the defaults (trial {defaults.number}): {defaults.value:.4f}.")
+        lines += in_words(compared)
+        lines.append(
+            "The best was chosen on these patients, so it looks better than it is: see -P nested=true."
+        )
     lines.append(f"Train with it: mlflow run . -e train -P settings={run.run_id} --env-manager local")
     run.log_text("\n".join(lines) + "\n", "tuning.txt")
     log.info("%s", "\n".join(lines))

@@ -21,9 +21,7 @@ from cardio_mlflow.pipelines.cluster import joined_backend
 from cardio_mlflow.pipelines.fan_out import FAULTS, Work, as_worker, load_once, workers_for
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.pipelines.trials import Tuning, run_trial
-from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.store import current_store
-from cardio_mlflow.training.unfreezing import stage_schedule
 from cardio_mlflow.tuning.search import pruner_of, sampler_of
 from cardio_mlflow.tuning.space import identity_of
 from cardio_mlflow.tuning.storage import (
@@ -51,18 +49,8 @@ def study_of(tuning: Tuning) -> Study:
     )
     with FileLock(_lock_file(tuning)):
         study = open_study(tuning.address, tuning.name, identity)
-    study.pruner = pruner_of(tuning.settings, first_pruned(tuning.settings))
+    study.pruner = pruner_of(tuning.settings)
     return study
-
-
-def first_pruned(settings: Settings) -> int:
-    """The first epoch after which a trial may be pruned: the last of the first stage.
-
-    While the backbone is frozen an epoch costs next to nothing, so there is no use in stopping earlier; but a
-    third of the epochs is enough.
-    """
-    schedule = stage_schedule(settings)
-    return max(1, min(schedule.count(schedule[0]), settings.epochs // 3))
 
 
 def work_off(tuning: Tuning, study: Study, data: TrainingSet) -> None:
@@ -151,7 +139,7 @@ def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
     """Run one trial in a worker process, if there is still one to run."""
     with as_worker(work, number) as (device, place):
         study = _opened(tuning.address, tuning.name)
-        study.pruner = pruner_of(tuning.settings, first_pruned(tuning.settings))
+        study.pruner = pruner_of(tuning.settings)
 
         def train(trial: Trial) -> float:
             data = load_once(tuning.settings, tuning.inputs, device)

@@ -11,7 +11,7 @@ from optuna.samplers import TPESampler
 
 from cardio_mlflow.settings import Settings
 
-STARTUP_TRIALS: Final = 8
+STARTUP_TRIALS: Final = 5
 """Trials that are drawn at random, before TPE has something to learn from; the defaults are one of them."""
 UNPRUNED_TRIALS: Final = 4
 """Complete trials before the median says anything."""
@@ -36,17 +36,23 @@ def sampler_of(seed: int, number: int) -> TPESampler:
         )  # fmt: skip
 
 
-def pruner_of(settings: Settings, first: int) -> BasePruner:
+def first_pruned(settings: Settings) -> int:
+    """The first epoch after which a trial may be pruned: half way.
+
+    Earlier, rates that are too high look better than they are: pruning from a third on found the best rates
+    of a known problem in 78 % of the searches, from half way on in 93 % (benchmarks.tuning_search).
+    """
+    return max(1, settings.epochs // 2)
+
+
+def pruner_of(settings: Settings) -> BasePruner:
     """The rule that gives up a trial by the validation losses of its epochs.
 
     ``median``: its best loss so far is worse than the median of the other trials at this epoch (Golovin D et
     al. Google Vizier. KDD 2017). ``hyperband``: Li L et al. J Mach Learn Res 2018;18:1-52, with a factor of
-    three.
-
-    Args:
-        settings: ``pruner`` and ``epochs``.
-        first: the first epoch after which a trial may be given up.
+    three. Neither gives one up before `first_pruned`.
     """
+    first = first_pruned(settings)
     if settings.pruner == "median":
         return MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=first)
     if settings.pruner == "hyperband":

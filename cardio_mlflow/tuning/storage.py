@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import optuna
-from optuna import Study
+from optuna import Study, Trial
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -25,7 +25,7 @@ GRACE: Final = 60
 ATTEMPTS: Final = 3
 """How often a trial is begun whose workers are killed, lest one that exhausts the memory go on for ever."""
 
-_IDENTITY, _TAKES_UP, _ATTEMPT = "identity", "takes_up", "attempt"
+_IDENTITY, _TAKES_UP, _ATTEMPT, _DEFAULTS = "identity", "takes_up", "attempt", "defaults"
 
 
 def open_study(address: str, name: str, identity: Mapping[str, object] | None) -> Study:
@@ -56,6 +56,17 @@ def _check_identity(study: Study, identity: Mapping[str, object]) -> None:
         study.set_user_attr(_IDENTITY, identity)
     elif stored != identity:
         raise InputError(_other(study.study_name, stored, identity))
+
+
+def enqueue_defaults(study: Study, values: Mapping[str, float]) -> None:
+    """Have a new study begin with the default settings, to compare with; that trial is never pruned."""
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(dict(values), {_DEFAULTS: True})
+
+
+def is_of_defaults(trial: Trial | FrozenTrial) -> bool:
+    """Whether a trial is that of the default settings, perhaps begun again."""
+    return bool(trial.user_attrs.get(_DEFAULTS, False))
 
 
 def trials_left(study: Study, wanted: int) -> int:

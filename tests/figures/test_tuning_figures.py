@@ -37,7 +37,8 @@ def trials_table(count: int, seed: int = 0) -> pd.DataFrame:
         state[-1] = "RUNNING"
     loss = 0.5 + rng.uniform(0, 0.2, count)
     return pd.DataFrame({
-        "number": number, "state": state, "value": np.where(state == "COMPLETE", loss, np.nan),
+        "number": number, "state": state, "is_default": number == 0,
+        "value": np.where(state == "COMPLETE", loss, np.nan),
         "last_loss": np.where(np.isin(state, ["COMPLETE", "PRUNED"]), loss + 0.01, np.nan), "epochs": 3,
         "task_lr": 10 ** rng.uniform(-5, -2, count), "vit_lr": 10 ** rng.uniform(-6, -4, count),
         "layer_decay": rng.choice([0.7, 0.8, 1.0], count), "weight_decay": 10 ** rng.uniform(-6, -2, count),

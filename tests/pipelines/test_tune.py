@@ -69,7 +69,8 @@ def test_each_trial_is_a_run_under_the_tunings(tuned) -> None:
             {f"cfg/{name}": trial.params[name] for name in TUNED}
         )
         history = tuned.client.get_metric_history(run.info.run_id, "val/loss")
-        assert {m.step: m.value for m in history} == pytest.approx(trial.intermediate_values)
+        losses = {m.step: m.value for m in history}
+        assert trial.intermediate_values == pytest.approx({e: v for e, v in losses.items() if e >= 2})
     first = trials[0]
     assert float(first.data.params["cfg/task_lr"]) == 0.001, "the defaults come first"
     losses = [first.data.metrics[f"best/loss_fold-{fold}"] for fold in (1, 3)]
@@ -222,7 +223,7 @@ def prepared(workplace) -> Iterator[Workplace]:
 
 
 def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
-    killed = run_tune(prepared, kill=6)  # epoch 2 of trial 1
+    killed = run_tune(prepared, kill=5)  # in trial 1
     killed.communicate(timeout=200)
     assert killed.returncode == -signal.SIGKILL
     again = run_tune(prepared, resume="true")

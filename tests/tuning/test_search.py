@@ -40,7 +40,7 @@ def test_log_ranges_are_drawn_on_a_log_scale() -> None:
 
 def test_the_pruner_leaves_the_first_epochs_alone() -> None:
     settings = load_settings({"epochs": "18"}, {})
-    pruner = pruner_of(settings, 6)
+    pruner = pruner_of(settings)
     assert isinstance(pruner, MedianPruner)
     study = optuna.create_study(pruner=pruner)
     for _ in range(UNPRUNED_TRIALS):
@@ -53,15 +53,15 @@ def test_the_pruner_leaves_the_first_epochs_alone() -> None:
     for epoch in range(1, 10):
         bad.report(2.0, epoch)
         pruned.append(bad.should_prune())
-    assert pruned == [False] * 5 + [True] * 4
+    assert pruned == [False] * 8 + [True]
     good = study.ask()
-    good.report(0.5, 6)
+    good.report(0.5, 9)
     assert not good.should_prune()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("hyperband", HyperbandPruner), ("none", NopPruner)])
 def test_other_pruners(name: str, kind: type) -> None:
-    assert isinstance(pruner_of(load_settings({"pruner": name}, {}), 2), kind)
+    assert isinstance(pruner_of(load_settings({"pruner": name}, {})), kind)
 
 
 def test_what_trials_share_is_all_but_what_is_tuned() -> None:

@@ -1,0 +1,123 @@
+"""The ablation with variants of one's own and several seeds."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+import torch
+
+from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.training.bundle import load_bundle, predict
+
+GIVEN = {
+    "variants": "full,no_attention", "repeats": "2", "ablation_folds": "1,2",
+    "more_variants": "frozen: stages=0; apical: views=A4C,A2C; at_once: unfreezing=at_once vit_lr=1e-5",
+}  # fmt: skip
+NAMES = ["full", "no_attention", "frozen", "apical", "at_once"]
+
+
+@pytest.fixture(scope="module")
+def compared(studied):
+    """The studied store with an ablation of five variants, two folds and two seeds; the run of it."""
+    assert studied.command("ablation", **GIVEN) == 0
+    return studied, studied.runs(step="ablation")[-1]
+
+
+def read(place, run, path: str) -> pd.DataFrame:
+    return pd.read_csv(place.artifact(run, path), dtype={"patient_id": str})
+
+
+def test_each_variant_fold_and_seed_is_a_run(compared) -> None:
+    place, _ = compared
+    runs = place.runs(step="train_fold", study="demo-synthetic")
+    of = {name: [r for r in runs if r.data.tags["variant"] == name] for name in NAMES}
+    assert {name: len(found) for name, found in of.items()} == dict.fromkeys(NAMES, 4)
+    names = [run.info.run_name for run in of["frozen"]]
+    assert names == ["frozen/fold-1", "frozen/fold-2", "frozen/fold-1/seed-2", "frozen/fold-2/seed-2"]
+    assert {run.data.params["cfg/seed"] for run in of["full"]} == {"0", "1000"}
+    changed = {name: of[name][0].data.params for name in NAMES}
+    assert (changed["frozen"]["cfg/stages"], changed["full"]["cfg/stages"]) == ("0", "1")
+    assert changed["apical"]["cfg/views"] == "FC,TC"
+    assert changed["at_once"]["cfg/vit_lr"] == "1e-05"
+    stages = {
+        name: [m.value for m in place.client.get_metric_history(of[name][0].info.run_id, "stage")]
+        for name in NAMES
+    }
+    assert stages["full"] == [0, 1]
+    assert stages["frozen"] == [0, 0]
+    assert stages["at_once"] == [1, 1]
+
+
+def test_the_first_repeat_is_the_studys_own(compared) -> None:
+    place, _ = compared
+    assert place.command("validate") == 0
+    pooled = read(place, place.runs(step="validate")[-1], "predictions.csv")
+    first = place.runs(step="train_fold", study="demo-synthetic", variant="full")[0]
+    own = read(place, first, "predictions.csv")
+    pd.testing.assert_frame_equal(pooled[pooled["fold"] == 1].reset_index(drop=True), own)
+
+
+def test_the_comparison_is_logged_with_intervals(compared) -> None:
+    place, run = compared
+    table = read(place, run, "tables/ablation.csv")
+    assert list(table["variant"].unique()) == NAMES
+    assert list(table["parameter"][:10]) == [*KEYS, "mean"]
+    assert table["r_seed_sd"].notna().all()
+    apart = read(place, run, "tables/ablation_differences.csv")
+    assert set(apart["against"]) == {"full", "no_attention"}
+    assert len(apart) == 2 * 4 * 10
+    alphas = read(place, run, "tables/alphas.csv")
+    assert len(alphas) == 5 * 2 * 2
+    assert alphas.loc[alphas["variant"] == "no_attention", "alpha_temporal"].eq(0).all()
+    assert alphas.loc[alphas["variant"] == "full", "alpha_temporal"].between(0.01, 0.99).all()
+    means = table[table["parameter"] == "mean"].set_index("variant")
+    for name in NAMES:
+        assert run.data.metrics[f"ablation/r_mean_{name}"] == pytest.approx(means.loc[name, "r"])
+    said = place.artifact(run, "ablation.txt").read_text()
+    assert "Against full, on 6 patients" in said
+    assert "mean over 2 seeds" in said
+    first, second = (read(place, run, path) for path in ("predictions.csv", "tables/predictions_seed-2.csv"))
+    assert set(first["variant"]) == set(second["variant"]) == set(NAMES)
+    figures = {path.name for path in place.artifact(run, "figures").iterdir()}
+    names = ("ablation", "ablation_means", "ablation_improvement", "ablation_contributions")
+    assert figures == {f"{n}.png" for n in (*names, "ablation_losses", "ablation_alphas")}
+
+
+def test_only_what_is_missing_is_trained(compared) -> None:
+    place, run = compared
+    before = len(place.runs(step="train_fold"))
+    assert place.command("ablation", **GIVEN) == 0
+    assert len(place.runs(step="train_fold")) == before
+    assert place.runs(step="ablation")[-1].data.metrics == run.data.metrics
+    more = GIVEN | {"more_variants": GIVEN["more_variants"] + "; linear: task_lr=1e-4"}
+    assert place.command("ablation", **more) == 0
+    assert len(place.runs(step="train_fold")) == before + 4
+
+
+def test_a_variant_sees_only_its_views(compared) -> None:
+    """A model that was trained on two views gives the same whatever the others show."""
+    place, _ = compared
+    run = next(r for r in place.runs(step="train_fold") if r.info.run_name == "apical/fold-1")
+    bundle = load_bundle(place.artifact(run, "model/artifacts/fold-1"))
+    clips = torch.randint(0, 256, (2, 4, 1, 224, 224), dtype=torch.uint8)
+    other = clips.clone()
+    other[:, 2:] = 255 - other[:, 2:]
+    present = torch.ones(2, 4, dtype=torch.bool)
+    assert (predict(bundle, clips, present).predictions == predict(bundle, other, present).predictions).all()
+
+
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        ("frozen", "write|written as name"),
+        ("frozen: seed=1", "cannot change seed"),
+        ("frozen: stages=99", "stages=99"),
+        ("full: stages=0", "already"),
+        ("x: views=RVOT", "no such view"),
+    ],
+)
+def test_variants_that_cannot_be_trained_are_refused(workplace, capsys, described: str, said: str) -> None:
+    assert workplace.command("ablation", more_variants=described) == 1
+    assert re.search(said, capsys.readouterr().err)
