@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ def _explain_one(detail: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return f"These settings do not fit together: {message}."
     name = str(detail["loc"][0])
     allowed = _allowed(schema["properties"].get(name, {}))
-    return f"{name}={detail['input']} is not allowed: {message}.{f' Allowed: {allowed}.' if allowed else ''}"
+    value = re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", str(detail["input"]))  # an address' password
+    return f"{name}={value} is not allowed: {message}.{f' Allowed: {allowed}.' if allowed else ''}"
 
 
 def _allowed(setting: Mapping[str, Any]) -> str:

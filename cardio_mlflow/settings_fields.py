@@ -162,6 +162,13 @@ class SettingsFields(BaseModel):
     skip_train: bool = Field(False, description="main: use the folds that are already trained")
     training_only: bool = Field(False, description="main: stop after the folds and the registration")
 
+    @field_validator(*RANGES, mode="before")
+    @classmethod
+    def _two_numbers(cls, limits: object) -> object:
+        if isinstance(limits, tuple) and len(limits) != 2:
+            raise ValueError("two numbers, the lowest and the highest, are given with a comma between them")
+        return limits
+
     @field_validator(
         "variants", "ablation_folds", "tune_folds", "figure_formats", "views", *RANGES, mode="before"
     )
@@ -179,13 +186,6 @@ class SettingsFields(BaseModel):
     def _with_png(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
         """PNG first: the report and the page show it."""
         return tuple(dict.fromkeys(("png", *formats)))
-
-    @field_validator(*RANGES, mode="before")
-    @classmethod
-    def _two_numbers(cls, limits: object) -> object:
-        if isinstance(limits, tuple) and len(limits) != 2:
-            raise ValueError("two numbers, the lowest and the highest, are given with a comma between them")
-        return limits
 
     @field_validator("storage", mode="after")
     @classmethod

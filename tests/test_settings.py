@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import (
-    VARIANTS,
     Settings,
     check_names,
     load_settings,
     settings_from_yaml,
 )
 from cardio_mlflow.settings_sources import PRESETS
+from cardio_mlflow.settings_variants import VARIANTS, parse_variants
 
 STUDY = {
     "backbone": "google/vit-base-patch16-224", "training_frames": 32, "num_folds": 5, "epochs": 100,
@@ -201,14 +201,16 @@ def test_workers_are_the_jobs_or_the_cores():
 CHANGED = {
     "epochs": "3", "stages": "1", "seed": "9", "task_lr": "0.1", "view_dropout": "0.5", "speckle": "0.7",
     "precision": "bf16", "num_folds": "4", "cohort1_size": "90", "synthetic_seed": "8", "backbone": "x",
-    "lr_schedule": "cosine", "warmup_epochs": "1",
+    "lr_schedule": "cosine", "warmup_epochs": "1", "views": "A4C", "unfreezing": "at_once",
     "train_indices": "0-9", "training_frames": "3", "layer_decay": "0.4", "augmented_copies": "1",
 }  # fmt: skip
 SAME = {
     "jobs": "7", "cache": "/elsewhere", "study": "other", "variant": "no_fusion", "variants": "full",
     "ablation_folds": "2", "champion": "best_fold", "bootstrap": "100", "skip_train": "true",
     "training_only": "true", "feature_disk": "0", "resume": "true", "backend": "ray",
-    "cluster": "tcp://x", "step_memory": "1", "data_workers": "3", "data": "/elsewhere/ours",
+    "cluster": "tcp://x", "more_variants": "x: stages=0", "repeats": "2", "n_trials": "3", "timeout": "9",
+    "tune_folds": "3", "task_lr_range": "0.1,0.2", "pruner": "none", "storage": "sqlite:///x",
+    "nested": "true", "challenger": "true", "step_memory": "1", "data_workers": "3", "data": "/elsewhere/ours",
 }  # fmt: skip
 
 
@@ -271,3 +273,55 @@ def test_any_text_is_taken_or_refused_by_name(name, text):
         said = name
         assert settings_from_yaml(settings.to_yaml()) == settings
     assert name in said
+
+
+def test_a_variant_of_ones_own_changes_what_it_says_and_nothing_else():
+    settings = load(more_variants="frozen: stages=0; apical: views=TC,A4C training_frames=2", seed="5")
+    assert settings.all_variants == (*VARIANTS, "frozen", "apical")
+    own = settings.for_variant("apical")
+    assert own.views == ("FC", "TC")
+    assert own.training_frames == 2
+    assert own.variant == "full"
+    back = {"views": settings.views, "training_frames": settings.training_frames}
+    assert own.model_copy(update=back | {"more_variants": settings.more_variants}) == settings
+    assert settings.for_variant("full").digest() == settings.digest()
+    assert settings.for_variant("no_fusion").digest() == settings.digest()
+    digests = {settings.for_variant(v, r).digest() for v in ("full", "frozen", "apical") for r in (1, 2, 3)}
+    assert len(digests) == 9
+    assert settings.for_variant("frozen", 3).seed == 2005
+    assert load(seed=str(2**31 - 1)).for_variant("full", 2).seed == 999
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_variants_or_is_refused(text):
+    try:
+        found = parse_variants(text)
+    except ValueError:
+        return
+    for name, changes in found.items():
+        assert name.isidentifier()
+        assert name not in VARIANTS
+        assert changes
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"more_variants": "x: seed=3"}, "cannot change seed"),
+        ({"more_variants": "x: num_folds=3"}, "cannot change num_folds"),
+        ({"more_variants": "x: stages=0; x: stages=1"}, "a variant x already"),
+        ({"more_variants": "mean: stages=0"}, "cannot name a variant"),
+        ({"more_variants": "x: stages"}, "write setting=value"),
+        ({"task_lr_range": "1e-2,1e-4"}, "lowest value comes first"),
+        ({"task_lr_range": "0,1e-4"}, "between 0 and 1"),
+        ({"dropout_range": "0,1"}, "between 0 and 1"),
+        ({"vit_lr_range": "1e-4"}, "two numbers"),
+        ({"storage": "postgresql://me:secret@host/db"}, "may hold no password"),
+        ({"views": "A4C,RVOT"}, "known: A4C, A2C, PSAX, PLAX"),
+        ({"tune_folds": "6"}, "names fold 6"),
+    ],
+)
+def test_new_settings_are_checked(given, said):
+    with pytest.raises(InputError, match=said) as caught:
+        load(**given)
+    assert "secret" not in str(caught.value)

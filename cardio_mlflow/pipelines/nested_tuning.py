@@ -27,10 +27,11 @@ def tune_nested(settings: Settings, run: Run, data: TrainingSet, tune: Tune) -> 
     """Tune on the other folds of each outer fold, train the outer fold with what was best, pool all.
 
     Cawley GC, Talbot NLC. On over-fitting in model selection. J Mach Learn Res 2010;11:2079-2107. The inner
-    folds are the other folds of the cohort; ``n_trials`` and ``timeout`` are those of each outer fold.
+    folds are the other folds of the cohort, of ``tune_folds`` where any is left; ``n_trials`` and ``timeout``
+    are those of each outer fold.
 
     Args:
-        settings: with the ranges; ``tune_folds`` are the outer folds, all by default.
+        settings: with the ranges.
         run: that starts it, and where the pooled results go.
         data: Cohort I.
         tune: runs one tuning.
@@ -40,11 +41,12 @@ def tune_nested(settings: Settings, run: Run, data: TrainingSet, tune: Tune) -> 
     """
     if settings.num_folds < 3:
         raise InputError("nested=true needs num_folds of at least 3: one outer, and two to tune on.")
-    outer = settings.tune_folds or tuple(range(1, settings.num_folds + 1))
+    folds = range(1, settings.num_folds + 1)
     tables, chosen = {}, []
-    for fold in outer:
-        others = tuple(other for other in range(1, settings.num_folds + 1) if other != fold)
-        tuned = tune(settings, run, data, others, fold)
+    for fold in folds:
+        others = tuple(other for other in folds if other != fold)
+        inner = tuple(other for other in settings.tune_folds if other != fold)
+        tuned = tune(settings, run, data, inner or others, fold)
         log_tuning(run, settings, tuned, f"outer-{fold}/")
         tables[fold] = _trained(settings, run, data, tuned, fold)
         chosen.append({"fold": fold, "loss": tuned.best.value, **values_of(tuned.settings)})

@@ -139,7 +139,7 @@ def test_the_history_holds_every_trial_and_the_best_so_far() -> None:
     best = complete.loc[complete["value"].idxmin()]
     np.testing.assert_allclose(points(axes, "best: trial"), [best[["number", "value"]].astype(float)])
     assert f"best: trial {best['number']}, {best['value']:.4g}" in words(figure)
-    assert f"default settings (trial 0), {table['value'][0]:.4g}" in words(figure)
+    assert f"default settings, {table['value'][0]:.4g}" in words(figure)
     assert points(axes, "default")[:, 1].tolist() == [table["value"][0]] * 2
     assert "above the line" not in words(figure)
 

@@ -270,7 +270,9 @@ def test_two_workers_of_one_command(prepared) -> None:
 
 
 def test_nested_tuning_never_sees_the_outer_fold(workplace) -> None:
-    assert workplace.command("tune", **FOLDS, n_trials="2", nested="true", pruner="none") == 0
+    assert (
+        workplace.command("tune", **FOLDS, n_trials="2", nested="true", pruner="none", tune_folds="all") == 0
+    )
     (run,) = workplace.runs(step="tune")
     pooled = pd.read_csv(workplace.artifact(run, "predictions.csv"))
     assert set(pooled["fold"]) == {1, 2, 3}
