@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cardio_mlflow.explain.faithfulness import (
+    SHARES,
+    deletion_insertion,
+    map_correlation,
+    randomised,
+    with_noise,
+)
+from cardio_mlflow.explain.integrated_gradients import integrate
+from cardio_mlflow.parameters import KEYS
+
+
+@pytest.fixture
+def explained(tiny_subject):
+    subject = tiny_subject()
+    zero = torch.zeros_like(subject.images)
+    return subject, zero, integrate(subject, zero, 20, 0.05, 1e12, torch.float32)
+
+
+def test_curves_begin_and_end_where_they_must(explained) -> None:
+    subject, zero, found = explained
+    curves = deletion_insertion(subject, zero, found, 8, 0)
+    shown = [key for k, key in enumerate(KEYS) if abs(found.outputs[k] - found.baseline[k]) >= 0.1]
+    assert list(dict.fromkeys(curves["parameter"])) == shown
+    for (_, kind, _), curve in curves.groupby(["parameter", "kind", "order"]):
+        assert curve["share"].tolist() == list(SHARES)
+        ends = [1, 0] if kind == "deletion" else [0, 1]
+        assert curve["value"].iloc[[0, -1]].tolist() == pytest.approx(ends, abs=1e-3)
+
+
+def test_attribution_is_faster_than_chance_and_its_reverse_slower(explained) -> None:
+    subject, zero, found = explained
+    areas = {}
+    for name, values in (("right", found.maps), ("reversed", -found.maps)):
+        curves = deletion_insertion(subject, zero, replace(found, maps=values), 8, 0)
+        area = curves.groupby(["kind", "order"])["value"].mean()
+        areas[name] = area["insertion", "attribution"] - area["insertion", "random"]
+    assert areas["right"] > 0 > areas["reversed"]
+
+
+def test_other_weights_give_another_map_and_a_little_noise_does_not(explained) -> None:
+    subject, zero, found = explained
+    same = map_correlation(found, found, 8)
+    assert list(same.values()) == pytest.approx([1] * 9)
+    other = replace(subject, network=randomised(subject.network, 0))
+    moved = map_correlation(found, integrate(other, zero, 20, 9, 1e12, torch.float32), 8)
+    noisy = subject.with_images(with_noise(subject.images, 0))
+    steady = map_correlation(found, integrate(noisy, zero, 20, 9, 1e12, torch.float32), 8)
+    assert np.mean(list(steady.values())) > 0.9
+    assert np.mean(list(moved.values())) < np.mean(list(steady.values())) - 0.2
+    one, two = (sorted(p.flatten().tolist()) for p in (subject.network.fusion.key.weight,
+                                                        other.network.fusion.key.weight))  # fmt: skip
+    assert one == two, "shuffled, so that its norm stays"
+
+
+def test_a_constant_map_has_no_correlation(explained) -> None:
+    _, _, found = explained
+    flat = replace(found, maps=torch.zeros_like(found.maps))
+    assert np.isnan(list(map_correlation(found, flat, 8).values())).all()

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from captum.attr import IntegratedGradients
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.explain import integrated_gradients, shared_gradients
+from cardio_mlflow.explain.baselines import baseline_images, blurred
+from cardio_mlflow.explain.integrated_gradients import integrate
+from cardio_mlflow.explain.shared_gradients import frames_at_once
+from cardio_mlflow.explain.subject import subject_of
+from cardio_mlflow.parameters import KEYS
+
+FLOAT = torch.float32
+
+
+def attribute(subject, steps: int = 30, memory: float = 1e12, tolerance: float = 0.01, baseline=None):
+    zero = torch.zeros_like(subject.images) if baseline is None else baseline
+    return integrate(subject, zero, steps, tolerance, memory, FLOAT)
+
+
+def test_it_is_what_captum_gives_one_parameter_at_a_time(tiny_subject) -> None:
+    subject = tiny_subject()
+    shown = subject.shown[None]
+
+    def forward(images):
+        features = subject.network.encoder(images.flatten(0, 1))
+        return subject.from_features(features, len(images)).predictions
+
+    found = attribute(subject, steps=12, tolerance=9)
+    for k in range(len(KEYS)):
+        alone = IntegratedGradients(forward).attribute(shown, torch.zeros_like(shown), target=k, n_steps=12)
+        torch.testing.assert_close(
+            found.maps[k][subject.present].flatten(0, 1), alone[0], rtol=1e-4, atol=1e-7
+        )
+
+
+def test_it_is_complete_and_leaves_missing_views_alone(tiny_subject) -> None:
+    subject = tiny_subject()
+    found = attribute(subject)
+    assert found.maps.shape == (9, 4, 3, 32, 32)
+    assert (found.maps[:, 2] == 0).all()
+    assert (found.maps[:, [0, 1, 3]] != 0).any((1, 2, 3, 4)).all()
+    torch.testing.assert_close(
+        found.maps.sum((1, 2, 3, 4)), found.outputs - found.baseline, rtol=0, atol=1e-3
+    )
+    assert (found.relative_delta < 0.01).all()
+    torch.testing.assert_close(found.by_frame.sum((1, 2)), found.outputs - found.baseline, rtol=0, atol=1e-3)
+    assert (found.outputs - subject.outputs(subject.images[None])[0]).abs().max() == 0
+
+
+@pytest.mark.parametrize("frames_in_memory", [1, 4, 9, 18, 1000])
+def test_memory_changes_nothing_but_the_batches(tiny_subject, frames_in_memory: int) -> None:
+    subject = tiny_subject()
+    one_frame = 17 * 16 * 3 * shared_gradients.GRAPH_FLOATS * 4
+    assert frames_at_once(subject, frames_in_memory * one_frame, FLOAT) == frames_in_memory
+    whole, batched = attribute(subject), attribute(subject, memory=frames_in_memory * one_frame)
+    torch.testing.assert_close(batched.maps, whole.maps, rtol=1e-3, atol=1e-7)
+
+
+def test_the_backbone_is_passed_once_for_all_nine(tiny_subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, passed = tiny_subject(), []
+    forward = type(subject.network.encoder).forward
+
+    def counted(self, frames):
+        passed.append(len(frames))
+        return forward(self, frames)
+
+    monkeypatch.setattr(type(subject.network.encoder), "forward", counted)
+    attribute(subject, steps=10, tolerance=9)
+    assert sum(passed) == (10 + 2) * 9, "ten steps and the two ends, of three views of three frames"
+
+
+def test_too_few_steps_are_refused_and_say_what_to_do(tiny_subject) -> None:
+    with pytest.raises(InputError, match="ig_steps"):
+        attribute(tiny_subject(), steps=1, tolerance=1e-6)
+
+
+def test_what_is_not_finite_raises(tiny_subject) -> None:
+    subject = tiny_subject()
+    subject.network.heads.requires_grad_(False)
+    for parameter in subject.network.heads.parameters():
+        parameter.fill_(float("nan"))
+    with pytest.raises(InputError, match="not finite"):
+        attribute(subject)
+
+
+def test_bfloat16_is_taken_where_it_is_exact_enough_only(tiny_subject) -> None:
+    subject = tiny_subject()
+    zero = torch.zeros_like(subject.images)
+    loose = integrate(subject, zero, 20, 9.0, 1e12, torch.bfloat16)
+    strict = integrate(subject, zero, 20, 0.01, 1e12, torch.bfloat16)
+    assert loose.dtype == torch.bfloat16
+    assert (strict.relative_delta <= 0.01).all()
+    assert strict.dtype in (torch.float32, torch.bfloat16)
+    assert torch.nn.functional.cosine_similarity(loose.maps.flatten(), strict.maps.flatten(), 0) > 0.95
+
+
+def test_nothing_to_explain_is_refused(tiny_subject) -> None:
+    network = tiny_subject().network
+    with pytest.raises(InputError, match="no view to explain"):
+        subject_of(network, torch.zeros(4, 2, 32, 32), torch.zeros(4, dtype=torch.bool))
+
+
+def test_the_gradients_are_those_of_finite_differences(tiny_subject) -> None:
+    subject = tiny_subject(missing=None, frames=2)
+    frames = subject.shown
+    found = integrated_gradients.shared_gradients(subject, frames, 1, FLOAT, 3)
+    for place in ((0, 5, 7), (6, 20, 11)):
+        step = torch.zeros_like(frames)
+        step[place] = 0.05
+        ends = [
+            subject.from_features(subject.network.encoder(frames + s)).predictions[0] for s in (step, -step)
+        ]
+        slope = (ends[0] - ends[1]) / 0.1
+        torch.testing.assert_close(found[:, *place], slope, rtol=0.05, atol=2e-4)
+
+
+def test_baselines_show_nothing_outside_the_sector() -> None:
+    images = torch.rand(4, 3, 40, 40)
+    images[..., :8, :] = 0
+    for name in ("black", "blurred", "cohort_mean"):
+        baseline = baseline_images(images, name, torch.full((4, 40, 40), 0.3))
+        assert baseline.shape == images.shape
+        assert (baseline[..., :8, :] == 0).all()
+    assert (baseline_images(images, "cohort_mean", torch.full((4, 40, 40), 0.3))[..., 8:, :] == 0.3).all()
+    with pytest.raises(ValueError, match="mean of the cohort"):
+        baseline_images(images, "cohort_mean")
+
+
+def test_blur_is_a_gaussian_that_keeps_the_mean() -> None:
+    flat = torch.full((2, 30, 30), 0.4)
+    torch.testing.assert_close(blurred(flat, 3.0), flat)
+    dot = torch.zeros(1, 41, 41)
+    dot[0, 20, 20] = 1
+    spread = blurred(dot, 2.0)[0]
+    assert spread.sum() == pytest.approx(1, abs=1e-4)
+    at = torch.arange(41) - 20
+    assert float((spread.sum(0) * at**2).sum()) == pytest.approx(4, rel=0.05)
