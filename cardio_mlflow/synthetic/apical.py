@@ -32,11 +32,11 @@ def four_chamber(anatomy: Anatomy, cycle: Cycle) -> Scene:
     right_atrium, left_atrium = (_bow(a, septum, left.base, anatomy["atrial_septum"])
                                  for a in (right_atrium, left_atrium))  # fmt: skip
     layers = (
-        *_atrial_layers(right_atrium), *_atrial_layers(left_atrium),
+        *_atrial_layers(right_atrium, "RA"), *_atrial_layers(left_atrium, "LA"),
         Layer(right_wall, levels.MYOCARDIUM - 6), Layer(_open(right_wall, 0.5), levels.PERICARDIUM - 26, 1),
-        Layer(left.contour(outer=True), levels.MYOCARDIUM),
+        Layer(left.contour(outer=True), levels.MYOCARDIUM, part="LV wall"),
         Layer(left.contour(outer=True)[:, 42:], levels.PERICARDIUM, 2),
-        Layer(right, levels.BLOOD + 4), Layer(right, levels.ENDOCARDIUM, 1),
+        Layer(right, levels.BLOOD + 4, part="RV"), Layer(right, levels.ENDOCARDIUM, 1),
         *_ventricle_layers(left),
         _orifice(tricuspid, 0.40 * width), *_leaflets(tricuspid, 0.46 * width, cycle.mitral),
         _orifice(_annulus(left), 0.72 * left.half_width),
@@ -62,7 +62,8 @@ def two_chamber(anatomy: Anatomy, cycle: Cycle) -> Scene:
     )
     outer = left.contour(outer=True)
     layers = (
-        *_atrial_layers(atrium), Layer(outer, levels.MYOCARDIUM), Layer(outer, levels.PERICARDIUM - 10, 2),
+        *_atrial_layers(atrium, "LA"), Layer(outer, levels.MYOCARDIUM, part="LV wall"),
+        Layer(outer, levels.PERICARDIUM - 10, 2),
         *_ventricle_layers(left), _orifice(_annulus(left), 0.72 * left.half_width),
         *_leaflets(_annulus(left), 0.80 * left.half_width, cycle.mitral),
     )  # fmt: skip
@@ -110,20 +111,20 @@ def _bow(contour: Array, septum: Array, top: Array, bowing: float) -> Array:
     return stack(contour[..., 0] + push, contour[..., 1])
 
 
-def _atrial_layers(contour: Array) -> tuple[Layer, ...]:
+def _atrial_layers(contour: Array, part: str) -> tuple[Layer, ...]:
     centre = contour.mean(axis=1, keepdims=True)
     outward = contour - centre
     outer = contour + 0.22 * outward / np.linalg.norm(outward, axis=2, keepdims=True)
     return (
         Layer(outer, levels.ATRIAL_WALL),
-        Layer(contour, levels.BLOOD + 4),
+        Layer(contour, levels.BLOOD + 4, part=part),
         Layer(_open(contour, 1.0), levels.ENDOCARDIUM, 1),
     )
 
 
 def _ventricle_layers(left: ApicalVentricle) -> tuple[Layer, ...]:
     cavity = left.contour(outer=False)
-    return Layer(cavity, levels.BLOOD), Layer(cavity, levels.ENDOCARDIUM, 1)
+    return Layer(cavity, levels.BLOOD, part="LV"), Layer(cavity, levels.ENDOCARDIUM, 1)
 
 
 def _annulus(left: ApicalVentricle) -> Array:

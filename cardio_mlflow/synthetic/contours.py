@@ -18,11 +18,13 @@ class Layer:
         points: (T, N, 2) contour of each frame, cm.
         level: echo level, 0 to 255 (see `cine.LEVEL_DECIBELS`).
         line: 0 fills the closed contour; otherwise the thickness of an open line in polar pixels.
+        part: what of the heart it is, where that is asked for: RA, LA, RV, LV or "LV wall"; empty otherwise.
     """
 
     points: Array
     level: int
     line: int = 0
+    part: str = ""
 
 
 def polygon_area(points: Array) -> Array:

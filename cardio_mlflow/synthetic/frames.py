@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.parameters import view as find_view
-from cardio_mlflow.synthetic.acquisition import draw_acquisition
+from cardio_mlflow.synthetic.acquisition import Acquisition, draw_acquisition
 from cardio_mlflow.synthetic.cine import paint_scene, render_cine
 from cardio_mlflow.synthetic.contours import Array
 from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
@@ -42,12 +42,17 @@ def view_frames(
         KeyError: no such view, or a latent is missing.
     """
     code = find_view(view).code
-    rng = np.random.default_rng([seed, VIEW_CODES.index(code)])
-    acquisition = replace(draw_acquisition(code, NOMINAL_RATE, rng), phases=phases)
+    acquisition, rng = frame_acquisition(code, phases, seed)
     scene = view_scene(as_anatomy(anatomy_row), code, phases)
     polar = render_cine(scene, acquisition, rng)
     convert = ScanConverter(square_sector(acquisition.half_angle, side), (polar.shape[1], polar.shape[2]))
     return _fans(polar, convert, side), _fans(paint_scene(scene, acquisition), convert, side)
+
+
+def frame_acquisition(code: str, phases: Array, seed: int) -> tuple[Acquisition, np.random.Generator]:
+    """How `view_frames` takes its frames, and the generator that goes on to draw their speckle."""
+    rng = np.random.default_rng([seed, VIEW_CODES.index(code)])
+    return replace(draw_acquisition(code, NOMINAL_RATE, rng), phases=phases), rng
 
 
 def _fans(polar: NDArray[np.uint8], convert: ScanConverter, side: int) -> NDArray[np.uint8]:

@@ -53,9 +53,9 @@ def long_axis(anatomy: Anatomy, cycle: Cycle) -> Scene:
     diameter = anatomy["outflow_tract"] * (1 - 0.22 * cycle.right_contraction)
     layers = (
         *_outflow_layers(anatomy, left, diameter), *_atrium_layers(atrium), *_descending_aorta(atrium),
-        Layer(_band(left.x, left.septum_top, left.posterior_outer), levels.MYOCARDIUM),
+        Layer(_band(left.x, left.septum_top, left.posterior_outer), levels.MYOCARDIUM, part="LV wall"),
         Layer(_line(left.x, left.posterior_outer), levels.PERICARDIUM + 12, 3),
-        Layer(cavity, levels.BLOOD), Layer(_line(left.x, left.septum), levels.ENDOCARDIUM, 1),
+        Layer(cavity, levels.BLOOD, part="LV"), Layer(_line(left.x, left.septum), levels.ENDOCARDIUM, 1),
         Layer(_line(left.x, left.posterior), levels.ENDOCARDIUM + 8, 1),
         *_root_layers(root), *_cusps(root, cycle.aortic * anatomy["aortic_opening"]),
         *_mitral_layers(root[:, 1], left.posterior[:, -1], cycle.mitral),
@@ -89,7 +89,7 @@ def _outflow_layers(anatomy: Anatomy, left: _LongAxis, diameter: Array) -> tuple
     return (
         Layer(_band(x, wall, floor + 0.2), levels.MYOCARDIUM - 6),
         Layer(_line(x, wall), levels.PERICARDIUM - 26, 1),
-        Layer(_band(x, roof, floor), levels.BLOOD + 6),
+        Layer(_band(x, roof, floor), levels.BLOOD + 6, part="RV"),
         Layer(_line(x, roof), levels.ENDOCARDIUM, 1),
         Layer(_line(x, floor), levels.ENDOCARDIUM, 1),
     )
@@ -108,7 +108,7 @@ def _atrium_layers(atrium: Array) -> tuple[Layer, ...]:
     return (
         Layer(outer, levels.ATRIAL_WALL),
         Layer(outer[:, 2:22], levels.PERICARDIUM - 10, 2),
-        Layer(atrium, levels.BLOOD + 4),
+        Layer(atrium, levels.BLOOD + 4, part="LA"),
         Layer(atrium[:, 2:22], levels.ENDOCARDIUM, 1),
     )
 

@@ -35,9 +35,10 @@ def short_axis(anatomy: Anatomy, cycle: Cycle) -> Scene:
     right, right_wall = _right_crescent(anatomy, cycle, radius, wall, flat)
     layers = (
         Layer(right_wall, levels.MYOCARDIUM - 4), Layer(right_wall[:, :40], levels.PERICARDIUM - 30, 1),
-        Layer(right, levels.BLOOD + 4), Layer(right, levels.ENDOCARDIUM, 1),
-        Layer(outer, levels.MYOCARDIUM), Layer(outer[:, :36], levels.PERICARDIUM - 4, 2),
-        Layer(cavity, levels.BLOOD), Layer(np.concatenate([cavity, cavity[:, :1]], 1), levels.ENDOCARDIUM, 1),
+        Layer(right, levels.BLOOD + 4, part="RV"), Layer(right, levels.ENDOCARDIUM, 1),
+        Layer(outer, levels.MYOCARDIUM, part="LV wall"), Layer(outer[:, :36], levels.PERICARDIUM - 4, 2),
+        Layer(cavity, levels.BLOOD, part="LV"),
+        Layer(np.concatenate([cavity, cavity[:, :1]], 1), levels.ENDOCARDIUM, 1),
         *(_papillary(radius, cycle, np.deg2rad(a)) for a in (28.0, 122.0)),
     )  # fmt: skip
     geometry = {

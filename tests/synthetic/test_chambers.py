@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.synthetic.anatomy import draw_anatomy
+from cardio_mlflow.synthetic.chambers import CARRIERS, CHAMBERS, SEPTUM, chamber_masks
+from cardio_mlflow.synthetic.frames import view_frames
+from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
+
+PHASES = np.array([0.0, 0.4])
+SHOWN = {"FC": {*CHAMBERS, SEPTUM}, "TC": {"LA", "LV"}, "SA": {"RV", "LV", SEPTUM},
+         "LA": {"LA", "RV", "LV", SEPTUM}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def anatomy():
+    return draw_anatomy(draw_hemodynamics(6, 3), 3)
+
+
+@pytest.mark.parametrize("view", SHOWN)
+def test_chambers_are_the_dark_places_of_the_frames_they_lie_in(anatomy, view: str) -> None:
+    for row in range(3):
+        masks = chamber_masks(anatomy.iloc[row], view, PHASES, row, 224)
+        assert set(masks) == SHOWN[view]
+        _, tissue = view_frames(anatomy.iloc[row], view, PHASES, row, 224)
+        inside = np.zeros_like(tissue, dtype=bool)
+        for name in set(masks) - {SEPTUM}:
+            inside |= masks[name]
+        fan = tissue > 0
+        assert np.median(tissue[inside & fan]) < np.median(tissue[~inside & fan])
+        assert tissue[masks[SEPTUM]].mean() > tissue[masks["LV"]].mean() if SEPTUM in masks else True
+
+
+def test_a_larger_atrium_has_a_larger_mask(anatomy) -> None:
+    small, large = (anatomy.iloc[0].copy() for _ in range(2))
+    small["ra_area"], large["ra_area"] = 12.0, 30.0
+    areas = [chamber_masks(row, "A4C", PHASES, 0, 224)["RA"].sum() for row in (small, large)]
+    assert areas[1] > 1.5 * areas[0]
+
+
+def test_every_parameter_has_a_carrier_that_a_view_shows() -> None:
+    assert tuple(CARRIERS) == KEYS
+    shown = set().union(*SHOWN.values())
+    assert all(set(parts) <= shown for parts in CARRIERS.values())
+
+
+def test_masks_scale_with_the_picture(anatomy) -> None:
+    large = chamber_masks(anatomy.iloc[1], "A4C", PHASES, 0, 224)
+    small = chamber_masks(anatomy.iloc[1], "A4C", PHASES, 0, 112)
+    for name, mask in large.items():
+        assert small[name].mean() == pytest.approx(mask.mean(), rel=0.15)
