@@ -155,6 +155,19 @@ class SettingsFields(BaseModel):
     champion: Literal["mean", "best_fold"] = Field(
         "mean", description="what is registered: the folds' mean, or one"
     )
+    ig_steps: int = Field(50, ge=2, le=10000, description="steps of Integrated Gradients from the baseline")
+    ig_tolerance: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="largest share by which attributions may miss the difference in prediction",
+    )
+    ig_baseline: Literal["black", "blurred", "cohort_mean"] = Field(
+        "black", description="what Integrated Gradients are measured against: an image that shows nothing"
+    )
+    rollout_heads: Literal["mean", "max", "min"] = Field(
+        "mean", description="how the heads of a block become one in attention rollout"
+    )
     bootstrap: int = Field(1000, ge=100, le=100000, description="resamples of every interval")
     figure_formats: tuple[Literal["png", "eps", "tiff", "pdf", "svg"], ...] = Field(
         ("png", "eps", "tiff"), description="formats of the figures of validate and test; png is always made"

@@ -17,7 +17,8 @@ from cardio_mlflow.pipelines.stored_settings import stored_settings
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.settings_errors import check_names
 from cardio_mlflow.settings_sources import launched_processes
-from cardio_mlflow.tracking.runs import Run, command_run, tags_of
+from cardio_mlflow.tracking.new_runs import command_run, tags_of
+from cardio_mlflow.tracking.runs import Run
 
 Pipeline = Callable[..., int | None]
 """A step: it may return an exit status for a run that is finished but needs a look."""

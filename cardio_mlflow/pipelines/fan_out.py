@@ -27,7 +27,8 @@ from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set, made_from
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun
-from cardio_mlflow.tracking.runs import Run, step_run
+from cardio_mlflow.tracking.new_runs import step_run
+from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import Store, StoreError, current_store, use_store
 from cardio_mlflow.training.devices import available_devices, claimed_device
 from cardio_mlflow.training.processes import Processes

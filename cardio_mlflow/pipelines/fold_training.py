@@ -24,7 +24,8 @@ from cardio_mlflow.pipelines.participants import participants
 from cardio_mlflow.pipelines.predictions import build_predictions, features_table
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.runs import Run, colour_of, tags_of
+from cardio_mlflow.tracking.new_runs import colour_of, tags_of
+from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
 from cardio_mlflow.training.predict import Forward, fused_features

@@ -14,7 +14,8 @@ from cardio_mlflow.pipelines.train import refuse_variant, train_folds
 from cardio_mlflow.pipelines.training_set import load_training_set
 from cardio_mlflow.pipelines.validate import validate_study
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.runs import Run, step_run
+from cardio_mlflow.tracking.new_runs import step_run
+from cardio_mlflow.tracking.runs import Run
 
 log = logging.getLogger(__name__)
 

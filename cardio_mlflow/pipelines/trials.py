@@ -20,7 +20,8 @@ from cardio_mlflow.pipelines.inputs import StudyInputs
 from cardio_mlflow.pipelines.predictions import build_predictions
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.runs import Run, trial_run
+from cardio_mlflow.tracking.new_runs import trial_run
+from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.fit import FoldData
 from cardio_mlflow.training.folds_together import JointEpoch, fit_together
 from cardio_mlflow.training.scaling import TargetScaler

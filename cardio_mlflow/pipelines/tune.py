@@ -18,8 +18,9 @@ from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
 from cardio_mlflow.pipelines.tuning_workers import study_of, work_off
 from cardio_mlflow.pipelines.validate import validate_study
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.new_runs import is_running, step_run
 from cardio_mlflow.tracking.registry import CHALLENGER
-from cardio_mlflow.tracking.runs import Run, is_running, step_run
+from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import database_beside
 from cardio_mlflow.tuning.space import values_of, with_values
 from cardio_mlflow.tuning.storage import enqueue_defaults

@@ -11,7 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -20,21 +20,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
-from mlflow.environment_variables import MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from PIL import Image
 
 from cardio_mlflow.errors import InputError, PrunedError
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.settings_sources import process_rank
-from cardio_mlflow.settings_variants import VARIANTS
 from cardio_mlflow.tracking.kept_status import keep_status
-from cardio_mlflow.tracking.store import prepare_store
 
-FOLD_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 MAX_TAG: Final = 4000
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -118,6 +113,11 @@ class Run:
     def log_folder(self, local: Path, folder: str) -> None:
         """Log the files of a folder of this machine as the artifact folder ``folder``."""
         self._client.log_artifacts(self.run_id, str(local), folder)
+
+    def log_image(self, file: Path, key: str, step: int) -> None:
+        """Log a picture under a key, so that the page shows all steps of it side by side."""
+        with Image.open(file) as picture:
+            self._client.log_image(self.run_id, picture.convert("RGB"), key=key, step=step)
 
     def log_figures(self, figures: Mapping[str, Figure], into: str = "figures") -> None:
         """Log figures as PNG into an artifact folder."""
@@ -235,90 +235,9 @@ class SilentRun(Run):
         """End nothing."""
 
 
-def command_run() -> Run:
-    """The run of a command: the one that ``mlflow run`` made, or a new one.
-
-    Of several processes that train together only the first has one; the others get a ``SilentRun``.
-    """
-    prepare_store()
-    if process_rank():
-        return SilentRun()
-    return adopted_run() or _new_run({}, "")
-
-
-def step_run(name: str, settings: Settings, step: str, started_by: Run) -> Run:
-    """A new run that stands beside the command's own and holds its settings."""
-    run = _new_run(tags_of(settings, step, started_by=started_by.run_id), name)
-    with ExitStack() as until_given_out:
-        until_given_out.push(run)  # a run whose settings cannot be logged ends as FAILED
-        run.log_settings(settings)
-        until_given_out.pop_all()
-    return run
-
-
-def trial_run(name: str, settings: Settings, parent: str, values: Mapping[str, float], **tags: str) -> Run:
-    """A new run of a tuning's trial, under the tuning's run.
-
-    Of the settings only the tuned ones are parameters, so that the page compares trials by them; all are in
-    settings.yaml.
-
-    Args:
-        name: of the run.
-        settings: of the trial.
-        parent: id of the tuning's run.
-        values: the tuned settings.
-        tags: more tags.
-    """
-    run = _new_run(tags_of(settings, "trial", **tags) | {MLFLOW_PARENT_RUN_ID: parent}, name)
-    run.log_values(values)
-    run.log_text(settings.to_yaml(), "settings.yaml")
-    return run
-
-
-def is_running(run_id: str) -> bool:
-    """Whether there is such a run, and it has not ended."""
-    try:
-        return bool(MlflowClient().get_run(run_id).info.status == "RUNNING")
-    except MlflowException:
-        return False
-
-
-def adopted_run() -> Run | None:
-    """Take over the run that ``mlflow run`` made for this process, once."""
-    run_id = MLFLOW_RUN_ID.get()
-    if not run_id:
-        return None
-    MLFLOW_RUN_ID.unset()
-    return Run(run_id, of_mlflow_run=True)
-
-
-def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
-    """The tags that every run carries, and those of one step."""
-    return {
-        "study": settings.study_name,
-        "step": step,
-        "preset": settings.preset,
-        "cohort": settings.cohort_name,
-        "settings_digest": settings.digest(),
-    } | more
-
-
-def colour_of(fold: int, variant: str) -> dict[str, str]:
-    """The tag that gives a fold of a variant its colour in the page."""
-    shift = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
-    return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + shift) % len(FOLD_COLOURS)]}
-
-
 def _as_typed(value: object) -> str:
     """A setting's value as it would be typed after ``-P``."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _new_run(tags: Mapping[str, str], name: str) -> Run:
-    client = MlflowClient()
-    experiment = MLFLOW_EXPERIMENT_ID.get() or "0"
-    run = client.create_run(experiment, tags=resolve_tags(dict(tags)), run_name=name or None)
-    return Run(run.info.run_id)
 
 
 def _outcome(error: BaseException | None) -> tuple[str, str]:

@@ -9,7 +9,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.tracking.kept_status import wait_and_restore
-from cardio_mlflow.tracking.runs import Run, SilentRun, command_run
+from cardio_mlflow.tracking.new_runs import command_run
+from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import prepare_store
 
 
