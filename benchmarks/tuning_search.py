@@ -168,7 +168,7 @@ def show_overhead() -> bool:
         own = settings.model_copy(update={"cache": Path(folder)})
         run = stack.enter_context(command_run())
         address = f"sqlite:///{folder}/tuning.db"
-        tuning = Tuning(own, nobody, "overhead", address, (1, 2), run.run_id)  # type: ignore[arg-type]
+        tuning = Tuning(own, nobody, "overhead", address, (1, 2), run.run_id, run.run_id)  # type: ignore[arg-type]
         study = study_of(tuning)
         for _ in range(settings.n_trials):
             start = time.perf_counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,7 +41,7 @@ def _explain_one(detail: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return f"These settings do not fit together: {message}."
     name = str(detail["loc"][0])
     allowed = _allowed(schema["properties"].get(name, {}))
-    value = re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", str(detail["input"]))  # an address' password
+    value = "…" if name == "storage" else detail["input"]  # it may hold a password
     return f"{name}={value} is not allowed: {message}.{f' Allowed: {allowed}.' if allowed else ''}"
 
 

@@ -204,9 +204,10 @@ class SettingsFields(BaseModel):
     @classmethod
     def _without_password(cls, address: str) -> str:
         """Refuse a password, since settings are logged."""
-        if re.search(r"://[^/@]*:[^/@]*@", address):
+        if re.search(r"://[^?]*:.*@|[?&](password|passwd|pwd|passfile|sslpassword)=", address, re.IGNORECASE):
             raise ValueError(
-                "settings are logged, so an address may hold no password: put it in PGPASSWORD or ~/.pgpass"
+                "settings are logged, so an address may hold no password: put it in PGPASSWORD or ~/.pgpass, "
+                "and delete the run that has logged this one (mlflow gc)"
             )
         return address
 

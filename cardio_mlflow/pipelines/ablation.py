@@ -13,6 +13,7 @@ from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_cont
 from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
 from cardio_mlflow.pipelines.fold_training import FoldJob
 from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun
@@ -29,6 +30,7 @@ def ablation(settings: Settings, run: Run) -> None:
     ``variants`` chooses of the six, ``more_variants`` describes further ones, ``repeats`` adds seeds. A fold
     of a variant that is already trained with these settings on this cohort is not trained again.
     """
+    refuse_variant(settings)
     compare_variants(settings, run, load_training_set(settings, load_inputs(settings)))
 
 

@@ -78,9 +78,9 @@ def trained_before(
     """The runs of the jobs that have been trained with these settings on this cohort."""
     found: dict[FoldJob, FinishedRun] = {}
     for variant, repeat in dict.fromkeys((job.variant, job.repeat) for job in jobs):
-        digest = settings.for_variant(variant, repeat).digest()
-        same = {"settings_digest": digest, "cohort_digest": data.inputs.digest}
-        folds = latest_folds(settings.study_name, variant, same, repeat)
+        own = settings.for_variant(variant, repeat)
+        same = {"settings_digest": own.digest(), "cohort_digest": data.inputs.digest}
+        folds = latest_folds(settings.study_name, variant, same, repeat, own.variant)
         found |= {FoldJob(fold, variant, repeat): run for fold, run in folds.items()}
     return {job: found[job] for job in jobs if job in found}
 
@@ -119,24 +119,29 @@ def train_jobs(
     return {o.job: o.predictions for o in outcomes if o.predictions is not None}
 
 
-def workers_for(settings: Settings, jobs: int) -> int:
+def workers_for(settings: Settings, jobs: int, networks: int = 1) -> int:
     """How many workers train side by side: ``jobs``, or one a GPU, or one a core; one a job at most.
 
     Without GPUs there are only as many as have room in memory for a step each. Two workers of one core each
     train 1.35 times as fast as one of two cores (the demo's backbone).
 
     A cluster decides for itself how many of them run at once.
+
+    Args:
+        settings: ``jobs``, ``cluster`` and ``step_memory``.
+        jobs: how many there are to do.
+        networks: that a worker trains at the same time.
     """
     devices = available_devices()
-    room = len(devices) if devices[0].type == "cuda" else min(joblib.cpu_count(), _room_in_memory(settings))
+    room = len(devices) if devices[0].type == "cuda" else min(joblib.cpu_count(), _room(settings, networks))
     if settings.cluster:
         room = jobs
     return max(0, min(settings.jobs or room, jobs))
 
 
-def _room_in_memory(settings: Settings) -> int:
-    """How many workers fit into the memory that is free: each has a step's activations, and itself."""
-    each = (settings.step_memory + WORKER_MEMORY) * 2**30
+def _room(settings: Settings, networks: int) -> int:
+    """How many workers fit into the memory that is free: each has a step's activations and its networks."""
+    each = (settings.step_memory + WORKER_MEMORY * networks) * 2**30
     return max(1, int(psutil.virtual_memory().available // each))
 
 

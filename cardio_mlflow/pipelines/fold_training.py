@@ -68,8 +68,8 @@ class FoldJob:
 
     def checkpoint(self, settings: Settings, data: TrainingSet) -> Checkpoint:
         """Its checkpoint: one for each study, configuration, cohort and version of the code."""
-        known = (settings.study_name, settings.digest(), data.inputs.digest, data.inputs.patient_ids,
-                 __version__, data.features.device.type)  # fmt: skip
+        known = (settings.study_name, settings.digest(), settings.variant, data.inputs.digest,
+                 data.inputs.patient_ids, __version__, data.features.device.type)  # fmt: skip
         digest = hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()
         return Checkpoint(settings.cache / "checkpoints" / f"{digest}-{self.variant}-{self.fold}")
 

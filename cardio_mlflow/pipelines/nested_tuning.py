@@ -48,8 +48,13 @@ def tune_nested(settings: Settings, run: Run, data: TrainingSet, tune: Tune) -> 
         inner = tuple(other for other in settings.tune_folds if other != fold)
         tuned = tune(settings, run, data, inner or others, fold)
         log_tuning(run, settings, tuned, f"outer-{fold}/")
+        if not tuned.is_own:
+            continue
         tables[fold] = _trained(settings, run, data, tuned, fold)
         chosen.append({"fold": fold, "loss": tuned.best.value, **values_of(tuned.settings)})
+    if len(tables) < len(folds):
+        log.info("The outer folds are trained and pooled by the command that this one has joined.")
+        return
     _log_pooled(run, settings, tables, pd.DataFrame(chosen))
 
 

@@ -47,9 +47,15 @@ def stored_settings(source: str) -> dict[str, Any]:
 
 
 def _text_of(run: FinishedRun) -> str:
-    for name in (BEST, "settings.yaml"):
-        if run.has(name):
-            return run.text(name)
+    if run.has(BEST):
+        return run.text(BEST)
+    if run.tags.get("step") == "tune":
+        raise InputError(
+            f"The tuning in the run {run.name} has no best settings: it has not ended, or was a nested one, "
+            f"which has them for each outer fold. Give the file's path: download outer-1/{BEST} and so on."
+        )
+    if run.has("settings.yaml"):
+        return run.text("settings.yaml")
     raise InputError(f"The run {run.name} has no settings.")
 
 
@@ -61,5 +67,5 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise InputError(f"settings={source} holds no settings: each line has to be `name: value`.")
     whole = values.keys() >= {"preset", "study", "cache"}
-    kept = set(load_settings({}, {}).configuration()) | {"preset"} if whole else values
+    kept = set(load_settings({}, {}).configuration()) | {"preset", "variant"} if whole else values
     return {name: value for name, value in values.items() if name in kept}

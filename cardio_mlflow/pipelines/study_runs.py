@@ -11,7 +11,11 @@ from cardio_mlflow.tracking.finished import FinishedRun, find_runs
 
 
 def latest_folds(
-    study: str, variant: str, tags: Mapping[str, str] | None = None, repeat: int = 1
+    study: str,
+    variant: str,
+    tags: Mapping[str, str] | None = None,
+    repeat: int = 1,
+    network: str | None = None,
 ) -> dict[int, FinishedRun]:
     """The latest finished run of each fold of a variant, by fold.
 
@@ -20,10 +24,14 @@ def latest_folds(
         variant: the network's variant, one of the six or of ``more_variants``.
         tags: further tags that the runs must carry.
         repeat: 1, or the number of another seed of the ablation.
+        network: the setting ``variant`` of the runs, where it matters: a variant of ``more_variants`` may
+            have been described anew under its name.
     """
     found = find_runs({"study": study, "step": "train_fold", "variant": variant, **(tags or {})})
     latest: dict[int, FinishedRun] = {}
     for run in found:
+        if network is not None and run.configuration.get("variant") != network:
+            continue
         if run.tags.get("repeat", "1") == str(repeat):
             latest.setdefault(int(run.tags["fold"]), run)
     return dict(sorted(latest.items()))
@@ -45,22 +53,30 @@ def complete_folds(settings: Settings) -> dict[int, FinishedRun]:
     if not runs:
         raise InputError(
             f"The study {study!r} has no trained fold in this store. Train it first:\n"
-            f"    {_command('train', settings)}\n{_known_studies()}"
+            f"    {command('train', settings)}\n{_known_studies()}"
         )
     check_same(runs)
     if missing := sorted(wanted - set(runs)):
         named = " and ".join(filter(None, [", ".join(map(str, missing[:-1])), str(missing[-1])]))
-        commands = [f"    {_command('train_fold', settings, fold)}" for fold in missing]
+        commands = [f"    {command('train_fold', settings, fold)}" for fold in missing]
         plural = "s" if len(missing) > 1 else ""
         told = f"The study {study!r} lacks fold{plural} {named}. Train, with the settings of the other folds:"
         raise InputError("\n".join([told, *commands]))
     return {fold: runs[fold] for fold in sorted(wanted)}
 
 
-def _command(step: str, settings: Settings, fold: int | None = None) -> str:
-    """The command that a message offers, for this cohort, preset and study."""
+def command(step: str, settings: Settings, fold: int | None = None, settings_from: str = "") -> str:
+    """The command that a message offers, for this cohort, preset and study.
+
+    Args:
+        step: the entry point.
+        settings: whose cohort, preset and study.
+        fold: for train_fold.
+        settings_from: the run whose settings are to be taken.
+    """
     given = {} if fold is None else {"fold": str(fold)}
     given |= {"preset": settings.preset, "data": settings.data, "study": settings.study_name}
+    given |= {"settings": settings_from} if settings_from else {}
     pairs = " ".join(f"-P {name}={shlex.quote(value)}" for name, value in given.items())
     return f"mlflow run . -e {step} {pairs} --env-manager local"
 

@@ -17,6 +17,7 @@ from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, load_inputs
 from cardio_mlflow.pipelines.judgement import log_evaluation
 from cardio_mlflow.pipelines.participants import participants
 from cardio_mlflow.pipelines.predictions import build_predictions, features_table
+from cardio_mlflow.pipelines.training_set import with_used_views
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
 from cardio_mlflow.tracking.registry import Answer, RegisteredModel, load_champion
@@ -52,6 +53,7 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
             "This cohort has no Cohort II patient with a prepared clip: mark them II in the label sheet's "
             "cohort column, or set cohort1_size to the number of Cohort I rows."
         )
+    patients = with_used_views(_study_settings(model), inputs, patients)
     check_unseen(settings, model, patients, inputs.patient_ids)
     run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, **model_tags(model)})
     uses = count_use(run, inputs.cohort2_digest)

@@ -146,14 +146,23 @@ def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:
             "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
         )
     path, key = inputs.prepared.path, inputs.prepared.key
+    patients = with_used_views(settings, inputs, patients)
     clips = open_clips(path, patients, settings.training_frames, key)
-    present = clips.present & used_views(settings)
-    kept = present.any(1)
-    if not kept.any():
-        raise InputError(f"No patient of Cohort I has one of views={','.join(settings.views)}.")
-    if not kept.all():
+    return replace(clips, present=clips.present & used_views(settings))
+
+
+def with_used_views(settings: Settings, inputs: StudyInputs, patients: tuple[str, ...]) -> tuple[str, ...]:
+    """The patients that have one of the settings' ``views``; the user is told how many have none.
+
+    Raises:
+        InputError: nobody has.
+    """
+    clips = open_clips(inputs.prepared.path, patients, 1, inputs.prepared.key)
+    has = (clips.present & used_views(settings)).any(1).tolist()
+    kept = tuple(patient for patient, seen in zip(patients, has, strict=True) if seen)
+    if not kept:
+        raise InputError(f"No patient has one of the views that are used: {', '.join(settings.views)}.")
+    if len(kept) < len(patients):
         log.warning("%d of %d patients are left out: they have none of the views that are used, %s.",
-                    int((~kept).sum()), len(patients), ", ".join(settings.views))  # fmt: skip
-        patients = tuple(p for p, has in zip(patients, kept.tolist(), strict=True) if has)
-        clips = open_clips(path, patients, settings.training_frames, key)
-    return replace(clips, present=present[kept])
+                    len(patients) - len(kept), len(patients), ", ".join(settings.views))  # fmt: skip
+    return kept

@@ -47,6 +47,7 @@ class Tuning:
         address: of the database.
         folds: that a trial is trained on.
         parent: id of the MLflow run that the trials stand under.
+        command: id of the run of the command that runs the trials.
         without: a fold whose patients take no part; None where all do.
     """
 
@@ -56,6 +57,7 @@ class Tuning:
     address: str
     folds: tuple[int, ...]
     parent: str
+    command: str
     without: int | None = None
 
 
@@ -114,7 +116,8 @@ def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: i
         InputError: it cannot be trained.
     """
     settings = suggested(trial, tuning.settings)
-    number = {"trial": str(trial.number), "cohort_digest": tuning.inputs.digest}
+    number = {"trial": str(trial.number), "cohort_digest": tuning.inputs.digest,
+              "started_by": tuning.command}  # fmt: skip
     number |= {} if tuning.without is None else {"outer_fold": str(tuning.without)}
     name = f"trial-{trial.number:03d}" if tuning.without is None else (
         f"outer-{tuning.without}/trial-{trial.number:03d}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Final
 
 import optuna
@@ -11,11 +12,12 @@ from optuna import Study
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.nested_tuning import tune_nested
+from cardio_mlflow.pipelines.study_runs import command
 from cardio_mlflow.pipelines.train import refuse_variant, train_folds
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.pipelines.trials import Tuning
 from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
-from cardio_mlflow.pipelines.tuning_workers import study_of, work_off
+from cardio_mlflow.pipelines.tuning_workers import locked, study_of, work_off
 from cardio_mlflow.pipelines.validate import validate_study
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.new_runs import is_running, step_run
@@ -45,7 +47,9 @@ def tune(settings: Settings, run: Run) -> None:
     folds = settings.tune_folds or tuple(range(1, settings.num_folds + 1))
     tuned = tuned_with(settings, run, data, folds, None)
     log_tuning(run, settings, tuned)
-    if settings.challenger:
+    if settings.challenger and not tuned.is_own:
+        log.info("The challenger is trained by the command that this one has joined.")
+    elif settings.challenger:
         _register_challenger(settings, run, data, tuned)
 
 
@@ -70,10 +74,11 @@ def tuned_with(
         raise InputError(
             "Machines of a cluster need a database that all can reach: -P storage=postgresql://host/name"
         )
-    asked = Tuning(settings, data.inputs, name, address, folds, run.run_id, without)
+    asked = Tuning(settings, data.inputs, name, address, folds, run.run_id, run.run_id, without)
     study = study_of(asked)
-    tuning = Tuning(settings, data.inputs, name, address, folds, _parent(study, run, settings), without)
-    enqueue_defaults(study, values_of(settings))
+    with locked(asked):  # of two commands that start together one is the parent
+        tuning = replace(asked, parent=_parent(study, run, settings))
+        enqueue_defaults(study, values_of(settings))
     with run.ending_what_it_starts():
         work_off(tuning, study, data)
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -82,7 +87,7 @@ def tuned_with(
             "No trial has ended well, so there is nothing to choose from: the runs of the trials say why. "
             "Smaller ranges of task_lr and vit_lr usually help; so does a longer timeout."
         )
-    return Tuned(study, with_values(settings, study.best_trial.params))
+    return Tuned(study, with_values(settings, study.best_trial.params), tuning.parent == run.run_id)
 
 
 def _parent(study: Study, run: Run, settings: Settings) -> str:
@@ -114,7 +119,6 @@ def _register_challenger(settings: Settings, run: Run, data: TrainingSet, tuned:
     with step_run("validate", own, "validate", run) as validation:
         validate_study(own, validation, CHALLENGER)
     log.info(
-        "The study %s holds the folds with the best settings. Its models become the champion with:\n"
-        "    mlflow run . -e validate -P study=%s -P settings=%s --env-manager local",
-        own.study_name, own.study_name, run.run_id,
+        "The study %s holds the folds with the best settings. Its models become the champion with:\n    %s",
+        own.study_name, command("validate", own, settings_from=run.run_id),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cardio_mlflow.analysis.comparison import differences, in_words
 from cardio_mlflow.figures.tuning import tuning_history, tuning_importance, tuning_parallel, tuning_slices
+from cardio_mlflow.pipelines.study_runs import command
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import run_by_id
 from cardio_mlflow.tracking.runs import Run
@@ -35,10 +36,12 @@ class Tuned:
     Attributes:
         study: its trials.
         settings: the best ones.
+        is_own: whether the trials stand under this command's run, and not under that of one it has joined.
     """
 
     study: Study
     settings: Settings
+    is_own: bool
 
     @property
     def best(self) -> FrozenTrial:
@@ -129,7 +132,11 @@ def best_yaml(tuned: Tuned, settings: Settings) -> str:
         f"{best.value:.4f}.\n"
     )
     synthetic = "# Tuned on the synthetic cohort.\n" if settings.is_synthetic else ""
-    return head + synthetic + yaml.safe_dump(values_of(tuned.settings), sort_keys=False)
+    best_values = values_of(tuned.settings)
+    others = {k: v for k, v in tuned.settings.configuration().items() if k not in best_values}
+    same = yaml.safe_dump({"preset": settings.preset, **others}, sort_keys=False, allow_unicode=True)
+    best_text = yaml.safe_dump(best_values, sort_keys=False)
+    return f"{head}{synthetic}{best_text}# All else as the trials had it:\n{same}"
 
 
 def comparison_with_defaults(tuned: Tuned, settings: Settings) -> pd.DataFrame | None:
@@ -169,6 +176,6 @@ def _tell(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> N
         lines.append(
             "The best was chosen on these patients, so it looks better than it is: see -P nested=true."
         )
-    lines.append(f"Train with it: mlflow run . -e train -P settings={run.run_id} --env-manager local")
+    lines.append(f"Train with it: {command('train', settings, settings_from=run.run_id)}")
     run.log_text("\n".join(lines) + "\n", "tuning.txt")
     log.info("%s", "\n".join(lines))

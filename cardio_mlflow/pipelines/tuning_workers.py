@@ -13,6 +13,7 @@ import joblib
 from filelock import FileLock
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from optuna import Study, Trial
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from tqdm import tqdm
 
@@ -27,6 +28,7 @@ from cardio_mlflow.tuning.space import identity_of
 from cardio_mlflow.tuning.storage import (
     open_study,
     seconds_spent,
+    sign_of_life,
     take_up_again,
     trials_left,
     wait_for_the_others,
@@ -47,7 +49,7 @@ def study_of(tuning: Tuning) -> Study:
     identity = identity_of(
         tuning.settings, cohort_digest=tuning.inputs.digest, folds=list(tuning.folds), without=tuning.without
     )
-    with FileLock(_lock_file(tuning)):
+    with locked(tuning):
         study = open_study(tuning.address, tuning.name, identity)
     study.pruner = pruner_of(tuning.settings)
     return study
@@ -85,7 +87,7 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
     Raises:
         InputError: the first trials have all failed.
     """
-    lock = FileLock(_lock_file(tuning))
+    lock = locked(tuning)
     lock.acquire()  # until the trial is begun, so that no two workers begin the last one
     try:
         if not _may_begin(tuning, study):
@@ -94,8 +96,11 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
 
         def objective(trial: Trial) -> float:
             lock.release()
+            sign_of_life(study, trial)
             try:
                 return train(trial)
+            except UpdateFinishedTrialError:
+                raise  # this process was asleep for so long that another one has taken the trial up
             except KeyboardInterrupt:
                 take_up_again(study, study.get_trials(deepcopy=False)[trial.number])
                 raise
@@ -105,17 +110,27 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
                 log.warning("Trial %d failed. %s", trial.number, told)
                 raise
 
-        study.optimize(objective, n_trials=1, catch=(InputError, *FAULTS))
+        _optimize_once(study, objective)
     finally:
         lock.release(force=True)
     _refuse_to_go_on_failing(study)
     return True
 
 
+def _optimize_once(study: Study, objective: Callable[[Trial], float]) -> None:
+    """Run one trial; one that fails, or that another process has taken up meanwhile, raises nothing."""
+    try:
+        study.optimize(objective, n_trials=1, catch=(InputError, *FAULTS))
+    except ValueError as error:
+        if "Cannot tell" not in str(error):
+            raise
+        log.warning("A trial was taken up by another worker, since this one gave no sign of life for long.")
+
+
 def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
     """Run the trials that are left, side by side where there is room; one item for each that ended."""
     left = trials_left(study, tuning.settings.n_trials)
-    workers = workers_for(tuning.settings, left)
+    workers = workers_for(tuning.settings, left, len(tuning.folds))
     if workers <= 1 and not tuning.settings.cluster:
         while begin_trial(tuning, study, lambda trial: run_trial(tuning, trial, data)):
             yield
@@ -181,8 +196,12 @@ def _show(bar: tqdm[Any], study: Study, wanted: int) -> None:
     bar.refresh()
 
 
+def locked(tuning: Tuning) -> FileLock:
+    """The lock that all workers of a tuning share, on all machines that share the cache folder."""
+    return FileLock(_lock_file(tuning))
+
+
 def _lock_file(tuning: Tuning) -> str:
-    """A lock that all workers of a tuning share, as far as they share the cache folder."""
     folder = tuning.settings.cache / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2b(f"{tuning.address} {tuning.name}".encode(), digest_size=8).hexdigest()

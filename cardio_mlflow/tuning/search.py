@@ -37,12 +37,12 @@ def sampler_of(seed: int, number: int) -> TPESampler:
 
 
 def first_pruned(settings: Settings) -> int:
-    """The first epoch after which a trial may be pruned: half way.
+    """The first epoch after which a trial may be pruned: half way, or with ``hyperband`` a sixth of it.
 
     Earlier, rates that are too high look better than they are: pruning from a third on found the best rates
     of a known problem in 78 % of the searches, from half way on in 93 % (benchmarks.tuning_search).
     """
-    return max(1, settings.epochs // 2)
+    return max(1, settings.epochs // (6 if settings.pruner == "hyperband" else 2))
 
 
 def pruner_of(settings: Settings) -> BasePruner:

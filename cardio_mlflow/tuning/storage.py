@@ -6,12 +6,12 @@ import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import optuna
 from optuna import Study, Trial
-from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
@@ -25,7 +25,8 @@ GRACE: Final = 60
 ATTEMPTS: Final = 3
 """How often a trial is begun whose workers are killed, lest one that exhausts the memory go on for ever."""
 
-_IDENTITY, _TAKES_UP, _ATTEMPT, _DEFAULTS = "identity", "takes_up", "attempt", "defaults"
+_IDENTITY, _TAKES_UP, _ATTEMPT = "identity", "takes_up", "attempt"
+_DEFAULTS, _BEGUN = "defaults", "begun"
 
 
 def open_study(address: str, name: str, identity: Mapping[str, object] | None) -> Study:
@@ -107,18 +108,36 @@ def wait_for_the_others(study: Study, seconds: float = 1.0) -> None:
 
 
 def fail_killed(study: Study) -> None:
-    """Have the trials of killed workers begun again by whoever comes next."""
+    """Have the trials of killed workers begun again by whoever comes next.
+
+    Optuna knows them by their signs of life; one that was killed before its first has none.
+    """
+    for trial in running(study):
+        start = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
+        if not trial.user_attrs.get(_BEGUN) and time.time() - start > GRACE:
+            with suppress(UpdateFinishedTrialError, ValueError):  # another process was faster
+                study.tell(trial.number, state=TrialState.FAIL)
+                take_up_again(study, trial)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
+
+
+def sign_of_life(study: Study, trial: Trial) -> None:
+    """Give a trial's first sign of life, before anything can kill its worker unseen."""
+    storage = study._storage
+    if isinstance(storage, RDBStorage):
+        storage.record_heartbeat(trial._trial_id)
+    trial.set_user_attr(_BEGUN, value=True)
 
 
 def take_up_again(study: Study, trial: FrozenTrial) -> None:
     """Put the values of a trial that was killed or stopped in the queue, for the next worker."""
     attempt = int(trial.user_attrs.get(_ATTEMPT, 1))
     if attempt < ATTEMPTS:
-        kept = {k: v for k, v in trial.user_attrs.items() if k not in (_TAKES_UP, _ATTEMPT)}
-        study.enqueue_trial(trial.params, {**kept, _TAKES_UP: trial.number, _ATTEMPT: attempt + 1})
+        kept = {k: v for k, v in trial.user_attrs.items() if k not in (_TAKES_UP, _ATTEMPT, _BEGUN)}
+        values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        study.enqueue_trial(values, {**kept, _TAKES_UP: trial.number, _ATTEMPT: attempt + 1})
 
 
 def _storage(address: str) -> RDBStorage:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.synthetic.clip import has_view
 from cardio_mlflow.training.bundle import load_bundle, predict
 
 GIVEN = {
@@ -121,3 +122,32 @@ def test_a_variant_sees_only_its_views(compared) -> None:
 def test_variants_that_cannot_be_trained_are_refused(workplace, capsys, described: str, said: str) -> None:
     assert workplace.command("ablation", more_variants=described) == 1
     assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_variant_described_anew_is_trained_anew(compared) -> None:
+    place, _ = compared
+    asked = {"variants": "full", "ablation_folds": "1"}
+    trained: list[int] = []
+    for network in ("full", "no_attention", "full"):
+        before = len(place.runs(step="train_fold"))
+        assert place.command("ablation", **asked, more_variants=f"mine: variant={network} stages=0") == 0
+        latest = [run for run in place.runs(step="train_fold") if run.data.tags["variant"] == "mine"][-1]
+        trained.append(len(place.runs(step="train_fold")) - before)
+    assert trained == [1, 1, 0], "the third time the first one's fold is taken"
+    assert latest.data.params["cfg/variant"] == "no_attention"
+    assert place.command("ablation", **asked, variant="no_fusion") == 1
+
+
+def test_a_study_of_one_view_is_tested_on_patients_who_have_it(workplace, caplog) -> None:
+    """A patient of Cohort II without that view is left out, before the use is counted."""
+    patient = next(p for p in range(4, 60) if not has_view(7, p, "TC"))
+    given = {"synthetic_patients": str(max(8, patient + 1)), "cohort1_size": "4", "views": "A2C",
+             "epochs": "1", "stages": "0", "study": "one-view"}  # fmt: skip
+    for step in ("train", "validate", "test"):
+        caplog.clear()
+        assert workplace.command(step, **given) == 0
+    assert "1 of 4 patients are left out" in caplog.text
+    (run,) = workplace.runs(step="test")
+    judged = read(workplace, run, "predictions.csv")
+    assert judged["patient_id"].nunique() == 3
+    assert f"P{patient + 1:04d}" not in set(judged["patient_id"])

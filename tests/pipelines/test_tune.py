@@ -91,7 +91,9 @@ def test_it_ends_with_the_best_settings_and_what_led_to_them(tuned) -> None:
     (run,) = tuned.runs(step="tune")
     study = study_of(tuned)
     best = yaml.safe_load(tuned.artifact(run, "best_settings.yaml").read_text())
-    assert best == pytest.approx(study.best_params)
+    assert {name: best[name] for name in TUNED} == pytest.approx(study.best_params)
+    assert (best["epochs"], best["preset"], best["num_folds"]) == (4, "demo", 3)
+    assert not {"study", "data", "cache"} & best.keys()
     assert run.data.metrics["best/loss"] == pytest.approx(study.best_value)
     trials = table_of(tuned, run, "trials")
     values = [t.value if t.state == TrialState.COMPLETE else float("nan") for t in study.trials]
@@ -114,7 +116,9 @@ def test_train_takes_what_was_found(tuned, tmp_path: Path) -> None:
         (fold,) = tuned.runs(study=study)
         assert float(fold.data.params["cfg/task_lr"]) == pytest.approx(found["task_lr"])
         assert float(fold.data.params["cfg/dropout"]) == 0.33, "what is given by itself wins"
-    own = tuned.runs(study="by-run")[0].info.run_id
+    (first,) = tuned.runs(study="by-run")
+    assert first.data.params["cfg/epochs"] == "4"
+    own = first.info.run_id
     assert tuned.command("train_fold", **FOLDS, study="again", fold="1", settings=own) == 0
     (again,) = tuned.runs(study="again")
     assert again.data.tags["settings_digest"] == tuned.runs(study="by-run")[0].data.tags["settings_digest"]

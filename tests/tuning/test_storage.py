@@ -16,9 +16,13 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.tuning import storage
 from cardio_mlflow.tuning.storage import (
     ATTEMPTS,
+    enqueue_defaults,
+    fail_killed,
+    is_of_defaults,
     open_study,
     running,
     seconds_spent,
+    sign_of_life,
     take_up_again,
     trials_left,
     wait_for_the_others,
@@ -117,3 +121,31 @@ def test_a_killed_workers_trial_is_there_again(address: str, monkeypatch: pytest
     assert study.trials[1].params == lost.params
     assert study.best_value == lost.params["x"]
     assert trials_left(study, 1) == 0
+
+
+def test_a_trial_killed_before_its_first_sign_of_life_is_there_again(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its values are those that it was to have, though it never came to ask for them."""
+    monkeypatch.setattr(storage, "GRACE", 1)
+    study = open_study(address, "s", {})
+    enqueue_defaults(study, {"x": 0.25})
+    study.ask()
+    assert trials_left(study, 1) == 0
+    began = time.monotonic()
+    wait_for_the_others(study, 0.2)
+    assert 0.8 < time.monotonic() - began < 20
+    assert trials_left(study, 1) == 1
+    again = study.ask()
+    assert is_of_defaults(again)
+    assert again.suggest_float("x", 0, 1) == 0.25
+
+
+def test_a_trial_at_work_is_left_alone(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "GRACE", 1)
+    study = open_study(address, "s", {})
+    trial = study.ask()
+    time.sleep(1.2)
+    sign_of_life(study, trial)
+    fail_killed(open_study(address, "s", None))
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
