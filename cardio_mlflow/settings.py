@@ -109,14 +109,14 @@ class Settings(SettingsFields):
         for setting in changes:
             if setting not in allowed:
                 raise ValueError(
-                    f"the variant {name} cannot change {setting}; variants may change "
+                    f"more_variants: {name} cannot change {setting}; variants may change "
                     f"{', '.join(sorted(allowed))}"
                 )
         try:
             self.for_variant(name)
         except ValidationError as error:
             reason = explain(error, Settings.model_json_schema()).rstrip(".")
-            raise ValueError(f"the variant {name} cannot be trained: {reason}") from None
+            raise ValueError(f"more_variants: {name} cannot be trained: {reason}") from None
 
     def configuration(self) -> dict[str, Any]:
         """The settings that a trained fold depends on: without names, paths and what comes after training."""

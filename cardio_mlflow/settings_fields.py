@@ -10,7 +10,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS, view
-from cardio_mlflow.settings_variants import VARIANTS, Variant
+from cardio_mlflow.settings_variants import VARIANTS, Variant, parse_variants
 
 Range = tuple[float, float]
 """Lowest and highest value of what is tuned."""
@@ -199,6 +199,12 @@ class SettingsFields(BaseModel):
     def _with_png(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
         """PNG first: the report and the page show it."""
         return tuple(dict.fromkeys(("png", *formats)))
+
+    @field_validator("more_variants", mode="after")
+    @classmethod
+    def _understood(cls, text: str) -> str:
+        parse_variants(text)
+        return text
 
     @field_validator("storage", mode="after")
     @classmethod

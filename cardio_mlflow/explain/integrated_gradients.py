@@ -14,6 +14,8 @@ from cardio_mlflow.explain.shared_gradients import frames_at_once, shared_gradie
 from cardio_mlflow.explain.subject import Subject
 from cardio_mlflow.parameters import KEYS
 
+MOST_STEPS: Final = 8
+"""How many times the steps that were asked for are tried, by doubling."""
 SMALLEST_DIFFERENCE: Final = 0.1
 """SD of the scaled prediction. A smaller difference to the baseline counts as this one: where there is
 nothing to attribute, a share of it says nothing."""
@@ -28,12 +30,14 @@ class Attribution:
         outputs: (9,) scaled predictions of the images.
         baseline: (9,) scaled predictions of the baseline.
         dtype: of the backbone's arithmetic.
+        steps: of the quadrature.
     """
 
     maps: Tensor
     outputs: Tensor
     baseline: Tensor
     dtype: torch.dtype
+    steps: int
 
     @property
     def by_frame(self) -> Tensor:
@@ -57,32 +61,37 @@ def integrate(
 ) -> Attribution:
     """Integrated Gradients along the straight line from a baseline, by Gauss-Legendre quadrature (captum).
 
-    Sundararajan M, Taly A, Yan Q. Axiomatic attribution for deep networks. ICML 2017. In a lower precision it
-    is tried first; where that misses the tolerance, it is done again in float32.
+    Sundararajan M, Taly A, Yan Q. Axiomatic attribution for deep networks. ICML 2017. Where the sum of the
+    attributions misses the tolerance, it is done again with twice the steps, up to `MOST_STEPS` times as
+    many: along some paths the prediction changes abruptly. A lower precision than float32 is tried once.
 
     Args:
         subject: network and patient.
         baseline: (V, T, h, w) images.
-        steps: of the quadrature.
+        steps: of the quadrature, at first.
         tolerance: largest relative delta of a parameter.
         memory: bytes that activations may take.
         dtype: of the backbone's arithmetic.
 
     Raises:
-        InputError: the attributions are not finite, or miss the completeness tolerance in float32.
+        InputError: the attributions are not finite, or miss the tolerance with the most steps in float32.
     """
     ends = subject.outputs(torch.stack([subject.images, baseline]))
     found = _integrate(subject, baseline, ends, steps, memory, dtype)
-    if dtype != torch.float32 and not _is_complete(found, tolerance):
-        found = _integrate(subject, baseline, ends, steps, memory, torch.float32)
+    tries = [(steps, torch.float32)] if dtype != torch.float32 else []
+    tries += [(steps * 2**k, torch.float32) for k in range(1, MOST_STEPS.bit_length())]
+    for more, exact in tries:
+        if _is_complete(found, tolerance) or not found.maps.isfinite().all():
+            break
+        found = _integrate(subject, baseline, ends, more, memory, exact)
     if not found.maps.isfinite().all():
         raise InputError("The attributions are not finite: this network cannot be explained.")
     if not _is_complete(found, tolerance):
         worst = int(found.relative_delta.argmax())
         raise InputError(
             f"Integrated Gradients of {KEYS[worst]} miss the difference in prediction by "
-            f"{found.relative_delta[worst]:.1%} (allowed: {tolerance:.1%}), so they are not drawn. More "
-            "steps (-P ig_steps=200) usually help."
+            f"{found.relative_delta[worst]:.1%} (allowed: {tolerance:.1%}) in {found.steps} steps, so they "
+            "are not drawn. More steps (-P ig_steps=…), or -P ig_baseline=blurred, usually help."
         )
     return found
 
@@ -111,4 +120,4 @@ def _integrate(
         shown.expand(nine), start.expand(nine), n_steps=steps, internal_batch_size=versions
     )  # fmt: skip
     by_view = subject.by_view(values[0].detach())
-    return Attribution(by_view, ends[0], ends[1], dtype)
+    return Attribution(by_view, ends[0], ends[1], dtype, steps)

@@ -72,9 +72,19 @@ def test_the_backbone_is_passed_once_for_all_nine(tiny_subject, monkeypatch: pyt
     assert sum(passed) == (10 + 2) * 9, "ten steps and the two ends, of three views of three frames"
 
 
-def test_too_few_steps_are_refused_and_say_what_to_do(tiny_subject) -> None:
-    with pytest.raises(InputError, match="ig_steps"):
-        attribute(tiny_subject(), steps=1, tolerance=1e-6)
+def test_steps_are_doubled_until_the_sum_is_right(tiny_subject) -> None:
+    subject = tiny_subject()
+    rough = attribute(subject, steps=2, tolerance=9)
+    assert rough.steps == 2
+    tolerance = float(rough.relative_delta.max()) / 2
+    better = attribute(subject, steps=2, tolerance=tolerance)
+    assert better.steps in (4, 8, 16)
+    assert (better.relative_delta <= tolerance).all()
+
+
+def test_what_misses_the_tolerance_is_refused_and_says_what_to_do(tiny_subject) -> None:
+    with pytest.raises(InputError, match=r"in 8 steps, so they are not drawn.*ig_steps"):
+        attribute(tiny_subject(), steps=1, tolerance=1e-9)
 
 
 def test_what_is_not_finite_raises(tiny_subject) -> None:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 import torch
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.synthetic.clip import has_view
+from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.pipelines.study_runs import latest_folds
+from cardio_mlflow.pipelines.training_set import load_training_set, with_used_views
+from cardio_mlflow.settings import load_settings
 from cardio_mlflow.training.bundle import load_bundle, predict
+from tests.pipelines.conftest import SMALL, Workplace
 
 GIVEN = {
-    "variants": "full,no_attention", "repeats": "2", "ablation_folds": "1,2",
+    "variants": "full,no_attention", "repeats": "2", "ablation_folds": "1",
     "more_variants": "frozen: stages=0; apical: views=A4C,A2C; at_once: unfreezing=at_once vit_lr=1e-5",
 }  # fmt: skip
 NAMES = ["full", "no_attention", "frozen", "apical", "at_once"]
 
 
 @pytest.fixture(scope="module")
-def compared(studied):
-    """The studied store with an ablation of five variants, two folds and two seeds; the run of it."""
-    assert studied.command("ablation", **GIVEN) == 0
-    return studied, studied.runs(step="ablation")[-1]
+def compared(tmp_path_factory: pytest.TempPathFactory, cache: Path):
+    """A store with an ablation of five variants, one fold and two seeds; the run of it."""
+    place = Workplace(tmp_path_factory.mktemp("compared"), cache)
+    assert place.command("ablation", **GIVEN) == 0
+    return place, place.runs(step="ablation")[-1]
 
 
 def read(place, run, path: str) -> pd.DataFrame:
@@ -34,9 +42,8 @@ def test_each_variant_fold_and_seed_is_a_run(compared) -> None:
     place, _ = compared
     runs = place.runs(step="train_fold", study="demo-synthetic")
     of = {name: [r for r in runs if r.data.tags["variant"] == name] for name in NAMES}
-    assert {name: len(found) for name, found in of.items()} == dict.fromkeys(NAMES, 4)
-    names = [run.info.run_name for run in of["frozen"]]
-    assert names == ["frozen/fold-1", "frozen/fold-2", "frozen/fold-1/seed-2", "frozen/fold-2/seed-2"]
+    assert {name: len(found) for name, found in of.items()} == dict.fromkeys(NAMES, 2)
+    assert [run.info.run_name for run in of["frozen"]] == ["frozen/fold-1", "frozen/fold-1/seed-2"]
     assert {run.data.params["cfg/seed"] for run in of["full"]} == {"0", "1000"}
     changed = {name: of[name][0].data.params for name in NAMES}
     assert (changed["frozen"]["cfg/stages"], changed["full"]["cfg/stages"]) == ("0", "1")
@@ -51,13 +58,13 @@ def test_each_variant_fold_and_seed_is_a_run(compared) -> None:
     assert stages["at_once"] == [1, 1]
 
 
-def test_the_first_repeat_is_the_studys_own(compared) -> None:
+def test_other_seeds_are_no_folds_of_the_study(compared) -> None:
     place, _ = compared
-    assert place.command("validate") == 0
-    pooled = read(place, place.runs(step="validate")[-1], "predictions.csv")
-    first = place.runs(step="train_fold", study="demo-synthetic", variant="full")[0]
-    own = read(place, first, "predictions.csv")
-    pd.testing.assert_frame_equal(pooled[pooled["fold"] == 1].reset_index(drop=True), own)
+    mlflow.set_tracking_uri(f"sqlite:///{place.folder}/mlflow.db")
+    assert [run.name for run in latest_folds("demo-synthetic", "full").values()] == ["fold-1"]
+    assert [run.name for run in latest_folds("demo-synthetic", "full", repeat=2).values()] == [
+        "full/fold-1/seed-2"
+    ]
 
 
 def test_the_comparison_is_logged_with_intervals(compared) -> None:
@@ -70,14 +77,14 @@ def test_the_comparison_is_logged_with_intervals(compared) -> None:
     assert set(apart["against"]) == {"full", "no_attention"}
     assert len(apart) == 2 * 4 * 10
     alphas = read(place, run, "tables/alphas.csv")
-    assert len(alphas) == 5 * 2 * 2
+    assert len(alphas) == 5 * 2
     assert alphas.loc[alphas["variant"] == "no_attention", "alpha_temporal"].eq(0).all()
     assert alphas.loc[alphas["variant"] == "full", "alpha_temporal"].between(0.01, 0.99).all()
     means = table[table["parameter"] == "mean"].set_index("variant")
     for name in NAMES:
         assert run.data.metrics[f"ablation/r_mean_{name}"] == pytest.approx(means.loc[name, "r"])
     said = place.artifact(run, "ablation.txt").read_text()
-    assert "Against full, on 6 patients" in said
+    assert "Against full, on 3 patients" in said
     assert "mean over 2 seeds" in said
     first, second = (read(place, run, path) for path in ("predictions.csv", "tables/predictions_seed-2.csv"))
     assert set(first["variant"]) == set(second["variant"]) == set(NAMES)
@@ -94,7 +101,7 @@ def test_only_what_is_missing_is_trained(compared) -> None:
     assert place.runs(step="ablation")[-1].data.metrics == run.data.metrics
     more = GIVEN | {"more_variants": GIVEN["more_variants"] + "; linear: task_lr=1e-4"}
     assert place.command("ablation", **more) == 0
-    assert len(place.runs(step="train_fold")) == before + 4
+    assert len(place.runs(step="train_fold")) == before + 2
 
 
 def test_a_variant_sees_only_its_views(compared) -> None:
@@ -138,16 +145,13 @@ def test_a_variant_described_anew_is_trained_anew(compared) -> None:
     assert place.command("ablation", **asked, variant="no_fusion") == 1
 
 
-def test_a_study_of_one_view_is_tested_on_patients_who_have_it(workplace, caplog) -> None:
-    """A patient of Cohort II without that view is left out, before the use is counted."""
-    patient = next(p for p in range(4, 60) if not has_view(7, p, "TC"))
-    given = {"synthetic_patients": str(max(8, patient + 1)), "cohort1_size": "4", "views": "A2C",
-             "epochs": "1", "stages": "0", "study": "one-view"}  # fmt: skip
-    for step in ("train", "validate", "test"):
-        caplog.clear()
-        assert workplace.command(step, **given) == 0
+def test_patients_without_a_used_view_are_left_out_of_either_cohort(compared, caplog) -> None:
+    """P0007, of Cohort II, has no A2C clip."""
+    settings = load_settings(SMALL | {"cache": str(compared[0].cache), "views": "A2C"}, {})
+    inputs = load_inputs(settings)
+    patients = inputs.patients("II")
+    assert with_used_views(settings, inputs, patients) == tuple(p for p in patients if p != "P0007")
     assert "1 of 4 patients are left out" in caplog.text
-    (run,) = workplace.runs(step="test")
-    judged = read(workplace, run, "predictions.csv")
-    assert judged["patient_id"].nunique() == 3
-    assert f"P{patient + 1:04d}" not in set(judged["patient_id"])
+    with pytest.raises(InputError, match="No patient has one of the views"):
+        with_used_views(settings, inputs, ("P0007",))
+    assert load_training_set(settings, inputs).features.clips.present.sum(1).eq(1).all()
