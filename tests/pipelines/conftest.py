@@ -27,6 +27,7 @@ OPTIONS = {
     "train_fold": {"fold": "1"},
     "validate": {"predictions": ""},
     "test": {"predictions": ""},
+    "visualize": {"patients": "worst=2,median", "loose": "false"},
     "pretrain": {"patients": "6", "passes": "1", "output": ""},
 }
 

@@ -1,0 +1,175 @@
+"""Figures of explained patients, and of what the networks attend to over the whole cohort."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.figures.frame_attention import cohort_frame_attention, frame_attention, frame_importance
+from cardio_mlflow.figures.overlay import top_frames
+from cardio_mlflow.figures.overlay_animation import write_animation
+from cardio_mlflow.figures.overlay_page import overlay_page, overlay_pair
+from cardio_mlflow.figures.style import save_figure
+from cardio_mlflow.figures.view_fusion import cohort_view_fusion, view_fusion
+from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, VIEWS
+from cardio_mlflow.pipelines.explaining import Explained
+from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.training.bundle import Bundle, used_views
+from cardio_mlflow.training.precision import choose_device
+
+LOOSE_FRAMES: Final = 3
+"""Frames of each view and parameter that are written as files of their own, where that is asked for."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Who is explained, and where.
+
+    Attributes:
+        number: from 1, which names the folder: an id may not be fit for a file's name.
+        patient_id: the id.
+        why: why the patient was chosen.
+        fold: the fold whose network explains.
+    """
+
+    number: int
+    patient_id: str
+    why: str
+    fold: int
+
+    @property
+    def folder(self) -> str:
+        """The artifact folder.
+
+        >>> Patient(3, "P07", "median error", 1).folder
+        'patients/03'
+        """
+        return f"patients/{self.number:02d}"
+
+
+def log_patient(
+    run: Run, settings: Settings, inputs: StudyInputs, found: Explained, patient: Patient, *, loose: bool
+) -> None:
+    """Draw and log everything of one patient: pages as images with steps, animation, files on request."""
+    figures = patient_figures(settings, inputs, found, patient)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for figure_name, figure in figures.items():
+            save_figure(figure, folder / figure_name)
+        key = PULMONARY_HYPERTENSION.key
+        maps = found.attribution.maps[KEYS.index(key)].cpu().numpy()
+        write_animation(
+            folder / f"cycle_{key}.webp", found.frames, maps, found.present, key=key,
+            synthetic=settings.is_synthetic,
+        )  # fmt: skip
+        if loose:
+            _write_loose(folder / "overlays", settings, found)
+        run.log_folder(folder, patient.folder)
+        for shown in ("overlays", "frame_attention", "gradient_rollout"):
+            run.log_image(folder / f"{shown}.png", shown, patient.number)
+
+
+def patient_figures(
+    settings: Settings, inputs: StudyInputs, found: Explained, patient: Patient
+) -> dict[str, Figure]:
+    """The figures of one patient, by name."""
+    mark, known = settings.is_synthetic, phases_known(inputs, patient.patient_id)
+    phases, present = phases_of(found.frames.shape[1]), found.present
+    weights = found.output.frame_weights[0].cpu().numpy()
+    importance = found.attribution.by_frame.cpu().numpy()
+    title = f"{patient.why}, fold {patient.fold}"
+    pages = {"overlays": found.attribution.maps.cpu().numpy(), "gradient_rollout": found.gradient_rollout}
+    figures = {
+        "frame_attention": frame_attention(
+            weights, found.alphas["temporal"], phases, present, known, synthetic=mark
+        ),
+        "frame_importance": frame_importance(importance, phases, present, synthetic=mark, phase_known=known),
+        "view_fusion": view_fusion(
+            found.output.view_weights[0].cpu().numpy(), found.alphas["fusion"], present, synthetic=mark
+        ),
+    }
+    for name, maps in pages.items():
+        figures[name] = overlay_page(
+            found.frames, maps, importance, present, synthetic=mark, title=title, phases=phases
+        )
+    for view, at in enumerate(weights.argmax(1)):
+        if present[view]:
+            flow = found.rollout[view, at]
+            figures[f"rollout_{VIEWS[view].name}"] = overlay_pair(
+                found.frames[view, at], flow - flow.mean(), synthetic=mark,
+                title=f"{VIEWS[view].name}: attention rollout, above and below the mean patch",
+            )  # fmt: skip
+    return figures
+
+
+def log_cohort(
+    run: Run, settings: Settings, inputs: StudyInputs, network_of: Callable[[int], Bundle]
+) -> None:
+    """Weights of frames and views over Cohort I, each patient by the network that was not trained on them."""
+    patients = inputs.patients("I")
+    frames, views, present, alphas = [], [], [], []
+    for patient in tqdm(patients, desc="attention of the cohort", unit="patient"):
+        bundle = network_of(int(inputs.folds[patient]))
+        data = load_clips(inputs.prepared.path, [patient], bundle.settings.training_frames)
+        mask = data.present & used_views(bundle.settings)
+        if not mask.any():
+            continue
+        device = choose_device()
+        with torch.no_grad():
+            output = bundle.network.to(device).eval()(data.clips.to(device), mask.to(device))
+        frames.append(output.frame_weights[0].cpu().numpy())
+        views.append(output.view_weights[0].cpu().numpy())
+        present.append(mask[0].numpy())
+        alphas.append(list(bundle.network.alphas().values()))
+    temporal, fusion = np.mean(alphas, axis=0)
+    shown, phases = np.stack(present), phases_of(frames[0].shape[1])
+    mark = settings.is_synthetic
+    run.log_figures(
+        {
+            "frame_attention": cohort_frame_attention(
+                np.stack(frames), shown, float(temporal), phases, synthetic=mark
+            ),
+            "view_fusion": cohort_view_fusion(np.stack(views), shown, float(fusion), synthetic=mark),
+        }
+    )
+
+
+def phases_of(frames: int) -> NDArray[np.float64]:
+    """Phases of evenly spaced frames of a cycle, 0 at its start."""
+    return np.arange(frames) / frames
+
+
+def phases_known(inputs: StudyInputs, patient: str) -> NDArray[np.bool_]:
+    """(V,) whether each view's cycle is known to start or end at an R wave."""
+    quality = inputs.prepared.quality
+    known = quality[quality["patient_id"] == patient].set_index("view")["phase_verified"]
+    return np.array([str(known.get(view.code, "")).lower() == "true" for view in VIEWS])
+
+
+def _write_loose(folder: Path, settings: Settings, found: Explained) -> None:
+    """Each view's and parameter's most important frames beside their overlay, in every format."""
+    folder.mkdir()
+    maps = found.attribution.maps.cpu().numpy()
+    best = top_frames(found.attribution.by_frame.cpu().numpy(), min(LOOSE_FRAMES, found.frames.shape[1]))
+    formats: Sequence[str] = settings.figure_formats
+    for k, key in enumerate(KEYS):
+        for view in np.flatnonzero(found.present):
+            for rank, at in enumerate(best[k, view], 1):
+                name = f"{key}_{VIEWS[view].name}_{rank}"
+                figure = overlay_pair(
+                    found.frames[view, at], maps[k, view, at], synthetic=settings.is_synthetic,
+                    title=f"{key}, {VIEWS[view].name}, frame {at + 1}",
+                )  # fmt: skip
+                save_figure(figure, folder / name, formats)

@@ -1,0 +1,115 @@
+"""Explaining one patient with the network that was not trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.explain.baselines import baseline_images
+from cardio_mlflow.explain.faithfulness import check_table, deletion_insertion, randomised, with_noise
+from cardio_mlflow.explain.integrated_gradients import Attribution, integrate
+from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_grid, patch_relevance
+from cardio_mlflow.explain.subject import Subject, subject_of
+from cardio_mlflow.model.network import Output
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.bundle import Bundle, used_views
+from cardio_mlflow.training.precision import choose_device, compute_dtype
+
+CHECK_STEPS = 12
+"""Steps of the quadrature in checks that only compare maps."""
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One patient, explained.
+
+    Attributes:
+        frames: (V, T, 224, 224) uint8, those that the network saw.
+        present: (V,) bool.
+        output: of the network.
+        alphas: share of attention by stage.
+        attribution: Integrated Gradients.
+        rollout: (V, T, rows, columns) share of each patch in its frame's feature.
+        gradient_rollout: (9, V, T, rows, columns).
+        baseline: (V, T, h, w) what the attribution is measured against.
+        subject: network and images.
+    """
+
+    frames: NDArray[np.uint8]
+    present: NDArray[np.bool_]
+    output: Output
+    alphas: dict[str, float]
+    attribution: Attribution
+    rollout: FloatArray
+    gradient_rollout: FloatArray
+    baseline: Tensor
+    subject: Subject
+
+
+def explain_patient(
+    bundle: Bundle, path: Path, patient: str, settings: Settings, cohort_mean: Tensor | None
+) -> Explained:
+    """Explain a patient.
+
+    Args:
+        bundle: a network that was not trained on them.
+        path: their prepared file.
+        patient: their id.
+        settings: ``ig_steps``, ``ig_tolerance``, ``ig_baseline``, ``rollout_heads``, ``step_memory``.
+        cohort_mean: (V, h, w) mean images, for ``ig_baseline=cohort_mean``.
+
+    Raises:
+        InputError: there is no view to explain, or the attribution misses its tolerance.
+    """
+    data = load_clips(lambda _: path, [patient], bundle.settings.training_frames)
+    device = choose_device()
+    present = data.present[0] & used_views(bundle.settings)
+    subject = subject_of(bundle.network.to(device), data.clips[0].to(device), present.to(device))
+    baseline = baseline_images(subject.images, settings.ig_baseline, cohort_mean)
+    attribution = _attribute(subject, baseline, settings, bundle, settings.ig_steps, settings.ig_tolerance)
+    encoder = subject.network.encoder
+    grid = patch_grid(encoder)
+    rollout = patch_relevance(attention_rollout(encoder, subject.shown, settings.rollout_heads), grid)
+    weighted = patch_relevance(gradient_rollout(subject), grid)
+    with torch.no_grad():
+        output = subject.from_features(encoder(subject.shown).float())
+    return Explained(
+        data.clips[0].numpy(), present.numpy(), output, subject.network.alphas(), attribution,
+        subject.by_view(rollout[None])[0].cpu().numpy(), weighted.cpu().numpy(), baseline, subject,
+    )  # fmt: skip
+
+
+def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Whether a patient's attribution holds: deletion and insertion curves, and the maps of the checks."""
+    subject, patch = found.subject, patch_side(found)
+    curves = deletion_insertion(subject, found.baseline, found.attribution, patch, settings.seed)
+    other = Subject(randomised(subject.network, settings.seed), subject.images, subject.present)
+    noisy = subject.with_images(with_noise(subject.images, settings.seed))
+
+    def again(changed: Subject) -> Attribution:
+        return _attribute(changed, found.baseline, settings, bundle, CHECK_STEPS, float("inf"))
+
+    checks = {"randomised weights": lambda: again(other), "small noise": lambda: again(noisy)}
+    return curves, check_table(found.attribution, checks, patch)
+
+
+def patch_side(found: Explained) -> int:
+    """Side of a patch of the backbone in pixels of its image."""
+    return found.subject.images.shape[-2] // patch_grid(found.subject.network.encoder)[0]
+
+
+def _attribute(
+    subject: Subject, baseline: Tensor, settings: Settings, bundle: Bundle, steps: int, tolerance: float
+) -> Attribution:
+    device = subject.images.device  # on CPUs bfloat16 makes the way back of small backbones slower
+    dtype = compute_dtype(bundle.settings.precision, device) if device.type == "cuda" else torch.float32
+    return integrate(subject, baseline, steps, tolerance, settings.step_memory * 2**30, dtype)

@@ -1,0 +1,167 @@
+"""What the network looks at: attention, rollout, Integrated Gradients of chosen patients, and checks."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from cardio_mlflow.analysis.predictions import pool_out_of_fold
+from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.explain.integrated_gradients import Attribution
+from cardio_mlflow.figures.trust import deletion_insertion, sanity_bars
+from cardio_mlflow.model.frame_encoder import resize_frames
+from cardio_mlflow.model.network import unit_range
+from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.pipelines.explained_figures import Patient, log_cohort, log_patient
+from cardio_mlflow.pipelines.explaining import checks_of, explain_patient
+from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
+from cardio_mlflow.pipelines.known_chambers import known_chambers
+from cardio_mlflow.pipelines.patient_choice import chosen_patients
+from cardio_mlflow.pipelines.study_runs import complete_folds
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.finished import FinishedRun
+from cardio_mlflow.tracking.registry import download_bundles
+from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.training.bundle import Bundle, load_bundle, used_views
+
+MEAN_OF: Final = 40
+"""Training patients whose images make the baseline ``cohort_mean``."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Bundles:
+    """The folds' networks, each fetched when it is first needed.
+
+    Attributes:
+        folds: their runs.
+        folder: where they are kept meanwhile.
+    """
+
+    folds: Mapping[int, FinishedRun]
+    folder: Path
+    _loaded: dict[int, Bundle] = field(default_factory=dict)
+
+    def of_fold(self, fold: int) -> Bundle:
+        """The network of a fold, which was not trained on its patients."""
+        if fold not in self._loaded:
+            paths = download_bundles(self.folds[fold].run_id, self.folder / str(fold))
+            self._loaded[fold] = load_bundle(paths[f"fold-{fold}"])
+        return self._loaded[fold]
+
+
+def visualize(settings: Settings, run: Run, patients: str, loose: str) -> None:
+    """Show what the networks of the study's folds look at: each patient by the one not trained on them.
+
+    ``patients`` are ids of Cohort I, or worst=3, best=3, median, ph, no_ph. ``loose=true`` also writes each
+    overlay as a file of its own, in all ``figure_formats``.
+    """
+    folds = complete_folds(settings)
+    inputs = load_inputs(settings)
+    digest = next(iter(folds.values())).tags["cohort_digest"]
+    if inputs.digest != digest:
+        raise InputError(
+            "The folds of this study were trained on another cohort (labels, clips or folds have changed "
+            "since). Give the data and settings of the training."
+        )
+    if loose not in ("true", "false"):
+        raise InputError(f"loose={loose} is not allowed. Allowed: true, false.")
+    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
+    chosen = chosen_patients(patients, pooled)
+    run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids})
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = Bundles(folds, Path(folder))
+        _explain_chosen(settings, run, inputs, bundles, chosen, loose == "true")
+        log_cohort(run, settings, inputs, bundles.of_fold)
+        if settings.is_synthetic:
+            known_chambers(run, settings, bundles.of_fold(min(folds)))
+
+
+def _explain_chosen(
+    settings: Settings,
+    run: Run,
+    inputs: StudyInputs,
+    bundles: Bundles,
+    chosen: Mapping[str, str],
+    loose: bool,
+) -> None:
+    """Explain each patient, with their figures and tables."""
+    deltas: list[pd.DataFrame] = []
+    curves: list[pd.DataFrame] = []
+    checks: list[pd.DataFrame] = []
+    with tqdm(chosen.items(), desc="patients", unit="patient") as bar:
+        for number, (patient_id, why) in enumerate(bar, 1):
+            patient = Patient(number, patient_id, why, int(inputs.folds[patient_id]))
+            bundle = bundles.of_fold(patient.fold)
+            mean = _mean_images(settings, inputs, bundle, patient.fold)
+            found = explain_patient(bundle, inputs.prepared.path(patient_id), patient_id, settings, mean)
+            log_patient(run, settings, inputs, found, patient, loose=loose)
+            deltas.append(convergence_table(patient, found.attribution))
+            for table, tables in zip(checks_of(found, bundle, settings), (curves, checks), strict=True):
+                tables.append(table.assign(patient_id=patient_id))
+    convergence, curve_table, check_table = (pd.concat(tables) for tables in (deltas, curves, checks))
+    run.log_table(convergence, "tables/convergence.csv")
+    run.log_table(curve_table, "tables/deletion_insertion.csv")
+    run.log_table(check_table, "tables/map_checks.csv")
+    run.log_metrics({"explain/largest_relative_delta": float(convergence["relative_delta"].max())})
+    run.log_metrics(check_metrics(check_table))
+    mark = settings.is_synthetic
+    run.log_figures({"deletion_insertion": deletion_insertion(mean_curves(curve_table), synthetic=mark),
+                     "map_checks": sanity_bars(mean_checks(check_table), synthetic=mark)})  # fmt: skip
+
+
+def convergence_table(patient: Patient, found: Attribution) -> pd.DataFrame:
+    """How complete a patient's attribution is, a row a parameter; predictions in scaled target space."""
+    columns = {"prediction": found.outputs, "baseline": found.baseline, "delta": found.delta,
+               "relative_delta": found.relative_delta}  # fmt: skip
+    table = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()})
+    return table.assign(
+        parameter=list(KEYS), steps=found.steps, precision=str(found.dtype).removeprefix("torch."),
+        number=patient.number, patient_id=patient.patient_id, why=patient.why, fold=patient.fold,
+    )  # fmt: skip
+
+
+def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Deletion and insertion curves, mean over the patients."""
+    by = ["parameter", "kind", "order", "share"]
+    return curves.groupby(by, sort=False)[["value", "low", "high"]].mean().reset_index()
+
+
+def mean_checks(checks: pd.DataFrame) -> pd.DataFrame:
+    """Correlations of the maps, mean over the patients."""
+    return checks.groupby(["check", "parameter"], sort=False)["correlation"].mean().reset_index()
+
+
+def check_metrics(checks: pd.DataFrame) -> dict[str, float]:
+    """Mean correlation of the maps of each check, by MLflow name."""
+    means = checks.groupby("check")["correlation"].mean()
+    return {f"explain/r_{str(name).replace(' ', '_')}": float(value) for name, value in means.items()}
+
+
+def _mean_images(settings: Settings, inputs: StudyInputs, bundle: Bundle, fold: int) -> Tensor | None:
+    """(V, h, w) mean image of each view over training patients of a fold, where it is asked for."""
+    if settings.ig_baseline != "cohort_mean":
+        return None
+    trained = [p for p in inputs.patients("I") if inputs.folds[p] != fold]
+    chosen = [trained[i] for i in np.linspace(0, len(trained) - 1, min(MEAN_OF, len(trained))).astype(int)]
+    size = bundle.network.encoder.image_size
+    total, count = torch.zeros(4, *size), torch.zeros(4, 1, 1)
+    for patient in chosen:
+        data = load_clips(inputs.prepared.path, [patient], bundle.settings.training_frames)
+        present = data.present[0] & used_views(bundle.settings)
+        mean = unit_range(data.clips[0]).mean(1)
+        total += resize_frames(mean, size) * present[:, None, None]
+        count += present[:, None, None]
+    return total / count.clamp(min=1)
