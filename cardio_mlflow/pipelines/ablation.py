@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from cardio_mlflow.analysis.comparison import MEAN, Tables, differences, in_words, variant_table
+from cardio_mlflow.analysis.comparison import MEAN, Tables, differences, variant_table
+from cardio_mlflow.analysis.comparison_words import in_words
 from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
 from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_contributions, ablation_losses
 from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before

@@ -13,7 +13,8 @@ import yaml
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from cardio_mlflow.analysis.comparison import differences, in_words
+from cardio_mlflow.analysis.comparison import differences
+from cardio_mlflow.analysis.comparison_words import in_words
 from cardio_mlflow.figures.tuning import tuning_history, tuning_importance, tuning_parallel, tuning_slices
 from cardio_mlflow.pipelines.study_runs import command
 from cardio_mlflow.settings import Settings

@@ -1,0 +1,85 @@
+"""`visualize` on a study: who is chosen, what is logged, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cardio_mlflow.parameters import KEYS
+from tests.pipelines.conftest import Workplace
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, cache: Path):
+    """A store with two trained folds in which a patient has been explained; the run of it."""
+    place = Workplace(tmp_path_factory.mktemp("seen"), cache)
+    assert place.command("train") == 0
+    assert place.command("visualize", patients="median", ig_tolerance="0.05", ig_steps="8") == 0
+    return place, place.runs(step="visualize")[-1]
+
+
+def names(place, run, folder: str) -> set[str]:
+    return {path.name for path in place.artifact(run, folder).iterdir()}
+
+
+def test_each_patient_has_a_folder_of_pages(seen) -> None:
+    place, run = seen
+    assert run.info.status == "FINISHED"
+    for number in ("01",):
+        found = names(place, run, f"patients/{number}")
+        assert {"overlays.png", "gradient_rollout.png", "frame_attention.png", "frame_importance.png",
+                "view_fusion.png", "cycle_meanPAP.webp", "rollout_A4C.png"} <= found  # fmt: skip
+        with Image.open(place.artifact(run, f"patients/{number}/cycle_meanPAP.webp")) as cycle:
+            assert cycle.format == "WEBP"
+    assert {"frame_attention.png", "view_fusion.png", "deletion_insertion.png", "map_checks.png",
+            "chambers.png"} <= names(place, run, "figures")  # fmt: skip
+    assert any(
+        path.path.startswith("images/overlays")
+        for path in place.client.list_artifacts(run.info.run_id, "images")
+    )
+
+
+def test_attributions_are_complete_and_by_the_network_of_the_patients_own_fold(seen) -> None:
+    place, run = seen
+    table = pd.read_csv(place.artifact(run, "tables/convergence.csv"), dtype={"patient_id": str})
+    assert list(table["parameter"][:9]) == list(KEYS)
+    assert (table["relative_delta"] <= 0.05).all()
+    assert run.data.metrics["explain/largest_relative_delta"] == pytest.approx(table["relative_delta"].max())
+    folds = [
+        pd.read_csv(place.artifact(fold, "predictions.csv"), dtype={"patient_id": str})
+        for fold in place.runs(study="demo-synthetic", step="train_fold", variant="full")
+    ]
+    own = pd.concat(folds).drop_duplicates("patient_id").set_index("patient_id")["fold"]
+    assert (table["fold"] == table["patient_id"].map(own)).all()
+
+
+def test_the_checks_are_tables_and_metrics(seen) -> None:
+    place, run = seen
+    checks = pd.read_csv(place.artifact(run, "tables/map_checks.csv"))
+    assert set(checks["check"]) == {"randomised weights", "small noise"}
+    mean = checks.loc[checks["check"] == "small noise", "correlation"].mean()
+    assert run.data.metrics["explain/r_small_noise"] == pytest.approx(mean)
+    chambers = pd.read_csv(place.artifact(run, "tables/chambers.csv"))
+    assert list(chambers["parameter"]) == list(KEYS)
+    assert chambers["area"].between(0.01, 0.6).all()
+    assert (chambers["ratio_low"] <= chambers["ratio"]).all()
+
+
+def test_what_cannot_be_explained_is_refused(seen, capsys: pytest.CaptureFixture[str]) -> None:
+    place, _ = seen
+    cases = {
+        "worst=0": "give a number from 1", "worst=99": "give a number from 1", "nobody": "neither a patient",
+        ",": "chooses nobody",
+    }  # fmt: skip
+    for asked, said in cases.items():
+        assert place.command("visualize", patients=asked) == 1
+        assert said in capsys.readouterr().err
+    assert place.command("visualize", ig_tolerance="1e-9", ig_steps="2", patients="worst=1") == 1
+    assert "not drawn" in capsys.readouterr().err
+    (run,) = [r for r in place.runs(step="visualize") if "not drawn" in r.data.tags.get("failure", "")]
+    assert not place.client.list_artifacts(run.info.run_id, "patients")
+    assert place.command("visualize", study="nothing") == 1
+    assert "no trained fold" in capsys.readouterr().err
