@@ -18,7 +18,8 @@ from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_cont
 from cardio_mlflow.figures.style import PARAMETER_COLOURS, SYNTHETIC_MARK, save_figure, signed
 from cardio_mlflow.parameters import KEYS, PARAMETERS
 
-pytestmark = pytest.mark.filterwarnings("error")
+# Whatever an earlier test left unclosed is collected at any time, also in these.
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 SIX = ["full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only"]
 NINE = [*SIX, "frozen", "a4c_only", "four_frames_and_a_large_backbone"]

@@ -30,7 +30,8 @@ from cardio_mlflow.figures.overlay_page import overlay_page, overlay_pair
 from cardio_mlflow.figures.style import SYNTHETIC_MARK, save_figure
 from cardio_mlflow.parameters import KEYS
 
-pytestmark = pytest.mark.filterwarnings("error")
+# Whatever an earlier test left unclosed is collected at any time, also in these.
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 SIDE, MAP = 64, 24
 VALUES = st.floats(-1e6, 1e6, width=32)

@@ -20,7 +20,8 @@ from cardio_mlflow.figures.tuning import (
     tuning_slices,
 )
 
-pytestmark = pytest.mark.filterwarnings("error")
+# Whatever an earlier test left unclosed is collected at any time, also in these.
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 SETTINGS = ("task_lr", "vit_lr", "layer_decay", "weight_decay", "dropout")
 OF_TRIALS: dict[str, Callable[..., Figure]] = {
