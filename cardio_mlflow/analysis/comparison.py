@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import multipletests
 
 from cardio_mlflow.analysis.agreement import SMALLEST
 from cardio_mlflow.analysis.bootstrap import percentile_interval
+from cardio_mlflow.analysis.multiplicity import holm
 from cardio_mlflow.analysis.predictions import FloatArray, wide
 from cardio_mlflow.analysis.weighted import (
     bootstrap_counts,
@@ -153,7 +153,7 @@ def differences(tables: Tables, resamples: int, seed: int, against: Sequence[str
     table = pd.DataFrame([row for pair in pairs for row in _pair(values, *pair)], columns=_COLUMNS)
     for _, rows in table.groupby(["against", table["parameter"].eq(MEAN)]):
         for name in _MEASURES:
-            table.loc[rows.index, f"{name}_p_holm"] = _holm(rows[f"{name}_p"].to_numpy(np.float64))
+            table.loc[rows.index, f"{name}_p_holm"] = holm(rows[f"{name}_p"].to_numpy(np.float64))
     return table
 
 
@@ -193,13 +193,6 @@ def _two_sided(apart: FloatArray) -> float:
     defined = apart[np.isfinite(apart)]
     beyond = min(np.count_nonzero(defined <= 0), np.count_nonzero(defined >= 0))
     return min(1.0, 2 * (beyond + 1) / (defined.size + 1))
-
-
-def _holm(p: FloatArray) -> FloatArray:
-    corrected, known = np.full(p.size, np.nan), np.isfinite(p)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
-    return corrected
 
 
 def _values(tables: Tables, resamples: int, seed: int) -> _Values:

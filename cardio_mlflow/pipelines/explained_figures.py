@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,10 +23,11 @@ from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.figures.view_fusion import cohort_view_fusion, view_fusion
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, VIEWS
 from cardio_mlflow.pipelines.explaining import Explained
+from cardio_mlflow.pipelines.fold_networks import FoldNetworks
 from cardio_mlflow.pipelines.inputs import StudyInputs
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.training.bundle import Bundle, used_views
+from cardio_mlflow.training.bundle import used_views
 from cardio_mlflow.training.precision import choose_device
 
 LOOSE_FRAMES: Final = 3
@@ -102,7 +103,14 @@ def patient_figures(
     }
     for name, maps in pages.items():
         figures[name] = overlay_page(
-            found.frames, maps, importance, present, synthetic=mark, title=title, phases=phases
+            found.frames,
+            maps,
+            importance,
+            present,
+            synthetic=mark,
+            title=title,
+            phases=phases,
+            phase_known=known,
         )
     for view, at in enumerate(weights.argmax(1)):
         if present[view]:
@@ -114,14 +122,12 @@ def patient_figures(
     return figures
 
 
-def log_cohort(
-    run: Run, settings: Settings, inputs: StudyInputs, network_of: Callable[[int], Bundle]
-) -> None:
+def log_cohort(run: Run, settings: Settings, inputs: StudyInputs, networks: FoldNetworks) -> None:
     """Weights of frames and views over Cohort I, each patient by the network that was not trained on them."""
-    patients = inputs.patients("I")
+    patients = [p for p in inputs.patients("I") if int(inputs.folds[p]) in networks.run_ids]
     frames, views, present, alphas = [], [], [], []
     for patient in tqdm(patients, desc="attention of the cohort", unit="patient"):
-        bundle = network_of(int(inputs.folds[patient]))
+        bundle = networks.of_fold(int(inputs.folds[patient]))
         data = load_clips(inputs.prepared.path, [patient], bundle.settings.training_frames)
         mask = data.present & used_views(bundle.settings)
         if not mask.any():

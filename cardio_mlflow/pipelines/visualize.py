@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cardio_mlflow.analysis.predictions import pool_out_of_fold
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.integrated_gradients import Attribution
@@ -25,15 +23,13 @@ from cardio_mlflow.model.network import unit_range
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.explained_figures import Patient, log_cohort, log_patient
 from cardio_mlflow.pipelines.explaining import checks_of, explain_patient
+from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.pipelines.known_chambers import known_chambers
 from cardio_mlflow.pipelines.patient_choice import chosen_patients
-from cardio_mlflow.pipelines.study_runs import complete_folds
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.finished import FinishedRun
-from cardio_mlflow.tracking.registry import download_bundles
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.training.bundle import Bundle, load_bundle, used_views
+from cardio_mlflow.training.bundle import Bundle, used_views
 
 MEAN_OF: Final = 40
 """Training patients whose images make the baseline ``cohort_mean``."""
@@ -41,59 +37,36 @@ MEAN_OF: Final = 40
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Bundles:
-    """The folds' networks, each fetched when it is first needed.
+def visualize(settings: Settings, run: Run, patients: str, model: str, loose: str) -> None:
+    """Show what networks look at: each patient of Cohort I by the network that was not trained on them.
 
-    Attributes:
-        folds: their runs.
-        folder: where they are kept meanwhile.
+    ``patients`` are ids of Cohort I, or worst=3, best=3, median, ph, no_ph. ``model`` is ``study``, an alias
+    or version of the registered model, or a run. ``loose=true`` also writes each overlay as a file of its
+    own, in all ``figure_formats``.
     """
-
-    folds: Mapping[int, FinishedRun]
-    folder: Path
-    _loaded: dict[int, Bundle] = field(default_factory=dict)
-
-    def of_fold(self, fold: int) -> Bundle:
-        """The network of a fold, which was not trained on its patients."""
-        if fold not in self._loaded:
-            paths = download_bundles(self.folds[fold].run_id, self.folder / str(fold))
-            self._loaded[fold] = load_bundle(paths[f"fold-{fold}"])
-        return self._loaded[fold]
-
-
-def visualize(settings: Settings, run: Run, patients: str, loose: str) -> None:
-    """Show what the networks of the study's folds look at: each patient by the one not trained on them.
-
-    ``patients`` are ids of Cohort I, or worst=3, best=3, median, ph, no_ph. ``loose=true`` also writes each
-    overlay as a file of its own, in all ``figure_formats``.
-    """
-    folds = complete_folds(settings)
-    inputs = load_inputs(settings)
-    digest = next(iter(folds.values())).tags["cohort_digest"]
-    if inputs.digest != digest:
-        raise InputError(
-            "The folds of this study were trained on another cohort (labels, clips or folds have changed "
-            "since). Give the data and settings of the training."
-        )
     if loose not in ("true", "false"):
         raise InputError(f"loose={loose} is not allowed. Allowed: true, false.")
-    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
-    chosen = chosen_patients(patients, pooled)
-    run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids})
     with tempfile.TemporaryDirectory() as folder:
-        bundles = Bundles(folds, Path(folder))
-        _explain_chosen(settings, run, inputs, bundles, chosen, loose == "true")
-        log_cohort(run, settings, inputs, bundles.of_fold)
+        networks = find_networks(settings, model, Path(folder))
+        chosen = chosen_patients(patients, networks.predictions)
+        inputs = load_inputs(settings)
+        if inputs.digest != networks.cohort_digest:
+            raise InputError(
+                "These networks were trained on another cohort (labels, clips or folds have changed since). "
+                "Give the data and settings of the training."
+            )
+        run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, "model": model})
+        _explain_chosen(settings, run, inputs, networks, chosen, loose == "true")
+        log_cohort(run, settings, inputs, networks)
         if settings.is_synthetic:
-            known_chambers(run, settings, bundles.of_fold(min(folds)))
+            known_chambers(run, settings, networks.of_fold(min(networks.run_ids)))
 
 
 def _explain_chosen(
     settings: Settings,
     run: Run,
     inputs: StudyInputs,
-    bundles: Bundles,
+    networks: FoldNetworks,
     chosen: Mapping[str, str],
     loose: bool,
 ) -> None:
@@ -104,7 +77,7 @@ def _explain_chosen(
     with tqdm(chosen.items(), desc="patients", unit="patient") as bar:
         for number, (patient_id, why) in enumerate(bar, 1):
             patient = Patient(number, patient_id, why, int(inputs.folds[patient_id]))
-            bundle = bundles.of_fold(patient.fold)
+            bundle = networks.of_fold(patient.fold)
             mean = _mean_images(settings, inputs, bundle, patient.fold)
             found = explain_patient(bundle, inputs.prepared.path(patient_id), patient_id, settings, mean)
             log_patient(run, settings, inputs, found, patient, loose=loose)

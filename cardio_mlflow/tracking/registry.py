@@ -120,6 +120,12 @@ def signature() -> ModelSignature:
     return ModelSignature(inputs=Schema([views, mask]), outputs=Schema(columns))
 
 
+def bundle_names(run_id: str) -> list[str]:
+    """Names of the bundles in a run's model, such as ``fold-2``."""
+    files = MlflowClient().list_artifacts(run_id, f"{ARTIFACT}/artifacts")
+    return sorted(Path(file.path).name for file in files)
+
+
 def download_bundles(run_id: str, folder: Path) -> dict[str, Path]:
     """Fetch the bundles of a run's model into a folder; returns them by name."""
     path = Path(MlflowClient().download_artifacts(run_id, f"{ARTIFACT}/artifacts", str(folder)))
@@ -139,6 +145,21 @@ def register(run: Run, tags: Mapping[str, str], alias: str = CHAMPION) -> str:
     )
     client.set_registered_model_alias(MODEL_NAME, alias, version.version)
     return str(version.version)
+
+
+def registered_run(name: str) -> str | None:
+    """The run behind an alias or a version of the registered model; None where there is none."""
+    client = MlflowClient()
+    try:
+        if name.isdecimal():
+            version = client.get_model_version(MODEL_NAME, name)
+        else:
+            version = client.get_model_version_by_alias(MODEL_NAME, name)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+    return str(version.run_id)
 
 
 def load_champion() -> RegisteredModel:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import shutil
+import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, chdir
+from contextlib import ExitStack, chdir, closing
 from dataclasses import dataclass, field
+from functools import cache as cache_once
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,9 +31,18 @@ OPTIONS = {
     "train_fold": {"fold": "1"},
     "validate": {"predictions": ""},
     "test": {"predictions": ""},
-    "visualize": {"patients": "worst=2,median", "loose": "false"},
+    "visualize": {"patients": "worst=2,median", "model": "study", "loose": "false"},
     "pretrain": {"patients": "6", "passes": "1", "output": ""},
 }
+
+
+@cache_once
+def empty_store() -> Path:
+    """A database as MLflow makes it, which takes it seconds."""
+    with chdir(tempfile.mkdtemp()):
+        mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/mlflow.db")
+        prepare_store()
+        return Path.cwd() / "mlflow.db"
 
 
 @dataclass(frozen=True)
@@ -41,9 +54,9 @@ class Workplace:
     client: MlflowClient = field(init=False)
 
     def __post_init__(self) -> None:
-        with chdir(self.folder):
-            mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
-            prepare_store()
+        shutil.copy(empty_store(), self.folder / "mlflow.db")
+        with closing(sqlite3.connect(self.folder / "mlflow.db")) as store, store:
+            store.execute("UPDATE experiments SET artifact_location = ?", [f"{self.folder}/mlruns/0"])
         object.__setattr__(self, "client", MlflowClient(f"sqlite:///{self.folder}/mlflow.db"))
 
     def command(self, name: str, **given: str) -> int:
@@ -98,9 +111,9 @@ def workplace(tmp_path: Path, cache: Path) -> Workplace:
     return Workplace(tmp_path, cache)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def studied(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Workplace:
-    """A store in which the whole study has been run."""
+    """A store in which the whole study has been run; tests of other modules add studies of other names."""
     place = Workplace(tmp_path_factory.mktemp("studied"), cache)
     assert place.command("main", variants="full,no_fusion", ablation_folds="1") == 0
     return place

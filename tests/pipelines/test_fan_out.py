@@ -92,9 +92,9 @@ def test_workers_are_the_jobs_the_gpus_or_the_cores(monkeypatch) -> None:
 
 
 def test_a_cluster_needs_a_store_that_it_can_reach(studied, capsys) -> None:
-    assert studied.command("train", backend="ray", cluster="ray://head:10001") == 1
+    assert studied.command("train", study="far", backend="ray", cluster="ray://head:10001") == 1
     assert "Start a tracking server" in capsys.readouterr().err
-    assert studied.command("train", cluster="tcp://head:8786") == 1
+    assert studied.command("train", study="far", cluster="tcp://head:8786") == 1
     assert "cluster is for backend=ray and backend=dask" in capsys.readouterr().err
 
 

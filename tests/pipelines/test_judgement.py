@@ -102,8 +102,8 @@ def test_a_wrong_table_is_refused(
 def test_one_patient_is_told_and_not_crashed_on(studied, table, tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     table(1).to_csv(path, index=False)
-    assert studied.command("validate", study="alone", predictions=str(path)) == 0
-    (run,) = studied.runs(study="alone")
+    assert studied.command("validate", study="one-patient", predictions=str(path)) == 0
+    (run,) = studied.runs(study="one-patient")
     report = studied.artifact(run, "report.html").read_text("utf-8")
     assert "1 patient: no correlation" in report
     assert not [name for name in run.data.metrics if name.startswith("cohort1/r_")]

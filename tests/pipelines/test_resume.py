@@ -16,6 +16,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from tests.forked import Done, Forked
 from tests.pipelines.conftest import Workplace
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,8 @@ elif what == "model":
 runpy.run_module("entry_points.train_fold", run_name="__main__", alter_sys=True)
 """
 
+TRAIN = 'import runpy; runpy.run_module("entry_points.train", run_name="__main__", alter_sys=True)'
+
 
 @dataclass(frozen=True)
 class Place:
@@ -85,13 +88,10 @@ class Place:
     def client(self) -> MlflowClient:
         return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
 
-    def train(self, kill: str = "never:0", **given: str) -> subprocess.CompletedProcess[str]:
+    def train(self, kill: str = "never:0", **given: str) -> Done:
         """Run train_fold in a process of its own, which kills itself where it is told to."""
         words = [w for k, v in (SETTINGS | {"cache": str(self.cache)} | given).items() for w in (f"--{k}", v)]
-        return subprocess.run(
-            [sys.executable, "-c", KILLER, kill, *words], cwd=self.folder, env=environment(),
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+        return Forked(KILLER, [kill, *words], self.folder, environment()).wait(300)
 
     def runs(self) -> list[Run]:
         return list(self.client.search_runs(["0"], order_by=["attributes.start_time"]))
@@ -227,13 +227,11 @@ def test_workers_end_soon_after_their_command_was_killed(prepared, tmp_path: Pat
     given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0", "jobs": "2"}
     del given["fold"]
     words = [w for k, v in given.items() for w in (f"--{k}", v)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "entry_points.train", *words], cwd=tmp_path, env=environment()
-    )
+    process = Forked(TRAIN, words, tmp_path, environment())
     wait_for_an_epoch(place, folds=2)
     workers = psutil.Process(process.pid).children()
-    process.kill()
-    process.wait()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(60)
     assert not psutil.wait_procs(workers, timeout=30)[1]
     statuses = {run.info.run_name: run.info.status for run in place.runs()}
     assert statuses == {"train": "RUNNING", "fold-1": "FAILED", "fold-2": "FAILED"}
@@ -248,21 +246,20 @@ def test_folds_side_by_side_are_stopped_together(prepared, tmp_path: Path, kille
     given = SETTINGS | {"cache": str(place.cache), "epochs": "5000", "stages": "0", "jobs": "2"}
     del given["fold"]
     words = [w for k, v in given.items() for w in (f"--{k}", v)]
-    with (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "entry_points.train", *words], cwd=tmp_path, env=environment(), stderr=said
-        )
-        wait_for_an_epoch(place, folds=2)
-        children = psutil.Process(process.pid).children()
-        worker = next(child for child in children if "popen_loky" in " ".join(child.cmdline()))
-        (process if killed == "the command" else worker).send_signal(
-            signal.SIGTERM if killed == "the command" else signal.SIGKILL
-        )
-        assert process.wait(timeout=60) == (130 if killed == "the command" else 1)
+    process = Forked(TRAIN, words, tmp_path, environment())
+    wait_for_an_epoch(place, folds=2)
+    children = psutil.Process(process.pid).children()
+    worker = next(child for child in children if "popen_loky" in " ".join(child.cmdline()))
+    if killed == "the command":
+        os.kill(process.pid, signal.SIGTERM)
+    else:
+        worker.kill()
+    done = process.wait(60)
+    assert done.returncode == (130 if killed == "the command" else 1)
     statuses = {run.info.run_name: run.info.status for run in place.runs()}
     summary = "KILLED" if killed == "the command" else "FAILED"
     assert statuses == {"train": summary, "fold-1": "KILLED", "fold-2": "KILLED"}
-    text = (tmp_path / "said").read_text()
+    text = done.stderr
     assert ("Go on with:" if killed == "the command" else "A worker process was killed") in text
     assert "-P resume=true" in text
 
@@ -308,10 +305,7 @@ def test_a_full_disk_is_told_and_the_fold_goes_on_from_before(never_killed, prep
     """The system refuses the third checkpoint's bytes, as a full disk or quota does."""
     place = new_place(tmp_path, prepared.cache)
     words = [w for k, v in (SETTINGS | {"cache": str(place.cache)}).items() for w in (f"--{k}", v)]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, *words], cwd=place.folder, env=environment(),
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    done = Forked(FULL, words, place.folder, environment()).wait(300)
     assert done.returncode == 1
     assert "The disk is full: the checkpoint of epoch 3" in done.stderr
     assert "Traceback" not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ import cardio_mlflow.parameters
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_champion
 
+STUDY = {"study": "demo-synthetic"}
 EVERY_RUN = {"study", "step", "preset", "cohort", "settings_digest", "cohort_digest"}
 
 
@@ -20,12 +22,14 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def test_each_step_has_its_runs(studied) -> None:
-    counts = {s: len(studied.runs(step=s)) for s in ("main", "prepare", "train", "train_fold", "ablation")}
+    counts = {
+        s: len(studied.runs(**STUDY, step=s)) for s in ("main", "prepare", "train", "train_fold", "ablation")
+    }
     assert counts == {"main": 1, "prepare": 1, "train": 1, "train_fold": 3, "ablation": 1}
-    folds = studied.runs(step="train_fold")
+    folds = studied.runs(**STUDY, step="train_fold")
     assert [run.info.run_name for run in folds] == ["fold-1", "fold-2", "no_fusion/fold-1"]
     assert [run.data.params["cfg/variant"] for run in folds] == ["full", "full", "no_fusion"]
-    for run in studied.client.search_runs(["0"]):
+    for run in studied.runs(**STUDY):
         assert run.info.status == "FINISHED"
         assert set(run.data.tags) >= EVERY_RUN
         assert "mlflow.parentRunId" not in run.data.tags
@@ -33,7 +37,7 @@ def test_each_step_has_its_runs(studied) -> None:
 
 
 def test_a_fold_run_holds_metrics_predictions_and_model(studied) -> None:
-    run = studied.runs(step="train_fold")[0]
+    run = studied.runs(**STUDY, step="train_fold")[0]
     assert set(run.data.tags) >= {"fold", "variant", "mlflow.runColor"}
     names = {"train/loss", "val/loss", "val/r_mean", "lr/task", "lr/backbone", "stage", "best/epoch"}
     assert set(run.data.metrics) >= names | {f"val/mae_{key}" for key in KEYS}
@@ -49,9 +53,9 @@ def test_a_fold_run_holds_metrics_predictions_and_model(studied) -> None:
 
 
 def test_validation_pools_the_folds(studied) -> None:
-    (run,) = studied.runs(step="validate")
+    (run,) = studied.runs(**STUDY, step="validate")
     pooled = read(studied.artifact(run, "predictions.csv"))
-    folds = studied.runs(step="train_fold", variant="full")
+    folds = studied.runs(**STUDY, step="train_fold", variant="full")
     parts = [read(studied.artifact(fold, "predictions.csv")) for fold in folds]
     pd.testing.assert_frame_equal(pooled, pd.concat(parts, ignore_index=True))
     assert pooled["patient_id"].nunique() == 6
@@ -67,7 +71,7 @@ def test_validation_pools_the_folds(studied) -> None:
 def test_cohort_two_is_judged_by_the_registered_model_with_its_own_code(
     studied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (run,) = studied.runs(step="test")
+    (run,) = studied.runs(**STUDY, step="test")
     assert run.data.metrics["cohort2/uses"] == 1
     assert run.data.tags["model_code"] == "the model's own"
     table = read(studied.artifact(run, "predictions.csv"))
@@ -75,17 +79,20 @@ def test_cohort_two_is_judged_by_the_registered_model_with_its_own_code(
     assert table["fold"].isna().all()
     assert table["patient_id"].nunique() == 4
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.set_tracking_uri(f"sqlite:///{studied.folder}/mlflow.db")
     model = load_champion()
     assert model.code_folder.parent.name == "code"
     assert Path(cardio_mlflow.parameters.__file__).parent != model.code_folder
 
 
 def test_the_summary_says_what_to_do_next(studied) -> None:
-    (run,) = studied.runs(step="main")
+    (run,) = studied.runs(**STUDY, step="main")
     summary = studied.artifact(run, "summary.txt").read_text(encoding="utf-8")
     assert "SYNTHETIC" in summary
     assert "mlflow ui --backend-store-uri" in summary
-    assert all(fold.info.run_id in summary for fold in studied.runs(step="train_fold", variant="full"))
+    assert all(
+        fold.info.run_id in summary for fold in studied.runs(**STUDY, step="train_fold", variant="full")
+    )
     assert all(key in summary for key in KEYS)
 
 
@@ -124,7 +131,7 @@ def test_ablation_takes_up_the_folds_that_are_there(studied) -> None:
     before = len(studied.runs(step="train_fold", study="demo-synthetic"))
     assert studied.command("ablation", variants="full,no_fusion", ablation_folds="1") == 0
     assert len(studied.runs(step="train_fold", study="demo-synthetic")) == before
-    one, two = studied.runs(step="ablation")
+    one, two = studied.runs(**STUDY, step="ablation")
     assert one.data.metrics == two.data.metrics
 
 
@@ -136,7 +143,7 @@ def test_best_fold_registers_one_fold_and_uses_are_counted(studied) -> None:
     assert version.tags["folds"] == min(losses, key=lambda fold: losses[fold])
     assert (str(version.version), version.tags["cohort"]) == ("2", "synthetic")
     assert studied.command("test") == 0
-    assert [run.data.metrics["cohort2/uses"] for run in studied.runs(step="test")] == [1, 2]
+    assert [run.data.metrics["cohort2/uses"] for run in studied.runs(**STUDY, step="test")] == [1, 2]
 
 
 def test_pretraining_makes_a_backbone_that_loads(studied) -> None:
@@ -151,6 +158,6 @@ def test_pretraining_makes_a_backbone_that_loads(studied) -> None:
 
 
 def test_skip_train_takes_the_folds_that_are_trained(studied) -> None:
-    before = len(studied.runs(step="train_fold"))
+    before = len(studied.runs(**STUDY, step="train_fold"))
     assert studied.command("main", skip_train="true", training_only="true") == 0
-    assert len(studied.runs(step="train_fold")) == before
+    assert len(studied.runs(**STUDY, step="train_fold")) == before

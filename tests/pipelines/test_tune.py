@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from optuna.trial import TrialState
 from cardio_mlflow.pipelines import tuning_workers
 from cardio_mlflow.tracking.registry import CHALLENGER, CHAMPION, MODEL_NAME
 from cardio_mlflow.tuning.space import TUNED
+from tests.forked import Forked
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.pipelines.test_resume import environment
 
@@ -213,11 +212,8 @@ def words(place: Workplace, **given: str) -> list[str]:
     return [word for key, value in named.items() for word in (f"--{key}", value)]
 
 
-def run_tune(place: Workplace, kill: int = 0, **given: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", KILLER, str(kill), *words(place, **given)], cwd=place.folder,
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def run_tune(place: Workplace, kill: int = 0, **given: str) -> Forked:
+    return Forked(KILLER, [str(kill), *words(place, **given)], place.folder, environment())
 
 
 @pytest.fixture
@@ -227,12 +223,9 @@ def prepared(workplace) -> Iterator[Workplace]:
 
 
 def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
-    killed = run_tune(prepared, kill=5)  # in trial 1
-    killed.communicate(timeout=200)
-    assert killed.returncode == -signal.SIGKILL
-    again = run_tune(prepared, resume="true")
-    _, said = again.communicate(timeout=200)
-    assert again.returncode == 0, said
+    assert run_tune(prepared, kill=5).wait(200).returncode == -signal.SIGKILL  # in trial 1
+    again = run_tune(prepared, resume="true").wait(200)
+    assert again.returncode == 0, again.stderr
     trials = study_of(prepared).trials
     assert [trial.state for trial in trials].count(TrialState.FAIL) == 1
     assert trials[1].state == TrialState.FAIL
@@ -252,8 +245,8 @@ def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
 def test_two_commands_share_one_tuning(prepared) -> None:
     processes = [run_tune(prepared, n_trials="4", study="shared") for _ in range(2)]
     for process in processes:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+        done = process.wait(300)
+        assert done.returncode == 0, done.stderr
     trials = study_of(prepared, "shared").trials
     assert len(trials) == 4
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
+import mlflow
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
-from tests.pipelines.conftest import Workplace
+from cardio_mlflow.pipelines import known_chambers
+from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
+from cardio_mlflow.settings import load_settings
+from tests.pipelines.conftest import SMALL, Workplace
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +24,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory, cache: Path):
     """A store with two trained folds in which a patient has been explained; the run of it."""
     place = Workplace(tmp_path_factory.mktemp("seen"), cache)
     assert place.command("train") == 0
-    assert place.command("visualize", patients="median", ig_tolerance="0.05", ig_steps="8") == 0
+    with patch.object(known_chambers, "PATIENTS", 2):
+        assert place.command("visualize", patients="median", ig_tolerance="0.05", ig_steps="8") == 0
     return place, place.runs(step="visualize")[-1]
 
 
@@ -66,6 +74,39 @@ def test_the_checks_are_tables_and_metrics(seen) -> None:
     assert list(chambers["parameter"]) == list(KEYS)
     assert chambers["area"].between(0.01, 0.6).all()
     assert (chambers["ratio_low"] <= chambers["ratio"]).all()
+
+
+def networks(place: Workplace, model: str, folder: Path) -> FoldNetworks:
+    mlflow.set_tracking_uri(f"sqlite:///{place.folder}/mlflow.db")
+    settings = load_settings(SMALL | {"cache": str(place.cache)}, {})
+    return find_networks(settings, model, folder)
+
+
+def test_networks_are_those_of_the_study_of_the_registered_model_or_of_a_run(seen, tmp_path: Path) -> None:
+    place, _ = seen
+    fold = place.runs(step="train_fold", fold="2")[-1]
+    own = networks(place, fold.info.run_id, tmp_path / "run")
+    assert own.run_ids == {2: fold.info.run_id}
+    assert set(own.predictions["fold"]) == {2}
+    study = networks(place, "study", tmp_path / "study")
+    assert study.run_ids[2] == fold.info.run_id
+    assert place.command("validate") == 0
+    (validated,) = place.runs(step="validate")
+    for number, model in enumerate(["champion", "1", validated.info.run_id, validated.info.run_name]):
+        found = networks(place, model, tmp_path / str(number))
+        assert found.run_ids == {1: validated.info.run_id, 2: validated.info.run_id}
+        order = ["patient_id", "parameter"]
+        ours, theirs = (n.predictions.sort_values(order, ignore_index=True) for n in (found, study))
+        pd.testing.assert_frame_equal(ours, theirs)
+    weights = [n.of_fold(2).network.state_dict() for n in (study, own, found)]
+    for name, values in weights[0].items():
+        assert all(torch.equal(values, other[name]) for other in weights[1:])
+
+
+@pytest.mark.parametrize("model", ["challenger", "7", "a" * 32, "nothing", "it's", "../x"])
+def test_a_model_that_is_not_there_is_told(seen, model: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="neither study, nor an alias or version"):
+        networks(seen[0], model, tmp_path)
 
 
 def test_what_cannot_be_explained_is_refused(seen, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import errno
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from cardio_mlflow.training import checkpoint as module
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import fit
 from cardio_mlflow.training.state import new_state, put_weights
+from tests.forked import Forked
 
 
 @pytest.fixture
@@ -75,9 +74,8 @@ def test_starting_anew_does_not_take_the_best_of_before(checkpoint, trained):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-sys.path[:0] = [TESTS, TESTS + "/training"]
 import torch
-from conftest import make_settings, make_vit
+from tests.conftest import make_settings, make_vit
 from cardio_mlflow.model.network import build_network
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.state import new_state
@@ -105,16 +103,9 @@ checkpoint.write(state, {"kept": "second"})
 @pytest.mark.parametrize(
     ("call", "number", "kept"), [(c, n, "first") for c in ("fsync", "replace") for n in (1, 2, 3)]
 )
-def test_a_kill_within_a_write_leaves_the_checkpoint_before(
-    checkpoint, tiny_vit, tmp_path, call, number, kept
-):
-    from pathlib import Path
-
-    code = KILLED.replace("TESTS", repr(str(Path(__file__).resolve().parents[1])))
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(checkpoint.folder), call, str(number)], check=False, timeout=120
-    )
-    assert done.returncode == -9
+def test_a_kill_within_a_write_leaves_the_checkpoint_before(checkpoint, tmp_path, call, number, kept):
+    done = Forked(KILLED, [str(checkpoint.folder), call, str(number)], tmp_path).wait(120)
+    assert done.returncode == -9, done.stderr
     assert checkpoint.notes()["kept"] == kept
     stored = json.loads((checkpoint.folder / "state.json").read_text())
     assert {stored["last"], stored["best"]} <= {path.name for path in checkpoint.folder.iterdir()}
