@@ -374,7 +374,7 @@ def undisturbed(tmp_path_factory, fan, write_dicom):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_ended_leaves_no_process_and_goes_on(tmp_path, undisturbed, slowly, sign):
-    slowly(0.3)
+    slowly(1)
     (clips, whole), cache = undisturbed, tmp_path / "cache"
     run = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(DRIVER), str(clips[0].path.parent), str(cache)],

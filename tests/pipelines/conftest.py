@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.figures import catalogue, style
-from cardio_mlflow.pipelines import command_line
+from cardio_mlflow.pipelines import command_line, judgement
 from cardio_mlflow.tracking.store import prepare_store
 
 SMALL = {
@@ -117,3 +117,10 @@ def studied(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Workplace:
     place = Workplace(tmp_path_factory.mktemp("studied"), cache)
     assert place.command("main", variants="full,no_fusion", ablation_folds="1") == 0
     return place
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judging draws one figure alone, for tests that look at none."""
+    every = judgement.drawings
+    monkeypatch.setattr(judgement, "drawings", lambda *given, **named: every(*given, **named)[:1])

@@ -15,7 +15,7 @@ SIZES = {"cohort1_size": "4", "num_folds": "2"}
 def cohort(workplace, cache: Path, tmp_path: Path) -> Path:
     """A cohort folder with two clips of each of the first six synthetic patients."""
     assert workplace.command("prepare") == 0
-    (made,) = (cache / "synthetic").glob("v*/labels.csv")
+    (made,) = (cache / "synthetic").glob("v*-10-6-*/labels.csv")
     folder = tmp_path / "mine"
     (folder / "dicom").mkdir(parents=True)
     labels = pd.read_csv(made, dtype=str).head(6).assign(cohort=["I"] * 4 + ["II"] * 2)

@@ -135,7 +135,7 @@ def test_ablation_takes_up_the_folds_that_are_there(studied) -> None:
     assert one.data.metrics == two.data.metrics
 
 
-def test_best_fold_registers_one_fold_and_uses_are_counted(studied) -> None:
+def test_best_fold_registers_one_fold_and_uses_are_counted(studied, few_figures) -> None:
     assert studied.command("validate", champion="best_fold") == 0
     version = studied.client.get_model_version_by_alias(MODEL_NAME, CHAMPION)
     folds = studied.runs(step="train_fold", study="demo-synthetic", variant="full")
@@ -157,7 +157,7 @@ def test_pretraining_makes_a_backbone_that_loads(studied) -> None:
     assert run.data.metrics["train/loss"] > 0
 
 
-def test_skip_train_takes_the_folds_that_are_trained(studied) -> None:
+def test_skip_train_takes_the_folds_that_are_trained(studied, few_figures) -> None:
     before = len(studied.runs(**STUDY, step="train_fold"))
     assert studied.command("main", skip_train="true", training_only="true") == 0
     assert len(studied.runs(**STUDY, step="train_fold")) == before

@@ -288,7 +288,7 @@ def test_nested_tuning_never_sees_the_outer_fold(workplace) -> None:
     assert "nested/r_mean" in run.data.metrics
 
 
-def test_the_challenger_leaves_the_champion_alone(workplace) -> None:
+def test_the_challenger_leaves_the_champion_alone(workplace, few_figures) -> None:
     assert workplace.command("tune", **FOLDS, n_trials="2", tune_folds="2", challenger="true") == 0
     version = workplace.client.get_model_version_by_alias(MODEL_NAME, CHALLENGER)
     assert version.tags["study"] == "demo-synthetic-tuned"

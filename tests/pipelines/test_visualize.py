@@ -82,7 +82,9 @@ def networks(place: Workplace, model: str, folder: Path) -> FoldNetworks:
     return find_networks(settings, model, folder)
 
 
-def test_networks_are_those_of_the_study_of_the_registered_model_or_of_a_run(seen, tmp_path: Path) -> None:
+def test_networks_are_those_of_the_study_of_the_registered_model_or_of_a_run(
+    seen, tmp_path: Path, few_figures
+) -> None:
     place, _ = seen
     fold = place.runs(step="train_fold", fold="2")[-1]
     own = networks(place, fold.info.run_id, tmp_path / "run")
