@@ -163,7 +163,7 @@ class SettingsFields(BaseModel):
         description="largest share by which attributions may miss the difference in prediction",
     )
     ig_baseline: Literal["black", "blurred", "cohort_mean"] = Field(
-        "black", description="what Integrated Gradients are measured against: an image that shows nothing"
+        "blurred", description="what Integrated Gradients are measured against: an image that shows nothing"
     )
     rollout_heads: Literal["mean", "max", "min"] = Field(
         "mean", description="how the heads of a block become one in attention rollout"

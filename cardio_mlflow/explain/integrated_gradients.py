@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ from cardio_mlflow.explain.subject import Subject
 from cardio_mlflow.parameters import KEYS
 
 MOST_STEPS: Final = 8
-"""How many times the steps that were asked for are tried, by doubling."""
+"""How many times the steps that were asked for may be spent."""
+STRETCH: Final = 10
+"""Steps of the quadrature in one stretch of the line."""
 SMALLEST_DIFFERENCE: Final = 0.1
 """SD of the scaled prediction. A smaller difference to the baseline counts as this one: where there is
 nothing to attribute, a share of it says nothing."""
@@ -59,11 +62,12 @@ class Attribution:
 def integrate(
     subject: Subject, baseline: Tensor, steps: int, tolerance: float, memory: float, dtype: torch.dtype
 ) -> Attribution:
-    """Integrated Gradients along the straight line from a baseline, by Gauss-Legendre quadrature (captum).
+    """Integrated Gradients along the straight line from a baseline, by adaptive Gauss-Legendre quadrature.
 
-    Sundararajan M, Taly A, Yan Q. Axiomatic attribution for deep networks. ICML 2017. Where the sum of the
-    attributions misses the tolerance, it is done again with twice the steps, up to `MOST_STEPS` times as
-    many: along some paths the prediction changes abruptly. A lower precision than float32 is tried once.
+    Sundararajan M, Taly A, Yan Q. Axiomatic attribution for deep networks. ICML 2017. The line is cut into
+    stretches of `STRETCH` steps each, which captum integrates. The attributions of a stretch should sum to
+    the change of the prediction over it: one that misses that is halved, so that steps go where the
+    prediction changes abruptly. A lower precision than float32 is tried once, without halving.
 
     Args:
         subject: network and patient.
@@ -74,16 +78,14 @@ def integrate(
         dtype: of the backbone's arithmetic.
 
     Raises:
-        InputError: the attributions are not finite, or miss the tolerance with the most steps in float32.
+        InputError: the attributions are not finite, or miss the tolerance in float32 with `MOST_STEPS` times
+            the steps.
     """
-    ends = subject.outputs(torch.stack([subject.images, baseline]))
-    found = _integrate(subject, baseline, ends, steps, memory, dtype)
-    tries = [(steps, torch.float32)] if dtype != torch.float32 else []
-    tries += [(steps * 2**k, torch.float32) for k in range(1, MOST_STEPS.bit_length())]
-    for more, exact in tries:
-        if _is_complete(found, tolerance) or not found.maps.isfinite().all():
-            break
-        found = _integrate(subject, baseline, ends, more, memory, exact)
+    if dtype != torch.float32:
+        found = _Path(subject, baseline, memory, dtype).integrate(steps, float("inf"), steps)
+        if _is_complete(found, tolerance):
+            return found
+    found = _Path(subject, baseline, memory, torch.float32).integrate(steps, tolerance, MOST_STEPS * steps)
     if not found.maps.isfinite().all():
         raise InputError("The attributions are not finite: this network cannot be explained.")
     if not _is_complete(found, tolerance):
@@ -100,24 +102,82 @@ def _is_complete(found: Attribution, tolerance: float) -> bool:
     return bool((found.relative_delta <= tolerance).all())
 
 
-def _integrate(
-    subject: Subject, baseline: Tensor, ends: Tensor, steps: int, memory: float, dtype: torch.dtype
-) -> Attribution:
-    shown, start = subject.shown, subject.with_images(baseline).shown
-    at_once = frames_at_once(subject, memory, dtype)
-    versions = max(1, min(steps, at_once // len(shown)))
+@dataclass(frozen=True)
+class _Stretch:
+    """A piece of the line: its ends, 0 to 1 from the baseline to the images, and the predictions there."""
 
-    def gradients(inputs: tuple[Tensor], **_: Any) -> tuple[Tensor]:
-        """Gradients of the nine at once: captum's images have an axis for them, along which all are equal."""
-        images = inputs[0][:, 0]
-        found = shared_gradients(subject, images.flatten(0, 1), len(images), dtype, max(1, at_once))
-        return (found.view(len(KEYS), *images.shape).transpose(0, 1),)
+    start: float
+    end: float
+    first: Tensor
+    last: Tensor
 
-    method = IntegratedGradients(lambda images: images)
-    method.gradient_func = gradients
-    nine = (1, len(KEYS), *shown.shape)
-    values = method.attribute(
-        shown.expand(nine), start.expand(nine), n_steps=steps, internal_batch_size=versions
-    )  # fmt: skip
-    by_view = subject.by_view(values[0].detach())
-    return Attribution(by_view, ends[0], ends[1], dtype, steps)
+    @property
+    def length(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The straight line from a baseline to a patient's images."""
+
+    subject: Subject
+    baseline: Tensor
+    memory: float
+    dtype: torch.dtype
+
+    def at(self, share: float) -> Tensor:
+        """(V, T, h, w), the images at a share of the way."""
+        return torch.lerp(self.baseline, self.subject.images, share)
+
+    def integrate(self, steps: int, tolerance: float, most: int) -> Attribution:
+        """Integrate over the stretches, halving those that are not exact enough, in so many steps at most."""
+        count = max(1, round(steps / STRETCH))
+        nodes = math.ceil(steps / count)
+        cuts = [k / count for k in range(count + 1)]
+        ends = self.subject.outputs(torch.stack([self.at(cut) for cut in cuts]))
+        todo = [_Stretch(cuts[k], cuts[k + 1], ends[k], ends[k + 1]) for k in reversed(range(count))]
+        difference = (ends[-1] - ends[0]).abs().clamp(min=SMALLEST_DIFFERENCE)
+        maps = self.baseline.new_zeros(len(KEYS), *self.baseline.shape)
+        spent, used = 0, 0
+        while todo:
+            stretch = todo.pop()
+            part = self._integrate(stretch, nodes)
+            spent += nodes
+            missed = (part.double().sum((1, 2, 3, 4)) - (stretch.last - stretch.first).double()).abs()
+            allowed = 0.5 * tolerance * math.sqrt(stretch.length) * difference
+            room = spent + nodes * (len(todo) + 2) <= most
+            if (missed <= allowed).all() or not missed.isfinite().all() or not room:
+                maps += part
+                used += nodes
+            else:
+                todo += reversed(self._halves(stretch))
+        return Attribution(maps, ends[-1], ends[0], self.dtype, used)
+
+    def _halves(self, stretch: _Stretch) -> tuple[_Stretch, _Stretch]:
+        middle = (stretch.start + stretch.end) / 2
+        there = self.subject.outputs(self.at(middle)[None])[0]
+        return (
+            _Stretch(stretch.start, middle, stretch.first, there),
+            _Stretch(middle, stretch.end, there, stretch.last),
+        )
+
+    def _integrate(self, stretch: _Stretch, nodes: int) -> Tensor:
+        """(9, V, T, h, w), what a stretch adds to the attributions."""
+        subject = self.subject
+        start, end = (subject.with_images(self.at(at)).shown for at in (stretch.start, stretch.end))
+        at_once = frames_at_once(subject, self.memory, self.dtype)
+        versions = max(1, min(nodes, at_once // len(start)))
+
+        def gradients(inputs: tuple[Tensor], **_: Any) -> tuple[Tensor]:
+            """Gradients of all nine: captum's images have an axis for them, along which all are equal."""
+            images = inputs[0][:, 0]
+            found = shared_gradients(subject, images.flatten(0, 1), len(images), self.dtype, max(1, at_once))
+            return (found.view(len(KEYS), *images.shape).transpose(0, 1),)
+
+        method = IntegratedGradients(lambda images: images)
+        method.gradient_func = gradients
+        nine = (1, len(KEYS), *start.shape)
+        values = method.attribute(
+            end.expand(nine), start.expand(nine), n_steps=nodes, internal_batch_size=versions
+        )  # fmt: skip
+        return subject.by_view(values[0].detach())

@@ -35,8 +35,10 @@ _CHECKS: Final = ("check", "parameter", "correlation")
 _GOOD: Final = {"randomised weights": "near 0 is good", "small noise": "near 1 is good"}
 """What to wish for in a check's Spearman correlation."""
 _CHAMBERS: Final = (
-    "parameter", "chamber", "share", "area", "ratio", "ratio_low", "ratio_high", "ratio_randomised",
+    "parameter", "chamber", "share", "area", "ratio", "ratio_low", "ratio_high", "ratio_strongest",
+    "ratio_randomised",
 )  # fmt: skip
+_RATIOS: Final = ("ratio", "ratio_low", "ratio_high", "ratio_randomised", "ratio_strongest")
 _CLEAR: Final = 3.0
 """A chamber with this many times its share of chance is clearly looked at."""
 
@@ -109,12 +111,12 @@ def chamber_shares(chambers: pd.DataFrame, *, synthetic: bool) -> Figure:
 
     Args:
         chambers: a row a parameter and chamber: parameter, chamber, share (of absolute attribution), area (of
-            the sector), ratio, ratio_low, ratio_high, ratio_randomised.
+            the sector), ratio, ratio_low, ratio_high, ratio_strongest, ratio_randomised.
         synthetic: whether the patients are synthetic.
     """
     table = chambers.reindex(columns=list(_CHAMBERS))
     table = table[table["parameter"].notna()].reset_index(drop=True)
-    numbers = table[["ratio", "ratio_low", "ratio_high", "ratio_randomised"]].to_numpy(np.float64)
+    numbers = table[list(_RATIOS)].to_numpy(np.float64)
     with styled():
         height = 1.15 + 0.22 * max(len(table), 3) if len(table) else 2.0
         figure = new_figure(TWO_COLUMNS, height, synthetic=synthetic)
@@ -125,8 +127,9 @@ def chamber_shares(chambers: pd.DataFrame, *, synthetic: bool) -> Figure:
         places = np.arange(float(len(table)))
         for at, style in ((1.0, "-"), (_CLEAR, ":")):
             axes.axvline(at, color=NEUTRAL, linewidth=0.8, linestyle=style, zorder=1)
-        draw_spans(axes, places + 0.17, numbers[:, [3, 3, 3]], places < 0, NEUTRAL, "D")
-        draw_spans(axes, places - 0.1, numbers[:, :3], places >= 0, SERIES[0])
+        draw_spans(axes, places + 0.24, numbers[:, [3, 3, 3]], places < 0, NEUTRAL, "D")
+        draw_spans(axes, places + 0.02, numbers[:, [4, 4, 4]], places < 0, SERIES[1], "^")
+        draw_spans(axes, places - 0.2, numbers[:, :3], places >= 0, SERIES[0])
         axes.set_yticks(places, [f"{row.parameter}, {row.chamber}" for row in table.itertuples()])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.6)
@@ -136,7 +139,7 @@ def chamber_shares(chambers: pd.DataFrame, *, synthetic: bool) -> Figure:
         for place, row in zip(places, table.to_dict("records"), strict=True):
             beside = axes.get_yaxis_transform()
             axes.text(1.02, place, _chamber_words(row), transform=beside, va="center", fontsize=6.5)
-        figure.legend(handles=_chamber_handles(), loc="outside lower center", ncols=4)
+        figure.legend(handles=_chamber_handles(), loc="outside lower center", ncols=5)
     return figure
 
 
@@ -191,6 +194,7 @@ def _chamber_words(row: dict[object, float]) -> str:
 def _chamber_handles() -> list[Line2D]:
     return [
         dot("attribution, with interval", SERIES[0]),
+        dot("its strongest tenth", SERIES[1], "^", filled=False),
         dot("randomised weights", NEUTRAL, "D", filled=False),
         Line2D([], [], color=NEUTRAL, linewidth=0.8, label="chance"),
         Line2D([], [], color=NEUTRAL, linewidth=0.8, linestyle=":", label="3 times chance"),

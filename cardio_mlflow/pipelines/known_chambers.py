@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from cardio_mlflow.analysis.bootstrap import resample
 from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.faithfulness import randomised
 from cardio_mlflow.explain.integrated_gradients import integrate
-from cardio_mlflow.explain.localisation import area_of, share_on
+from cardio_mlflow.explain.localisation import area_of, share_on, strongest_on
 from cardio_mlflow.explain.subject import Subject, subject_of
+from cardio_mlflow.figures.overlay import smooth, usual_smoothing
 from cardio_mlflow.figures.trust import chamber_shares
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
@@ -36,24 +39,35 @@ SEED: Final = 41_000
 Masks = dict[str, NDArray[np.bool_]]
 
 
-def known_chambers(run: Run, settings: Settings, bundle: Bundle) -> pd.DataFrame:
+def known_chambers(
+    run: Run, settings: Settings, bundle: Bundle, cohort_mean: Tensor | None = None
+) -> pd.DataFrame:
     """Share of the absolute attribution on the chambers that carry each parameter, beside chance; logged.
 
     Six new synthetic patients, whose frames are rendered as a prepared clip shows them.
 
+    Args:
+        run: where to.
+        settings: ``ig_baseline``, ``step_memory``, ``bootstrap``, ``seed``.
+        bundle: the network.
+        cohort_mean: (V, h, w) mean images, for ``ig_baseline=cohort_mean``.
+
     Returns:
         parameter, chamber, share and area (means over the patients), ratio with its patient-bootstrap
-        interval, and ratio_randomised, of a network of shuffled weights.
+        interval, ratio_strongest (of the tenth of the sector where the smoothed attribution is strongest,
+        which is what the eye sees), and ratio_randomised, of a network of shuffled weights.
     """
     device = choose_device()
     network = bundle.network.to(device)
     shuffled = randomised(network, settings.seed)
     rows: list[dict[str, object]] = []
+    explained = _Explained(settings, cohort_mean)
     anatomy = draw_anatomy(draw_hemodynamics(PATIENTS, SEED), SEED)
     for number in tqdm(range(PATIENTS), desc="known chambers", unit="patient"):
         subject, regions = _patient(network, bundle, anatomy.iloc[number], number)
         for name, of in (("trained", network), ("randomised", shuffled)):
-            rows += _shares(Subject(of, subject.images, subject.present), regions, name, settings, number)
+            found = explained.maps(Subject(of, subject.images, subject.present))
+            rows += [row | {"network": name, "patient": number} for row in _shares(found, subject, regions)]
     table = _summed(pd.DataFrame(rows), settings)
     run.log_table(table, "tables/chambers.csv")
     run.log_figures({"chambers": chamber_shares(table, synthetic=settings.is_synthetic)})
@@ -74,24 +88,35 @@ def _patient(
     return subject, [chamber_masks(anatomy, code, phases, SEED + number, side) for code in VIEW_CODES]
 
 
-def _shares(
-    subject: Subject, regions: list[Masks], network: str, settings: Settings, patient: int
-) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class _Explained:
+    """How attributions are made here."""
+
+    settings: Settings
+    cohort_mean: Tensor | None
+
+    def maps(self, subject: Subject) -> NDArray[np.float64]:
+        """(9, V, T, h, w)."""
+        baseline = baseline_images(subject.images, self.settings.ig_baseline, self.cohort_mean)
+        memory = self.settings.step_memory * 2**30
+        found = integrate(subject, baseline, CHECK_STEPS, float("inf"), memory, torch.float32)
+        return found.maps.double().cpu().numpy()
+
+
+def _shares(maps: NDArray[np.float64], subject: Subject, regions: list[Masks]) -> list[dict[str, object]]:
     """Share and area of each parameter's chambers over all views, of one patient."""
-    baseline = baseline_images(subject.images, "black")
-    memory = settings.step_memory * 2**30
-    found = integrate(subject, baseline, CHECK_STEPS, float("inf"), memory, torch.float32)
-    maps = found.maps.double().cpu().numpy()
     sector = (subject.images > 0).any(1, keepdim=True).expand_as(subject.images).cpu().numpy()
-    rows = []
-    for k, key in enumerate(KEYS):
+    rows: list[dict[str, object]] = []
+    for key, map_ in zip(KEYS, maps, strict=True):
         region = np.zeros_like(sector)
         for view, masks in enumerate(regions):
             for part in CARRIERS[key]:
                 if part in masks:
                     region[view] |= masks[part]
-        rows.append({"parameter": key, "network": network, "patient": patient,
-                     "share": share_on(maps[k], region), "area": area_of(region, sector)})  # fmt: skip
+        smoothed = np.asarray(smooth(map_, usual_smoothing(map_)), np.float64)
+        strongest = strongest_on(smoothed, region, sector)
+        rows.append({"parameter": key, "share": share_on(map_, region), "strongest": strongest,
+                     "area": area_of(region, sector)})  # fmt: skip
     return rows
 
 
@@ -111,6 +136,7 @@ def _summed(rows: pd.DataFrame, settings: Settings) -> pd.DataFrame:
             "parameter": key, "chamber": " and ".join(CARRIERS[key]),
             "share": share.mean(), "area": area.mean(),
             "ratio": share.mean() / area.mean(), "ratio_low": low, "ratio_high": high,
+            "ratio_strongest": trained["strongest"].mean() / area.mean(),
             "ratio_randomised": shuffled["share"].mean() / shuffled["area"].mean(),
         })  # fmt: skip
     return pd.DataFrame(result)

@@ -59,7 +59,9 @@ def visualize(settings: Settings, run: Run, patients: str, model: str, loose: st
         _explain_chosen(settings, run, inputs, networks, chosen, loose == "true")
         log_cohort(run, settings, inputs, networks)
         if settings.is_synthetic:
-            known_chambers(run, settings, networks.of_fold(min(networks.run_ids)))
+            fold = min(networks.run_ids)
+            bundle = networks.of_fold(fold)
+            known_chambers(run, settings, bundle, _mean_images(settings, inputs, bundle, fold))
 
 
 def _explain_chosen(

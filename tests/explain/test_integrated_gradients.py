@@ -7,7 +7,7 @@ from captum.attr import IntegratedGradients
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain import integrated_gradients, shared_gradients
 from cardio_mlflow.explain.baselines import baseline_images, blurred
-from cardio_mlflow.explain.integrated_gradients import integrate
+from cardio_mlflow.explain.integrated_gradients import Attribution, integrate
 from cardio_mlflow.explain.shared_gradients import frames_at_once
 from cardio_mlflow.explain.subject import subject_of
 from cardio_mlflow.parameters import KEYS
@@ -72,18 +72,31 @@ def test_the_backbone_is_passed_once_for_all_nine(tiny_subject, monkeypatch: pyt
     assert sum(passed) == (10 + 2) * 9, "ten steps and the two ends, of three views of three frames"
 
 
-def test_steps_are_doubled_until_the_sum_is_right(tiny_subject) -> None:
+def test_steps_go_where_the_prediction_changes_until_the_sum_is_right(tiny_subject) -> None:
     subject = tiny_subject()
     rough = attribute(subject, steps=2, tolerance=9)
     assert rough.steps == 2
-    tolerance = float(rough.relative_delta.max()) / 2
+    tolerance = float(rough.relative_delta.max()) / 4
     better = attribute(subject, steps=2, tolerance=tolerance)
-    assert better.steps in (4, 8, 16)
+    assert 4 <= better.steps <= 16
     assert (better.relative_delta <= tolerance).all()
+    exact = attribute(subject, steps=200, tolerance=9)
+    assert apart(better, exact) < apart(rough, exact)
+
+
+def apart(one: Attribution, other: Attribution) -> float:
+    return float((one.maps - other.maps).abs().sum())
+
+
+def test_stretches_add_up_to_the_whole_line(tiny_subject) -> None:
+    subject = tiny_subject()
+    whole, cut = attribute(subject, steps=14, tolerance=9), attribute(subject, steps=60, tolerance=9)
+    alike = torch.nn.functional.cosine_similarity(cut.maps.flatten(1), whole.maps.flatten(1))
+    assert (alike > 0.999).all()
 
 
 def test_what_misses_the_tolerance_is_refused_and_says_what_to_do(tiny_subject) -> None:
-    with pytest.raises(InputError, match=r"in 8 steps, so they are not drawn.*ig_steps"):
+    with pytest.raises(InputError, match=r"in [2-8] steps, so they are not drawn.*ig_steps"):
         attribute(tiny_subject(), steps=1, tolerance=1e-9)
 
 

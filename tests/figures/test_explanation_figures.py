@@ -85,7 +85,8 @@ def chambers_table() -> pd.DataFrame:
     rows = [(key, chamber, 0.3, 0.12) for key, chamber in zip(KEYS, CHAMBERS, strict=True)]
     table = pd.DataFrame(rows, columns=["parameter", "chamber", "share", "area"])
     ratio = np.linspace(0.5, 4, 9)
-    return table.assign(ratio=ratio, ratio_low=0.8 * ratio, ratio_high=1.3 * ratio, ratio_randomised=1.1)
+    table = table.assign(ratio=ratio, ratio_low=0.8 * ratio, ratio_high=1.3 * ratio)
+    return table.assign(ratio_strongest=1.5 * ratio, ratio_randomised=1.1)
 
 
 DRAWN: dict[str, Callable[[bool], Figure]] = {
@@ -349,11 +350,14 @@ def test_chambers_show_ratio_interval_and_the_randomised_network() -> None:
     figure = chamber_shares(table, synthetic=False)
     figure.canvas.draw()
     (axes,) = figure.axes
-    randomised, ours = [c for c in axes.collections if isinstance(c, mpl.collections.PathCollection)]
+    randomised, strongest, ours = [
+        c for c in axes.collections if isinstance(c, mpl.collections.PathCollection)
+    ]
     np.testing.assert_allclose(np.ma.filled(ours.get_offsets()[:, 0], np.nan), table["ratio"])
     np.testing.assert_allclose(
         np.ma.filled(randomised.get_offsets()[:, 0], np.nan), table["ratio_randomised"]
     )
+    np.testing.assert_allclose(np.ma.filled(strongest.get_offsets()[:, 0], np.nan), table["ratio_strongest"])
     spans = [c for c in axes.collections if isinstance(c, mpl.collections.LineCollection)][-1]
     ends = np.array(spans.get_segments())[:, :, 0]
     np.testing.assert_allclose(ends, table[["ratio_low", "ratio_high"]].dropna())
