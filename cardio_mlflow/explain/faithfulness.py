@@ -88,12 +88,22 @@ def with_noise(images: Tensor, seed: int) -> Tensor:
     return ((images + noise) * (images > 0)).clamp(0, 1)
 
 
-def map_correlation(one: Attribution, other: Attribution, patch: int) -> dict[str, float]:
-    """Spearman correlation of two attributions' absolute maps over all patches, by parameter.
+def map_correlation(
+    one: Attribution, other: Attribution, patch: int, *, signed: bool = True
+) -> dict[str, float]:
+    """Spearman correlation of two attributions over all patches, by parameter.
 
     NaN where one of them is constant.
+
+    Args:
+        one: of a patient.
+        other: of the same images, more or less.
+        patch: side of a patch in pixels.
+        signed: whether what raises and what lowers are told apart. Where they are not, maps of all networks
+            are alike: Integrated Gradients are multiplied by how far an image is from its baseline.
     """
-    maps = [_pooled(found.maps.abs(), patch).flatten(1).cpu().numpy() for found in (one, other)]
+    shares = (found.maps if signed else found.maps.abs() for found in (one, other))
+    maps = [_pooled(share, patch).flatten(1).cpu().numpy() for share in shares]
     shown = maps[0].any(0) | maps[1].any(0)
     found = {}
     for k, key in enumerate(KEYS):
@@ -106,12 +116,21 @@ def map_correlation(one: Attribution, other: Attribution, patch: int) -> dict[st
 def check_table(
     original: Attribution, others: dict[str, Callable[[], Attribution]], patch: int
 ) -> pd.DataFrame:
-    """Correlation of the map with that of each check: check, parameter, correlation."""
-    rows = [
-        {"check": name, "parameter": key, "correlation": value}
-        for name, attribute in others.items()
-        for key, value in map_correlation(original, attribute(), patch).items()
-    ]
+    """Correlation of the map with that of each check: check, parameter, correlation, correlation_unsigned."""
+    rows: list[dict[str, object]] = []
+    for name, attribute in others.items():
+        other = attribute()
+        signed = map_correlation(original, other, patch)
+        unsigned = map_correlation(original, other, patch, signed=False)
+        rows += [
+            {
+                "check": name,
+                "parameter": key,
+                "correlation": signed[key],
+                "correlation_unsigned": unsigned[key],
+            }
+            for key in KEYS
+        ]
     return pd.DataFrame(rows)
 
 

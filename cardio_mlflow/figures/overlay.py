@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -20,6 +21,28 @@ APEX_SHARE: Final = 0.08
 _SMOOTHING: Final = 1 / 80
 _EASE: Final = 0.7
 """Power of the relative attribution that is its opacity, so that the weaker is seen as well."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the numbers of a map are, in words for its colour bar and note.
+
+    Attributes:
+        label: name and unit.
+        low: what −1 stands for; empty where no number is below 0.
+        high: what 1 stands for.
+        cells: what the map is made of.
+    """
+
+    label: str
+    low: str
+    high: str
+    cells: str
+
+
+ATTRIBUTION: Final = Meaning("attribution (SD per pixel)", "lowers", "raises", "pixels")
+GRADIENT_ROLLOUT: Final = Meaning("gradient-weighted rollout (no unit)", "", "", "patches")
+ROLLOUT: Final = Meaning("attention rollout less its mean (no unit)", "below", "above", "patches")
 
 Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]

@@ -13,9 +13,11 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from cardio_mlflow.figures.overlay import (
+    ATTRIBUTION,
     Bytes,
     Floats,
     Mask,
+    Meaning,
     blend,
     coloured,
     lowest_row,
@@ -50,9 +52,9 @@ class _Cell:
 def overlay_page(
     frames: Bytes, attribution: Floats, importance: Floats, present: Mask, keys: Sequence[str] = KEYS, *,
     synthetic: bool, title: str = "", phases: Floats | None = None, phase_known: Mask | None = None,
-    sigma: float | None = None,
+    sigma: float | None = None, meaning: Meaning = ATTRIBUTION,
 ) -> Figure:  # fmt: skip
-    """Draw attribution over frames, a row a view and a column a parameter, on one colour scale.
+    """Draw maps over frames, a row a view and a column a parameter, on one colour scale.
 
     The first column is the plain frame in the middle of the cycle. Every other cell is the view's frame of
     largest absolute importance for the parameter, its number (from 1) below, and its phase where given.
@@ -67,7 +69,8 @@ def overlay_page(
         title: in words; empty leaves it out.
         phases: (T,) share of the R-R interval, 0 to 1; None leaves them out.
         phase_known: (V,); views whose phase is unknown show none. None takes all as known.
-        sigma: of the smoothing in pixels of the network's image; None takes an 80th of its width.
+        sigma: of the smoothing in cells of the map; None takes an 80th of its width.
+        meaning: what the numbers are.
     """
     if not present.any() or not keys:
         return _empty("no view to draw" if keys else "no parameter to draw", synthetic=synthetic)
@@ -78,7 +81,7 @@ def overlay_page(
     cells = _cells(frames, attribution, importance, present, keys, sectors, softened)
     scale = max(float(np.abs(cell.heat).max()) for cell in cells.values())
     ratios = [rows / frames.shape[-1] if there else None for there in present]
-    note = _note(frames.shape[1], phases is not None, softened, attribution.shape[-1])
+    note = _note(frames.shape[1], phases is not None, softened, attribution.shape[-1], meaning)
     with styled():
         figure, panels, bar = _lay_out(ratios, len(keys) + 1, title, note, headed=True, synthetic=synthetic)
         for view, name in enumerate(v.name for v in VIEWS):
@@ -90,15 +93,15 @@ def overlay_page(
                 _say_missing(panels[view], name)
         for axes, words in zip(panels[0], ("plain", *keys), strict=True):
             axes.set_title(words, pad=3)
-        _colour_bar(figure, bar, scale, "the page's largest")
+        _colour_bar(figure, bar, scale, "the page's largest", meaning)
     return figure
 
 
 def overlay_pair(
     frame: Bytes, heat: Floats, *, synthetic: bool, title: str = "", scale: float | None = None,
-    sector: Mask | None = None, sigma: float | None = None,
+    sector: Mask | None = None, sigma: float | None = None, meaning: Meaning = ATTRIBUTION,
 ) -> Figure:  # fmt: skip
-    """Draw a plain frame beside the same frame under its attribution, with a colour bar.
+    """Draw a plain frame beside the same frame under its map, with a colour bar.
 
     Args:
         frame: (H, H) of a prepared clip.
@@ -107,7 +110,8 @@ def overlay_pair(
         title: in words, such as view, parameter and frame; empty leaves it out.
         scale: attribution of the full colour; None takes the largest of this frame.
         sector: (H, H), True inside; None takes it from the frame, a whole clip knows it better.
-        sigma: of the smoothing in pixels of the network's image; None takes an 80th of its width.
+        sigma: of the smoothing in cells of the map; None takes an 80th of its width.
+        meaning: what the numbers are.
     """
     inside = sector_mask(frame) if sector is None else sector
     if not inside.any():
@@ -118,7 +122,7 @@ def overlay_pair(
         figure, panels, bar = _lay_out([rows / len(frame)], 2, title, "", headed=False, synthetic=synthetic)
         for axes, seen in zip(panels[0], (np.zeros_like(shown), shown), strict=True):
             _draw(axes, blend(frame, seen, full, sector=inside)[:rows], outline)
-        _colour_bar(figure, bar, full, "the frame's largest" if scale is None else "the scale")
+        _colour_bar(figure, bar, full, "the frame's largest" if scale is None else "the scale", meaning)
     return figure
 
 
@@ -218,25 +222,30 @@ def _draw_row(
         axes.set_xlabel(f"{cell.position + 1}{phase}", fontsize=6.5, labelpad=1)
 
 
-def _note(frames: int, with_phase: bool, sigma: float, width: int) -> str:
+def _note(frames: int, with_phase: bool, sigma: float, width: int, meaning: Meaning) -> str:
     """What a page's cells are, in words."""
     phase = " · its share of the R–R interval" if with_phase else ""
-    smoothed = f"smoothed, σ = {sigma:.1f} of the network's {width} pixels" if sigma > 0 else "not smoothed"
+    across = f"{width} {meaning.cells} across"
+    smoothed = f"{across}, smoothed, σ = {sigma:.1f}" if sigma > 0.5 else across
     return (
         "Colour: the view's frame of largest importance for the parameter. Plain: the frame in the middle.\n"
         f"Below each frame: its number (of {frames}){phase}. Maps: {smoothed}."
     )
 
 
-def _colour_bar(figure: Figure, axes: Axes, scale: float, whose: str) -> None:
-    """Attribution relative to the scale, in the colours that it has on tissue."""
-    strength = np.linspace(-1, 1, _SHADES)
+def _colour_bar(figure: Figure, axes: Axes, scale: float, whose: str, meaning: Meaning) -> None:
+    """The map relative to the scale, in the colours that it has on tissue."""
+    lowest = -1 if meaning.low else 0
+    strength = np.linspace(lowest, 1, _SHADES)
     colours = ListedColormap(coloured(np.full(_SHADES, _BAR_GRAY, np.uint8), strength) / 255)
-    bar = figure.colorbar(ScalarMappable(Normalize(-1, 1), colours), cax=axes, orientation="horizontal")
-    bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1, lowers", "−0.5", "0", "0.5", "1, raises"])
+    bar = figure.colorbar(ScalarMappable(Normalize(lowest, 1), colours), cax=axes, orientation="horizontal")
+    names = {-1: f"−1, {meaning.low}", -0.5: "−0.5", 0: "0", 0.5: "0.5",
+             1: f"1, {meaning.high}" if meaning.high else "1"}  # fmt: skip
+    shown = [tick for tick in names if tick >= lowest]
+    bar.set_ticks(shown, labels=[names[tick] for tick in shown])
     bar.outline.set_visible(False)
-    words = f"attribution (SD per pixel), relative to {whose}, {_power(scale)}"
-    words = words if scale > 0 else "attribution is 0 in every frame drawn"
+    words = f"{meaning.label}, relative to {whose}, {_power(scale)}"
+    words = words if scale > 0 else f"{meaning.label.partition(' (')[0]} is 0 in every frame drawn"
     bar.set_label(words, fontsize=7, labelpad=2, color="black" if scale > 0 else NEUTRAL)
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.figures.frame_attention import cohort_frame_attention, frame_attention, frame_importance
-from cardio_mlflow.figures.overlay import top_frames
+from cardio_mlflow.figures.overlay import ATTRIBUTION, GRADIENT_ROLLOUT, ROLLOUT, top_frames
 from cardio_mlflow.figures.overlay_animation import write_animation
 from cardio_mlflow.figures.overlay_page import overlay_page, overlay_pair
 from cardio_mlflow.figures.style import save_figure
@@ -91,7 +91,10 @@ def patient_figures(
     weights = found.output.frame_weights[0].cpu().numpy()
     importance = found.attribution.by_frame.cpu().numpy()
     title = f"{patient.why}, fold {patient.fold}"
-    pages = {"overlays": found.attribution.maps.cpu().numpy(), "gradient_rollout": found.gradient_rollout}
+    pages = {
+        "overlays": (found.attribution.maps.cpu().numpy(), ATTRIBUTION),
+        "gradient_rollout": (found.gradient_rollout, GRADIENT_ROLLOUT),
+    }
     figures = {
         "frame_attention": frame_attention(
             weights, found.alphas["temporal"], phases, present, known, synthetic=mark
@@ -101,7 +104,7 @@ def patient_figures(
             found.output.view_weights[0].cpu().numpy(), found.alphas["fusion"], present, synthetic=mark
         ),
     }
-    for name, maps in pages.items():
+    for name, (maps, meaning) in pages.items():
         figures[name] = overlay_page(
             found.frames,
             maps,
@@ -111,6 +114,7 @@ def patient_figures(
             title=title,
             phases=phases,
             phase_known=known,
+            meaning=meaning,
         )
     for view, at in enumerate(weights.argmax(1)):
         if present[view]:
@@ -118,6 +122,7 @@ def patient_figures(
             figures[f"rollout_{VIEWS[view].name}"] = overlay_pair(
                 found.frames[view, at], flow - flow.mean(), synthetic=mark,
                 title=f"{VIEWS[view].name}: attention rollout, above and below the mean patch",
+                meaning=ROLLOUT,
             )  # fmt: skip
     return figures
 

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cardio_mlflow.figures.overlay import (
+    GRADIENT_ROLLOUT,
     LOWERS,
     RAISES,
+    ROLLOUT,
     apex_mask,
     blend,
     coloured,
@@ -246,6 +248,21 @@ def test_the_page_shows_the_top_frames_under_their_heat(present: np.ndarray, key
     assert "page's largest" in bar.get_xlabel()
     assert "SD per pixel" in bar.get_xlabel()
     assert SYNTHETIC_MARK in words(figure)
+
+
+def test_rollout_is_not_called_an_attribution() -> None:
+    frames, relevance = clips(1), np.abs(maps(1))
+    importance = relevance.sum((3, 4)).astype(np.float64)
+    page = overlay_page(frames, relevance, importance, ALL, synthetic=False, meaning=GRADIENT_ROLLOUT)
+    page.canvas.draw()
+    bar = page.axes[-1]
+    assert bar.get_xlim() == (0, 1)
+    assert [label.get_text() for label in bar.get_xticklabels()] == ["0", "0.5", "1"]
+    assert bar.get_xlabel().startswith("gradient-weighted rollout (no unit)")
+    assert f"{MAP} patches across" in words(page)
+    pair = overlay_pair(frames[0, 0], maps(1)[0, 0, 0], synthetic=False, meaning=ROLLOUT)
+    assert "−1, below" in words(pair)
+    assert "SD per pixel" not in words(page) + words(pair)
 
 
 def test_pages_that_have_nothing_to_show_say_so() -> None:
