@@ -32,6 +32,7 @@ _NOT_PART_OF_THE_CONFIGURATION: Final = {
     "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers", "more_variants", "repeats",
     "n_trials", "timeout", "tune_folds", "pruner", "storage", "nested", "challenger", *RANGES,
     "ig_steps", "ig_tolerance", "ig_baseline", "rollout_heads",
+    "explained_patients",
 }  # fmt: skip
 _OF_THE_COHORT: Final = {
     "num_folds", "cohort1_size", "synthetic_patients", "synthetic_seed", "train_indices", "seed",

@@ -126,3 +126,16 @@ def test_what_cannot_be_explained_is_refused(seen, capsys: pytest.CaptureFixture
     assert not place.client.list_artifacts(run.info.run_id, "patients")
     assert place.command("visualize", study="nothing") == 1
     assert "no trained fold" in capsys.readouterr().err
+
+
+def test_main_explains_and_goes_on_where_that_fails(seen, few_figures) -> None:
+    place, _ = seen
+    given = {"skip_train": "true", "variants": "full", "ablation_folds": "1", "cohort1_size": "6"}
+    assert place.command("main", **given, explained_patients="nobody") == 0
+    (main,) = place.runs(step="main")
+    (failed,) = [
+        run for run in place.runs(step="visualize") if run.data.tags.get("started_by") == main.info.run_id
+    ]
+    assert (main.info.status, failed.info.status) == ("FINISHED", "FAILED")
+    assert "neither a patient" in failed.data.tags["failure"]
+    assert place.runs(step="test")[-1].info.status == "FINISHED"
