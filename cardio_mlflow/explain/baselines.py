@@ -31,10 +31,24 @@ def baseline_images(images: Tensor, name: BaselineName, cohort_mean: Tensor | No
         return torch.zeros_like(images)
     sector = (images > 0).any(1, keepdim=True)
     if name == "blurred":
-        return blurred(images, BLUR * images.shape[-1]) * sector
+        return blurred_within(images, sector, BLUR * images.shape[-1])
     if cohort_mean is None:
         raise ValueError("the mean of the cohort is needed")
     return cohort_mean[:, None].expand_as(images).to(images) * sector
+
+
+def blurred_within(images: Tensor, sector: Tensor, sd: float) -> Tensor:
+    """Blur of (…, h, w) images that takes nothing from outside the sector: its border stays as bright.
+
+    Normalised convolution: Knutsson H, Westin CF. CVPR 1993.
+
+    Args:
+        images: 0 outside the sector.
+        sector: bool, broadcastable to the images.
+        sd: of the Gaussian in pixels.
+    """
+    inside = sector.to(images.dtype)
+    return blurred(images, sd) / blurred(inside, sd).clamp(min=1e-6) * inside
 
 
 def blurred(images: Tensor, sd: float) -> Tensor:

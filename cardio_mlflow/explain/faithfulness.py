@@ -18,7 +18,7 @@ from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS
 
 SHARES: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-"""Shares of the patches that are changed."""
+"""Shares of the patches that are changed, of all that differ from the baseline."""
 RANDOM_ORDERS: Final = 5
 NOISE: Final = 0.02
 """SD of the noise of the stability check, as a share of the gray scale."""
@@ -33,7 +33,8 @@ def deletion_insertion(
 
     Petsiuk V, Das A, Saenko K. RISE. BMVC 2018, for a value in place of a class: 1 is the prediction of the
     whole images, 0 that of the baseline. Patches of all views and frames are ranked together, those that push
-    the prediction away from the baseline's most first.
+    the prediction away from the baseline's most first; those that are the same in the baseline, such as the
+    black ones outside the sector, are none of them.
 
     Args:
         subject: network and patient.
@@ -49,7 +50,7 @@ def deletion_insertion(
     apart = attribution.outputs - attribution.baseline
     rng = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
-    places = _pooled(torch.ones_like(subject.images)[None], patch)[0]
+    places = _pooled((subject.images != baseline).float()[None], patch)[0]
     places = places * subject.present[:, None, None, None]
     random = [torch.from_numpy(rng.random(places.shape)).to(places) for _ in range(RANDOM_ORDERS)]
     for kind in ("deletion", "insertion"):

@@ -17,6 +17,8 @@ from cardio_mlflow.parameters import KEYS
 
 MOST_STEPS: Final = 8
 """How many times the steps that were asked for may be spent."""
+COPIES: Final = 4
+"""Images of a version that captum keeps for each parameter, besides the backbone's activations."""
 STRETCH: Final = 10
 """Steps of the quadrature in one stretch of the line."""
 SMALLEST_DIFFERENCE: Final = 0.1
@@ -134,7 +136,7 @@ class _Path:
         count = max(1, round(steps / STRETCH))
         nodes = math.ceil(steps / count)
         cuts = [k / count for k in range(count + 1)]
-        ends = self.subject.outputs(torch.stack([self.at(cut) for cut in cuts]))
+        ends = [self.subject.outputs(self.at(cut)[None])[0] for cut in cuts]
         todo = [_Stretch(cuts[k], cuts[k + 1], ends[k], ends[k + 1]) for k in reversed(range(count))]
         difference = (ends[-1] - ends[0]).abs().clamp(min=SMALLEST_DIFFERENCE)
         maps = self.baseline.new_zeros(len(KEYS), *self.baseline.shape)
@@ -166,7 +168,8 @@ class _Path:
         subject = self.subject
         start, end = (subject.with_images(self.at(at)).shown for at in (stretch.start, stretch.end))
         at_once = frames_at_once(subject, self.memory, self.dtype)
-        versions = max(1, min(nodes, at_once // len(start)))
+        expanded = COPIES * len(KEYS) * start.numel() * start.element_size()
+        versions = max(1, min(nodes, at_once // len(start), int(self.memory // expanded)))
 
         def gradients(inputs: tuple[Tensor], **_: Any) -> tuple[Tensor]:
             """Gradients of all nine: captum's images have an axis for them, along which all are equal."""

@@ -9,9 +9,12 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
+from cardio_mlflow.explain.shared_gradients import GRAPH_FLOATS, feature_gradients
 from cardio_mlflow.explain.subject import Subject
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 
+ATTENTION_COPIES: Final = 4
+"""Arrays as large as a block's attention that its way back keeps: scores, softmax, gradient, product."""
 Fusion = Literal["mean", "max", "min"]
 _FUSIONS: Final[Mapping[Fusion, Callable[[Tensor], Tensor]]] = {
     "mean": lambda heads: heads.mean(1),
@@ -20,7 +23,7 @@ _FUSIONS: Final[Mapping[Fusion, Callable[[Tensor], Tensor]]] = {
 }
 
 
-def attention_rollout(encoder: FrameEncoder, frames: Tensor, fusion: Fusion) -> Tensor:
+def attention_rollout(encoder: FrameEncoder, frames: Tensor, fusion: Fusion, memory: float) -> Tensor:
     """Attention rollout of each frame.
 
     Abnar S, Zuidema W. Quantifying attention flow in transformers. ACL 2020. The heads' attention is fused,
@@ -31,43 +34,67 @@ def attention_rollout(encoder: FrameEncoder, frames: Tensor, fusion: Fusion) -> 
         encoder: the backbone.
         frames: (N, h, w), 0-1, at the backbone's image size.
         fusion: how heads become one.
+        memory: bytes that attention and activations may take.
 
     Returns:
         (N, L, L), the class token first; each row sums to one.
     """
-    with torch.no_grad(), _kept_attention(encoder) as kept:
-        encoder(frames)
-    fused = _FUSIONS[fusion]
-    eye = torch.eye(kept[0].shape[-1], device=frames.device)
-    flow = eye.expand(len(frames), -1, -1)
-    for attention in kept:
-        block = 0.5 * fused(attention.float()) + 0.5 * eye
-        flow = (block / block.sum(-1, keepdim=True)) @ flow
-    return flow / flow.sum(-1, keepdim=True)
+    eye = torch.eye(encoder.token_count, device=frames.device)
+    flows = []
+    for part in torch.split(frames, _frames_at_once(encoder, memory)):
+        with torch.no_grad(), _kept_attention(encoder) as kept:
+            encoder(part)
+        flow = eye.expand(len(part), -1, -1)
+        for attention in kept:
+            block = 0.5 * _FUSIONS[fusion](attention.float()) + 0.5 * eye
+            flow = (block / block.sum(-1, keepdim=True)) @ flow
+        flows.append(flow / flow.sum(-1, keepdim=True))
+    return torch.cat(flows)
 
 
-def gradient_rollout(subject: Subject) -> Tensor:
+def gradient_rollout(subject: Subject, memory: float) -> Tensor:
     """Gradient-weighted rollout of each frame for each parameter.
 
     Chefer H, Gur S, Wolf L. Generic attention-model explainability. ICCV 2021: R ← R + E_h[(∇A ⊙ A)⁺] · R,
-    from R = I, with the gradients of the parameter's prediction; the identity is taken off at the end.
+    from R = I, with the gradients of the parameter's prediction; the identity is taken off at the end. The
+    gradients of a frame's attention are those of its feature, pulled back a few frames at a time.
+
+    Args:
+        subject: network and patient.
+        memory: bytes that attention and activations may take.
 
     Returns:
         (9, V, T, L, L); 0 for missing views.
     """
-    encoder, frames = subject.network.encoder, subject.shown
+    encoder = subject.network.encoder
+    parts = torch.split(subject.shown.detach(), _frames_at_once(encoder, memory))
+    with torch.no_grad():
+        features = torch.cat([encoder(part).float() for part in parts])
+    pulled = torch.split(feature_gradients(subject, features, 1), [len(part) for part in parts], dim=1)
+    flows = [_gradient_flow(encoder, part, back) for part, back in zip(parts, pulled, strict=True)]
+    return subject.by_view(torch.cat(flows, dim=1))
+
+
+def _gradient_flow(encoder: FrameEncoder, frames: Tensor, pulled: Tensor) -> Tensor:
+    """(9, N, L, L) of N frames, from the (9, N, D) gradients of the predictions by their features."""
     with torch.enable_grad(), _kept_attention(encoder) as kept:
-        features = encoder(frames.detach().requires_grad_()).float()
-        predictions = subject.from_features(features).predictions[0]
-    eye = torch.eye(kept[0].shape[-1], device=frames.device)
+        features = encoder(frames.requires_grad_()).float()
+    eye = torch.eye(encoder.token_count, device=frames.device)
     rows = []
-    for prediction in predictions:
-        gradients = torch.autograd.grad(prediction, kept, retain_graph=True)
+    for back in pulled:
+        gradients = torch.autograd.grad(features, kept, back, retain_graph=True)
         flow = eye.expand(len(frames), -1, -1)
         for attention, gradient in zip(kept, gradients, strict=True):
             flow = flow + (attention * gradient).clamp(min=0).mean(1).detach() @ flow
         rows.append(flow - eye)
-    return subject.by_view(torch.stack(rows))
+    return torch.stack(rows)
+
+
+def _frames_at_once(encoder: FrameEncoder, memory: float) -> int:
+    """Frames whose activations, attention and its gradients have room in a memory (bytes); one at least."""
+    heads, tokens = encoder.vit.config.num_attention_heads, encoder.token_count
+    activations = tokens * encoder.width * GRAPH_FLOATS
+    return max(1, int(memory // (4 * encoder.depth * (activations + ATTENTION_COPIES * heads * tokens**2))))
 
 
 def patch_relevance(flow: Tensor, grid: tuple[int, int]) -> Tensor:

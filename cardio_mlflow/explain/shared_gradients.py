@@ -39,7 +39,7 @@ def shared_gradients(
     kept = [part.requires_grad_() for part in parts] if len(parts) == 1 else parts
     with torch.set_grad_enabled(len(parts) == 1):
         features = [_features(encoder, part, dtype) for part in kept]
-    pulled = _feature_gradients(subject, torch.cat([f.detach() for f in features]), versions)
+    pulled = feature_gradients(subject, torch.cat([f.detach() for f in features]), versions)
     found = []
     for number, (part, back) in enumerate(zip(parts, torch.split(pulled, chunk, dim=1), strict=True)):
         if len(parts) == 1:
@@ -65,8 +65,17 @@ def _features(encoder: FrameEncoder, frames: Tensor, dtype: torch.dtype) -> Tens
     return features.float()
 
 
-def _feature_gradients(subject: Subject, features: Tensor, versions: int) -> Tensor:
-    """(9, N, D): gradients of the nine predictions with respect to the (N, D) frame features."""
+def feature_gradients(subject: Subject, features: Tensor, versions: int) -> Tensor:
+    """Gradients of the nine predictions with respect to the frame features.
+
+    Args:
+        subject: network and views.
+        features: (N, D), of the shown frames of several versions of the patient.
+        versions: how many.
+
+    Returns:
+        (9, N, D).
+    """
     with torch.enable_grad():
         features = features.requires_grad_()
         summed = subject.from_features(features, versions).predictions.sum(0)  # versions do not mix

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.figures.frame_attention import cohort_frame_attention, frame_attention, frame_importance
-from cardio_mlflow.figures.overlay import ATTRIBUTION, GRADIENT_ROLLOUT, ROLLOUT, top_frames
+from cardio_mlflow.figures.overlay import ATTRIBUTION, GRADIENT_ROLLOUT, ROLLOUT, sector_mask, top_frames
 from cardio_mlflow.figures.overlay_animation import write_animation
 from cardio_mlflow.figures.overlay_page import overlay_page, overlay_pair
 from cardio_mlflow.figures.style import save_figure
@@ -122,7 +122,7 @@ def patient_figures(
             figures[f"rollout_{VIEWS[view].name}"] = overlay_pair(
                 found.frames[view, at], flow - flow.mean(), synthetic=mark,
                 title=f"{VIEWS[view].name}: attention rollout, above and below the mean patch",
-                meaning=ROLLOUT,
+                meaning=ROLLOUT, sector=sector_mask(found.frames[view]),
             )  # fmt: skip
     return figures
 
@@ -130,7 +130,7 @@ def patient_figures(
 def log_cohort(run: Run, settings: Settings, inputs: StudyInputs, networks: FoldNetworks) -> None:
     """Weights of frames and views over Cohort I, each patient by the network that was not trained on them."""
     patients = [p for p in inputs.patients("I") if int(inputs.folds[p]) in networks.run_ids]
-    frames, views, present, alphas = [], [], [], []
+    frames, views, present, known, alphas = [], [], [], [], []
     for patient in tqdm(patients, desc="attention of the cohort", unit="patient"):
         bundle = networks.of_fold(int(inputs.folds[patient]))
         data = load_clips(inputs.prepared.path, [patient], bundle.settings.training_frames)
@@ -143,6 +143,7 @@ def log_cohort(run: Run, settings: Settings, inputs: StudyInputs, networks: Fold
         frames.append(output.frame_weights[0].cpu().numpy())
         views.append(output.view_weights[0].cpu().numpy())
         present.append(mask[0].numpy())
+        known.append(phases_known(inputs, patient))
         alphas.append(list(bundle.network.alphas().values()))
     temporal, fusion = np.mean(alphas, axis=0)
     shown, phases = np.stack(present), phases_of(frames[0].shape[1])
@@ -150,7 +151,12 @@ def log_cohort(run: Run, settings: Settings, inputs: StudyInputs, networks: Fold
     run.log_figures(
         {
             "frame_attention": cohort_frame_attention(
-                np.stack(frames), shown, float(temporal), phases, synthetic=mark
+                np.stack(frames),
+                shown,
+                float(temporal),
+                phases,
+                synthetic=mark,
+                phase_known=np.stack(known),
             ),
             "view_fusion": cohort_view_fusion(np.stack(views), shown, float(fusion), synthetic=mark),
         }
@@ -182,5 +188,6 @@ def _write_loose(folder: Path, settings: Settings, found: Explained) -> None:
                 figure = overlay_pair(
                     found.frames[view, at], maps[k, view, at], synthetic=settings.is_synthetic,
                     title=f"{key}, {VIEWS[view].name}, frame {at + 1}",
+                    sector=sector_mask(found.frames[view]),
                 )  # fmt: skip
                 save_figure(figure, folder / name, formats)

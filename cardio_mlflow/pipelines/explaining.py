@@ -22,8 +22,8 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.bundle import Bundle, used_views
 from cardio_mlflow.training.precision import choose_device, compute_dtype
 
-CHECK_STEPS = 12
-"""Steps of the quadrature in checks that only compare maps."""
+CHECK_STEPS = 20
+"""Steps of the quadrature in checks, at first; their attributions are held to the same tolerance."""
 
 FloatArray = NDArray[np.float32]
 
@@ -77,9 +77,9 @@ def explain_patient(
     baseline = baseline_images(subject.images, settings.ig_baseline, cohort_mean)
     attribution = _attribute(subject, baseline, settings, bundle, settings.ig_steps, settings.ig_tolerance)
     encoder = subject.network.encoder
-    grid = patch_grid(encoder)
-    rollout = patch_relevance(attention_rollout(encoder, subject.shown, settings.rollout_heads), grid)
-    weighted = patch_relevance(gradient_rollout(subject), grid)
+    grid, memory = patch_grid(encoder), settings.step_memory * 2**30
+    flow = attention_rollout(encoder, subject.shown, settings.rollout_heads, memory)
+    rollout, weighted = patch_relevance(flow, grid), patch_relevance(gradient_rollout(subject, memory), grid)
     with torch.no_grad():
         output = subject.from_features(encoder(subject.shown).float())
     return Explained(
@@ -96,7 +96,7 @@ def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.
     noisy = subject.with_images(with_noise(subject.images, settings.seed))
 
     def again(changed: Subject) -> Attribution:
-        return _attribute(changed, found.baseline, settings, bundle, CHECK_STEPS, float("inf"))
+        return _attribute(changed, found.baseline, settings, bundle, CHECK_STEPS, settings.ig_tolerance)
 
     checks = {"randomised weights": lambda: again(other), "small noise": lambda: again(noisy)}
     return curves, check_table(found.attribution, checks, patch)

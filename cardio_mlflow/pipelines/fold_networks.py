@@ -43,12 +43,15 @@ class FoldNetworks:
     cohort_digest: str
     folder: Path
     _loaded: dict[int, Bundle] = field(default_factory=dict)
+    _bundles: dict[str, dict[str, Path]] = field(default_factory=dict)
 
     def of_fold(self, fold: int) -> Bundle:
         """The network of a fold, which was not trained on the fold's patients."""
         if fold not in self._loaded:
-            paths = download_bundles(self.run_ids[fold], self.folder / str(fold))
-            self._loaded[fold] = load_bundle(paths[f"fold-{fold}"])
+            run_id = self.run_ids[fold]
+            if run_id not in self._bundles:
+                self._bundles[run_id] = download_bundles(run_id, self.folder / run_id)
+            self._loaded[fold] = load_bundle(self._bundles[run_id][f"fold-{fold}"])
         return self._loaded[fold]
 
 

@@ -48,7 +48,7 @@ def known_chambers(
 
     Args:
         run: where to.
-        settings: ``ig_baseline``, ``step_memory``, ``bootstrap``, ``seed``.
+        settings: ``ig_baseline``, ``ig_tolerance``, ``step_memory``, ``bootstrap``, ``seed``.
         bundle: the network.
         cohort_mean: (V, h, w) mean images, for ``ig_baseline=cohort_mean``.
 
@@ -56,6 +56,9 @@ def known_chambers(
         parameter, chamber, share and area (means over the patients), ratio with its patient-bootstrap
         interval, ratio_strongest (of the tenth of the sector where the smoothed attribution is strongest,
         which is what the eye sees), and ratio_randomised, of a network of shuffled weights.
+
+    Raises:
+        InputError: an attribution misses the tolerance.
     """
     device = choose_device()
     network = bundle.network.to(device)
@@ -99,7 +102,7 @@ class _Explained:
         """(9, V, T, h, w)."""
         baseline = baseline_images(subject.images, self.settings.ig_baseline, self.cohort_mean)
         memory = self.settings.step_memory * 2**30
-        found = integrate(subject, baseline, CHECK_STEPS, float("inf"), memory, torch.float32)
+        found = integrate(subject, baseline, CHECK_STEPS, self.settings.ig_tolerance, memory, torch.float32)
         return found.maps.double().cpu().numpy()
 
 

@@ -43,7 +43,7 @@ def _by_word(word: str, ranked: list[str], predictions: pd.DataFrame) -> dict[st
     """The patients that a word stands for; ``ranked`` has the worst first."""
     name, equals, number = word.partition("=")
     if name in ("worst", "best"):
-        if not number.isdecimal() or not 1 <= int(number) <= len(ranked):
+        if not number.isdecimal() or len(number) > 6 or not 1 <= int(number) <= len(ranked):
             raise InputError(f"patients={word} is not understood: give a number from 1 to {len(ranked)}.")
         order = ranked if name == "worst" else ranked[::-1]
         return {patient: f"{name} {place}" for place, patient in enumerate(order[: int(number)], 1)}

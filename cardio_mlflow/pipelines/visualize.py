@@ -22,9 +22,9 @@ from cardio_mlflow.model.frame_encoder import resize_frames
 from cardio_mlflow.model.network import unit_range
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.explained_figures import Patient, log_cohort, log_patient
-from cardio_mlflow.pipelines.explaining import checks_of, explain_patient
+from cardio_mlflow.pipelines.explaining import Explained, checks_of, explain_patient
 from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
-from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
+from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs, training_subset
 from cardio_mlflow.pipelines.known_chambers import known_chambers
 from cardio_mlflow.pipelines.patient_choice import chosen_patients
 from cardio_mlflow.settings import Settings
@@ -76,25 +76,39 @@ def _explain_chosen(
     deltas: list[pd.DataFrame] = []
     curves: list[pd.DataFrame] = []
     checks: list[pd.DataFrame] = []
-    with tqdm(chosen.items(), desc="patients", unit="patient") as bar:
-        for number, (patient_id, why) in enumerate(bar, 1):
-            patient = Patient(number, patient_id, why, int(inputs.folds[patient_id]))
-            bundle = networks.of_fold(patient.fold)
-            mean = _mean_images(settings, inputs, bundle, patient.fold)
-            found = explain_patient(bundle, inputs.prepared.path(patient_id), patient_id, settings, mean)
-            log_patient(run, settings, inputs, found, patient, loose=loose)
-            deltas.append(convergence_table(patient, found.attribution))
-            for table, tables in zip(checks_of(found, bundle, settings), (curves, checks), strict=True):
-                tables.append(table.assign(patient_id=patient_id))
+    try:
+        with tqdm(chosen.items(), desc="patients", unit="patient") as bar:
+            for number, (patient_id, why) in enumerate(bar, 1):
+                patient = Patient(number, patient_id, why, int(inputs.folds[patient_id]))
+                bundle = networks.of_fold(patient.fold)
+                mean = _mean_images(settings, inputs, bundle, patient.fold)
+                found = _explained(settings, inputs, bundle, patient, mean)
+                log_patient(run, settings, inputs, found, patient, loose=loose)
+                deltas.append(convergence_table(patient, found.attribution))
+                for table, tables in zip(checks_of(found, bundle, settings), (curves, checks), strict=True):
+                    tables.append(table.assign(patient_id=patient_id))
+    finally:  # also of those before one that could not be explained
+        names = ("convergence", "deletion_insertion", "map_checks")
+        for name, tables in zip(names, (deltas, curves, checks), strict=True):
+            if tables:
+                run.log_table(pd.concat(tables), f"tables/{name}.csv")
     convergence, curve_table, check_table = (pd.concat(tables) for tables in (deltas, curves, checks))
-    run.log_table(convergence, "tables/convergence.csv")
-    run.log_table(curve_table, "tables/deletion_insertion.csv")
-    run.log_table(check_table, "tables/map_checks.csv")
     run.log_metrics({"explain/largest_relative_delta": float(convergence["relative_delta"].max())})
     run.log_metrics(check_metrics(check_table))
     mark = settings.is_synthetic
     run.log_figures({"deletion_insertion": deletion_insertion(mean_curves(curve_table), synthetic=mark),
                      "map_checks": sanity_bars(mean_checks(check_table), synthetic=mark)})  # fmt: skip
+
+
+def _explained(
+    settings: Settings, inputs: StudyInputs, bundle: Bundle, patient: Patient, mean: Tensor | None
+) -> Explained:
+    """Explain a patient; an error names them by number and reason, not by id."""
+    try:
+        return explain_patient(bundle, inputs.prepared.path(patient.patient_id), patient.patient_id,
+                               settings, mean)  # fmt: skip
+    except InputError as error:
+        raise InputError(f"Patient {patient.number} ({patient.why}): {error}") from error
 
 
 def convergence_table(patient: Patient, found: Attribution) -> pd.DataFrame:
@@ -129,7 +143,8 @@ def _mean_images(settings: Settings, inputs: StudyInputs, bundle: Bundle, fold: 
     """(V, h, w) mean image of each view over training patients of a fold, where it is asked for."""
     if settings.ig_baseline != "cohort_mean":
         return None
-    trained = [p for p in inputs.patients("I") if inputs.folds[p] != fold]
+    trainable = training_subset(bundle.settings, inputs)
+    trained = [p for p in inputs.patients("I") if inputs.folds[p] != fold and p in trainable]
     chosen = [trained[i] for i in np.linspace(0, len(trained) - 1, min(MEAN_OF, len(trained))).astype(int)]
     size = bundle.network.encoder.image_size
     total, count = torch.zeros(4, *size), torch.zeros(4, 1, 1)

@@ -151,7 +151,7 @@ def registered_run(name: str) -> str | None:
     """The run behind an alias or a version of the registered model; None where there is none."""
     client = MlflowClient()
     try:
-        if name.isdecimal():
+        if name.isdecimal() and len(name) < 10:
             version = client.get_model_version(MODEL_NAME, name)
         else:
             version = client.get_model_version_by_alias(MODEL_NAME, name)

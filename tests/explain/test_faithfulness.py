@@ -62,6 +62,22 @@ def test_other_weights_give_another_map_and_a_little_noise_does_not(explained) -
     assert one == two, "shuffled, so that its norm stays"
 
 
+def test_black_patches_are_no_part_of_a_random_order(tiny_subject) -> None:
+    """With two thirds of each image black, noise as an attribution is about as good as chance."""
+    subject = tiny_subject(missing=None)
+    images = subject.images.clone()
+    images[..., :21, :] = 0
+    subject, black = subject.with_images(images), torch.zeros_like(images)
+    found = integrate(subject, black, 20, 9, 1e12, torch.float32)
+    noise = torch.rand(found.maps.shape, generator=torch.Generator().manual_seed(0)) * (images > 0)
+    signs = (found.outputs - found.baseline).sign().view(9, 1, 1, 1, 1)
+    curves = deletion_insertion(subject, black, replace(found, maps=noise * signs), 8, 0)
+    rows = curves[curves["share"].between(0.1, 0.5)]
+    means = rows.groupby(["kind", "order"])["value"].mean()
+    for kind in ("deletion", "insertion"):
+        assert means[kind, "attribution"] == pytest.approx(means[kind, "random"], abs=0.2)
+
+
 def opposite(found: Attribution) -> Attribution:
     return replace(found, maps=-found.maps)
 

@@ -5,6 +5,8 @@ import torch
 
 from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_grid, patch_relevance
 
+MEMORY = 1e12
+
 
 def by_hand(encoder, frames, fuse):
     """Rollout from queries and keys that are computed here."""
@@ -30,7 +32,7 @@ def by_hand(encoder, frames, fuse):
 def test_rollout_is_the_formula_and_rows_sum_to_one(tiny_subject, name: str, fuse) -> None:
     subject = tiny_subject()
     encoder = subject.network.encoder
-    flow = attention_rollout(encoder, subject.shown, name)
+    flow = attention_rollout(encoder, subject.shown, name, MEMORY)
     assert (flow.sum(-1) - 1).abs().max() < 1e-5
     assert (flow >= 0).all()
     with torch.no_grad():
@@ -41,23 +43,47 @@ def test_the_fused_path_is_back_afterwards_and_gives_the_same(tiny_subject) -> N
     subject = tiny_subject()
     before = subject.network.encoder.vit.config._attn_implementation
     one = subject.outputs(subject.images[None])
-    attention_rollout(subject.network.encoder, subject.shown, "mean")
+    attention_rollout(subject.network.encoder, subject.shown, "mean", MEMORY)
     assert subject.network.encoder.vit.config._attn_implementation == before
     assert not any(block.attention._forward_hooks for block in subject.network.encoder.vit.layers)
     assert torch.equal(subject.outputs(subject.images[None]), one)
 
 
-def test_rollout_does_not_depend_on_the_batch(tiny_subject) -> None:
+@pytest.mark.parametrize("memory", [0, 2e5, 1e12])
+def test_rollout_does_not_depend_on_the_memory(tiny_subject, memory: float) -> None:
     subject = tiny_subject()
-    encoder, frames = subject.network.encoder, subject.shown[:8]
-    together = attention_rollout(encoder, frames, "mean")
-    alone = torch.cat([attention_rollout(encoder, frame[None], "mean") for frame in frames])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-7)
+    encoder, frames = subject.network.encoder, subject.shown
+    alone = torch.cat([attention_rollout(encoder, frame[None], "mean", MEMORY) for frame in frames])
+    torch.testing.assert_close(
+        attention_rollout(encoder, frames, "mean", memory), alone, rtol=1e-5, atol=1e-7
+    )
+    whole, parts = gradient_rollout(subject, MEMORY), gradient_rollout(subject, memory)
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-9)
+
+
+def test_gradient_rollout_is_the_formula(tiny_subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From attention that is taken out of the blocks' own eager path, and the whole network's gradient."""
+    subject = tiny_subject(missing=None, frames=2)
+    encoder, kept = subject.network.encoder, []
+    monkeypatch.setattr(encoder.vit.config, "_attn_implementation", "eager")
+    for block in encoder.vit.layers:
+        block.attention.register_forward_hook(lambda _m, _i, output: kept.append(output[1]))
+    frames = subject.shown.requires_grad_()
+    predictions = subject.from_features(encoder(frames)).predictions[0]
+    attention = list(kept)
+    found = gradient_rollout(subject, MEMORY)
+    for k, prediction in enumerate(predictions):
+        gradients = torch.autograd.grad(prediction, attention, retain_graph=True)
+        flow = torch.eye(17).expand(8, -1, -1)
+        for a, g in zip(attention, gradients, strict=True):
+            flow = flow + (a * g).clamp(min=0).mean(1) @ flow
+        expected = (flow - torch.eye(17)).detach().view(4, 2, 17, 17)
+        torch.testing.assert_close(found[k], expected, rtol=1e-3, atol=1e-8)
 
 
 def test_gradient_rollout_differs_by_parameter_and_is_not_negative(tiny_subject) -> None:
     subject = tiny_subject()
-    flow = gradient_rollout(subject)
+    flow = gradient_rollout(subject, MEMORY)
     assert flow.shape == (9, 4, 3, 17, 17)
     assert (flow >= 0).all()
     assert (flow[:, 2] == 0).all()
@@ -66,9 +92,8 @@ def test_gradient_rollout_differs_by_parameter_and_is_not_negative(tiny_subject)
     assert relevance.shape == (9, 4, 3, 4, 4)
 
 
-def test_a_frame_that_the_network_ignores_has_no_gradient_rollout(tiny_subject) -> None:
-    """Of no_attention's mean every frame counts; with a network whose heads are zero none does."""
+def test_a_network_whose_heads_are_zero_has_no_gradient_rollout(tiny_subject) -> None:
     subject = tiny_subject()
     for parameter in subject.network.heads.parameters():
         parameter.zero_()
-    assert gradient_rollout(subject).abs().max() == 0
+    assert gradient_rollout(subject, MEMORY).abs().max() == 0
