@@ -129,7 +129,15 @@ class Run:
     def log_dataset(self, name: str, digest: str) -> None:
         """Log which cohort went in: its name and digest, nothing of its contents."""
         cohort = Dataset(name=name, digest=digest[:36], source_type="local", source="{}")
-        self._client.log_inputs(self.run_id, [DatasetInput(cohort, [])])
+        for wait in (0.1, 0.5, None):  # mlflow fails where two processes are the first to log a dataset
+            try:
+                self._client.log_inputs(self.run_id, [DatasetInput(cohort, [])])
+            except MlflowException:
+                if wait is None:
+                    raise
+                time.sleep(wait)
+            else:
+                return
 
     def take_over_from(self, stopped: str) -> None:
         """Say that this run goes on with a stopped one; end that one as KILLED if a kill left it running."""

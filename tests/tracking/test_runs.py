@@ -12,6 +12,7 @@ from cardio_mlflow.tracking.kept_status import wait_and_restore
 from cardio_mlflow.tracking.new_runs import command_run
 from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import prepare_store
+from tests.forked import Forked
 
 
 @pytest.fixture
@@ -97,3 +98,27 @@ def test_a_status_that_was_overwritten_is_put_back(client, new_run, overwritten:
     client.set_terminated(run.run_id, "FAILED" if overwritten else "KILLED")
     wait_and_restore(run.run_id, "KILLED", mlflow.get_tracking_uri(), parent=2**22 - 1)
     assert status(client, run) == "KILLED"
+
+
+RACING = """
+import sys, time
+import mlflow
+from cardio_mlflow.tracking.runs import Run
+uri, run_id = sys.argv[1:]
+mlflow.set_tracking_uri(uri)
+run = Run(run_id)
+for number in range(20):
+    time.sleep(0.2 - time.time() % 0.2)  # both at the same moments
+    run.log_dataset("synthetic", f"digest-{number}")
+"""
+
+
+def test_two_processes_log_a_cohort_that_neither_has_logged_before(client, new_run, tmp_path: Path) -> None:
+    """In mlflow both ask whether it is there, and the second to write it fails."""
+    runs, uri = [new_run(), new_run()], mlflow.get_tracking_uri()
+    processes = [Forked(RACING, [uri, run.run_id], tmp_path) for run in runs]
+    for process in processes:
+        done = process.wait(100)
+        assert done.returncode == 0, done.stderr
+    for run in runs:
+        assert len(client.get_run(run.run_id).inputs.dataset_inputs) == 20
