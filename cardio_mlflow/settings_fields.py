@@ -175,7 +175,7 @@ class SettingsFields(BaseModel):
     skip_train: bool = Field(False, description="main: use the folds that are already trained")
     training_only: bool = Field(False, description="main: stop after the folds and the registration")
     explained_patients: str = Field(
-        "worst=1,median", description="main: whom visualize explains, as its patients=; none leaves it out"
+        "median", description="main: whom visualize explains, as its patients=; none leaves it out"
     )
 
     @field_validator(*RANGES, mode="before")

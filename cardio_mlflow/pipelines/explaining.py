@@ -22,7 +22,7 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.bundle import Bundle, used_views
 from cardio_mlflow.training.precision import choose_device, compute_dtype
 
-CHECK_STEPS = 20
+CHECK_STEPS = 10
 """Steps of the quadrature in checks, at first; their attributions are held to the same tolerance."""
 
 FloatArray = NDArray[np.float32]
