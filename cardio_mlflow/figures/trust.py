@@ -27,7 +27,7 @@ _KINDS: Final = (("deletion", SERIES[0], "#C3D1E2"), ("insertion", SERIES[1], "#
 """Each kind of curve, its colour, and the colour of the band over random orders."""
 _ORDERS: Final = (("random", "--", 0.9), ("attribution", "-", 1.5))
 _ORDER_WORDS: Final = (
-    "Solid: pixels in the order of their attribution. Dashed: in random order, with its band over orders.\n"
+    "Solid: patches in the order of their attribution. Dashed: in random order, with its band over orders.\n"
     "1 is the whole prediction, 0 the baseline's."
 )
 _CURVES: Final = ("parameter", "order", "kind", "share", "value", "low", "high")
@@ -51,7 +51,7 @@ def deletion_insertion(curves: pd.DataFrame, *, synthetic: bool) -> Figure:
 
     Args:
         curves: a row a point: parameter, order ("attribution" or "random"), kind ("deletion" or "insertion"),
-            share (of the pixels changed, 0 to 1), value (1: the whole prediction, 0: the baseline's), low
+            share (of the patches changed, 0 to 1), value (1: the whole prediction, 0: the baseline's), low
             and high (over random orders, NaN where there is none).
         synthetic: whether the patients are synthetic.
     """
@@ -164,7 +164,7 @@ def _draw_curves(axes: Axes, rows: pd.DataFrame, wanted: Parameter) -> None:
             axes.plot(x, value, color=colour, linestyle=style, linewidth=width, marker=marker, markersize=2.5)
     bottom, top = axes.get_ylim()
     axes.set(xlim=(0, 1), ylim=(min(bottom, -0.08), max(top, 1.08)))
-    axes.set_xlabel("share of the pixels changed", fontsize=7)
+    axes.set_xlabel("share of the patches changed", fontsize=7)
     axes.set_ylabel("share of the prediction", fontsize=7)
 
 
