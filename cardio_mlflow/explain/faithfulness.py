@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 import numpy as np
@@ -115,7 +115,7 @@ def map_correlation(
 
 
 def check_table(
-    original: Attribution, others: dict[str, Callable[[], Attribution]], patch: int
+    original: Attribution, others: Mapping[str, Callable[[], Attribution]], patch: int
 ) -> pd.DataFrame:
     """Correlation of the map with that of each check: check, parameter, correlation, correlation_unsigned."""
     rows: list[dict[str, object]] = []

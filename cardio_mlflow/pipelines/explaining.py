@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.faithfulness import check_table, deletion_insertion, randomised, with_noise
 from cardio_mlflow.explain.integrated_gradients import Attribution, integrate
@@ -95,10 +97,14 @@ def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.
     other = Subject(randomised(subject.network, settings.seed), subject.images, subject.present)
     noisy = subject.with_images(with_noise(subject.images, settings.seed))
 
-    def again(changed: Subject) -> Attribution:
-        return _attribute(changed, found.baseline, settings, bundle, CHECK_STEPS, settings.ig_tolerance)
+    def again(changed: Subject, check: str) -> Attribution:
+        try:
+            return _attribute(changed, found.baseline, settings, bundle, CHECK_STEPS, settings.ig_tolerance)
+        except InputError as error:
+            raise InputError(f"The check with {check} failed. {error}") from error
 
-    checks = {"randomised weights": lambda: again(other), "small noise": lambda: again(noisy)}
+    changed = {"randomised weights": other, "small noise": noisy}
+    checks = {check: partial(again, subject, check) for check, subject in changed.items()}
     return curves, check_table(found.attribution, checks, patch)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from cardio_mlflow.model.frame_encoder import resize_frames
 from cardio_mlflow.model.network import unit_range
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.explained_figures import Patient, log_cohort, log_patient
-from cardio_mlflow.pipelines.explaining import Explained, checks_of, explain_patient
+from cardio_mlflow.pipelines.explaining import checks_of, explain_patient
 from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs, training_subset
 from cardio_mlflow.pipelines.known_chambers import known_chambers
@@ -82,10 +83,14 @@ def _explain_chosen(
                 patient = Patient(number, patient_id, why, int(inputs.folds[patient_id]))
                 bundle = networks.of_fold(patient.fold)
                 mean = _mean_images(settings, inputs, bundle, patient.fold)
-                found = _explained(settings, inputs, bundle, patient, mean)
-                log_patient(run, settings, inputs, found, patient, loose=loose)
-                deltas.append(convergence_table(patient, found.attribution))
-                for table, tables in zip(checks_of(found, bundle, settings), (curves, checks), strict=True):
+                with _named(patient):
+                    found = explain_patient(
+                        bundle, inputs.prepared.path(patient_id), patient_id, settings, mean
+                    )
+                    log_patient(run, settings, inputs, found, patient, loose=loose)
+                    deltas.append(convergence_table(patient, found.attribution))
+                    checked = checks_of(found, bundle, settings)
+                for table, tables in zip(checked, (curves, checks), strict=True):
                     tables.append(table.assign(patient_id=patient_id))
     finally:  # also of those before one that could not be explained
         names = ("convergence", "deletion_insertion", "map_checks")
@@ -100,13 +105,11 @@ def _explain_chosen(
                      "map_checks": sanity_bars(mean_checks(check_table), synthetic=mark)})  # fmt: skip
 
 
-def _explained(
-    settings: Settings, inputs: StudyInputs, bundle: Bundle, patient: Patient, mean: Tensor | None
-) -> Explained:
-    """Explain a patient; an error names them by number and reason, not by id."""
+@contextmanager
+def _named(patient: Patient) -> Iterator[None]:
+    """Have an error name the patient by number and reason, not by id."""
     try:
-        return explain_patient(bundle, inputs.prepared.path(patient.patient_id), patient.patient_id,
-                               settings, mean)  # fmt: skip
+        yield
     except InputError as error:
         raise InputError(f"Patient {patient.number} ({patient.why}): {error}") from error
 

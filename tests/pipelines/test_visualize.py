@@ -14,7 +14,7 @@ from PIL import Image
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.pipelines import known_chambers
+from cardio_mlflow.pipelines import explaining, known_chambers
 from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
 from cardio_mlflow.settings import load_settings
 from cardio_mlflow.training.bundle import load_bundle
@@ -135,6 +135,25 @@ def test_what_cannot_be_explained_is_refused(seen, capsys: pytest.CaptureFixture
     assert "Patient 1 (worst 1): Integrated Gradients of" in run.data.tags["failure"]
     assert place.command("visualize", study="nothing") == 1
     assert "no trained fold" in capsys.readouterr().err
+
+
+def test_a_check_that_fails_says_which_and_keeps_what_was_found(
+    seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, _ = seen
+    attribute, calls = explaining._attribute, []
+
+    def second_fails(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == 2:
+            raise InputError("missed")
+        return attribute(*given)
+
+    monkeypatch.setattr(explaining, "_attribute", second_fails)
+    assert place.command("visualize", patients="best=1", ig_tolerance="0.05", ig_steps="8") == 1
+    run = place.runs(step="visualize")[-1]
+    assert run.data.tags["failure"] == "Patient 1 (best 1): The check with randomised weights failed. missed"
+    assert len(pd.read_csv(place.artifact(run, "tables/convergence.csv"))) == len(KEYS)
 
 
 def test_main_explains_and_goes_on_where_that_fails(seen, few_figures) -> None:
