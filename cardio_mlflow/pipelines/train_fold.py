@@ -8,8 +8,9 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.fold_training import FoldJob, train_into
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
-from cardio_mlflow.pipelines.training_set import load_training_set
+from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import page_command
 from cardio_mlflow.training.processes import join_processes
@@ -23,17 +24,25 @@ def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:
     Started by ``python -m torch.distributed.run``, several processes or GPUs share the fold.
     """
     job = FoldJob(check_fold(fold, settings.num_folds), settings.variant)
-    processes = join_processes()
-    data = load_training_set(settings, load_inputs(settings), processes)
-    same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
-    if settings.resume and not job.checkpoint(settings, data).exists():
-        done = latest_folds(settings.study_name, job.variant, same).get(job.fold)
-        if done is not None:
-            log.info("%s is trained already, in the run %s: nothing is left to do.", job.name, done.run_id)
+    with join_processes() as processes:
+        data = load_training_set(settings, load_inputs(settings), processes)
+        done = _trained_already(settings, job, data)
+        if done is None:
+            train_into(run, settings, job, data)
+        if not processes.is_main:
             return
-    train_into(run, settings, job, data)
-    if processes.is_main:
-        log.info("Fold %d is in the run %s. See it with: %s", job.fold, job.name, page_command())
+        if done is None:
+            log.info("Fold %d is in the run %s. See it with: %s", job.fold, job.name, page_command())
+        else:
+            log.info("%s is trained already, in the run %s: nothing is left to do.", job.name, done.run_id)
+
+
+def _trained_already(settings: Settings, job: FoldJob, data: TrainingSet) -> FinishedRun | None:
+    """Where the user resumes a fold that is complete: its run."""
+    if not settings.resume or job.checkpoint(settings, data).exists():
+        return None
+    same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
+    return latest_folds(settings.study_name, job.variant, same).get(job.fold)
 
 
 def check_fold(fold: str, num_folds: int) -> int:

@@ -7,7 +7,8 @@ numbers; so a step is that of one process, to rounding, whatever the number of p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -115,11 +116,20 @@ class Processes:
             self._accelerator.wait_for_everyone()
 
 
-def join_processes() -> Processes:
-    """The processes that ``torch.distributed.run`` has started, or this one alone."""
+@contextmanager
+def join_processes() -> Iterator[Processes]:
+    """The processes that ``torch.distributed.run`` has started, or this one alone.
+
+    On leaving, the group is ended. A group that outlives Python's own shutdown is torn down by threads that
+    Python no longer serves, and now and then aborts a process whose work was done.
+    """
     if launched_processes() == 1:
-        return Processes(device=choose_device())
+        yield Processes(device=choose_device())
+        return
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    return Processes(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
+    try:
+        yield Processes(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
+    finally:
+        accelerator.end_training()

@@ -24,7 +24,8 @@ def test_shares_cover_everything_once_and_differ_by_one_at_most(items, count):
 
 
 def test_one_process_gathers_and_sums_nothing():
-    alone = join_processes()
+    with join_processes() as alone:
+        pass
     assert (alone.rank, alone.count, alone.is_main) == (0, 1, True)
     rows = torch.ones(3, 2, requires_grad=True)
     assert alone.gather(rows, [3]) is rows
@@ -43,29 +44,30 @@ import sys, torch
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.training.processes import join_processes
 torch.set_num_threads(1)
-p = join_processes()
-assert p.count == 3 and p.is_main == (p.rank == 0)
-counts = [2, 0, 1]
-rows = (torch.arange(counts[p.rank] * 2).float().view(-1, 2) + 10 * p.rank).requires_grad_()
-whole = p.gather(rows, counts)
-assert whole.tolist() == [[0, 1], [2, 3], [20, 21]], whole
-(whole * torch.tensor([[1.0], [2.0], [3.0]])).sum().backward()
-assert rows.grad.tolist() == [[[1, 1], [2, 2]], [], [[3, 3]]][p.rank], rows.grad
-layer = torch.nn.Linear(1, 1)
-if p.rank != 1:
-    layer.weight.grad = torch.full((1, 1), float(p.rank + 1))
-p.sum_gradients([layer])
-assert layer.weight.grad.item() == 4 and layer.bias.grad.item() == 0
-layer.weight.grad = torch.full((1, 1), float(p.rank))
-p.average_gradients([layer])
-assert layer.weight.grad.item() == 1
-p.check_same(7, "epoch")
-try:
-    p.check_same(min(p.rank, 1), "epoch that they resume after")
-except InputError as error:
-    assert "[0, 1, 1]" in str(error), error
-    (open(sys.argv[1] + str(p.rank), "w")).close()
-p.wait()
+with join_processes() as p:
+    assert p.count == 3 and p.is_main == (p.rank == 0)
+    counts = [2, 0, 1]
+    rows = (torch.arange(counts[p.rank] * 2).float().view(-1, 2) + 10 * p.rank).requires_grad_()
+    whole = p.gather(rows, counts)
+    assert whole.tolist() == [[0, 1], [2, 3], [20, 21]], whole
+    (whole * torch.tensor([[1.0], [2.0], [3.0]])).sum().backward()
+    assert rows.grad.tolist() == [[[1, 1], [2, 2]], [], [[3, 3]]][p.rank], rows.grad
+    layer = torch.nn.Linear(1, 1)
+    if p.rank != 1:
+        layer.weight.grad = torch.full((1, 1), float(p.rank + 1))
+    p.sum_gradients([layer])
+    assert layer.weight.grad.item() == 4 and layer.bias.grad.item() == 0
+    layer.weight.grad = torch.full((1, 1), float(p.rank))
+    p.average_gradients([layer])
+    assert layer.weight.grad.item() == 1
+    p.check_same(7, "epoch")
+    try:
+        p.check_same(min(p.rank, 1), "epoch that they resume after")
+    except InputError as error:
+        assert "[0, 1, 1]" in str(error), error
+        (open(sys.argv[1] + str(p.rank), "w")).close()
+    p.wait()
+assert not torch.distributed.is_initialized(), "the group outlives the work"
 """
 
 
