@@ -18,6 +18,7 @@ from cardio_mlflow.settings_errors import check_names, explain
 from cardio_mlflow.settings_fields import RANGES, SettingsFields
 from cardio_mlflow.settings_sources import ENVIRONMENT_PREFIX, from_environment, preset_values
 from cardio_mlflow.settings_variants import parse_variants
+from cardio_mlflow.settings_yaml import read_settings_yaml
 
 DECLARED: Final = {"preset": "auto", "data": "auto", "study": "auto"}
 """The ``-P`` parameters that MLproject declares for every entry point, and their value when left alone."""
@@ -175,12 +176,9 @@ def settings_from_yaml(text: str) -> Settings:
     Raises:
         InputError: the text is not a settings file of this version.
     """
+    values = read_settings_yaml(text, "These settings were not written by this version: the text")
     try:
-        return Settings.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
-        detail = (
-            explain(error, Settings.model_json_schema())
-            if isinstance(error, ValidationError)
-            else "it is not YAML"
-        )
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        detail = explain(error, Settings.model_json_schema())
         raise InputError(f"These settings were not written by this version: {detail}") from None

@@ -178,6 +178,16 @@ class SettingsFields(BaseModel):
         "median", description="main: whom visualize explains, as its patients=; none leaves it out"
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false (``yes`` and ``no`` too, in YAML) where a number or a text belongs."""
+        parts = value if isinstance(value, list | tuple) else [value]
+        wants_one = cls.model_fields[info.field_name or ""].annotation is bool
+        if not wants_one and any(isinstance(part, bool) for part in parts):
+            raise ValueError("it is neither true nor false; put a text into quotes")
+        return value
+
     @field_validator(*RANGES, mode="before")
     @classmethod
     def _two_numbers(cls, limits: object) -> object:
@@ -228,8 +238,11 @@ class SettingsFields(BaseModel):
         low, high = limits
         if not low <= high:
             raise ValueError("the lowest value comes first")
-        if not 0 <= low <= high <= 1 or (low == 0 and name != "dropout") or (high == 1 and name == "dropout"):
-            raise ValueError(f"{name} has to lie between 0 and 1")
+        if name == "dropout" and not (low >= 0 and high < 1):
+            raise ValueError("dropout has to be at least 0 and less than 1")
+        if name != "dropout" and not (low > 0 and high <= 1):
+            log_scale = "" if name == "layer_decay" else ", as its scale is logarithmic"
+            raise ValueError(f"{name} has to be more than 0{log_scale}, and at most 1")
         return limits
 
     @field_validator("views", mode="after")

@@ -7,8 +7,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
@@ -48,15 +51,31 @@ class Forked:
         assert self._process.pid is not None
         return self._process.pid
 
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.exitcode is None:
+            kill_with_children(self.pid)
+
     def wait(self, timeout: float) -> Done:
-        """Wait for its end; one that takes longer is killed, and that is an error."""
+        """Wait for its end; one that takes longer is killed with its children, and that is an error."""
         self._process.join(timeout)
         if self._process.exitcode is None:
-            self._process.kill()
+            kill_with_children(self.pid)
             raise TimeoutError(self._said.read_text(errors="replace"))
         said = self._said.read_text(errors="replace")
         self._said.unlink()
         return Done(self._process.exitcode, said)
+
+
+def kill_with_children(pid: int) -> None:
+    """End a process that a failed test has left behind, and those that it started: they would slow others."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for process in [*parent.children(recursive=True), parent]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _run(code: str, arguments: list[str], folder: Path, environment: dict[str, str], said: Path) -> None:

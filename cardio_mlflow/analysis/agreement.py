@@ -129,13 +129,14 @@ def icc_2_1(ratings: FloatArray) -> FloatArray:
     msc = n * (raters**2).sum(axis=(-2, -1)) / (k - 1)
     mse = (rest**2).sum(axis=(-2, -1)) / ((n - 1) * (k - 1))
     total = np.asarray(msr + (k - 1) * mse + k * (msc - mse) / n)
-    return _divide(np.asarray(msr - mse), total, is_constant(ratings.reshape(*ratings.shape[:-2], n * k)))
+    apart = np.where(np.isclose(msr, mse, rtol=1e-12, atol=0), 0.0, msr - mse)
+    return _divide(apart, total, is_constant(ratings.reshape(*ratings.shape[:-2], n * k)))
 
 
 def intraclass_correlation(reference: FloatArray, prediction: FloatArray) -> FloatArray:
     """ICC(2,1) of reference and prediction as two raters; see `icc_2_1`.
 
-    A constant prediction has about 0 by the formula; two constants have NaN.
+    A constant prediction has 0 by the formula; two constants have NaN.
 
     >>> round(float(intraclass_correlation(np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0]))), 4)
     0.6667

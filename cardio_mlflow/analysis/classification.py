@@ -93,12 +93,13 @@ def likelihood_ratio(first: int, abnormal: int, second: int, normal: int) -> Est
         normal: all normal patients.
 
     Returns:
-        Value, low, high; the value is NaN when it would be infinite or 0/0, the interval when a cell is 0.
+        Value, low, high; the value is NaN when it would be infinite or 0/0, the interval when a cell is 0 or
+        every patient has the test result.
     """
     if abnormal == 0 or normal == 0 or second == 0:
         return (np.nan, np.nan, np.nan)
     ratio = (first / abnormal) / (second / normal)
-    if first == 0:
+    if first == 0 or (first == abnormal and second == normal):
         return (ratio, np.nan, np.nan)
     error = np.sqrt(1 / first - 1 / abnormal + 1 / second - 1 / normal)
     factor = float(np.exp(stats.norm.ppf(0.975) * error))
@@ -177,4 +178,6 @@ def _notes(counts: Counts) -> list[str]:
             notes.append(f"{cells[1]} is 0: no {name}")
         elif first == 0:
             notes.append(f"{cells[0]} is 0: no interval of {name}")
+        elif first + second == abnormal + normal:
+            notes.append(f"no other test result: no interval of {name}")
     return notes

@@ -17,7 +17,13 @@ def in_words(table: pd.DataFrame) -> list[str]:
     """
     sentences = []
     means = table[table["parameter"] == MEAN]
-    for against, rows in means.groupby("against", sort=False):
+    for against, compared in means.groupby("against", sort=False):
+        undefined = compared[compared["r_difference"].isna()]["variant"].astype(str).to_list()
+        rows = compared[compared["r_difference"].notna()]
+        without = f" {' and '.join(undefined)}: the mean r is not defined." if undefined else ""
+        if rows.empty:
+            sentences.append(f"Against {against}:{without}")
+            continue
         sure = rows[rows["r_p_holm"] < 0.05]
         other = rows[~(rows["r_p_holm"] < 0.05)]
         start = f"Against {against}, {_counted(rows)}: "
@@ -28,7 +34,9 @@ def in_words(table: pd.DataFrame) -> list[str]:
         rest = "; ".join(_difference(row) for row in other.to_dict("records"))
         untold = f"; these data do not tell a difference for {rest}" if rest and told else ""
         listed = f": {rest}" if rest and not told else ""
-        sentences.append(f"{start}{said}{listed}{untold} (95 % intervals; p < 0.05 after Holm's correction).")
+        sentences.append(
+            f"{start}{said}{listed}{untold} (95 % intervals; p < 0.05 after Holm's correction).{without}"
+        )
     return sentences
 
 

@@ -29,6 +29,7 @@ def area_under_curve(
 
     The probability that an abnormal patient's prediction lies further on the abnormal side than a
     normal patient's, ties counted half (Mann-Whitney): Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
+    Predictions that agree to single precision are ties, see `is_constant`.
 
     Args:
         reference: shape (..., n).
@@ -49,6 +50,7 @@ def area_under_curve(
     if reference.shape[-1] == 0:
         return np.full(reference.shape[:-1], np.nan)
     ranks = stats.rankdata(sign * prediction, axis=-1)
+    ranks = np.where(is_constant(prediction)[..., None] > 0, ranks.mean(axis=-1, keepdims=True), ranks)
     wins = (ranks * positive).sum(axis=-1) - positives * (positives + 1) / 2
     result = np.full(np.shape(pairs), np.nan)
     np.divide(wins, pairs, out=result, where=pairs > 0)
@@ -111,7 +113,8 @@ class Task:
         outcome: "cut-off" (its own) or "PH".
         criterion: the outcome as text.
         positive: whether a patient has the outcome, shape (n,), patients sorted by id.
-        score: the prediction, or minus the prediction where low values are abnormal, shape (n,).
+        score: the prediction, or minus the prediction where low values are abnormal, shape (n,); one value
+            for all where the predictions are constant (`is_constant`).
     """
 
     parameter: Parameter
@@ -139,6 +142,8 @@ def _task(predictions: pd.DataFrame, judged: Parameter, defining: Parameter, out
     positive = values > defining.cutoff if defining.abnormal == "above" else values < defining.cutoff
     sign = 1.0 if judged.abnormal == "above" else -1.0
     score = sign * rows["prediction"].to_numpy(np.float64)
+    if score.size and is_constant(score):
+        score = np.full_like(score, score[0])
     return Task(judged, outcome, f"{defining.key} {defining.criterion}", positive, score)
 
 
@@ -160,11 +165,10 @@ def discrimination_table(predictions: pd.DataFrame, resamples: int, seed: int) -
 def _row(task: Task, resamples: int, seed: int) -> dict[str, object]:
     labels, score = task.positive.astype(np.float64), task.score
     auc = float(AREA(labels, score))
-    interval = bootstrap_interval(AREA, labels, score, resamples, seed)
-    delong = delong_interval(task.positive, score)
-    constant = score.size > 0 and bool(is_constant(score))
-    if np.isnan(auc) or constant:
-        interval, delong = Interval(np.nan, np.nan, interval.used, interval.dropped), (np.nan, np.nan)
+    interval, delong = Interval(np.nan, np.nan, 0, 0), (np.nan, np.nan)
+    if not np.isnan(auc):
+        interval = bootstrap_interval(AREA, labels, score, resamples, seed)
+        delong = delong_interval(task.positive, score)
     return {
         "parameter": task.parameter.key,
         "unit": task.parameter.unit,
@@ -177,18 +181,18 @@ def _row(task: Task, resamples: int, seed: int) -> dict[str, object]:
         "auc_delong_high": delong[1],
         "auc_low": interval.low,
         "auc_high": interval.high,
-        "note": "; ".join(_notes(task, auc, delong[0], interval, constant=constant)),
+        "note": "; ".join(_notes(task, auc, delong[0], interval)),
     }
 
 
-def _notes(task: Task, auc: float, delong: float, interval: Interval, *, constant: bool) -> list[str]:
+def _notes(task: Task, auc: float, delong: float, interval: Interval) -> list[str]:
     """Why values are not defined, in words."""
     n, positives = task.score.size, int(task.positive.sum())
     if n == 0:
         return ["no reference"]
     if positives in (0, n):
         return [f"{'no' if positives == 0 else 'every'} reference has {task.criterion}: no AUC"]
-    if constant:
+    if is_constant(task.score):
         return ["constant predictions: no interval of the AUC"]
     notes = []
     if auc in (0.0, 1.0):
@@ -197,9 +201,7 @@ def _notes(task: Task, auc: float, delong: float, interval: Interval, *, constan
         side = "has" if positives == 1 else "lacks"
         few = min(positives, n - positives) < 2
         notes.append(f"{f'one patient {side} the outcome' if few else 'no variance'}: no DeLong interval")
-    if interval.dropped:
-        notes.append(f"undefined on {interval.dropped} of {interval.used + interval.dropped} resamples")
-    return notes
+    return [*notes, interval.note] if interval.note else notes
 
 
 def roc_points(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -140,8 +140,7 @@ def phenotype_agreement(phenotypes: pd.DataFrame, resamples: int, seed: int) -> 
         notes.append("all patients are in one class: no kappa")
     else:
         interval = bootstrap_interval(statistic, reference, prediction, resamples, seed)
-    if interval.dropped:
-        notes.append(f"kappa undefined on {interval.dropped} of {resamples} resamples")
+        notes += [f"kappa {interval.note}"] if interval.note else []
     accuracy = wilson(int((reference == prediction).sum()), reference.size)
     row = (reference.size, *accuracy, kappa, interval.low, interval.high, "; ".join(notes))
     return pd.DataFrame([row], columns=list(AGREEMENT_COLUMNS))

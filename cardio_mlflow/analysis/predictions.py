@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 
 _TEXTS: Final = ("patient_id", "cohort", "variant", "parameter", "unit")
 _NUMBERS: Final = ("reference", "prediction", "lower", "upper")
+_NO_NUMBER: Final = ("", "nan", "NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", ".")
+"""How other programs write that a number is missing, in a csv file."""
 
 
 def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
@@ -33,13 +35,16 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
         A copy: text columns as object, `fold` as Int64, numbers as float64.
 
     Raises:
-        InputError: a column is missing, or a cohort, fold, parameter, unit or prediction is not valid,
-            or a patient, variant and parameter occur twice.
+        InputError: a column is missing, or a patient, cohort, fold, parameter, unit or number is not valid,
+            or a patient, variant and parameter occur twice. Rows are named by their number, counted from 1
+            below the heading; patients are not named.
     """
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise InputError(f"The predictions table lacks {', '.join(missing)}. Expected {', '.join(COLUMNS)}.")
     checked = table.copy()
+    if nameless := _rows(table["patient_id"].isna() | table["patient_id"].astype(str).str.strip().eq("")):
+        raise InputError(f"The predictions table lacks the patient_id in {nameless}.")
     for name in _TEXTS:
         checked[name] = checked[name].astype(str).astype(object)
     try:
@@ -65,20 +70,35 @@ def _check_words(table: pd.DataFrame) -> None:
     if len(wrong):
         key = wrong.iloc[0]
         raise InputError(f"The predictions table gives {key} in another unit than {units[key]}.")
-    repeated = table[table.duplicated(["patient_id", "variant", "parameter"])]
-    if len(repeated):
+    repeated = table.duplicated(["patient_id", "variant", "parameter"])
+    if repeated.any():
         raise InputError(
-            f"The predictions table holds patient {repeated['patient_id'].iloc[0]}, "
-            f"{repeated['parameter'].iloc[0]} twice for variant {repeated['variant'].iloc[0]}."
+            "The predictions table holds a patient, parameter and variant twice: again in "
+            f"{_rows(repeated)}. Keep one row of each."
         )
 
 
 def _check_numbers(table: pd.DataFrame) -> None:
     if (table["fold"].dropna() < 1).any():
         raise InputError("The predictions table's folds are counted from 1.")
-    broken = table.loc[~np.isfinite(table["prediction"]), "parameter"]
+    broken = table.loc[table["prediction"].isna(), "parameter"]
     if len(broken):
         raise InputError(f"The predictions table lacks {len(broken)} predictions, of {broken.iloc[0]} first.")
+    for name in _NUMBERS:
+        if name in table.columns and (infinite := _rows(np.isinf(table[name]))):
+            raise InputError(f"The predictions table's column {name} is infinite in {infinite}.")
+
+
+def _rows(chosen: pd.Series) -> str:
+    """The numbers of the chosen rows in words, the first few of many; nothing where there is none.
+
+    >>> _rows(pd.Series([True, False, True]))
+    'rows 1 and 3'
+    """
+    numbers = [str(number) for number in np.flatnonzero(chosen.to_numpy(bool)) + 1]
+    if len(numbers) > 5:
+        return f"rows {', '.join(numbers[:5])} and {len(numbers) - 5} more"
+    return f"row{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}" if numbers else ""
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -94,7 +114,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         path,
         dtype=dict.fromkeys(_TEXTS, object),
         keep_default_na=False,
-        na_values={name: ["", "nan"] for name in numbers},
+        na_values={name: list(_NO_NUMBER) for name in numbers},
     )
     return check_predictions(table)
 
@@ -166,11 +186,29 @@ def pool_out_of_fold(tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
         if not table["cohort"].eq("I").all():
             raise InputError(f"The predictions of fold {fold} hold patients of Cohort II.")
     pooled = pd.concat(checked.values(), ignore_index=True)
-    folds_of = pooled.groupby("patient_id")["fold"].nunique()
-    twice = sorted(folds_of.index[folds_of > 1])
-    if twice:
-        shown = ", ".join(twice[:10]) + (" ..." if len(twice) > 10 else "")
-        raise InputError(
-            f"{len(twice)} patients are in two folds: {shown}. Train the folds again with one split."
-        )
+    check_folds(pooled)
     return pooled
+
+
+def check_folds(table: pd.DataFrame) -> None:
+    """Check that every patient belongs to one fold, or nobody to any.
+
+    Args:
+        table: a checked predictions table.
+
+    Raises:
+        InputError: a patient is in two folds, or some are in none. Patients are counted, not named.
+    """
+    pairs = table[["patient_id", "fold"]].dropna().drop_duplicates()
+    twice = pairs.loc[pairs.duplicated("patient_id"), "patient_id"].nunique()
+    if twice:
+        raise InputError(
+            f"{twice} patient{' is' if twice == 1 else 's are'} in two folds, so some predictions may be by "
+            "networks that were trained on them. Use one split for all folds, and train them again."
+        )
+    without = table["fold"].isna()
+    if without.any() and not without.all():
+        raise InputError(
+            f"The predictions table gives no fold in {_rows(without)}, but does in others: give every row "
+            "its fold, or none."
+        )

@@ -26,6 +26,21 @@ SMALLEST_EMBEDDING: Final = 10
 """Fewer patients than this are not embedded."""
 
 
+NOTED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "performance": ("Performance", ("parameter",)),
+    "bland_altman": ("Bland-Altman", ("parameter",)),
+    "discrimination": ("Discrimination", ("parameter", "outcome")),
+    "classification": ("Classification", ("parameter", "split")),
+    "phenotype_agreement": ("Phenotype agreement", ()),
+    "heteroscedasticity": ("Heteroscedasticity", ("parameter",)),
+    "identities": ("Identities", ("identity", "side")),
+    "subgroups": ("Subgroups", ("subgroup", "level")),
+    "clusters": ("Clusters", ("method",)),
+    "folds": ("Folds", ("fold",)),
+}
+"""The tables whose notes the reader is told, their titles, and what names a row of each."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What an evaluation starts from. All but the predictions may be missing: what needs it is left out.
@@ -117,10 +132,27 @@ def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         told.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
     if reason := decision_note(evidence.predictions):
         told.append(f"Decision curve: {reason}")
-    for name, label in (("performance", "parameter"), ("discrimination", "parameter"), ("clusters", "method"),
-                        ("phenotype_agreement", ""), ("heteroscedasticity", "parameter")):  # fmt: skip
-        for row in tables.get(name, pd.DataFrame()).to_dict("records"):
-            if row.get("note"):
-                of = f", {row[label]}" if label else ""
-                told.append(f"{name.replace('_', ' ').capitalize()}{of}: {row['note']}")
-    return list(dict.fromkeys(told))
+    for name, (title, labels) in NOTED.items():
+        told += _notes_of(title, labels, tables.get(name, pd.DataFrame()))
+    return told
+
+
+def _notes_of(title: str, labels: tuple[str, ...], table: pd.DataFrame) -> list[str]:
+    """Each note of a table once, with the rows that have it.
+
+    >>> rows = pd.DataFrame({"parameter": ["CO", "CI"], "note": ["no reference", "no reference"]})
+    >>> _notes_of("Bland-Altman", ("parameter",), rows)
+    ['Bland-Altman, CO and CI: no reference']
+    """
+    found: dict[str, dict[str, None]] = {}
+    for row in table.to_dict("records"):
+        if row.get("note"):
+            label = " ".join(str(row[name]) for name in labels)
+            found.setdefault(str(row["note"]), {})[label] = None
+    return [title + _listed([*rows]) + f": {note}" for note, rows in found.items()]
+
+
+def _listed(labels: list[str]) -> str:
+    if labels == [""]:
+        return ""
+    return ", " + " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))

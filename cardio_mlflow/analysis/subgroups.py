@@ -11,7 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cardio_mlflow.analysis import agreement
-from cardio_mlflow.analysis.bootstrap import Interval, Statistic, percentile_interval, resample
+from cardio_mlflow.analysis.bootstrap import (
+    LEAST_PATIENTS,
+    Interval,
+    Statistic,
+    expanded_level,
+    percentile_interval,
+    resample,
+)
 from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, parameter
 
@@ -64,7 +71,7 @@ def subgroup_table(
     Args:
         predictions: a checked predictions table of one variant and one cohort.
         participants: a row for each patient with the columns of `SUBGROUPS` that are known; may be missing.
-        resamples: bootstrap resamples of the 95 % percentile intervals.
+        resamples: bootstrap resamples of the 95 % percentile intervals, widened for few patients.
         seed: of the bootstrap.
 
     Returns:
@@ -83,7 +90,7 @@ def subgroup_table(
             for key in (key for key in KEYS if key in present):
                 pair = reference_and_prediction(own, key)
                 n = pair[0].size
-                drawn.setdefault(n, resample(n, resamples if n > 1 else 0, seed))
+                drawn.setdefault(n, resample(n, resamples if n >= LEAST_PATIENTS else 0, seed))
                 head = {"subgroup": name, "level": level, "parameter": key, "unit": parameter(key).unit}
                 rows.append(head | _row(*pair, drawn[n]) | {"note": _note(*pair, unknown)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -118,7 +125,7 @@ def _row(reference: FloatArray, prediction: FloatArray, drawn: NDArray[np.int64]
         value = float(statistic(reference, prediction))
         interval = Interval(np.nan, np.nan, 0, 0)
         if len(drawn) and not np.isnan(value):
-            interval = percentile_interval(statistic(x, y))
+            interval = percentile_interval(statistic(x, y), expanded_level(0.95, reference.size))
         row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row
 
@@ -128,6 +135,8 @@ def _note(reference: FloatArray, prediction: FloatArray, unknown: int) -> str:
     notes = ["no reference"] if n == 0 else []
     if 0 < n < SMALL:
         notes.append(f"fewer than {SMALL} patients")
+    if 0 < n < LEAST_PATIENTS:
+        notes.append("too few for a bootstrap interval")
     if 0 < n < agreement.SMALLEST:
         notes.append(f"{n} patient{'s' if n > 1 else ''}: no correlation")
     if n >= agreement.SMALLEST:

@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis import agreement
-from cardio_mlflow.analysis.bootstrap import Interval, Statistic, bootstrap_interval, percentile_interval
+from cardio_mlflow.analysis.bootstrap import (
+    LEAST_PATIENTS,
+    Interval,
+    Statistic,
+    bootstrap_interval,
+    expanded_level,
+    percentile_interval,
+)
 from cardio_mlflow.analysis.discrimination import area_under_curve
 from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction, wide
 from cardio_mlflow.analysis.weighted import bootstrap_counts, weighted_pearson
@@ -29,9 +36,10 @@ class MeanCorrelation:
 
     Attributes:
         r: the mean; NaN when no parameter has a correlation.
-        low, high: 95 % percentile interval, patients resampled jointly over all parameters.
+        low, high: 95 % percentile interval, patients resampled jointly over all parameters; NaN where there
+            is none.
         parameters: how many parameters it is the mean of.
-        note: the parameters left out, and why; empty when there are none.
+        note: the parameters left out, and why there is no interval, or one of fewer resamples.
     """
 
     r: float
@@ -95,18 +103,19 @@ def _row(predictions: pd.DataFrame, wanted: Parameter, resamples: int, seed: int
     reference, prediction = reference_and_prediction(predictions, wanted.key)
     row: dict[str, object] = {"parameter": wanted.key, "unit": wanted.unit, "n": reference.size}
     row["abnormal"] = sum(wanted.is_abnormal(value) for value in reference)
-    dropped: dict[str, int] = {}
+    remarks: dict[str, list[str]] = {}
     for name, statistic in statistics_of(wanted).items():
-        interval = bootstrap_interval(statistic, reference, prediction, resamples, seed)
         value = float(statistic(reference, prediction))
-        if np.isnan(value):
-            interval = Interval(np.nan, np.nan, interval.used, interval.dropped)
+        interval = Interval(np.nan, np.nan, 0, 0)
+        if not np.isnan(value):
+            interval = bootstrap_interval(statistic, reference, prediction, resamples, seed)
+            if interval.note:
+                remarks.setdefault(interval.note, []).append(name)
         row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-        if interval.dropped and not np.isnan(value):
-            dropped[name] = interval.dropped
     r = float(agreement.pearson(reference, prediction))
     row["r_fisher_low"], row["r_fisher_high"] = agreement.fisher_interval(r, reference.size)
-    row["note"] = "; ".join(_reasons(reference, prediction, wanted) + _dropped_note(dropped, resamples))
+    told = [f"{', '.join(names)} {remark}" for remark, names in remarks.items()]
+    row["note"] = "; ".join(_reasons(reference, prediction, wanted) + told)
     return row
 
 
@@ -140,13 +149,6 @@ def _correlation_reasons(reference: FloatArray, prediction: FloatArray) -> list[
     return reasons
 
 
-def _dropped_note(dropped: Mapping[str, int], resamples: int) -> list[str]:
-    if not dropped:
-        return []
-    counted = ", ".join(f"{name} {count}" for name, count in dropped.items())
-    return [f"undefined on some of {resamples} resamples: {counted}"]
-
-
 def mean_correlation(predictions: pd.DataFrame, resamples: int, seed: int) -> MeanCorrelation:
     """Mean signed Pearson correlation over the parameters, with a joint patient bootstrap interval.
 
@@ -167,13 +169,17 @@ def mean_correlation(predictions: pd.DataFrame, resamples: int, seed: int) -> Me
         return MeanCorrelation(np.nan, np.nan, np.nan, 0, "no parameter has a correlation")
     counts = bootstrap_counts(len(reference), resamples, seed)
     values = _correlations(reference, prediction, counts)[:, defined].mean(axis=1)
-    interval = percentile_interval(values)
+    fewest = int(reference.loc[:, defined].notna().sum().min())
+    interval = percentile_interval(values, expanded_level(0.95, fewest))
+    if fewest < LEAST_PATIENTS:
+        interval = Interval(np.nan, np.nan, 0, 0)
+    left_out = f"without {note}: no correlation" if note else ""
     return MeanCorrelation(
         r=float(single[defined].mean()),
         low=interval.low,
         high=interval.high,
         parameters=int(defined.sum()),
-        note=f"without {note}: no correlation" if note else "",
+        note="; ".join(filter(None, [left_out, interval.note])),
     )
 
 

@@ -16,7 +16,6 @@ from cardio_mlflow.figures.style import (
     ONE_COLUMN,
     PALE,
     PARAMETER_COLOURS,
-    WITHOUT_PH,
     new_figure,
     say_empty,
     signed,
@@ -31,7 +30,7 @@ def bland_altman(predictions: pd.DataFrame, key: str, *, synthetic: bool, strati
         predictions: a checked predictions table of one variant and cohort.
         key: the parameter.
         synthetic: whether the patients are synthetic.
-        stratified: patients with and without pulmonary hypertension apart; else all in one colour.
+        stratified: patients with and without pulmonary hypertension apart; else all in its colour.
     """
     with styled():
         figure = new_figure(ONE_COLUMN, ONE_COLUMN * 0.98, synthetic=synthetic)
@@ -49,7 +48,7 @@ def bland_altman_page(predictions: pd.DataFrame, *, synthetic: bool, stratified:
     """Draw all nine parameters on one page; arguments as in `bland_altman`."""
 
     def draw(axes: Axes, pairs: Pairs) -> None:
-        _draw(axes, pairs, size=9, colour=None if stratified else WITHOUT_PH)
+        _draw(axes, pairs, size=9, colour=None if stratified else PARAMETER_COLOURS[pairs.parameter.key])
         axes.set_xlabel(f"mean ({pairs.parameter.unit})", fontsize=7)
         axes.set_ylabel(f"difference ({pairs.parameter.unit})", fontsize=7)
 

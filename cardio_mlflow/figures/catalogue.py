@@ -42,7 +42,8 @@ CAPTIONS: Final[Mapping[str, str]] = {
     "confusion_median": "The same, split at the references' median: not a clinical cut-off.",
     "phenotype": "Hemodynamic phenotype (ESC/ERS 2022) of the predictions against that of the references.",
     "decision_curve": "Decision curve for PH: net benefit of acting on the prediction, on all patients, on "
-    "none; each patient's probability comes from patients of the other folds.",
+    "none; each patient's probability comes from other patients of the cohort: those of the other folds, or, "
+    "without folds, those of the other four of five parts.",
     "residuals": "Residuals against predictions, their SD by quartile, Breusch-Pagan and White tests.",
     "identities": "Identities between the parameters, in the references and in the predictions.",
     "subgroups": "Mean absolute error by subgroup, with 95 % patient-bootstrap intervals.",

@@ -14,7 +14,6 @@ from cardio_mlflow.figures.style import (
     ONE_COLUMN,
     PALE,
     PARAMETER_COLOURS,
-    WITHOUT_PH,
     label_with_unit,
     new_figure,
     r_with_interval,
@@ -38,7 +37,7 @@ def scatter(
         performance: its performance table, for r and its interval.
         key: the parameter.
         synthetic: whether the patients are synthetic.
-        stratified: patients with and without pulmonary hypertension apart; else all in one colour.
+        stratified: patients with and without pulmonary hypertension apart; else all in its colour.
     """
     with styled():
         figure = new_figure(ONE_COLUMN, ONE_COLUMN * (1.22 if stratified else 1.14), synthetic=synthetic)
@@ -59,7 +58,7 @@ def scatter_page(
     """Draw all nine parameters on one page; arguments as in `scatter`."""
 
     def draw(axes: Axes, pairs: Pairs) -> None:
-        colour = None if stratified else WITHOUT_PH
+        colour = None if stratified else PARAMETER_COLOURS[pairs.parameter.key]
         _draw(axes, pairs, r_with_interval(performance, pairs.parameter.key), size=9, colour=colour)
         axes.set_xlabel(f"reference ({pairs.parameter.unit})", fontsize=7)
         axes.set_ylabel(f"predicted ({pairs.parameter.unit})", fontsize=7)

@@ -9,13 +9,15 @@ import pandas as pd
 
 from cardio_mlflow.analysis.comparison import MEAN, Tables, differences, variant_table
 from cardio_mlflow.analysis.comparison_words import in_words
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
 from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_contributions, ablation_losses
+from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
 from cardio_mlflow.pipelines.fold_training import FoldJob
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.train import refuse_variant
-from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
+from cardio_mlflow.pipelines.training_set import TrainingSet, check_backbone, load_training_set
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.runs import Run
@@ -36,7 +38,12 @@ def ablation(settings: Settings, run: Run) -> None:
 
 
 def compare_variants(settings: Settings, run: Run, data: TrainingSet) -> None:
-    """Train what is missing on a loaded training set, and log the comparison."""
+    """Train what is missing on a loaded training set, and log the comparison.
+
+    Raises:
+        InputError: a variant cannot be trained, told before any is; or folds failed.
+    """
+    _check_variants(settings, data)
     folds = settings.ablation_folds or tuple(range(1, settings.num_folds + 1))
     jobs = [
         FoldJob(fold, variant, repeat)
@@ -48,6 +55,17 @@ def compare_variants(settings: Settings, run: Run, data: TrainingSet) -> None:
     done = trained_before(settings, data, jobs)
     train_jobs(settings, run, data, [job for job in jobs if job not in done])
     log_comparison(run, settings, trained_before(settings, data, jobs))
+
+
+def _check_variants(settings: Settings, data: TrainingSet) -> None:
+    """Refuse a variant that its backbone does not suit, before the others are trained."""
+    for variant in settings.all_variants:
+        own = settings.for_variant(variant)
+        try:
+            same = own.backbone == settings.backbone
+            check_backbone(own, data.backbone if same else load_backbone(own.backbone))
+        except InputError as error:
+            raise InputError(f"The variant {variant} cannot be trained: {error}") from error
 
 
 def log_comparison(run: Run, settings: Settings, runs: Runs) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cardio_mlflow.analysis.predictions import check_predictions
+from cardio_mlflow.analysis.predictions import check_folds, check_predictions
 from cardio_mlflow.analysis.results import Evidence
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
@@ -47,7 +47,7 @@ def read_evidence(predictions: pd.DataFrame, cohort: str) -> Evidence:
     """The evidence that a predictions table of its own is: of one cohort and variant.
 
     Raises:
-        InputError: it holds another cohort, several variants, or nobody.
+        InputError: it holds another cohort, several variants, a patient in two folds, or nobody.
     """
     checked = check_predictions(predictions)
     if checked.empty:
@@ -56,4 +56,5 @@ def read_evidence(predictions: pd.DataFrame, cohort: str) -> Evidence:
         raise InputError(f"The predictions table must hold Cohort {cohort} alone: check its cohort column.")
     if len(set(checked["variant"])) > 1:
         raise InputError("The predictions table holds several variants: keep the rows of one.")
+    check_folds(checked)
     return Evidence(checked)

@@ -34,7 +34,7 @@ from cardio_mlflow.training.devices import available_devices, claimed_device
 from cardio_mlflow.training.processes import Processes
 
 FAULTS: Final = (
-    OSError, RuntimeError, ArithmeticError, ValueError, LookupError, SafetensorError, StoreError,
+    OSError, RuntimeError, ArithmeticError, ValueError, LookupError, MemoryError, SafetensorError, StoreError,
 )  # fmt: skip
 """What a job may fail of, beside an ``InputError``, while the others go on."""
 

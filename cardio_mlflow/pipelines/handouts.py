@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -23,22 +24,62 @@ from cardio_mlflow.settings import Settings
 _PACKAGES: Final = (
     "mlflow", "torch", "transformers", "numpy", "scipy", "statsmodels", "scikit-learn", "umap-learn",
 )  # fmt: skip
+ANALYSIS_SETTINGS: Final = ("bootstrap", "seed", "figure_formats")
+"""What of the settings an evaluation depends on, besides the predictions."""
 _PATHS: Final = ("data", "cache", "folds", "pseudonym_key", "cluster")
 _NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs")
 _NOT_IN_REPORT: Final = (*_NOT_IN_WORKBOOK, "performance", "participant_flow", "phenotypes", "embedding")
 
 
 def workbook_sheets(
-    predictions: pd.DataFrame, tables: Mapping[str, pd.DataFrame], evaluation: Evaluation
+    predictions: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    evaluation: Evaluation,
+    mean: MeanCorrelation,
 ) -> dict[str, pd.DataFrame]:
-    """The workbook's sheets in order."""
-    first = {"performance": tables["performance"], "predictions": predictions}
+    """The workbook's sheets in order: summary, performance, predictions, other tables, settings, versions."""
+    first = {
+        "summary": summary_sheet(predictions, evaluation, mean),
+        "performance": tables["performance"],
+        "predictions": predictions,
+    }
     rest = {n: t for n, t in tables.items() if n not in first and n not in _NOT_IN_WORKBOOK}
-    values = shared_settings(evaluation.study_settings or evaluation.settings)
     versions = versions_in_use()
-    columns = {"setting": list(values), "value": [str(v) for v in values.values()]}
     environment = {"package": list(versions), "version": list(versions.values())}
-    return first | rest | {"settings": pd.DataFrame(columns), "environment": pd.DataFrame(environment)}
+    last = {"settings": _settings_sheet(evaluation), "environment": pd.DataFrame(environment)}
+    return first | rest | last
+
+
+def summary_sheet(predictions: pd.DataFrame, evaluation: Evaluation, mean: MeanCorrelation) -> pd.DataFrame:
+    """What an evaluation comes to: item, value, the interval of the value where it has one, and a note."""
+    known = {
+        "study": evaluation.settings.study_name,
+        "cohort": evaluation.name,
+        "synthetic": "yes" if evaluation.synthetic else "no",
+        "model version": evaluation.model_version or None,
+    }
+    counted = {
+        "patients": predictions["patient_id"].nunique(),
+        "folds": evaluation.folds,
+        "uses of Cohort II on record": evaluation.uses,
+    }
+    rows: list[dict[str, object]] = [
+        {"item": item, "value": value} for item, value in (known | counted).items() if value is not None
+    ]
+    rows.append({"item": "mean signed r", "value": mean.r, "low": mean.low, "high": mean.high,
+                 "note": mean.note})  # fmt: skip
+    rows.append({"item": "parameters in the mean", "value": mean.parameters})
+    return pd.DataFrame(rows, columns=["item", "value", "low", "high", "note"], dtype=object)
+
+
+def _settings_sheet(evaluation: Evaluation) -> pd.DataFrame:
+    """The settings of the training where they are known, and those of the analysis."""
+    analysis = shared_settings(evaluation.settings)
+    rows = [("analysis", name, str(analysis[name])) for name in ANALYSIS_SETTINGS]
+    if evaluation.study_settings is not None:
+        training = shared_settings(evaluation.study_settings)
+        rows += [("training", name, str(value)) for name, value in training.items()]
+    return pd.DataFrame(rows, columns=["of", "setting", "value"])
 
 
 def report_content(
@@ -61,6 +102,8 @@ def report_content(
     facts = MethodFacts(
         cohort="II" if evaluation.prefix == "cohort2" else "I",
         patients=evidence.predictions["patient_id"].nunique(),
+        resamples=evaluation.settings.bootstrap,
+        seed=evaluation.settings.seed,
         folds=evaluation.folds,
         versions=versions_in_use(),
         synthetic=evaluation.synthetic,
@@ -115,4 +158,6 @@ def _mean_text(mean: MeanCorrelation) -> str:
     if not mean.parameters:
         return f"Mean signed r is not defined: {mean.note}"
     note = f" ({mean.note})" if mean.note else ""
+    if math.isnan(mean.low):
+        return f"Mean signed r {signed(mean.r)}{note}"
     return f"Mean signed r {signed(mean.r)} (95 % CI {signed(mean.low)} to {signed(mean.high)}){note}"

@@ -11,6 +11,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from cardio_mlflow.analysis.classification import RATIOS, SHARES
 from cardio_mlflow.analysis.decision_curve import decision_note
 from cardio_mlflow.analysis.results import Evidence, Tables, analyse, steps
 from cardio_mlflow.analysis.summary import STATISTICS, MeanCorrelation, mean_correlation
@@ -23,6 +24,7 @@ from cardio_mlflow.report.workbook import write_workbook
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
 
+ENDS: Final = ("", "_low", "_high")
 WITH_INTERVAL: Final = ("r", "mae", "auc")
 """Statistics whose intervals are metrics too; all intervals are in the tables."""
 
@@ -54,7 +56,7 @@ def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.D
         )  # fmt: skip
         draw_all(figures, folder / "figures", settings)
         run.log_folder(folder / "figures", "figures")
-        write_workbook(folder / "workbook.xlsx", workbook_sheets(predictions, tables, evaluation),
+        write_workbook(folder / "workbook.xlsx", workbook_sheets(predictions, tables, evaluation, mean),
                        synthetic=evaluation.synthetic)  # fmt: skip
         run.log_file(folder / "workbook.xlsx")
         content = report_content(evidence, tables, evaluation, mean, _captioned(figures, folder / "figures"))
@@ -73,16 +75,20 @@ def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrel
     for row in tables["performance"].to_dict("records"):
         key = row["parameter"]
         metrics |= {f"{prefix}/{name}_{key}": float(row[name]) for name in STATISTICS}
-        for name in WITH_INTERVAL:
-            metrics |= {
-                f"{prefix}/{name}_{end}_{key}": float(row[f"{name}_{end}"]) for end in ("low", "high")
-            }
+        metrics |= {f"{prefix}/{name}{end}_{key}": float(row[name + end])
+                    for name in WITH_INTERVAL for end in ENDS}  # fmt: skip
     at_cutoff = tables["classification"].query("split == 'cut-off'")
-    for row in at_cutoff.to_dict("records"):
-        for name in ("sensitivity", "specificity"):
-            metrics[f"{prefix}/{name}_{row['parameter']}"] = float(row[name])
+    for_ph = tables["discrimination"].query("outcome == 'PH'")
+    for table, names in (
+        (at_cutoff, {name: name for name in (*SHARES, *RATIOS)}),
+        (for_ph, {"auc": "auc_ph"}),
+        (tables["bland_altman"], {"lower": "limit_lower", "upper": "limit_upper"}),
+    ):
+        for row in table.to_dict("records"):
+            metrics |= {f"{prefix}/{shown}_{row['parameter']}": float(row[n]) for n, shown in names.items()}
     agreement = tables["phenotype_agreement"].iloc[0]
-    metrics |= {f"{prefix}/phenotype_{name}": float(agreement[name]) for name in ("accuracy", "kappa")}
+    for name in ("accuracy", "kappa"):
+        metrics |= {f"{prefix}/phenotype_{name}{end}": float(agreement[name + end]) for end in ENDS}
     return metrics
 
 

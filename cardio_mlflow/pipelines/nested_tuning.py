@@ -12,6 +12,7 @@ from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
 from cardio_mlflow.pipelines.fold_training import FoldJob
+from cardio_mlflow.pipelines.study_runs import command
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
 from cardio_mlflow.settings import Settings
@@ -42,28 +43,44 @@ def tune_nested(settings: Settings, run: Run, data: TrainingSet, tune: Tune) -> 
     if settings.num_folds < 3:
         raise InputError("nested=true needs num_folds of at least 3: one outer, and two to tune on.")
     folds = range(1, settings.num_folds + 1)
-    tables, chosen = {}, []
+    tables: dict[int, pd.DataFrame] = {}
+    chosen: dict[int, Tuned] = {}
     for fold in folds:
         others = tuple(other for other in folds if other != fold)
-        inner = tuple(other for other in settings.tune_folds if other != fold)
+        inner = tuple(other for other in sorted(settings.tune_folds) if other != fold)
         tuned = tune(settings, run, data, inner or others, fold)
         log_tuning(run, settings, tuned, f"outer-{fold}/")
-        if not tuned.is_own:
-            continue
-        tables[fold] = _trained(settings, run, data, tuned, fold)
-        chosen.append({"fold": fold, "loss": tuned.best.value, **values_of(tuned.settings)})
-    if len(tables) < len(folds):
-        log.info("The outer folds are trained and pooled by the command that this one has joined.")
+        chosen[fold] = tuned
+        own = _outer_settings(settings, tuned)
+        found = _trained_before(own, data, fold)
+        if found is None and tuned.is_own:
+            found = train_jobs(own, run, data, [FoldJob(fold)])[FoldJob(fold)]
+        if found is not None:
+            tables[fold] = found
+    for fold in [fold for fold in folds if fold not in tables]:  # another command may have trained it since
+        found = _trained_before(_outer_settings(settings, chosen[fold]), data, fold)
+        if found is not None:
+            tables[fold] = found
+    if missing := [str(fold) for fold in folds if fold not in tables]:
+        log.info(
+            "Another command still trains the outer fold%s %s, and will pool them all. If it was killed, "
+            "give this command again with -P resume=true.", "s" * (len(missing) > 1), ", ".join(missing),
+        )  # fmt: skip
         return
-    _log_pooled(run, settings, tables, pd.DataFrame(chosen))
+    rows = [{"fold": f, "loss": t.best.value, **values_of(t.settings)} for f, t in chosen.items()]
+    _log_pooled(run, settings, tables, pd.DataFrame(rows))
 
 
-def _trained(settings: Settings, run: Run, data: TrainingSet, tuned: Tuned, fold: int) -> pd.DataFrame:
-    """The outer fold's predictions by a network that was trained with the best settings of the others."""
-    own = tuned.settings.model_copy(update={"study": f"{settings.study_name}-nested", "resume": True})
+def _outer_settings(settings: Settings, tuned: Tuned) -> Settings:
+    """Those that an outer fold is trained with: the best of the others, in a study of their own."""
+    return tuned.settings.model_copy(update={"study": f"{settings.study_name}-nested", "resume": True})
+
+
+def _trained_before(own: Settings, data: TrainingSet, fold: int) -> pd.DataFrame | None:
+    """An outer fold's predictions, where this or another command has trained it with these settings."""
     job = FoldJob(fold)
     done = trained_before(own, data, [job])
-    return done[job].predictions() if job in done else train_jobs(own, run, data, [job])[job]
+    return done[job].predictions() if job in done else None
 
 
 def _log_pooled(
@@ -81,7 +98,8 @@ def _log_pooled(
     shown = performance[["parameter", "n", "r", "r_low", "r_high", "mae", "unit"]]
     log.info(
         "Each outer fold, judged with settings that were tuned on the others:\n%s\n\n%s\n"
-        "All figures of it: mlflow run . -e validate -P predictions=%s/predictions.csv --env-manager local",
+        "All figures of it: download predictions.csv from this run (%s), then\n    %s",
         chosen.to_string(index=False, float_format="{:.3g}".format),
         shown.to_string(index=False, float_format="{:.3g}".format), run.artifact_folder(),
+        command("validate", settings, predictions="predictions.csv"),
     )  # fmt: skip

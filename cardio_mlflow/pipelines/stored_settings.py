@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any, Final
-
-import yaml
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.tuning_results import BEST
 from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_yaml import read_settings_yaml
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
 
 LARGEST: Final = 100_000
@@ -29,11 +29,8 @@ def stored_settings(source: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such file or run, several runs have that name, or it holds no settings.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"settings={source} is no settings file: it has more than {LARGEST} bytes.")
-        return _parsed(path.read_text(encoding="utf-8", errors="replace"), source)
+    if text := _text_of_file(source):
+        return _parsed(text, source)
     found = runs_called(source)
     if not found:
         raise InputError(
@@ -44,6 +41,28 @@ def stored_settings(source: str) -> dict[str, Any]:
         ids = ", ".join(run.run_id for run in found[:5])
         raise InputError(f"settings={source}: {len(found)} runs have that name. Give the id of one: {ids}.")
     return _parsed(_text_of(found[0]), source)
+
+
+def _text_of_file(source: str) -> str:
+    """What the file of this path holds; nothing where there is none.
+
+    Raises:
+        InputError: it is too large, empty, or cannot be read.
+    """
+    try:
+        path = Path(source).expanduser()
+        if not path.is_file():
+            return ""
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"settings={source} is no settings file: it has more than {LARGEST} bytes.")
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return ""
+        raise InputError(f"settings={source} cannot be read: {type(error).__name__}.") from error
+    if not text.strip():
+        raise InputError(f"settings={source} is empty.")
+    return text
 
 
 def _text_of(run: FinishedRun) -> str:
@@ -60,12 +79,7 @@ def _text_of(run: FinishedRun) -> str:
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"settings={source} is not YAML.") from error
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise InputError(f"settings={source} holds no settings: each line has to be `name: value`.")
+    values = read_settings_yaml(text, f"settings={source}")
     whole = values.keys() >= {"preset", "study", "cache"}
     kept = set(load_settings({}, {}).configuration()) | {"preset", "variant"} if whole else values
     return {name: value for name, value in values.items() if name in kept}

@@ -65,7 +65,9 @@ def complete_folds(settings: Settings) -> dict[int, FinishedRun]:
     return {fold: runs[fold] for fold in sorted(wanted)}
 
 
-def command(step: str, settings: Settings, fold: int | None = None, settings_from: str = "") -> str:
+def command(
+    step: str, settings: Settings, fold: int | None = None, settings_from: str = "", predictions: str = ""
+) -> str:
     """The command that a message offers, for this cohort, preset and study.
 
     Args:
@@ -73,10 +75,12 @@ def command(step: str, settings: Settings, fold: int | None = None, settings_fro
         settings: whose cohort, preset and study.
         fold: for train_fold.
         settings_from: the run whose settings are to be taken.
+        predictions: the table to judge.
     """
     given = {} if fold is None else {"fold": str(fold)}
     given |= {"preset": settings.preset, "data": settings.data, "study": settings.study_name}
     given |= {"settings": settings_from} if settings_from else {}
+    given |= {"predictions": predictions} if predictions else {}
     pairs = " ".join(f"-P {name}={shlex.quote(value)}" for name, value in given.items())
     return f"mlflow run . -e {step} {pairs} --env-manager local"
 

@@ -117,12 +117,7 @@ def load_training_set(
     processes = processes or Processes()
     make_deterministic(processes.device)
     backbone = load_backbone(settings.backbone)
-    check_stages(settings.stages, FrameEncoder(backbone))
-    if backbone.config.hidden_size % settings.attention_heads:
-        raise InputError(
-            f"attention_heads={settings.attention_heads} does not divide this backbone's width, "
-            f"{backbone.config.hidden_size}."
-        )
+    check_backbone(settings, backbone)
     sources = Sources(
         FrameEncoder(copy.deepcopy(backbone)).to(processes.device),
         clips,
@@ -136,6 +131,20 @@ def load_training_set(
     references = inputs.references(clips.patient_ids)
     trainable = training_subset(settings, inputs)
     return TrainingSet(inputs, clips.patient_ids, references, trainable, features, backbone, processes)
+
+
+def check_backbone(settings: Settings, backbone: ViTModel) -> None:
+    """Check that a network of these settings can be built on a backbone.
+
+    Raises:
+        InputError: it has fewer blocks than there are stages, or its width does not suit the heads.
+    """
+    check_stages(settings.stages, FrameEncoder(backbone))
+    if backbone.config.hidden_size % settings.attention_heads:
+        raise InputError(
+            f"attention_heads={settings.attention_heads} does not divide this backbone's width, "
+            f"{backbone.config.hidden_size}."
+        )
 
 
 def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:

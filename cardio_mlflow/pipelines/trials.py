@@ -116,14 +116,13 @@ def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: i
         InputError: it cannot be trained.
     """
     settings = suggested(trial, tuning.settings)
-    number = {"trial": str(trial.number), "cohort_digest": tuning.inputs.digest,
-              "started_by": tuning.command}  # fmt: skip
-    number |= {} if tuning.without is None else {"outer_fold": str(tuning.without)}
+    tags = trial_tags(tuning, trial.number)
+    tags |= {"cohort_digest": tuning.inputs.digest, "started_by": tuning.command}
     name = f"trial-{trial.number:03d}" if tuning.without is None else (
         f"outer-{tuning.without}/trial-{trial.number:03d}"
     )  # fmt: skip
     try:
-        with trial_run(name, settings, tuning.parent, values_of(settings), **number) as run:
+        with trial_run(name, settings, tuning.parent, values_of(settings), tags) as run:
             if killed := trial.user_attrs.get("run_id"):
                 run.take_over_from(killed)
                 run.end_as_killed(killed, "its process was killed")
@@ -131,6 +130,12 @@ def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: i
             return _train(tuning, settings, trial, data, run, parent_process)
     except (PrunedError, DivergedError) as error:
         raise TrialPruned(str(error)) from error
+
+
+def trial_tags(tuning: Tuning, number: int) -> dict[str, str]:
+    """The tags that tell a trial's run from others."""
+    outer = {} if tuning.without is None else {"outer_fold": str(tuning.without)}
+    return {"study": tuning.settings.study_name, "step": "trial", "trial": str(number), **outer}
 
 
 def _train(

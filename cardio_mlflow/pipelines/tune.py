@@ -15,7 +15,7 @@ from cardio_mlflow.pipelines.nested_tuning import tune_nested
 from cardio_mlflow.pipelines.study_runs import command
 from cardio_mlflow.pipelines.train import refuse_variant, train_folds
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
-from cardio_mlflow.pipelines.trials import Tuning
+from cardio_mlflow.pipelines.trials import Tuning, trial_tags
 from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
 from cardio_mlflow.pipelines.tuning_workers import locked, study_of, work_off
 from cardio_mlflow.pipelines.validate import validate_study
@@ -24,7 +24,7 @@ from cardio_mlflow.tracking.new_runs import is_running, step_run
 from cardio_mlflow.tracking.registry import CHALLENGER
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import database_beside
-from cardio_mlflow.tuning.space import values_of, with_values
+from cardio_mlflow.tuning.space import outside_ranges, values_of, with_values
 from cardio_mlflow.tuning.storage import enqueue_defaults
 
 DATABASE: Final = "tuning.db"
@@ -39,18 +39,42 @@ def tune(settings: Settings, run: Run) -> None:
     that is running. ``nested`` tunes inside each fold, ``challenger`` trains and registers the best.
     """
     refuse_variant(settings)
+    _check_request(settings)
     data = load_training_set(settings, load_inputs(settings))
     run.set_tags({"cohort_digest": data.inputs.digest})
     if settings.nested:
         tune_nested(settings, run, data, tuned_with)
         return
-    folds = settings.tune_folds or tuple(range(1, settings.num_folds + 1))
+    folds = tuple(sorted(settings.tune_folds)) or tuple(range(1, settings.num_folds + 1))
     tuned = tuned_with(settings, run, data, folds, None)
     log_tuning(run, settings, tuned)
     if settings.challenger and not tuned.is_own:
         log.info("The challenger is trained by the command that this one has joined.")
     elif settings.challenger:
         _register_challenger(settings, run, data, tuned)
+
+
+def _check_request(settings: Settings) -> None:
+    """Refuse what cannot be done before anything is read, and tell what the reader would not expect.
+
+    Raises:
+        InputError: a challenger of a nested tuning, or a value that has no logarithm.
+    """
+    if settings.nested and settings.challenger:
+        raise InputError(
+            "challenger=true needs one tuning: a nested one has other settings for each outer fold. Tune "
+            "without -P nested=true first, and nested afterwards to see how well that does."
+        )
+    if settings.weight_decay == 0:
+        raise InputError(
+            "weight_decay=0 cannot be set beside trials that search it on a log scale. Give the tuning a "
+            f"small one to start from, such as -P weight_decay={settings.weight_decay_range[0]:g}."
+        )
+    if outside := outside_ranges(settings):
+        log.warning(
+            "The first trial is that of the defaults, to compare with. They lie outside the ranges: %s.",
+            ", ".join(outside),
+        )
 
 
 def tuned_with(
@@ -81,6 +105,7 @@ def tuned_with(
         enqueue_defaults(study, values_of(settings))
     with run.ending_what_it_starts():
         work_off(tuning, study, data)
+    _end_killed_trials(run, study, tuning)
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete:
         raise InputError(
@@ -88,6 +113,15 @@ def tuned_with(
             "Smaller ranges of task_lr and vit_lr usually help; so does a longer timeout."
         )
     return Tuned(study, with_values(settings, study.best_trial.params), tuning.parent == run.run_id)
+
+
+def _end_killed_trials(run: Run, study: Study, tuning: Tuning) -> None:
+    """Mark the runs of trials whose workers were killed, also in the moment before they noted their run."""
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,)):
+        if known := trial.user_attrs.get("run_id"):
+            run.end_as_killed(known, "its process was killed")
+        else:
+            run.end_left_running(trial_tags(tuning, trial.number))
 
 
 def _parent(study: Study, run: Run, settings: Settings) -> str:

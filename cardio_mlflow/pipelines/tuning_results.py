@@ -15,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cardio_mlflow.analysis.comparison import differences
 from cardio_mlflow.analysis.comparison_words import in_words
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.tuning import tuning_history, tuning_importance, tuning_parallel, tuning_slices
 from cardio_mlflow.pipelines.study_runs import command
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.finished import run_by_id
+from cardio_mlflow.tracking.finished import predictions_of
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tuning.space import TUNED, range_of, values_of
 from cardio_mlflow.tuning.storage import is_of_defaults
@@ -144,12 +145,15 @@ def comparison_with_defaults(tuned: Tuned, settings: Settings) -> pd.DataFrame |
     """Paired differences of the best trial to the defaults on the same patients, out of fold.
 
     None where the defaults are the best, or did not end well.
+
+    Raises:
+        InputError: the run of one of both is not in this store.
     """
     defaults, best = tuned.defaults, tuned.best
     if defaults is None or defaults.number == best.number:
         return None
     tables = {
-        name: [run_by_id(trial.user_attrs["run_id"]).predictions().assign(variant=name)]
+        name: [predictions_of(trial.user_attrs["run_id"]).assign(variant=name)]
         for name, trial in (("defaults", defaults), ("tuned", best))
     }
     return differences(tables, settings.bootstrap, settings.seed, against=("defaults",))
@@ -164,15 +168,25 @@ def _tell(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> N
     lines = [f"{len(trials)} trials ({counted}). Best: trial {best.number}, loss {best.value:.4f}, with"]
     lines += [f"    {name} = {value:.3g}" for name, value in values_of(tuned.settings).items()]
     run.log_metrics({"best/loss": float(best.value or 0), "best/trial": float(best.number)})
-    compared = comparison_with_defaults(tuned, settings)
+    compared, reason = None, ""
+    try:
+        compared = comparison_with_defaults(tuned, settings)
+    except InputError as error:
+        reason = str(error)
     if defaults is None:
         lines.append("The defaults' own trial did not end well, so there is nothing to compare with.")
+    elif reason:
+        lines.append(f"Not compared with the defaults: {reason}.")
     elif compared is None:
         lines.append("Nothing did better than the defaults.")
     else:
         run.log_metrics({"defaults/loss": float(defaults.value or 0)})
         run.log_table(compared, "tables/comparison.csv")
         lines.append(f"Loss of the defaults (trial {defaults.number}): {defaults.value:.4f}.")
+        then = {name: value for name, value in defaults.params.items() if value != values_of(settings)[name]}
+        if then:
+            told = ", ".join(f"{name} = {value:.3g}" for name, value in then.items())
+            lines.append(f"The defaults are those that the tuning was begun with ({told}).")
         lines += in_words(compared)
         lines.append(
             "The best was chosen on these patients, so it looks better than it is: see -P nested=true."

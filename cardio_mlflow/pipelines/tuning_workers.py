@@ -26,10 +26,11 @@ from cardio_mlflow.tracking.store import current_store
 from cardio_mlflow.tuning.search import pruner_of, sampler_of
 from cardio_mlflow.tuning.space import identity_of
 from cardio_mlflow.tuning.storage import (
+    FAILURE,
     open_study,
     seconds_spent,
     sign_of_life,
-    take_up_again,
+    take_up_stopped,
     trials_left,
     wait_for_the_others,
 )
@@ -67,7 +68,7 @@ def work_off(tuning: Tuning, study: Study, data: TrainingSet) -> None:
             while _may_begin(tuning, study):
                 for _ in _trials(tuning, study, data):
                     _show(bar, study, settings.n_trials)
-            wait_for_the_others(study)
+            wait_for_the_others(study, locked(tuning))
             _show(bar, study, settings.n_trials)
             if not _may_begin(tuning, study):
                 return
@@ -102,11 +103,11 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
             except UpdateFinishedTrialError:
                 raise  # this process was asleep for so long that another one has taken the trial up
             except KeyboardInterrupt:
-                take_up_again(study, study.get_trials(deepcopy=False)[trial.number])
+                take_up_stopped(study, study.get_trials(deepcopy=False)[trial.number])
                 raise
             except (InputError, *FAULTS) as error:
                 told = str(error) if isinstance(error, InputError) else f"a fault: {type(error).__name__}"
-                trial.set_user_attr("failure", told)
+                trial.set_user_attr(FAILURE, told)
                 log.warning("Trial %d failed. %s", trial.number, told)
                 raise
 
@@ -180,10 +181,10 @@ def _may_begin(tuning: Tuning, study: Study) -> bool:
 
 def _refuse_to_go_on_failing(study: Study) -> None:
     trials = study.get_trials(deepcopy=False)
-    failed = [t for t in trials if t.state == TrialState.FAIL and "failure" in t.user_attrs]
+    failed = [t for t in trials if t.state == TrialState.FAIL and FAILURE in t.user_attrs]
     ended = [t for t in trials if t.state.is_finished()]
     if len(failed) >= FAILURES and len(failed) == len(ended):
-        reason = failed[-1].user_attrs["failure"]
+        reason = failed[-1].user_attrs[FAILURE]
         raise InputError(f"The first {len(failed)} trials have all failed. The last one: {reason}")
 
 

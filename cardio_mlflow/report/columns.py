@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.parameters import KEYS, PARAMETERS
 
 Kind = Literal["text", "count", "share", "p", "number"]
 
@@ -41,6 +41,9 @@ _SHARES: Final = frozenset(
 _CORRELATIONS: Final = frozenset(f"r_{key}" for key in (*KEYS, "mean"))
 
 MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
+    "summary": ("Summary", "What the evaluation comes to, with the interval where there is one."),
+    "settings": ("Settings", "Those of the analysis, and those of the training where they are known."),
+    "environment": ("Environment", "Versions of the software."),
     "performance": ("Performance", "Every statistic of every parameter with its 95 % bootstrap interval."),
     "bland_altman": ("Bland-Altman", "Bias (prediction − reference) and 95 % limits of agreement, each with "
                      "its interval, and the test for proportional bias."),
@@ -71,7 +74,8 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
                                                                 "references."),
     "correlation_predictions": ("Correlations among predictions", "Signed Pearson r between parameters' "
                                 "predictions."),
-    "folds": ("Folds", "Each fold's best epoch, correlations and errors, with their mean and SD (n − 1)."),
+    "folds": ("Folds", "Each fold's best epoch, correlations and errors (mae, in the parameter's unit: " +
+              ", ".join(f"{p.key} {p.unit}" for p in PARAMETERS) + "), with their mean and SD (n − 1)."),
     "predictions": ("Predictions", "Reference and prediction of each patient and parameter."),
     "participants": ("Participants", "All patients of the cohort with the outcome of each clip."),
     "history": ("Training history", "Losses, validation metrics and learning rates of every epoch."),

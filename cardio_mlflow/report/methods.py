@@ -17,6 +17,8 @@ class MethodFacts:
     Attributes:
         cohort: "I" (out-of-fold predictions) or "II" (the held-out cohort).
         patients: analysed patients.
+        resamples: of the analysis's bootstrap.
+        seed: of the analysis, which may be another than the training's.
         folds: folds of Cohort I; None when not known.
         versions: software names and their versions.
         synthetic: whether the patients are synthetic.
@@ -26,6 +28,8 @@ class MethodFacts:
 
     cohort: Literal["I", "II"]
     patients: int
+    resamples: int
+    seed: int
     folds: int | None
     versions: Mapping[str, str]
     synthetic: bool
@@ -57,9 +61,9 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
         ]  # fmt: skip
     paragraphs += [
         _agreement_statistics(),
-        _classification_statistics(),
+        _classification_statistics(facts),
         _further_analyses(),
-        _intervals(settings),
+        _intervals(facts),
     ]
     paragraphs.append(_software(facts))
     return paragraphs
@@ -79,12 +83,23 @@ def _cohort(facts: MethodFacts, settings: Settings | None) -> str:
     were = "was" if facts.patients == 1 else "were"
     if facts.cohort == "I":
         folds = f" in {_plural(facts.folds, 'fold')}" if facts.folds else ""
-        text = (
-            f"Cohort I: {patients} {were} analysed by cross-validation{folds}; each patient was predicted by "
-            "a network that was not trained on that patient."
+        text = f"Cohort I: {patients} {were} analysed by cross-validation{folds}; "
+        text += (
+            "each patient was predicted by a network that was not trained on that patient."
+            if settings is not None
+            else "that no network predicted a patient it was trained on is taken from the table's folds and "
+            "was not checked."
+            if facts.folds
+            else "the table gives no folds, so whether patients were predicted by networks that were trained "
+            "on them is not known."
         )
     else:
-        text = f"Cohort II: {patients} {were} analysed. No patient of Cohort II was used for training."
+        text = f"Cohort II: {patients} {were} analysed. "
+        text += (
+            "No patient of Cohort II was used for training."
+            if settings is not None
+            else "Whether they were used for training is not known."
+        )
         if facts.uses_of_cohort2 is not None:
             text += f" Cohort II is on record as evaluated {_plural(facts.uses_of_cohort2, 'time')}."
     if facts.synthetic:
@@ -206,7 +221,13 @@ def _low_side() -> list[Parameter]:
     return [p for p in PARAMETERS if p.abnormal == "below"]
 
 
-def _classification_statistics() -> str:
+def _classification_statistics(facts: MethodFacts) -> str:
+    others = (
+        "was fitted without the patient's own fold"
+        if facts.cohort == "I" and facts.folds
+        else "was fitted within the cohort itself, in five parts, each patient without the own part; so it "
+        "is calibrated to the cohort that it is judged on"
+    )
     low = " and ".join(p.key for p in _low_side())
     return (
         "Discrimination was described by the area under the ROC curve (AUC; Hanley and McNeil, Radiology "
@@ -215,8 +236,7 @@ def _classification_statistics() -> str:
         "Sensitivity, specificity, predictive values and accuracy have Wilson intervals (J Am Stat Assoc "
         "1927;22:209-212), likelihood ratios intervals by the log method (Simel, J Clin Epidemiol "
         "1991;44:763-770). Net benefit followed Vickers and Elkin (Med Decis Making 2006;26:565-574); the "
-        "probability of PH came from a logistic regression on the predicted meanPAP that was fitted without "
-        "the patient's own fold."
+        f"probability of PH came from a logistic regression on the predicted meanPAP that {others}."
     )
 
 
@@ -230,12 +250,14 @@ def _further_analyses() -> str:
     )
 
 
-def _intervals(settings: Settings | None) -> str:
-    how = f" ({settings.bootstrap} resamples, seed {settings.seed})" if settings is not None else ""
+def _intervals(facts: MethodFacts) -> str:
     return (
-        f"Where no other method is named, 95 % intervals are percentile intervals of a patient "
-        f"bootstrap{how} (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). No correction was "
-        "made for multiple comparisons."
+        "Where no other method is named, 95 % intervals are bias-corrected and accelerated (BCa) intervals "
+        f"of a patient bootstrap ({facts.resamples} resamples, seed {facts.seed}; Efron, J Am Stat Assoc "
+        "1987;82:171-185). Those of the mean r, of subgroups and of the decision curve are percentile "
+        "intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). All but the decision "
+        "curve's are widened for few patients (Hesterberg, Am Stat 2015;69:371-386). No correction was made "
+        "for multiple comparisons."
     )
 
 

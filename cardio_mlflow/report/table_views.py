@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -90,7 +91,7 @@ def number_text(value: float, decimals: int, *, p: bool = False) -> str:
 
 
 def headline_view(performance: pd.DataFrame, limits: pd.DataFrame | None) -> TableView:
-    """The headline: n, r, CCC, ICC, MAE, bias with limits of agreement if given, AUC, unit.
+    """The headline: n, r, CCC, ICC, MAE, bias, limits of agreement if given, AUC, all with intervals; unit.
 
     Args:
         performance: the performance table; a statistic that it lacks is shown as undefined.
@@ -100,20 +101,21 @@ def headline_view(performance: pd.DataFrame, limits: pd.DataFrame | None) -> Tab
     cells: dict[str, Callable[[pd.Series], str]] = {
         "Parameter": lambda row: str(row["parameter"]),
         "n": lambda row: str(row["n"]),
-        "r (95 % CI)": lambda row: _with_interval(row, "r", 2),
-        "CCC": lambda row: number_text(_number(row, "ccc"), 2),
-        "ICC": lambda row: number_text(_number(row, "icc"), 2),
-        "MAE": lambda row: number_text(_number(row, "mae"), _unit_decimals(row)),
+        "r": lambda row: _with_interval(row, "r", 2),
+        "CCC": lambda row: _with_interval(row, "ccc", 2),
+        "ICC": lambda row: _with_interval(row, "icc", 2),
+        "MAE": lambda row: _with_interval(row, "mae", _unit_decimals(row)),
+        "Bias": lambda row: _with_interval(row, "bias", _unit_decimals(row)),
     }
-    if limits is None:
-        cells["Bias"] = lambda row: number_text(_number(row, "bias"), _unit_decimals(row))
-    else:
-        cells["Bias (limits of agreement)"] = lambda row: _with_limits(row, by_key.get(row["parameter"]))
-    cells["AUC (95 % CI)"] = lambda row: _with_interval(row, "auc", 2)
+    if limits is not None:
+        for name, end in (("Lower limit", "lower"), ("Upper limit", "upper")):
+            cells[name] = partial(_limit, by_key, end)
+    cells["AUC"] = lambda row: _with_interval(row, "auc", 2)
     cells["Unit"] = lambda row: str(row["unit"])
     caption = (
+        "With 95 % intervals: of the limits of agreement (Bland-Altman) exact, else by patient bootstrap. "
         "r, CCC, ICC and AUC have no unit; MAE, bias (prediction − reference) and limits have the "
-        "parameter's. Intervals: patient bootstrap. AUC at the parameter's cut-off."
+        "parameter's. AUC at the parameter's cut-off."
     )
     rows = tuple(tuple(cell(row) for cell in cells.values()) for _, row in performance.iterrows())
     columns = tuple(Column(name, name not in ("Parameter", "Unit")) for name in cells)
@@ -142,9 +144,7 @@ def _with_interval(row: pd.Series, name: str, decimals: int) -> str:
     return f"{number_text(value, decimals)} ({interval})"
 
 
-def _with_limits(row: pd.Series, limits: pd.Series | None) -> str:
-    decimals = _unit_decimals(row)
-    bias = number_text(_number(row, "bias"), decimals)
-    if limits is None or np.isnan(_number(limits, "lower")):
-        return bias if bias == UNDEFINED else f"{bias} (no limits)"
-    return f"{bias} ({_interval(_number(limits, 'lower'), _number(limits, 'upper'), decimals)})"
+def _limit(limits: Mapping[str, pd.Series], end: str, row: pd.Series) -> str:
+    """A limit of agreement with its interval, with the decimals of the parameter's row of the headline."""
+    own = limits.get(row["parameter"], pd.Series(dtype=np.float64))
+    return _with_interval(own, end, _unit_decimals(row))

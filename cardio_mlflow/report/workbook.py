@@ -146,7 +146,9 @@ def _write_number(cell: Cell, value: float, kind: Kind) -> None:
 
 
 def _general(value: float) -> str:
-    """A number format of four significant digits."""
+    """A number format of four significant digits; a whole number, as a count among means is, has no point."""
+    if value.is_integer():
+        return "0"
     if 0 < abs(value) < 1e-4:
         return "0.00E+00"
     decimals = decimals_of(value)

@@ -96,6 +96,18 @@ def run_by_id(run_id: str) -> FinishedRun:
     return _finished(MlflowClient().get_run(run_id))
 
 
+def predictions_of(run_id: str) -> pd.DataFrame:
+    """The predictions table of the run with this id.
+
+    Raises:
+        InputError: the run is in another store, or was deleted, or has no such table.
+    """
+    try:
+        return run_by_id(run_id).predictions()
+    except (MlflowException, OSError) as error:
+        raise InputError(f"the predictions of the run {run_id} are not in this store") from error
+
+
 def runs_called(name: str) -> list[FinishedRun]:
     """The run with this id, or all runs with this name, the latest first; none where there is none."""
     client = MlflowClient()

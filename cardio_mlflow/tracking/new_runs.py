@@ -42,7 +42,9 @@ def step_run(name: str, settings: Settings, step: str, started_by: Run) -> Run:
     return run
 
 
-def trial_run(name: str, settings: Settings, parent: str, values: Mapping[str, float], **tags: str) -> Run:
+def trial_run(
+    name: str, settings: Settings, parent: str, values: Mapping[str, float], tags: Mapping[str, str]
+) -> Run:
     """A new run of a tuning's trial, under the tuning's run.
 
     Of the settings only the tuned ones are parameters, so that the page compares trials by them; all are in
@@ -55,7 +57,7 @@ def trial_run(name: str, settings: Settings, parent: str, values: Mapping[str, f
         values: the tuned settings.
         tags: more tags.
     """
-    run = _new_run(tags_of(settings, "trial", **tags) | {MLFLOW_PARENT_RUN_ID: parent}, name)
+    run = _new_run(tags_of(settings, "trial") | {**tags, MLFLOW_PARENT_RUN_ID: parent}, name)
     run.log_values(values)
     run.log_text(settings.to_yaml(), "settings.yaml")
     return run

@@ -169,6 +169,11 @@ class Run:
                 if starter := run.data.tags.get("started_by"):
                     self.end_as_killed(starter, "its process was killed")
 
+    def end_left_running(self, tags: Mapping[str, str]) -> None:
+        """End as KILLED the runs with these tags that are still RUNNING; their process is gone."""
+        for run in self._running(tags):
+            self.end_as_killed(run.info.run_id, "its process was killed")
+
     @contextmanager
     def ending_what_it_starts(self) -> Iterator[None]:
         """Where this is left by an error, end as KILLED what the run has started in other processes."""

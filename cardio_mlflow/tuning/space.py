@@ -43,6 +43,15 @@ def values_of(settings: Settings) -> dict[str, float]:
     return {name: float(getattr(settings, name)) for name in TUNED}
 
 
+def outside_ranges(settings: Settings) -> list[str]:
+    """The values of what is tuned that lie outside their range, such as ``dropout=0.6``."""
+    return [
+        f"{name}={value:g}"
+        for name, value in values_of(settings).items()
+        if not range_of(settings, name)[0] <= value <= range_of(settings, name)[1]
+    ]
+
+
 def identity_of(settings: Settings, **more: object) -> dict[str, object]:
     """All that the trials of one tuning have to share, so that their losses can be compared, by name."""
     shared = {name: value for name, value in settings.configuration().items() if name not in TUNED}

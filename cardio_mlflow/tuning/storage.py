@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import optuna
+from filelock import BaseFileLock
 from optuna import Study, Trial
 from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
 from cardio_mlflow.errors import InputError
 
@@ -24,6 +26,9 @@ GRACE: Final = 60
 """Seconds without one after which its worker counts as killed."""
 ATTEMPTS: Final = 3
 """How often a trial is begun whose workers are killed, lest one that exhausts the memory go on for ever."""
+
+FAILURE: Final = "failure"
+"""The attribute that says why a trial failed; one whose worker was killed has none."""
 
 _IDENTITY, _TAKES_UP, _ATTEMPT = "identity", "takes_up", "attempt"
 _DEFAULTS, _BEGUN = "defaults", "begun"
@@ -82,11 +87,13 @@ def trials_left(study: Study, wanted: int) -> int:
 
 
 def seconds_spent(study: Study) -> float:
-    """Seconds in which at least one trial ran, as far as trials have told their end."""
+    """Seconds in which at least one trial ran. When a killed trial ended is not known: it counts nothing."""
+    trials = study.get_trials(deepcopy=False)
     spans = sorted(
         (t.datetime_start.timestamp(), t.datetime_complete.timestamp())
-        for t in study.get_trials(deepcopy=False)
-        if t.datetime_start and t.datetime_complete and t.state != TrialState.FAIL
+        for t in trials
+        if t.datetime_start and t.datetime_complete
+        if t.state != TrialState.FAIL or FAILURE in t.user_attrs
     )
     total, reached = 0.0, 0.0
     for start, end in spans:
@@ -100,15 +107,22 @@ def running(study: Study) -> list[FrozenTrial]:
     return list(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
 
-def wait_for_the_others(study: Study, seconds: float = 1.0) -> None:
-    """Wait until no other process runs a trial; those of killed ones are then there to be taken up."""
+def wait_for_the_others(study: Study, lock: BaseFileLock, seconds: float = 1.0) -> None:
+    """Wait until no other process runs a trial; those of killed ones are then there to be taken up.
+
+    Args:
+        study: the tuning's.
+        lock: of all that work on it, so that a killed trial is put in the queue once.
+        seconds: between two looks.
+    """
     while running(study):
         time.sleep(seconds)
-        fail_killed(study)
+        with lock:
+            fail_killed(study)
 
 
 def fail_killed(study: Study) -> None:
-    """Have the trials of killed workers begun again by whoever comes next.
+    """Have the trials of killed workers begun again by whoever comes next; under the lock of the tuning.
 
     Optuna knows them by their signs of life; one that was killed before its first has none.
     """
@@ -125,19 +139,29 @@ def fail_killed(study: Study) -> None:
 
 def sign_of_life(study: Study, trial: Trial) -> None:
     """Give a trial's first sign of life, before anything can kill its worker unseen."""
-    storage = study._storage
-    if isinstance(storage, RDBStorage):
+    storage = study._storage  # the database, behind Optuna's cache
+    if isinstance(storage, BaseHeartbeat):
         storage.record_heartbeat(trial._trial_id)
     trial.set_user_attr(_BEGUN, value=True)
 
 
+def take_up_stopped(study: Study, trial: FrozenTrial) -> None:
+    """Put the values of a trial that the user stopped in the queue: stopping it is no failure of it."""
+    _queue_again(study, trial, int(trial.user_attrs.get(_ATTEMPT, 1)))
+
+
 def take_up_again(study: Study, trial: FrozenTrial) -> None:
-    """Put the values of a trial that was killed or stopped in the queue, for the next worker."""
-    attempt = int(trial.user_attrs.get(_ATTEMPT, 1))
-    if attempt < ATTEMPTS:
+    """Put the values of a trial whose worker was killed in the queue, `ATTEMPTS` times at most."""
+    attempt = int(trial.user_attrs.get(_ATTEMPT, 1)) + 1
+    if attempt <= ATTEMPTS:
+        _queue_again(study, trial, attempt)
+
+
+def _queue_again(study: Study, trial: FrozenTrial, attempt: int) -> None:
+    if trial.number not in {t.user_attrs.get(_TAKES_UP) for t in study.get_trials(deepcopy=False)}:
         kept = {k: v for k, v in trial.user_attrs.items() if k not in (_TAKES_UP, _ATTEMPT, _BEGUN)}
         values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        study.enqueue_trial(values, {**kept, _TAKES_UP: trial.number, _ATTEMPT: attempt + 1})
+        study.enqueue_trial(values, {**kept, _TAKES_UP: trial.number, _ATTEMPT: attempt})
 
 
 def _storage(address: str) -> RDBStorage:
@@ -161,10 +185,11 @@ def _explained(address: str) -> Iterator[None]:
             f"storage={kind}:… cannot be used: it is no address of a database, or the driver is missing "
             "(for PostgreSQL: pip install psycopg2-binary)."
         ) from error
-    except (OperationalError, OptunaError) as error:
+    except (DatabaseError, OptunaError) as error:
         raise InputError(
             f"The tuning's database ({kind}) cannot be reached or used: {type(error).__name__}. See that it "
-            "runs, that its address is right and that you may write to it."
+            "runs, that its address is right, that you may write to it and, if it is a file, that it is a "
+            "database and not damaged."
         ) from error
 
 

@@ -168,3 +168,15 @@ def test_the_sentence_says_what_is_larger_than_its_uncertainty(tables) -> None:
     same = {"full": tables["full"], "twin": [tables["full"][0].assign(variant="twin")]}
     (none,) = in_words(differences(same, 100, 0))
     assert "no difference in mean r is larger than its uncertainty: twin +0.00" in none
+
+
+def test_a_variant_without_a_correlation_is_said_to_have_none() -> None:
+    rows = [{"variant": v, "against": "full", "parameter": MEAN, "n": 20, "r_difference": d, "r_low": d - 0.1,
+             "r_high": d + 0.1, "r_p_holm": p}
+            for v, d, p in (("no_fusion", 0.02, 0.8), ("flat", np.nan, np.nan))]  # fmt: skip
+    (sentence,) = in_words(pd.DataFrame(rows))
+    assert "nan" not in sentence
+    assert "no_fusion +0.02" in sentence
+    assert sentence.endswith("flat: the mean r is not defined.")
+    (alone,) = in_words(pd.DataFrame(rows[1:]))
+    assert alone == "Against full: flat: the mean r is not defined."

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from cardio_mlflow.analysis.predictions import (
+    check_folds,
     check_predictions,
     pool_out_of_fold,
     read_patients_table,
@@ -16,6 +17,7 @@ from cardio_mlflow.analysis.predictions import (
 )
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.pipelines.evaluation import read_evidence
 
 
 @pytest.mark.parametrize(
@@ -26,8 +28,11 @@ from cardio_mlflow.parameters import KEYS
         ("cohort", "train", "must hold I or II"),
         ("fold", 0, "counted from 1"),
         ("prediction", np.nan, "lacks 1 predictions, of RAP"),
-        ("prediction", np.inf, "lacks 1 predictions"),
-        ("patient_id", "P001", "patient P001, RAP twice"),
+        ("prediction", np.inf, "column prediction is infinite in row 1"),
+        ("reference", -np.inf, "column reference is infinite in row 1"),
+        ("patient_id", "P001", r"parameter and variant twice: again in row 2\. Keep one"),
+        ("patient_id", None, r"lacks the patient_id in row 1\."),
+        ("patient_id", " ", r"lacks the patient_id in row 1\."),
     ],
 )
 def test_a_broken_table_is_refused(table, column: str, value: object, expected: str) -> None:
@@ -35,8 +40,9 @@ def test_a_broken_table_is_refused(table, column: str, value: object, expected: 
     if column == "unit":
         broken["unit"] = broken["unit"].astype(object)
     broken.loc[0, column] = value
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(InputError, match=expected) as refused:
         check_predictions(broken)
+    assert "P00" not in str(refused.value), "no patient is named"
 
 
 def test_missing_columns_and_text_numbers_are_named(table) -> None:
@@ -56,6 +62,16 @@ def test_a_table_survives_csv_with_ids_that_look_like_something_else(table, tmp_
     assert again["fold"].isna().all()
     with pytest.raises(InputError, match="no predictions table"):
         read_predictions(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("written", ["", "NA", "NaN", "nan", "N/A", "null", "."])
+def test_missing_references_are_read_however_they_are_written(table, tmp_path: Path, written: str) -> None:
+    """R writes NA, SAS a point."""
+    one = table(3)
+    one.loc[2, "reference"] = np.nan
+    one.to_csv(tmp_path / "predictions.csv", index=False, na_rep=written)
+    again = read_predictions(tmp_path / "predictions.csv")
+    np.testing.assert_array_equal(again["reference"].isna(), one["reference"].isna())
 
 
 def test_pairs_leave_out_missing_references_and_are_sorted_by_patient(table) -> None:
@@ -90,12 +106,28 @@ def test_pooling_keeps_every_row_once(table) -> None:
     assert pooled["fold"].is_monotonic_increasing
 
 
-def test_a_patient_in_two_folds_is_named(table) -> None:
+def test_a_patient_in_two_folds_is_refused(table) -> None:
     parts = folds(table())
     stray = parts[2][parts[2]["patient_id"] == "P001"].assign(fold=3)
     parts[3] = pd.concat([parts[3], stray])
-    with pytest.raises(InputError, match="1 patients are in two folds: P001"):
+    with pytest.raises(InputError, match="1 patient is in two folds") as refused:
         pool_out_of_fold(parts)
+    assert "P001" not in str(refused.value)
+
+
+def test_a_table_of_ones_own_has_each_patient_in_one_fold_or_nobody_in_any(table) -> None:
+    check_folds(check_predictions(table()))
+    check_folds(check_predictions(table(cohort="II")))
+    split = table()
+    split.loc[[0, 9], "fold"] = [4, 1]
+    with pytest.raises(InputError, match="2 patients are in two folds"):
+        read_evidence(split, "I")
+    partly = table()
+    partly.loc[partly["patient_id"] == "P001", "fold"] = None
+    with pytest.raises(
+        InputError, match="no fold in rows 2, 42, 82, 122, 162 and 4 more, but does in others"
+    ):
+        read_evidence(partly, "I")
 
 
 def test_pooling_refuses_other_folds_cohort_two_and_nothing(table) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,7 +49,14 @@ def test_degenerate_parameters_are_nan_with_the_reason(table) -> None:
     one.loc[(one["parameter"] == "CI") & (one["patient_id"] > "P001"), "reference"] = np.nan
     assert np.isnan(note(one, "RAP")[["r", "r_low", "spearman", "spearman_high"]].astype(float)).all()
     assert np.isfinite(note(one, "RAP")["mae_high"])
-    assert note(one, "RAP")["note"] == "constant predictions: no r, no calibration line"
+    assert note(one, "RAP")["note"] == (
+        "constant predictions: no r, no calibration line; "
+        "icc, auc the same on every resample: no bootstrap interval"
+    )
+    one.loc[one["parameter"] == "RAP", "prediction"] += 1e-9 * np.arange(12)
+    collapsed = note(one, "RAP")
+    assert collapsed["auc"] == 0.5, "noise in the last bits orders nobody"
+    assert np.isnan(collapsed["auc_low"])
     assert np.isnan(note(one, "CO")["auc"])
     assert note(one, "CO")["note"] == "no reference is < 4 L/min: no AUC"
     assert note(one, "PVR")["note"] == "no reference"
@@ -58,7 +67,7 @@ def test_degenerate_parameters_are_nan_with_the_reason(table) -> None:
 def test_dropped_resamples_are_told(table) -> None:
     one = table(12)
     one.loc[one["parameter"] == "CO", "reference"] = [3.0, *np.linspace(5, 6, 11)]
-    assert "undefined on some of 50 resamples: auc" in note(one, "CO")["note"]
+    assert re.search(r"auc undefined on \d+ of 50 resamples", note(one, "CO")["note"])
 
 
 def test_one_patient_alone_crashes_nothing(table) -> None:

@@ -124,11 +124,14 @@ def test_a_variant_sees_only_its_views(compared) -> None:
         ("frozen: stages=99", "stages=99"),
         ("full: stages=0", "already"),
         ("x: views=RVOT", "no such view"),
+        ("wide: attention_heads=5", "The variant wide cannot be trained: attention_heads=5 does not divide"),
+        ("other: backbone=/no/such/folder", "The variant other cannot be trained"),
     ],
 )
 def test_variants_that_cannot_be_trained_are_refused(workplace, capsys, described: str, said: str) -> None:
     assert workplace.command("ablation", more_variants=described) == 1
     assert re.search(said, capsys.readouterr().err)
+    assert not workplace.runs(step="train_fold"), "refused before anything is trained"
 
 
 def test_a_variant_described_anew_is_trained_anew(compared) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+import yaml
 
 from cardio_mlflow.analysis.predictions import read_patients_table
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
@@ -51,7 +52,7 @@ def test_a_predictions_table_gives_every_table_figure_and_the_report(judged) -> 
 
 def test_the_workbook_holds_the_tables_numbers(judged) -> None:
     studied, run = judged
-    book = openpyxl.load_workbook(studied.artifact(run, "workbook.xlsx"), read_only=True)
+    book = openpyxl.openpyxl.load_workbook(studied.artifact(run, "workbook.xlsx"), read_only=True)
     names = [*sorted(TABLES - {"roc", "identity_pairs"}), "predictions"]
     titles = dict(zip(names, sheet_names(names), strict=True))
     for name in names:
@@ -68,6 +69,23 @@ def test_the_workbook_holds_the_tables_numbers(judged) -> None:
             np.testing.assert_array_equal(found, numbers[column].to_numpy(float), err_msg=f"{name}.{column}")
 
 
+def test_the_workbook_begins_with_a_summary_and_ends_with_settings_and_versions(judged) -> None:
+    studied, run = judged
+    book = openpyxl.load_workbook(studied.artifact(run, "workbook.xlsx"))
+    assert book.sheetnames[:4] == ["About", "summary", "performance", "predictions"]
+    assert book.sheetnames[-2:] == ["settings", "environment"]
+    summary = {row[0]: row[1:] for row in book["summary"].iter_rows(values_only=True)}
+    metrics = [run.data.metrics[f"cohort2/r_mean{end}"] for end in ("", "_low", "_high")]
+    assert summary["mean signed r"][:3] == pytest.approx(metrics)
+    assert summary["cohort"][0] == "Cohort II"
+    settings = list(book["settings"].iter_rows(min_row=2, values_only=True))
+    resolved = yaml.safe_load(studied.artifact(run, "settings.yaml").read_text())
+    assert {row[0] for row in settings} == {"analysis"}, "how a given table was trained is not known"
+    assert ("analysis", "bootstrap", str(resolved["bootstrap"])) in settings
+    versions = dict(book["environment"].iter_rows(min_row=2, values_only=True))
+    assert versions["numpy"] == np.__version__
+
+
 def test_the_metrics_are_those_of_the_tables(judged) -> None:
     studied, run = judged
     performance = pd.read_csv(studied.artifact(run, "tables/performance.csv")).set_index("parameter")
@@ -75,6 +93,16 @@ def test_the_metrics_are_those_of_the_tables(judged) -> None:
         for name in ("r", "ccc", "icc", "mae", "auc", "slope"):
             assert run.data.metrics[f"cohort2/{name}_{key}"] == pytest.approx(performance.loc[key, name])
         assert run.data.metrics[f"cohort2/r_low_{key}"] == pytest.approx(performance.loc[key, "r_low"])
+    for table, where, columns in (
+        ("classification", "split == 'cut-off'", {"ppv": "ppv", "lr_positive": "lr_positive"}),
+        ("discrimination", "outcome == 'PH'", {"auc": "auc_ph"}),
+        ("bland_altman", "n > 0", {"lower": "limit_lower"}),
+    ):
+        rows = pd.read_csv(studied.artifact(run, f"tables/{table}.csv")).query(where).set_index("parameter")
+        assert len(rows) >= len(KEYS) - 1
+        for column, shown in columns.items():
+            for key, value in rows[column].dropna().items():
+                assert run.data.metrics[f"cohort2/{shown}_{key}"] == pytest.approx(value)
 
 
 def test_a_given_table_is_no_use_of_cohort_two(judged) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
+import torch
 import yaml
 from optuna.trial import TrialState
 
-from cardio_mlflow.pipelines import tuning_workers
+from cardio_mlflow.pipelines import trials, tune, tuning_workers
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.registry import CHALLENGER, CHAMPION, MODEL_NAME
 from cardio_mlflow.tuning.space import TUNED
 from tests.forked import Forked
@@ -131,6 +133,10 @@ def test_train_takes_what_was_found(tuned, tmp_path: Path) -> None:
         ("tusk_lr: 1\n", "Did you mean task_lr"),
         ("!!python/object/apply:os.system [touch /tmp/hacked]\n", "is not YAML"),
         ("x" * 200_000, "no settings file"),
+        ("\n", "is empty"),
+        ("task_lr: yes\n", "neither true nor false"),
+        ("weight_decay_range: [0, 0.1]\n", "weight_decay has to be more than 0, as its scale"),
+        ("dropout_range: [0, 1]\n", "dropout has to be at least 0 and less than 1"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(
@@ -143,7 +149,7 @@ def test_settings_that_cannot_be_used_are_refused(
 
 
 def test_settings_of_nowhere_are_refused(workplace, capsys: pytest.CaptureFixture[str]) -> None:
-    for nowhere in ("no-such-run", "0" * 32, "it's"):
+    for nowhere in ("no-such-run", "0" * 32, "it's", "x" * 300):
         assert workplace.command("train_fold", settings=nowhere) == 1
         assert "there is no such file" in capsys.readouterr().err
 
@@ -184,15 +190,97 @@ def test_a_trial_that_fails_stops_no_other(
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
 
 
-def test_a_trial_that_diverges_is_told_to_the_search_as_bad(workplace) -> None:
-    given = {"task_lr_range": "1,1", "gradient_clip": "1e30", "task_lr": "1e-3", "n_trials": "2"}
-    assert workplace.command("tune", **FOLDS, **given, tune_folds="1", precision="fp32", pruner="none") == 0
+def test_a_trial_that_diverges_is_told_to_the_search_as_bad(
+    workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a rate that is far too high the loss overflows; the defaults, outside the ranges, are told of."""
+    real = trials.fit_together
+
+    def fit(states, *rest):
+        if settings_of(rest).task_lr == 1:
+            with torch.no_grad():
+                for state in states:
+                    list(state.network.parameters())[-1].fill_(float("nan"))
+        return real(states, *rest)
+
+    def settings_of(arguments):
+        return next(a for a in arguments if isinstance(a, Settings))
+
+    monkeypatch.setattr(trials, "fit_together", fit)
+    given = {"task_lr_range": "1,1", "task_lr": "1e-3", "n_trials": "2", "pruner": "none"}
+    assert workplace.command("tune", **FOLDS, **given, tune_folds="1") == 0
+    assert "They lie outside the ranges: task_lr=0.001." in caplog.text
     states = [trial.state for trial in study_of(workplace).trials]
-    assert states[0] == TrialState.COMPLETE
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED]
     runs = workplace.runs(step="trial")
-    if states[1] == TrialState.PRUNED:  # a rate of 1 may also just be bad
-        assert runs[1].info.status == "FAILED"
-        assert "not finite" in runs[1].data.tags["failure"]
+    assert [run.info.status for run in runs] == ["FINISHED", "FAILED"]
+    assert "not finite" in runs[1].data.tags["failure"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"nested": "true", "challenger": "true"}, "challenger=true needs one tuning"),
+        ({"weight_decay": "0"}, "such as -P weight_decay=1e-06"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused_at_once(
+    workplace, capsys: pytest.CaptureFixture[str], given: dict[str, str], said: str
+) -> None:
+    assert workplace.command("tune", **FOLDS, **given) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_damaged_database_is_told(workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tuning.db").write_bytes(b"SQLite format 3\0" + b"nonsense" * 2000)
+    assert workplace.command("tune", **FOLDS, storage=f"sqlite:///{tmp_path}/tuning.db", n_trials="1") == 1
+    told = capsys.readouterr().err
+    assert "is a database and not damaged" in told.replace("\n", " ")
+    assert "Traceback" not in told
+
+
+def test_memory_that_runs_out_in_a_trial_stops_no_other(workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = tuning_workers.run_trial
+
+    def sometimes(tuning, trial, *rest):
+        if trial.number == 1:
+            raise MemoryError
+        return real(tuning, trial, *rest)
+
+    monkeypatch.setattr(tuning_workers, "run_trial", sometimes)
+    assert workplace.command("tune", **FOLDS, n_trials="3", tune_folds="1", pruner="none") == 0
+    states = [trial.state for trial in study_of(workplace).trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_runs_of_killed_trials_are_ended_even_if_the_trial_never_knew_its_run(tuned) -> None:
+    """Killed between the run's beginning and its note in the trial; and killed for the last time."""
+    study, client = study_of(tuned), tuned.client
+    tags = {"study": "demo-synthetic", "step": "trial"}
+    for knows in (True, False):
+        trial = study.ask()
+        run = client.create_run("0", tags=tags | {"trial": str(trial.number)})
+        if knows:
+            trial.set_user_attr("run_id", run.info.run_id)
+        study.tell(trial, state=TrialState.FAIL)
+    alive = client.create_run("0", tags=tags | {"trial": str(trial.number + 1)})
+    assert tuned.command("tune", **FOLDS, n_trials="2", tune_folds="1,3") == 0
+    left = [run.info.run_id for run in tuned.runs(step="trial") if run.info.status == "RUNNING"]
+    assert left == [alive.info.run_id], "only a live trial's"
+    client.delete_run(alive.info.run_id)
+
+
+def test_a_comparison_without_the_defaults_run_is_left_out(tuned) -> None:
+    """The store has another copy of the tuning than its database, or the run was deleted."""
+    study = study_of(tuned)
+    best = study.best_trial
+    elsewhere = {"run_id": "0" * 32}
+    study.add_trial(optuna.trial.create_trial(
+        value=0.0, params=best.params, distributions=best.distributions, user_attrs=elsewhere,
+    ))  # fmt: skip
+    assert tuned.command("tune", **FOLDS, n_trials="2", tune_folds="1,3") == 0
+    said = tuned.artifact(tuned.runs(step="tune")[-1], "tuning.txt").read_text()
+    assert "Not compared with the defaults: the predictions of the run 0000" in said
 
 
 def test_a_tuning_whose_first_trials_all_fail_is_given_up(
@@ -266,10 +354,14 @@ def test_two_workers_of_one_command(prepared) -> None:
     ]
 
 
-def test_nested_tuning_never_sees_the_outer_fold(workplace) -> None:
-    assert (
-        workplace.command("tune", **FOLDS, n_trials="2", nested="true", pruner="none", tune_folds="all") == 0
-    )
+NESTED = FOLDS | {"n_trials": "2", "nested": "true", "pruner": "none", "tune_folds": "all"}
+
+
+def test_nested_tuning_never_sees_the_outer_fold(
+    workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert workplace.command("tune", **NESTED) == 0
+    assert "-P data=synthetic -P study=demo-synthetic -P predictions=predictions.csv" in caplog.text
     (run,) = workplace.runs(step="tune")
     pooled = pd.read_csv(workplace.artifact(run, "predictions.csv"))
     assert set(pooled["fold"]) == {1, 2, 3}
@@ -286,6 +378,15 @@ def test_nested_tuning_never_sees_the_outer_fold(workplace) -> None:
         p.path for p in workplace.client.list_artifacts(run.info.run_id)
     }
     assert "nested/r_mean" in run.data.metrics
+    # a command that has joined another one pools what that one has trained, as it may be the last to end
+    monkeypatch.setattr(tune, "_parent", lambda *_: "0" * 32)
+    assert workplace.command("tune", **NESTED) == 0
+    joined = workplace.runs(step="tune")[-1]
+    assert joined.data.metrics["nested/r_mean"] == run.data.metrics["nested/r_mean"]
+    assert len(workplace.runs(step="train_fold", study="demo-synthetic-nested")) == 3, "and trains nothing"
+    workplace.client.delete_run(folds[1].info.run_id)
+    assert workplace.command("tune", **NESTED) == 0
+    assert "Another command still trains the outer fold 2, and will pool them all." in caplog.text
 
 
 def test_the_challenger_leaves_the_champion_alone(workplace, few_figures) -> None:

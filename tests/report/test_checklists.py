@@ -8,7 +8,7 @@ from cardio_mlflow.report.checklists import CLAIM_ITEMS, TRIPOD_AI_ITEMS, checkl
 from cardio_mlflow.report.methods import MethodFacts
 from cardio_mlflow.settings import load_settings
 
-FACTS = MethodFacts("II", 48, 5, {"torch": "2.13.0"}, True, "1", 1)
+FACTS = MethodFacts("II", 48, 1000, 0, 5, {"torch": "2.13.0"}, True, "1", 1)
 TABLES = ("participants", "discrimination", "worst_patients", "subgroups:people", "subgroups:scanner")
 
 

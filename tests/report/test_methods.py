@@ -10,14 +10,15 @@ from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
 from cardio_mlflow.settings import load_settings
 
-FACTS = MethodFacts("I", 96, 5, {"cardio_mlflow": "1.2", "torch": "2.13.0"}, True, "", None)
+FACTS = MethodFacts("I", 96, 4321, 17, 5, {"cardio_mlflow": "1.2", "torch": "2.13.0"}, True, "", None)
 
 
 def test_the_settings_are_in_the_text():
-    settings = load_settings({"epochs": "37", "seed": "11", "bootstrap": "4321", "task_lr": "0.00071"}, {})
+    settings = load_settings({"epochs": "37", "seed": "11", "bootstrap": "500", "task_lr": "0.00071"}, {})
     text = "\n".join(methods_paragraphs(settings, FACTS))
     for words in (
-        "37 epochs", "seed was 11", "4321 resamples, seed 11", "0.00071", "5 folds", "96 synthetic patients",
+        "37 epochs", "seed was 11", "4321 resamples, seed 17", "(BCa)", "Hesterberg", "0.00071", "5 folds",
+        "96 synthetic patients",
         "In 2 further stages", "network saw 8", "2 augmented copies", "torch 2.13.0",
         "lowest validation loss", "somewhat optimistic", "Carkeet",
         "Vickers and Elkin", "8° of rotation", "5% of the image side",
@@ -42,11 +43,26 @@ def test_the_study_preset():
 def test_without_settings_only_what_is_known():
     facts = dataclasses.replace(FACTS, folds=None, versions={}, synthetic=False)
     text = "\n".join(methods_paragraphs(None, facts))
-    for unknown in ("AdamW", "transformer", "resamples", "seed", "augment", "winsor", "fold the epoch"):
+    for unknown in ("AdamW", "transformer", "seed was", "augment", "winsor", "fold the epoch"):
         assert unknown not in text
     assert "predictions were given as a table" in text
     assert "versions of the software are not known" in text
-    assert "patient bootstrap" in text
+    assert "4321 resamples, seed 17" in text
+    assert "the table gives no folds" in text
+    assert "not trained on that patient" not in text
+    told = "\n".join(methods_paragraphs(None, dataclasses.replace(FACTS)))
+    assert "taken from the table's folds and was not checked" in told
+    second = "\n".join(methods_paragraphs(None, dataclasses.replace(facts, cohort="II")))
+    assert "Whether they were used for training is not known." in second
+
+
+def test_the_decision_curve_is_told_as_it_was_made():
+    settings = load_settings({}, {})
+    first = "\n".join(methods_paragraphs(settings, FACTS))
+    second = "\n".join(methods_paragraphs(settings, dataclasses.replace(FACTS, cohort="II", folds=None)))
+    assert "without the patient's own fold" in first
+    assert "calibrated to the cohort that it is judged on" in second
+    assert "own fold" not in second
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cardio_mlflow.analysis.predictions import reference_and_prediction
+from cardio_mlflow.analysis.bland_altman import bland_altman_table
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.figures.scatter import scatter_page
 from cardio_mlflow.figures.style import new_figure, save_figure, styled
@@ -27,16 +27,6 @@ from cardio_mlflow.settings import load_settings
 
 HOSTILE = "</style><script>document.title='x'</script><img src=x onerror=alert(1)>{{ 7*7 }}&\"'"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-def _limits(predictions):
-    rows = []
-    for key in KEYS:
-        reference, prediction = reference_and_prediction(predictions, key)
-        difference = prediction - reference
-        mean, half = difference.mean(), 1.96 * difference.std(ddof=1)
-        rows.append({"parameter": key, "lower": mean - half, "upper": mean + half})
-    return pd.DataFrame(rows)
 
 
 def _figures(folder, predictions, performance):
@@ -62,7 +52,7 @@ def content(tmp_path, table):
     predictions = table()
     performance = performance_table(predictions, 100, 0)
     settings = load_settings({}, {})
-    facts = MethodFacts("I", 40, 5, {"torch": "2.13.0", "numpy": "2.4.6"}, True, "", None)
+    facts = MethodFacts("I", 40, 1000, 0, 5, {"torch": "2.13.0", "numpy": "2.4.6"}, True, "", None)
     return ReportContent(
         title="Right-heart catheterisation values from echocardiography",
         cohort_name="Cohort I, out-of-fold predictions of 40 patients",
@@ -76,7 +66,7 @@ def content(tmp_path, table):
         checklists=checklist_rows(facts, settings, tables=("discrimination",)),
         notes=["The decision curve is left out: no folds.", HOSTILE],
         settings_text=settings.to_yaml(),
-        bland_altman=_limits(predictions),
+        bland_altman=bland_altman_table(predictions),
     )
 
 
@@ -153,22 +143,27 @@ def test_a_page_of_almost_nothing(tmp_path, content, table):
 
 def test_the_headline(table):
     performance = performance_table(table(), 100, 0)
-    limits = _limits(table())
+    limits = bland_altman_table(table())
     view = headline_view(performance, limits)
     names = [column.name for column in view.columns]
     assert names == [
-        "Parameter", "n", "r (95 % CI)", "CCC", "ICC", "MAE", "Bias (limits of agreement)",
-        "AUC (95 % CI)", "Unit",
+        "Parameter", "n", "r", "CCC", "ICC", "MAE", "Bias", "Lower limit", "Upper limit", "AUC", "Unit",
     ]  # fmt: skip
     row, cells = (
         performance.iloc[0],
         dict(zip(names, (cell.replace("\u00a0", " ") for cell in view.rows[0]), strict=True)),
     )
-    assert cells["r (95 % CI)"] == f"{row['r']:.2f} ({row['r_low']:.2f} to {row['r_high']:.2f})"
-    assert cells["MAE"] == f"{row['mae']:.2f}"
-    low, high = (f"{limits.iloc[0][name]:.2f}".replace("-", "−") for name in ("lower", "upper"))
-    assert f"({low} to {high})" in cells["Bias (limits of agreement)"]
-    assert "Bias" in [column.name for column in headline_view(performance, None).columns]
+    for title, name, of in (
+        ("r", "r", row), ("CCC", "ccc", row), ("ICC", "icc", row), ("MAE", "mae", row), ("Bias", "bias", row),
+        ("Lower limit", "lower", limits.iloc[0]), ("Upper limit", "upper", limits.iloc[0]),
+        ("AUC", "auc", row),
+    ):  # fmt: skip
+        value, low, high = (f"{of[name + end]:.2f}".replace("-", "−") for end in ("", "_low", "_high"))
+        assert cells[title] == f"{value} ({low} to {high})", title
+    alone = headline_view(performance_table(table(1), 100, 0), bland_altman_table(table(1)))
+    assert alone.rows[0][7] == "not defined", "no limits of one patient"
+    assert "no interval" in alone.rows[0][5], "a mean absolute error, without an interval"
+    assert "Lower limit" not in [column.name for column in headline_view(performance, None).columns]
 
 
 def test_a_figure_is_made_small(tmp_path):

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import optuna
 import pytest
+from filelock import FileLock
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import create_engine, text
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.tuning import storage
 from cardio_mlflow.tuning.storage import (
     ATTEMPTS,
+    FAILURE,
     enqueue_defaults,
     fail_killed,
     is_of_defaults,
@@ -24,6 +27,7 @@ from cardio_mlflow.tuning.storage import (
     seconds_spent,
     sign_of_life,
     take_up_again,
+    take_up_stopped,
     trials_left,
     wait_for_the_others,
 )
@@ -32,6 +36,11 @@ from cardio_mlflow.tuning.storage import (
 @pytest.fixture
 def address(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/tuning.db"
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> FileLock:
+    return FileLock(tmp_path / "tuning.lock")
 
 
 def test_other_ranges_are_refused_with_what_differs(address: str) -> None:
@@ -83,19 +92,58 @@ def test_a_trial_that_kills_its_workers_is_not_begun_for_ever(address: str) -> N
     assert begun == ATTEMPTS
 
 
+def test_stopping_a_trial_is_no_attempt_of_it(address: str) -> None:
+    """On a cluster that gives a job's place away now and then a trial is stopped many times."""
+    study = open_study(address, "s", {})
+    enqueue_defaults(study, {"x": 0.5})
+    for _ in range(2 * ATTEMPTS):
+        trial = study.ask()
+        assert is_of_defaults(trial)
+        take_up_stopped(study, study.trials[trial.number])
+        study.tell(trial, state=TrialState.FAIL)
+    take_up_stopped(study, study.trials[trial.number])  # told twice: queued once
+    assert [t.state for t in study.trials].count(TrialState.WAITING) == 1
+
+
+def test_the_first_sign_of_life_is_in_the_database_before_the_trial_counts_as_begun(address: str) -> None:
+    """A worker killed right then would else be waited for, and for ever."""
+    study = open_study(address, "s", {})
+    trial = study.ask()
+    sign_of_life(study, trial)
+    with create_engine(address).connect() as connection:
+        beats = connection.execute(text("select trial_id from trial_heartbeats")).all()
+    assert beats == [(trial._trial_id,)]
+
+
+def test_a_worker_killed_right_after_its_first_sign_of_life_is_not_waited_for(
+    address: str, lock: FileLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "GRACE", 1)
+    study = open_study(address, "s", {})
+    sign_of_life(study, study.ask())
+    began = time.monotonic()
+    wait_for_the_others(study, lock, 0.2)
+    assert time.monotonic() - began < 20
+    assert trials_left(study, 1) == 1
+
+
 def test_seconds_are_those_in_which_a_trial_ran(address: str) -> None:
     study = open_study(address, "s", {})
     start = datetime(2026, 1, 1)
     spans = [(0, 10, TrialState.COMPLETE), (5, 15, TrialState.PRUNED), (20, 30, TrialState.COMPLETE),
-             (30, 90, TrialState.FAIL)]  # fmt: skip
+             (30, 90, TrialState.FAIL), (90, 97, TrialState.FAIL)]  # fmt: skip
     for begin, end, state in spans:
         trial = create_trial(state=state, value=1.0 if state == TrialState.COMPLETE else None)
         trial.datetime_start, trial.datetime_complete = (start + timedelta(seconds=s) for s in (begin, end))
+        if end == 97:
+            trial.user_attrs = {FAILURE: "out of memory"}
         study.add_trial(trial)
-    assert seconds_spent(study) == pytest.approx(25)
+    assert seconds_spent(study) == pytest.approx(25 + 7), "when a killed one ended is not known"
 
 
-def test_a_killed_workers_trial_is_there_again(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_workers_trial_is_there_again(
+    address: str, lock: FileLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A real process that is killed with SIGKILL in the middle of a trial."""
     code = (
         "import os, signal, time\n"
@@ -114,7 +162,7 @@ def test_a_killed_workers_trial_is_there_again(address: str, monkeypatch: pytest
     study = open_study(address, "s", None)
     (lost,) = running(study)
     began = time.monotonic()
-    wait_for_the_others(study, 0.2)
+    wait_for_the_others(study, lock, 0.2)
     assert time.monotonic() - began < 20
     assert trials_left(study, 1) == 1
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
@@ -124,7 +172,7 @@ def test_a_killed_workers_trial_is_there_again(address: str, monkeypatch: pytest
 
 
 def test_a_trial_killed_before_its_first_sign_of_life_is_there_again(
-    address: str, monkeypatch: pytest.MonkeyPatch
+    address: str, lock: FileLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its values are those that it was to have, though it never came to ask for them."""
     monkeypatch.setattr(storage, "GRACE", 1)
@@ -133,7 +181,7 @@ def test_a_trial_killed_before_its_first_sign_of_life_is_there_again(
     study.ask()
     assert trials_left(study, 1) == 0
     began = time.monotonic()
-    wait_for_the_others(study, 0.2)
+    wait_for_the_others(study, lock, 0.2)
     assert 0.8 < time.monotonic() - began < 20
     assert trials_left(study, 1) == 1
     again = study.ask()
