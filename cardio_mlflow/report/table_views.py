@@ -137,11 +137,12 @@ def _interval(low: float, high: float, decimals: int) -> str:
 
 
 def _with_interval(row: pd.Series, name: str, decimals: int) -> str:
+    """A value, and its interval in a line below."""
     value = _number(row, name)
     if np.isnan(value):
         return "not defined"
     interval = _interval(_number(row, f"{name}_low"), _number(row, f"{name}_high"), decimals)
-    return f"{number_text(value, decimals)} ({interval})"
+    return f"{number_text(value, decimals)}\n({interval})"
 
 
 def _limit(limits: Mapping[str, pd.Series], end: str, row: pd.Series) -> str:

@@ -159,7 +159,7 @@ def test_the_headline(table):
         ("AUC", "auc", row),
     ):  # fmt: skip
         value, low, high = (f"{of[name + end]:.2f}".replace("-", "−") for end in ("", "_low", "_high"))
-        assert cells[title] == f"{value} ({low} to {high})", title
+        assert cells[title] == f"{value}\n({low} to {high})", title
     alone = headline_view(performance_table(table(1), 100, 0), bland_altman_table(table(1)))
     assert alone.rows[0][7] == "not defined", "no limits of one patient"
     assert "no interval" in alone.rows[0][5], "a mean absolute error, without an interval"
