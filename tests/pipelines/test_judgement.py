@@ -13,6 +13,7 @@ import yaml
 from cardio_mlflow.analysis.predictions import read_patients_table
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.report.workbook import sheet_names
+from tests.browser import browse, images_and_excess, needs_browser
 
 TABLES = {
     "performance", "bland_altman", "discrimination", "roc", "classification", "decision_curve", "phenotypes",
@@ -52,7 +53,7 @@ def test_a_predictions_table_gives_every_table_figure_and_the_report(judged) -> 
 
 def test_the_workbook_holds_the_tables_numbers(judged) -> None:
     studied, run = judged
-    book = openpyxl.openpyxl.load_workbook(studied.artifact(run, "workbook.xlsx"), read_only=True)
+    book = openpyxl.load_workbook(studied.artifact(run, "workbook.xlsx"), read_only=True)
     names = [*sorted(TABLES - {"roc", "identity_pairs"}), "predictions"]
     titles = dict(zip(names, sheet_names(names), strict=True))
     for name in names:
@@ -67,6 +68,19 @@ def test_the_workbook_holds_the_tables_numbers(judged) -> None:
                 [np.nan if row[position] in (None, "") else row[position] for row in rows], float
             )
             np.testing.assert_array_equal(found, numbers[column].to_numpy(float), err_msg=f"{name}.{column}")
+
+
+@needs_browser
+def test_a_browser_shows_the_whole_report(judged, tmp_path: Path) -> None:
+    studied, run = judged
+    report = studied.artifact(run, "report.html")
+    plain = browse(report, tmp_path)
+    assert "CONSOLE" not in plain.stderr
+    pictures = plain.stdout.count("<img ")
+    seen, excess = images_and_excess(report, tmp_path, 1200)
+    assert seen == pictures > 10
+    assert excess <= 0
+    assert "Mean signed r" in plain.stdout
 
 
 def test_the_workbook_begins_with_a_summary_and_ends_with_settings_and_versions(judged) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -24,9 +22,9 @@ from cardio_mlflow.report.page import WIDEST, ReportContent, small_png, write_re
 from cardio_mlflow.report.participant_flow import flow_table
 from cardio_mlflow.report.table_views import MOST_ROWS, headline_view
 from cardio_mlflow.settings import load_settings
+from tests.browser import browse, images_and_excess, needs_browser
 
 HOSTILE = "</style><script>document.title='x'</script><img src=x onerror=alert(1)>{{ 7*7 }}&\"'"
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def _figures(folder, predictions, performance):
@@ -191,29 +189,13 @@ def test_the_same_content_gives_the_same_bytes(tmp_path, content):
     assert _written(tmp_path / "a.html", content) == _written(tmp_path / "b.html", content)
 
 
-def _browse(page, folder, *options):
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=1000",
-        "--enable-logging=stderr", f"--user-data-dir={folder / 'browser'}", *options, page.as_uri(),
-    ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
-
-
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@needs_browser
 def test_a_browser_shows_every_image_and_complains_of_nothing(tmp_path, content):
-    text = _written(tmp_path / "r.html", content)
-    plain = _browse(tmp_path / "r.html", tmp_path, "--dump-dom")
+    _written(tmp_path / "r.html", content)
+    plain = browse(tmp_path / "r.html", tmp_path)
     assert "CONSOLE" not in plain.stderr
     assert plain.stdout.count("<img ") == 2
-    probe = (
-        "<script>addEventListener('load', () => { const images = [...document.images];"
-        "document.body.dataset.seen = images.filter(i => i.complete && i.naturalWidth > 0).length;"
-        "document.body.dataset.wide = document.documentElement.scrollWidth - innerWidth; })</script></body>"
-    )
-    driven = re.sub(r"<meta http-equiv[^>]+>", "", text).replace("</body>", probe)
-    (tmp_path / "driven.html").write_text(driven, "utf-8")
     for width in (700, 1400):
-        shown = _browse(tmp_path / "driven.html", tmp_path, "--dump-dom", f"--window-size={width},900").stdout
-        body = re.search(r"<body ([^>]+)>", shown)[1]
-        assert 'data-seen="2"' in body
-        assert int(re.search(r'data-wide="(-?\d+)"', body)[1]) <= 0
+        seen, excess = images_and_excess(tmp_path / "r.html", tmp_path, width)
+        assert seen == 2
+        assert excess <= 0
