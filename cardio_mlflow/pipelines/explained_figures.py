@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -29,9 +28,6 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.bundle import used_views
 from cardio_mlflow.training.precision import choose_device
-
-LOOSE_FRAMES: Final = 3
-"""Frames of each view and parameter that are written as files of their own, where that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +57,18 @@ class Patient:
 
 
 def log_patient(
-    run: Run, settings: Settings, inputs: StudyInputs, found: Explained, patient: Patient, *, loose: bool
+    run: Run, settings: Settings, inputs: StudyInputs, found: Explained, patient: Patient, loose_frames: int
 ) -> None:
-    """Draw and log everything of one patient: pages as images with steps, animation, files on request."""
+    """Draw and log everything of one patient: pages as images with steps, animation, files on request.
+
+    Args:
+        run: where to.
+        settings: ``figure_formats`` of the files.
+        inputs: the cohort.
+        found: what is to be drawn.
+        patient: who it is.
+        loose_frames: how many frames of each view and parameter become files of their own.
+    """
     figures = patient_figures(settings, inputs, found, patient)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -75,8 +80,8 @@ def log_patient(
             folder / f"cycle_{key}.webp", found.frames, maps, found.present, key=key,
             synthetic=settings.is_synthetic,
         )  # fmt: skip
-        if loose:
-            _write_loose(folder / "overlays", settings, found)
+        if loose_frames:
+            _write_loose(folder / "overlays", settings, found, loose_frames)
         run.log_folder(folder, patient.folder)
         for shown in ("overlays", "frame_attention", "gradient_rollout"):
             run.log_image(folder / f"{shown}.png", shown, patient.number)
@@ -175,11 +180,11 @@ def phases_known(inputs: StudyInputs, patient: str) -> NDArray[np.bool_]:
     return np.array([str(known.get(view.code, "")).lower() == "true" for view in VIEWS])
 
 
-def _write_loose(folder: Path, settings: Settings, found: Explained) -> None:
+def _write_loose(folder: Path, settings: Settings, found: Explained, frames: int) -> None:
     """Each view's and parameter's most important frames beside their overlay, in every format."""
     folder.mkdir()
     maps = found.attribution.maps.cpu().numpy()
-    best = top_frames(found.attribution.by_frame.cpu().numpy(), min(LOOSE_FRAMES, found.frames.shape[1]))
+    best = top_frames(found.attribution.by_frame.cpu().numpy(), min(frames, found.frames.shape[1]))
     formats: Sequence[str] = settings.figure_formats
     for k, key in enumerate(KEYS):
         for view in np.flatnonzero(found.present):

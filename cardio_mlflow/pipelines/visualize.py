@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.integrated_gradients import Attribution
@@ -32,6 +33,8 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.bundle import Bundle, used_views
 
+LOOSE_FRAMES: Final = 3
+"""Frames of each view and parameter that become files of their own, where no number is given."""
 MEAN_OF: Final = 40
 """Training patients whose images make the baseline ``cohort_mean``."""
 
@@ -42,11 +45,10 @@ def visualize(settings: Settings, run: Run, patients: str, model: str, loose: st
     """Show what networks look at: each patient of Cohort I by the network that was not trained on them.
 
     ``patients`` are ids of Cohort I, or worst=3, best=3, median, ph, no_ph. ``model`` is ``study``, an alias
-    or version of the registered model, or a run. ``loose=true`` also writes each overlay as a file of its
-    own, in all ``figure_formats``.
+    or version of the registered model, or a run. ``loose=3`` also writes the overlays of each view's and
+    parameter's three most important frames as files of their own, in all ``figure_formats``.
     """
-    if loose not in ("true", "false"):
-        raise InputError(f"loose={loose} is not allowed. Allowed: true, false.")
+    loose_frames = count_of_loose(loose)
     with tempfile.TemporaryDirectory() as folder:
         networks = find_networks(settings, model, Path(folder))
         chosen = chosen_patients(patients, networks.predictions)
@@ -57,12 +59,32 @@ def visualize(settings: Settings, run: Run, patients: str, model: str, loose: st
                 "Give the data and settings of the training."
             )
         run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, "model": model})
-        _explain_chosen(settings, run, inputs, networks, chosen, loose == "true")
+        _explain_chosen(settings, run, inputs, networks, chosen, loose_frames)
         log_cohort(run, settings, inputs, networks)
         if settings.is_synthetic:
             fold = min(networks.run_ids)
             bundle = networks.of_fold(fold)
             known_chambers(run, settings, bundle, _mean_images(settings, inputs, bundle, fold))
+
+
+def count_of_loose(loose: str) -> int:
+    """How many frames of each view and parameter become files of their own.
+
+    Raises:
+        InputError: it is neither true, false nor a number of frames.
+
+    >>> count_of_loose("false"), count_of_loose("true"), count_of_loose("5")
+    (0, 3, 5)
+    """
+    named = {"false": 0, "true": LOOSE_FRAMES}
+    if loose in named:
+        return named[loose]
+    if not (loose.isdecimal() and loose.isascii() and int(loose[:4]) <= PREPARED_FRAMES):
+        raise InputError(
+            f"loose={loose[:20]} is not allowed. Allowed: false, true ({LOOSE_FRAMES} frames), or a whole "
+            f"number of frames, at most {PREPARED_FRAMES}."
+        )
+    return int(loose)
 
 
 def _explain_chosen(
@@ -71,7 +93,7 @@ def _explain_chosen(
     inputs: StudyInputs,
     networks: FoldNetworks,
     chosen: Mapping[str, str],
-    loose: bool,
+    loose_frames: int,
 ) -> None:
     """Explain each patient, with their figures and tables."""
     deltas: list[pd.DataFrame] = []
@@ -87,7 +109,7 @@ def _explain_chosen(
                     found = explain_patient(
                         bundle, inputs.prepared.path(patient_id), patient_id, settings, mean
                     )
-                    log_patient(run, settings, inputs, found, patient, loose=loose)
+                    log_patient(run, settings, inputs, found, patient, loose_frames)
                     deltas.append(convergence_table(patient, found.attribution))
                     checked = checks_of(found, bundle, settings)
                 for table, tables in zip(checked, (curves, checks), strict=True):
