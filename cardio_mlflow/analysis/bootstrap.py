@@ -121,8 +121,8 @@ def expanded_level(level: float, patients: int) -> float:
     """The level to read a bootstrap at, so that its interval of a mean is as wide as Student's.
 
     The bootstrap's spread is too small by √((n − 1)/n), and its quantiles are the normal distribution's where
-    Student's are meant: Hesterberg TC. What teachers should know about the bootstrap. Am Stat
-    2015;69:371-386, section 4.1 ("expanded percentile interval").
+    Student's are meant: the expanded percentile interval of Hesterberg TC. What teachers should know about
+    the bootstrap. Am Stat 2015;69:371-386.
 
     Args:
         level: the coverage that is meant.
