@@ -86,6 +86,12 @@ class Settings(SettingsFields):
         return self.study or re.sub(r"[^\w.+-]", "_", f"{self.preset}-{self.cohort_name}")
 
     @property
+    def backbone_name(self) -> str:
+        """The backbone without the folders that it lies in: of a local one its folder's name."""
+        local = Path(self.backbone).is_absolute() or self.backbone.startswith(".")
+        return Path(self.backbone).name if local else self.backbone
+
+    @property
     def all_variants(self) -> tuple[str, ...]:
         """The variants that the ablation compares, those of ``more_variants`` last."""
         return (*self.variants, *parse_variants(self.more_variants))

@@ -170,7 +170,8 @@ class SettingsFields(BaseModel):
     )
     bootstrap: int = Field(1000, ge=100, le=100000, description="resamples of every interval")
     figure_formats: tuple[Literal["png", "eps", "tiff", "pdf", "svg"], ...] = Field(
-        ("png", "eps", "tiff"), description="formats of the figures of validate and test; png is always made"
+        ("png", "eps", "tiff"),
+        description="formats of figures, of validate, test and visualize's loose ones; png is always made",
     )
     skip_train: bool = Field(False, description="main: use the folds that are already trained")
     training_only: bool = Field(False, description="main: stop after the folds and the registration")

@@ -15,7 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cardio_mlflow.analysis.agreement import SMALLEST
-from cardio_mlflow.analysis.bootstrap import percentile_interval
+from cardio_mlflow.analysis.bootstrap import (
+    LEAST_PATIENTS,
+    Interval,
+    expanded_level,
+    percentile_interval,
+)
 from cardio_mlflow.analysis.multiplicity import holm
 from cardio_mlflow.analysis.predictions import FloatArray, wide
 from cardio_mlflow.analysis.weighted import (
@@ -110,11 +115,10 @@ def variant_table(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
         of = values.judged(variant)
         measured, spread = values.measured(variant, of), values.spread_of_seeds(variant)
         for k, key in enumerate((*values.keys, MEAN)):
-            row: dict[str, object] = {
-                "variant": variant, "parameter": key, "unit": _unit(key), "n": _patients(values, of, k)
-            }  # fmt: skip
+            n = _patients(values, of, k)
+            row: dict[str, object] = {"variant": variant, "parameter": key, "unit": _unit(key), "n": n}
             for name in _MEASURES:
-                interval = percentile_interval(measured[name][1:, k])
+                interval = _interval(measured[name][1:, k], n, expanded_level(0.95, max(n, LEAST_PATIENTS)))
                 row |= {
                     name: measured[name][0, k],
                     f"{name}_low": interval.low,
@@ -163,6 +167,13 @@ _COLUMNS: Final = [
 ]  # fmt: skip
 
 
+def _interval(values: FloatArray, patients: int, level: float) -> Interval:
+    """A percentile interval; none of too few patients."""
+    if patients < LEAST_PATIENTS:
+        return Interval(np.nan, np.nan, 0, 0)
+    return percentile_interval(values, level)
+
+
 def _pair(values: _Values, variant: str, against: str) -> list[dict[str, object]]:
     """The rows of one pair, without Holm's correction."""
     of = values.judged(variant, against)
@@ -175,10 +186,10 @@ def _pair(values: _Values, variant: str, against: str) -> list[dict[str, object]
             "parameter": key,
             "unit": _unit(key),
         }
-        row["n"] = _patients(values, of, k)
+        row["n"] = n = _patients(values, of, k)
         for name in _MEASURES:
             apart = one[name][:, k] - other[name][:, k]
-            interval = percentile_interval(apart[1:])
+            interval = _interval(apart[1:], n, 0.95)  # as it is, so that p goes with it
             row |= {
                 f"{name}_difference": apart[0],
                 f"{name}_low": interval.low,

@@ -90,7 +90,8 @@ def subgroup_table(
             for key in (key for key in KEYS if key in present):
                 pair = reference_and_prediction(own, key)
                 n = pair[0].size
-                drawn.setdefault(n, resample(n, resamples if n >= LEAST_PATIENTS else 0, seed))
+                if n not in drawn:
+                    drawn[n] = resample(n, resamples if n >= LEAST_PATIENTS else 0, seed)
                 head = {"subgroup": name, "level": level, "parameter": key, "unit": parameter(key).unit}
                 rows.append(head | _row(*pair, drawn[n]) | {"note": _note(*pair, unknown)})
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -36,10 +36,13 @@ class Subject:
         return replace(self, images=images)
 
     def by_view(self, of_frames: Tensor) -> Tensor:
-        """(…, F, *) of the frames shown to (…, V, T, *) with 0 for missing views; F is the axis 0 or 1 here.
+        """What belongs to the frames shown, by view and time, with 0 for missing views.
 
         Args:
             of_frames: (K, F, *).
+
+        Returns:
+            (K, V, T, *).
         """
         views, frames = self.images.shape[:2]
         whole = of_frames.new_zeros(len(of_frames), views, frames, *of_frames.shape[2:])

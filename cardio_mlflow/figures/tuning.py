@@ -31,8 +31,8 @@ def tuning_history(trials: pd.DataFrame, *, synthetic: bool) -> Figure:
     the line at the top.
 
     Args:
-        trials: a row a trial: number (0: the default settings), state (COMPLETE, PRUNED, FAIL, RUNNING),
-            value (NaN unless complete) and last_loss.
+        trials: a row a trial: number, is_default, state (COMPLETE, PRUNED, FAIL, RUNNING), value (NaN unless
+            complete) and last_loss.
         synthetic: whether the patients are synthetic.
     """
     table = _by_kind(trials)

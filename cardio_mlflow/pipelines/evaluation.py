@@ -26,6 +26,9 @@ class Evaluation:
         folds: number of folds; None in Cohort II.
         model_version: version of the registered model that predicted; empty when none did.
         uses: how often Cohort II has been used; None in Cohort I.
+        champion: what the registered model is, ``mean`` or ``best_fold``; empty when none predicted.
+        folds_from: whether the folds were ``given`` or ``drawn``; empty when not known.
+        tuned: whether settings were chosen by how well these patients were predicted.
     """
 
     prefix: str
@@ -36,6 +39,9 @@ class Evaluation:
     folds: int | None = None
     model_version: str = ""
     uses: int | None = None
+    champion: str = ""
+    folds_from: str = ""
+    tuned: bool = False
 
     @property
     def ceiling(self) -> dict[str, float] | None:

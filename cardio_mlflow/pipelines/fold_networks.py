@@ -89,6 +89,9 @@ def _of_a_run(model: str) -> FinishedRun:
             f"model={model} is neither {STUDY}, nor an alias or version of {MODEL_NAME} in this store, nor "
             "the id or name of a run of train_fold or validate that has a model."
         )
+    if len(runs) > 1:
+        ids = ", ".join(run.run_id for run in runs[:5])
+        raise InputError(f"model={model}: {len(runs)} runs have that name. Give the id of one: {ids}.")
     return runs[0]
 
 

@@ -123,7 +123,7 @@ def train_into(
     if main:
         run.rename(job.name)
         run.set_tags(_fold_tags(settings, job, data) | colour_of(job.fold, job.variant))
-        run.set_tags({"patient_ids": data.inputs.patient_ids})
+        run.set_tags({"patient_ids": data.inputs.patient_ids, "folds_from": data.inputs.folds_from})
         run.log_dataset(settings.cohort_name, data.inputs.digest)
     try:
         with checkpoint.locked(PATIENCE if settings.resume else 0) if main else nullcontext():

@@ -26,8 +26,12 @@ _PACKAGES: Final = (
 )  # fmt: skip
 ANALYSIS_SETTINGS: Final = ("bootstrap", "seed", "figure_formats")
 """What of the settings an evaluation depends on, besides the predictions."""
-_PATHS: Final = ("data", "cache", "folds", "pseudonym_key", "cluster")
+_PRIVATE: Final = (
+    "data", "cache", "folds", "pseudonym_key", "cluster", "storage", "more_variants", "explained_patients",
+)  # fmt: skip
+"""Settings that may hold paths and names of machines and users, or ids of patients."""
 _NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs")
+"""Long tables that figures are drawn from; they are in ``tables/``."""
 _NOT_IN_REPORT: Final = (*_NOT_IN_WORKBOOK, "performance", "participant_flow", "phenotypes", "embedding")
 
 
@@ -109,6 +113,9 @@ def report_content(
         synthetic=evaluation.synthetic,
         model_version=evaluation.model_version,
         uses_of_cohort2=evaluation.uses,
+        champion=evaluation.champion,
+        folds_from=evaluation.folds_from,
+        tuned=evaluation.tuned,
     )
     shown = {name: table for name, table in tables.items() if name not in _NOT_IN_REPORT}
     return ReportContent(
@@ -146,8 +153,9 @@ def versions_in_use() -> dict[str, str]:
 
 
 def shared_settings(settings: Settings) -> dict[str, object]:
-    """The settings by name, without the paths of this machine: for what is handed on."""
-    return settings.model_dump(mode="json", exclude=set(_PATHS))
+    """The settings by name, without what is private to this machine: for what is handed on."""
+    shown = settings.model_dump(mode="json", exclude=set(_PRIVATE))
+    return shown | {"backbone": settings.backbone_name}
 
 
 def _as_text(values: Mapping[str, object]) -> str:

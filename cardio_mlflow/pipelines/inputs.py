@@ -43,6 +43,7 @@ class StudyInputs:
         digest: changes when a label, a clip or a fold changes.
         patient_ids: `ORIGINAL_IDS`, or that they are pseudonyms and of which key. Patients of two runs can
             be compared only where this is the same.
+        folds_from: ``given`` by a folds.csv, or ``drawn``.
     """
 
     cohort: Cohort
@@ -50,6 +51,7 @@ class StudyInputs:
     folds: pd.Series[int]
     digest: str
     patient_ids: str = ORIGINAL_IDS
+    folds_from: str = "drawn"
 
     def patients(self, cohort: str) -> tuple[str, ...]:
         """Ids of the patients of Cohort I or II that have a prepared view, in sheet order."""
@@ -88,6 +90,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
     cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size)
     for note in cohort.notes:
         log.info("Note: %s", note)
+    folds_from = "given" if _folds_file(settings, cohort) else "drawn"
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them
     patient_ids = ORIGINAL_IDS
     if settings.pseudonymize:
@@ -101,7 +104,8 @@ def load_inputs(settings: Settings) -> StudyInputs:
         synthetic=settings.is_synthetic,
         limits=Limits(settings.clip_seconds, settings.clip_memory),
     )
-    return StudyInputs(cohort, prepared, folds, _digest(cohort.labels, folds, prepared.key), patient_ids)
+    digest = _digest(cohort.labels, folds, prepared.key)
+    return StudyInputs(cohort, prepared, folds, digest, patient_ids, folds_from)
 
 
 def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:
@@ -113,10 +117,15 @@ def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:
     cohort1 = cohort.labels[cohort.labels["cohort"] == "I"]
     if cohort1.empty:
         return pd.Series({}, dtype="int64", name="fold")
-    path = Path(settings.folds) if settings.folds else cohort.folder / "folds.csv"
-    if settings.folds or path.is_file():
+    if path := _folds_file(settings, cohort):
         return read_folds(path, tuple(cohort1.index), settings.num_folds)
     return assign_folds(cohort1, settings.num_folds, settings.seed)
+
+
+def _folds_file(settings: Settings, cohort: Cohort) -> Path | None:
+    """The user's folds, of the settings or of the cohort's folder; None where they are to be drawn."""
+    beside = cohort.folder / "folds.csv"
+    return Path(settings.folds) if settings.folds else beside if beside.is_file() else None
 
 
 def training_subset(settings: Settings, inputs: StudyInputs) -> set[str]:

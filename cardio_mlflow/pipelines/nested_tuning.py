@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
-from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.analysis.summary import mean_correlation, performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
 from cardio_mlflow.pipelines.fold_training import FoldJob
@@ -94,12 +94,14 @@ def _log_pooled(
     run.log_metrics(
         {f"nested/r_{row['parameter']}": float(row["r"]) for row in performance.to_dict("records")}
     )
-    run.log_metrics({"nested/r_mean": float(performance["r"].mean())})
+    mean = mean_correlation(pooled, settings.bootstrap, settings.seed)
+    run.log_metrics({"nested/r_mean": mean.r, "nested/r_mean_low": mean.low, "nested/r_mean_high": mean.high})
     shown = performance[["parameter", "n", "r", "r_low", "r_high", "mae", "unit"]]
     log.info(
         "Each outer fold, judged with settings that were tuned on the others:\n%s\n\n%s\n"
         "All figures of it: download predictions.csv from this run (%s), then\n    %s",
         chosen.to_string(index=False, float_format="{:.3g}".format),
         shown.to_string(index=False, float_format="{:.3g}".format), run.artifact_folder(),
-        command("validate", settings, predictions="predictions.csv"),
+        command("validate", settings.model_copy(update={"study": f"{settings.study_name}-nested"}),
+                predictions="/absolute/predictions.csv"),
     )  # fmt: skip

@@ -47,6 +47,8 @@ def _by_word(word: str, ranked: list[str], predictions: pd.DataFrame) -> dict[st
             raise InputError(f"patients={word} is not understood: give a number from 1 to {len(ranked)}.")
         order = ranked if name == "worst" else ranked[::-1]
         return {patient: f"{name} {place}" for place, patient in enumerate(order[: int(number)], 1)}
+    if not ranked:
+        raise InputError("No parameter varies over the patients, so none is the worst. Give ids.")
     if name == "median" and not equals:
         return {ranked[len(ranked) // 2]: "median error"}
     if name in ("ph", "no_ph") and not equals:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.finished import FinishedRun, find_runs
+from cardio_mlflow.tracking.finished import FinishedRun, find_runs, run_by_id
 
 
 def latest_folds(
@@ -35,6 +35,12 @@ def latest_folds(
         if run.tags.get("repeat", "1") == str(repeat):
             latest.setdefault(int(run.tags["fold"]), run)
     return dict(sorted(latest.items()))
+
+
+def is_tuned(fold: FinishedRun) -> bool:
+    """Whether a fold was trained, by a tuning, with the settings that did best on the same patients."""
+    starter = fold.tags.get("started_by", "")
+    return bool(starter) and "tuned_by" in run_by_id(starter).tags
 
 
 def complete_folds(settings: Settings) -> dict[int, FinishedRun]:

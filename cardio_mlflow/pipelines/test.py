@@ -64,7 +64,8 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
     evidence = Evidence(check_predictions(table), participants(inputs, "II"), _features(patients, answer))
     evaluation = Evaluation(
         "cohort2", "Cohort II", settings, _study_settings(model), settings.is_synthetic,
-        model_version=model.version, uses=uses,
+        model_version=model.version, uses=uses, champion=model.tags.get("champion", ""),
+        folds_from=run_by_id(model.run_id).tags.get("folds_from", ""),
     )  # fmt: skip
     result = log_evaluation(run, evidence, evaluation)
     log.info("Cohort II (%d patients) has now been used %d time(s).", len(patients), uses)

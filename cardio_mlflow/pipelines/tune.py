@@ -149,6 +149,7 @@ def _register_challenger(settings: Settings, run: Run, data: TrainingSet, tuned:
     """Train all folds with the best settings, judge them on Cohort I and register them as challenger."""
     own = tuned.settings.model_copy(update={"study": f"{settings.study_name}-tuned", "resume": True})
     with step_run("train", own, "train", run) as training:
+        training.set_tags({"tuned_by": run.run_id})
         train_folds(own, training, data)
     with step_run("validate", own, "validate", run) as validation:
         validate_study(own, validation, CHALLENGER)

@@ -108,7 +108,8 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
             except (InputError, *FAULTS) as error:
                 told = str(error) if isinstance(error, InputError) else f"a fault: {type(error).__name__}"
                 trial.set_user_attr(FAILURE, told)
-                log.warning("Trial %d failed. %s", trial.number, told)
+                log.warning("Trial %d failed. %s", trial.number, told,
+                            exc_info=not isinstance(error, InputError))  # fmt: skip
                 raise
 
         _optimize_once(study, objective)
@@ -182,8 +183,8 @@ def _may_begin(tuning: Tuning, study: Study) -> bool:
 def _refuse_to_go_on_failing(study: Study) -> None:
     trials = study.get_trials(deepcopy=False)
     failed = [t for t in trials if t.state == TrialState.FAIL and FAILURE in t.user_attrs]
-    ended = [t for t in trials if t.state.is_finished()]
-    if len(failed) >= FAILURES and len(failed) == len(ended):
+    ended_well = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    if len(failed) >= FAILURES and not ended_well:
         reason = failed[-1].user_attrs[FAILURE]
         raise InputError(f"The first {len(failed)} trials have all failed. The last one: {reason}")
 

@@ -16,7 +16,7 @@ from cardio_mlflow.pipelines.evaluation import Evaluation, read_evidence
 from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
 from cardio_mlflow.pipelines.judgement import log_evaluation
-from cardio_mlflow.pipelines.study_runs import complete_folds
+from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
@@ -55,9 +55,11 @@ def validate_study(settings: Settings, run: Run, alias: str = CHAMPION) -> pd.Da
     synthetic = first.configuration["data"] == "synthetic"
     run.log_text(first.text("settings.yaml"), "study_settings.yaml")
     run.set_tags({k: first.tags[k] for k in ("cohort", "cohort_digest", "settings_digest")})
-    run.set_tags({"patient_ids": first.tags.get("patient_ids", ORIGINAL_IDS)})
+    folds_from = first.tags.get("folds_from", "")
+    run.set_tags({"patient_ids": first.tags.get("patient_ids", ORIGINAL_IDS), "folds_from": folds_from})
     trained_with = settings_from_yaml(first.text("settings.yaml"))
-    evaluation = Evaluation("cohort1", NAME, settings, trained_with, synthetic, len(folds))
+    evaluation = Evaluation("cohort1", NAME, settings, trained_with, synthetic, len(folds),
+                            folds_from=folds_from, tuned=is_tuned(first))  # fmt: skip
     table = log_evaluation(run, _evidence(pooled, folds), evaluation)
     version = _register(run, settings, folds, alias)
     log.info("Registered %s version %s as %s (%s).", MODEL_NAME, version, alias, settings.champion)

@@ -59,10 +59,12 @@ def visualize(settings: Settings, run: Run, patients: str, model: str, loose: st
                 "Give the data and settings of the training."
             )
         run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, "model": model})
+        run.set_tags({f"network_fold-{fold}": run_id for fold, run_id in networks.run_ids.items()})
         _explain_chosen(settings, run, inputs, networks, chosen, loose_frames)
         log_cohort(run, settings, inputs, networks)
         if settings.is_synthetic:
             fold = min(networks.run_ids)
+            run.set_tags({"chambers_fold": str(fold)})
             bundle = networks.of_fold(fold)
             known_chambers(run, settings, bundle, _mean_images(settings, inputs, bundle, fold))
 

@@ -79,7 +79,7 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "predictions": ("Predictions", "Reference and prediction of each patient and parameter."),
     "participants": ("Participants", "All patients of the cohort with the outcome of each clip."),
     "history": ("Training history", "Losses, validation metrics and learning rates of every epoch."),
-    "flow": ("Participant flow", "Patients and clips from the sheet to the analysis."),
+    "participant_flow": ("Participant flow", "Patients and clips from the sheet to the analysis."),
     "checklists": ("Checklists", "Items of TRIPOD+AI and CLAIM that the report fills, and those left open."),
 })  # fmt: skip
 """Title and one-line meaning of each table of the analysis, by the table's name."""

@@ -24,6 +24,9 @@ class MethodFacts:
         synthetic: whether the patients are synthetic.
         model_version: the model that predicted; empty when not known.
         uses_of_cohort2: how often Cohort II is on record as used; None when not known.
+        champion: what the registered model is, ``mean`` or ``best_fold``; empty when not known.
+        folds_from: whether the folds were ``given`` or ``drawn``; empty when not known.
+        tuned: whether settings were chosen by how well these patients were predicted.
     """
 
     cohort: Literal["I", "II"]
@@ -35,6 +38,9 @@ class MethodFacts:
     synthetic: bool
     model_version: str
     uses_of_cohort2: int | None
+    champion: str = ""
+    folds_from: str = ""
+    tuned: bool = False
 
 
 def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[str]:
@@ -120,7 +126,10 @@ def _targets() -> str:
 
 
 def _network(settings: Settings) -> str:
-    views = ", ".join(f"{view.meaning} ({view.name})" for view in VIEWS)
+    used = [view for view in VIEWS if view.code in settings.views]
+    views = ", ".join(f"{view.meaning} ({view.name})" for view in used)
+    count = ("One", "Up to two", "Up to three", "Up to four")[len(used) - 1]
+    clips = "clip a patient was" if len(used) == 1 else "clips a patient were"
     pooled = (
         "were pooled over time by gated attention, and the views that were present by gated attention again"
         if settings.variant == "full"
@@ -128,9 +137,9 @@ def _network(settings: Settings) -> str:
         f"{settings.variant}"
     )
     return (
-        f"Up to four echocardiography clips a patient were used: {views}. A clip was prepared as 32 frames "
-        f"of one cardiac cycle, of which the network saw {settings.training_frames}, evenly spaced. A vision "
-        f"transformer ({settings.backbone}) encoded each frame. The frames' features {pooled}; one head a "
+        f"{count} echocardiography {clips} used: {views}. A clip was prepared as 32 frames of one cardiac "
+        f"cycle, of which the network saw {settings.training_frames}, evenly spaced. A vision transformer "
+        f"({settings.backbone_name}) encoded each frame. The frames' features {pooled}; one head a "
         f"parameter then predicted its value (attention heads {settings.attention_heads}, dropout "
         f"{settings.dropout:g})."
     )
@@ -152,20 +161,25 @@ def _scaling() -> str:
 
 def _training(settings: Settings) -> str:
     s = settings
+    progressive = s.stages > 0 and s.unfreezing == "progressive"
     stages = (
         f"In {_plural(s.stages, 'further stage')}, one more transformer block each, from the top, was "
         "trained as well"
+        if progressive
+        else f"The top {_plural(s.stages, 'transformer block')} of it {'was' if s.stages == 1 else 'were'} "
+        "trained from the first epoch on"
         if s.stages
         else "The backbone stayed frozen throughout"
     )
-    length = f", {s.stage_epochs} epochs a stage but the last" if s.stages and s.stage_epochs else ""
+    start = ", at first with a frozen backbone" if progressive else ""
+    length = f", {s.stage_epochs} epochs a stage but the last" if progressive and s.stage_epochs else ""
     below = f" and a factor of {s.layer_decay:g} for each block further down" if s.layer_decay < 1 else ""
     top = f" and {s.vit_lr:g} in the topmost unfrozen block{below}" if s.stages else ""
     schedule = "was constant" if s.lr_schedule == "constant" else "was lowered along a cosine"
     warmup = f", after {s.warmup_epochs:g} epochs of linear warm-up" if s.warmup_epochs else ""
     return (
-        f"Training took {_plural(s.epochs, 'epoch')} with AdamW in batches of {s.batch_size} patients, at "
-        f"first with a frozen backbone. {stages}{length}. The learning rate was {s.task_lr:g} outside the "
+        f"Training took {_plural(s.epochs, 'epoch')} with AdamW in batches of {s.batch_size} "
+        f"patients{start}. {stages}{length}. The learning rate was {s.task_lr:g} outside the "
         f"backbone{top}; within a stage it {schedule}{warmup}. Weight decay was "
         f"{s.weight_decay:g}, the gradient's norm was cut at {s.gradient_clip:g}, the precision of the "
         f"backbone's arithmetic was set to {s.precision}, and the seed was {s.seed}."
@@ -189,15 +203,25 @@ def _augmentation(settings: Settings) -> str:
 
 def _validation(settings: Settings, facts: MethodFacts) -> str:
     folds = facts.folds or settings.num_folds
-    given = "were given by the user" if settings.folds else "were drawn with the seed and balanced on PH"
+    origin = {
+        "given": "; the folds were given by the user",
+        "drawn": "; the folds were drawn with the seed and balanced on PH",
+    }.get(facts.folds_from, "")
     text = (
-        f"Patients of Cohort I were split into {_plural(folds, 'fold')}; the folds {given}. Of each fold the "
+        f"Patients of Cohort I were split into {_plural(folds, 'fold')}{origin}. Of each fold the "
         "epoch with the lowest validation loss was kept. It was chosen on the patients the fold is judged "
         "on, so out-of-fold results are somewhat optimistic."
     )
-    if facts.cohort == "II" and settings.champion == "mean":
+    if settings.train_indices:
+        text += f" Only patients in rows {settings.train_indices} (from 0) of Cohort I were trained on."
+    if facts.tuned:
+        text += (
+            " Learning rates, layer decay, weight decay and dropout were chosen by the validation loss of "
+            "these same patients, which makes out-of-fold results more optimistic still."
+        )
+    if facts.cohort == "II" and facts.champion == "mean":
         text += " The registered model was the mean of the folds' predictions."
-    elif facts.cohort == "II":
+    elif facts.cohort == "II" and facts.champion == "best_fold":
         text += " The registered model was the network of one fold, the best."
     if facts.model_version:
         text += f" The predictions came from model version {facts.model_version}."

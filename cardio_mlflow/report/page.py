@@ -128,7 +128,7 @@ def _render(content: ReportContent) -> str:
         notes=content.notes,
         mean_r=content.mean_r,
         headline=headline_view(content.performance, content.bland_altman),
-        flow=table_view("flow-table", "flow", content.flow),
+        flow=table_view("flow-table", "participant_flow", content.flow),
         figures=figures,
         tables=tables,
         methods=content.methods,

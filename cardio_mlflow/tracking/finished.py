@@ -19,7 +19,7 @@ from cardio_mlflow.errors import InputError
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that has ended well, as a later step reads it."""
+    """A run as a later step reads it; `find_runs` gives those that have ended well."""
 
     run_id: str
     name: str
@@ -92,8 +92,17 @@ def find_runs(tags: Mapping[str, str], *, only_finished: bool = True) -> list[Fi
 
 
 def run_by_id(run_id: str) -> FinishedRun:
-    """The run with this id."""
-    return _finished(MlflowClient().get_run(run_id))
+    """The run with this id, ended or not.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return _finished(MlflowClient().get_run(run_id))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise InputError(f"The run {run_id} is not in this store, or was deleted.") from error
 
 
 def predictions_of(run_id: str) -> pd.DataFrame:
@@ -104,7 +113,7 @@ def predictions_of(run_id: str) -> pd.DataFrame:
     """
     try:
         return run_by_id(run_id).predictions()
-    except (MlflowException, OSError) as error:
+    except (InputError, MlflowException, OSError) as error:
         raise InputError(f"the predictions of the run {run_id} are not in this store") from error
 
 

@@ -58,8 +58,11 @@ def trial_run(
         tags: more tags.
     """
     run = _new_run(tags_of(settings, "trial") | {**tags, MLFLOW_PARENT_RUN_ID: parent}, name)
-    run.log_values(values)
-    run.log_text(settings.to_yaml(), "settings.yaml")
+    with ExitStack() as until_given_out:
+        until_given_out.push(run)
+        run.log_values(values)
+        run.log_text(settings.to_yaml(), "settings.yaml")
+        until_given_out.pop_all()
     return run
 
 
@@ -67,7 +70,9 @@ def is_running(run_id: str) -> bool:
     """Whether there is such a run, and it has not ended."""
     try:
         return bool(MlflowClient().get_run(run_id).info.status == "RUNNING")
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return False
 
 

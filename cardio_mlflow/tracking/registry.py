@@ -180,7 +180,7 @@ def load_champion() -> RegisteredModel:
             "    mlflow run . -e validate --env-manager local"
         ) from error
     with _own_code():
-        model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CHAMPION}")
+        model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version.version}")
     folder: Path = model.unwrap_python_model().code_folder()
     loaded = RegisteredModel(str(version.version), version.run_id, version.tags, folder, model)
     if not loaded.has_own_code:

@@ -140,7 +140,7 @@ class Run:
                 return
 
     def take_over_from(self, stopped: str) -> None:
-        """Say that this run goes on with a stopped one; end that one as KILLED if a kill left it running."""
+        """Say, in both runs, that this one goes on with a stopped one; see `end_as_killed`."""
         self.set_tags({"resumes": stopped})
         with suppress(MlflowException):  # it is in another store, or was deleted
             self._client.set_tag(stopped, "resumed_by", self.run_id)

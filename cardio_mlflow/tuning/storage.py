@@ -151,7 +151,7 @@ def take_up_stopped(study: Study, trial: FrozenTrial) -> None:
 
 
 def take_up_again(study: Study, trial: FrozenTrial) -> None:
-    """Put the values of a trial whose worker was killed in the queue, `ATTEMPTS` times at most."""
+    """Queue the values of a trial whose worker was killed, so that it is begun `ATTEMPTS` times at most."""
     attempt = int(trial.user_attrs.get(_ATTEMPT, 1)) + 1
     if attempt <= ATTEMPTS:
         _queue_again(study, trial, attempt)

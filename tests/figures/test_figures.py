@@ -28,7 +28,6 @@ from cardio_mlflow.figures.style import (
     FORMATS,
     PARAMETER_COLOURS,
     SYNTHETIC_MARK,
-    WITHOUT_PH,
     new_figure,
     r_with_interval,
     save_figure,
@@ -236,7 +235,7 @@ def test_unstratified_points_have_one_colour_and_no_legend_of_groups(table) -> N
     performance = performance_table(one, 20, 0)
     single = scatter(one, performance, "PVR", synthetic=False, stratified=False)
     page = bland_altman_page(one, synthetic=False, stratified=False)
-    for figure, colour in ((single, PARAMETER_COLOURS["PVR"]), (page, WITHOUT_PH)):
+    for figure, colour in ((single, PARAMETER_COLOURS["PVR"]), (page, PARAMETER_COLOURS["RAP"])):
         (points,) = figure.axes[0].collections
         assert len(points.get_offsets()) == 40
         assert mpl.colors.to_hex(points.get_facecolor()[0]).upper() == colour.upper()

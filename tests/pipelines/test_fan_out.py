@@ -108,7 +108,7 @@ def test_two_processes_train_a_fold_as_one_does(studied, tmp_path: Path) -> None
     given = settings | {"cache": str(studied.cache)}
     words = [word for key, value in given.items() for word in (f"--{key}", value)]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CARDIOAI_"))}
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [sys.executable, *launch, "-m", "entry_points.train_fold", *words, "--study", "together"],
         cwd=tmp_path, env=kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT),

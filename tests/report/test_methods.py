@@ -29,7 +29,7 @@ def test_the_settings_are_in_the_text():
 
 def test_the_study_preset():
     facts = dataclasses.replace(
-        FACTS, cohort="II", patients=1, synthetic=False, model_version="3", uses_of_cohort2=2
+        FACTS, cohort="II", patients=1, synthetic=False, model_version="3", uses_of_cohort2=2, champion="mean"
     )
     text = "\n".join(methods_paragraphs(load_settings({"preset": "study"}, {}), facts))
     for words in (
@@ -71,7 +71,15 @@ def test_the_decision_curve_is_told_as_it_was_made():
         ({"stages": "0"}, "The backbone stayed frozen throughout"),
         ({"stages": "1", "stage_epochs": "3"}, "In 1 further stage,"),
         ({"variant": "no_fusion"}, "the variant no_fusion"),
-        ({"champion": "best_fold"}, "the network of one fold"),
+        ({"views": "A4C"}, "One echocardiography clip a patient was used: apical four-chamber (A4C)."),
+        ({"views": "A4C,PLAX"}, "Up to two echocardiography clips a patient were used"),
+        (
+            {"unfreezing": "at_once"},
+            "The top 2 transformer blocks of it were trained from the first epoch",
+        ),
+        ({"train_indices": "0-9"}, "Only patients in rows 0-9 (from 0) of Cohort I were trained on."),
+        ({"backbone": "/home/jane/my_vit"}, "A vision transformer (my_vit) encoded"),
+        ({"backbone": "google/vit-base-patch16-224"}, "(google/vit-base-patch16-224) encoded"),
         (
             {"lr_schedule": "cosine", "warmup_epochs": "2"},
             "was lowered along a cosine, after 2 epochs of linear warm-up",
@@ -82,6 +90,31 @@ def test_the_decision_curve_is_told_as_it_was_made():
 def test_other_settings(given, words):
     text = "\n".join(methods_paragraphs(load_settings(given, {}), dataclasses.replace(FACTS, cohort="II")))
     assert words in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"cohort": "II", "champion": "best_fold"}, "was the network of one fold"),
+        ({"cohort": "II", "champion": "mean"}, "was the mean of the folds' predictions"),
+        ({"folds_from": "given"}, "the folds were given by the user"),
+        ({"folds_from": "drawn"}, "the folds were drawn with the seed and balanced on PH"),
+        ({"tuned": True}, "were chosen by the validation loss of these same patients"),
+    ],
+)
+def test_what_the_settings_do_not_know_comes_from_the_runs(facts, words):
+    """The champion may be registered with other settings than its folds were trained with."""
+    settings = load_settings({"champion": "mean", "folds": ""}, {})
+    assert words in "\n".join(methods_paragraphs(settings, dataclasses.replace(FACTS, **facts)))
+    unknown = "\n".join(methods_paragraphs(settings, dataclasses.replace(FACTS, cohort="II")))
+    for silent in ("registered model was", "folds were", "these same patients"):
+        assert silent not in unknown
+
+
+def test_a_frozen_start_is_told_where_there_is_one():
+    for given, starts in (({}, True), ({"unfreezing": "at_once"}, False), ({"stages": "0"}, False)):
+        text = "\n".join(methods_paragraphs(load_settings(given, {}), FACTS))
+        assert ("at first with a frozen backbone" in text) == starts
 
 
 def test_no_view_dropout_is_not_told():

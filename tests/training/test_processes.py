@@ -76,7 +76,7 @@ def test_three_processes_gather_rows_and_reduce_gradients(tmp_path):
     """One has no rows, one has no gradient; all told where they differ."""
     script = tmp_path / "together.py"
     script.write_text(TOGETHER)
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "3", "--master_port", "29523"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3"]
     done = subprocess.run(
         [sys.executable, *launch, str(script), str(tmp_path / "done")],
         capture_output=True, text=True, check=False,

@@ -190,10 +190,10 @@ def test_a_trial_killed_before_its_first_sign_of_life_is_there_again(
 
 
 def test_a_trial_at_work_is_left_alone(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "GRACE", 1)
-    study = open_study(address, "s", {})
+    monkeypatch.setattr(storage, "GRACE", 2)
+    study, other = open_study(address, "s", {}), open_study(address, "s", None)
     trial = study.ask()
-    time.sleep(1.2)
+    time.sleep(2.2)
     sign_of_life(study, trial)
-    fail_killed(open_study(address, "s", None))
+    fail_killed(other)
     assert [t.state for t in study.trials] == [TrialState.RUNNING]
