@@ -38,9 +38,15 @@ def latest_folds(
 
 
 def is_tuned(fold: FinishedRun) -> bool:
-    """Whether a fold was trained, by a tuning, with the settings that did best on the same patients."""
+    """Whether a fold was trained, by a tuning, with the settings that did best on the same patients.
+
+    Not known, and so not said, where the run that started it has been deleted.
+    """
     starter = fold.tags.get("started_by", "")
-    return bool(starter) and "tuned_by" in run_by_id(starter).tags
+    try:
+        return bool(starter) and "tuned_by" in run_by_id(starter).tags
+    except InputError:
+        return False
 
 
 def complete_folds(settings: Settings) -> dict[int, FinishedRun]:

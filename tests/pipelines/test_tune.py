@@ -396,3 +396,11 @@ def test_the_challenger_leaves_the_champion_alone(workplace, few_figures) -> Non
     assert version.tags["folds"] == "1,2,3"
     aliases = workplace.client.get_registered_model(MODEL_NAME).aliases
     assert CHAMPION not in aliases
+    told = "were chosen by the validation loss of these same patients"
+    (judged,) = workplace.runs(step="validate")
+    assert told in workplace.artifact(judged, "report.html").read_text()
+    fold = workplace.runs(step="train_fold", study="demo-synthetic-tuned")[0]
+    workplace.client.set_tag(fold.info.run_id, "started_by", "0" * 32)  # its starter is gone for good
+    assert workplace.command("validate", **FOLDS, study="demo-synthetic-tuned", settings="tune") == 0
+    again = workplace.runs(step="validate")[-1]
+    assert told not in workplace.artifact(again, "report.html").read_text(), "not known, which stops nothing"
