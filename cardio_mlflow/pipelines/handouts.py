@@ -17,7 +17,8 @@ from cardio_mlflow.analysis.summary import MeanCorrelation
 from cardio_mlflow.figures.style import signed
 from cardio_mlflow.pipelines.evaluation import Evaluation
 from cardio_mlflow.report.checklists import checklist_rows
-from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
+from cardio_mlflow.report.method_facts import MethodFacts
+from cardio_mlflow.report.methods import methods_paragraphs
 from cardio_mlflow.report.page import ReportContent
 from cardio_mlflow.settings import Settings
 

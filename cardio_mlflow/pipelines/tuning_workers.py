@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-import joblib
 from filelock import FileLock
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from optuna import Study, Trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
@@ -19,9 +16,9 @@ from tqdm import tqdm
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.cluster import joined_backend
-from cardio_mlflow.pipelines.fan_out import FAULTS, Work, as_worker, load_once, workers_for
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.pipelines.trials import Tuning, run_trial
+from cardio_mlflow.pipelines.workers import FAULTS, Work, as_worker, in_workers, load_once, workers_for
 from cardio_mlflow.tracking.store import current_store
 from cardio_mlflow.tuning.search import pruner_of, sampler_of
 from cardio_mlflow.tuning.space import identity_of
@@ -140,16 +137,12 @@ def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
     store = current_store()
     with joined_backend(tuning.settings, store, workers) as found:
         work = Work(tuning.settings, tuning.inputs, tuning.parent, store, found)
-        as_they_end = "list" if tuning.settings.backend == "ray" else "generator_unordered"
-        parallel = joblib.Parallel(batch_size=1, pre_dispatch=found, return_as=as_they_end)
-        try:
-            for _ in parallel(joblib.delayed(_in_worker)(work, tuning, n) for n in range(left)):
-                yield
-        except TerminatedWorkerError as error:
-            raise InputError(
-                "A worker process was killed, most likely because memory ran out. The same command goes on "
-                f"and takes up the trial that was lost: give it fewer workers than {found}, as -P jobs=1."
-            ) from error
+        advice = (
+            "The same command goes on and takes up the trial that was lost: give it fewer workers than "
+            f"{found}, as -P jobs=1."
+        )
+        calls = ((work, tuning, number) for number in range(left))
+        yield from in_workers(tuning.settings, found, advice, _in_worker, calls)
 
 
 def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
@@ -163,8 +156,6 @@ def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
             return run_trial(tuning, trial, data, place.parent)
 
         begin_trial(tuning, study, train)
-    if os.getppid() != place.parent:
-        os._exit(1)  # the command has died
 
 
 @lru_cache(maxsize=4)

@@ -2,45 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
-
-from cardio_mlflow.parameters import PARAMETERS, PULMONARY_HYPERTENSION, VIEWS, Parameter
+from cardio_mlflow.parameters import PARAMETERS, PULMONARY_HYPERTENSION, VIEWS
+from cardio_mlflow.report.method_facts import MethodFacts
+from cardio_mlflow.report.method_statistics import statistics_paragraphs
 from cardio_mlflow.settings import Settings
-
-
-@dataclass(frozen=True)
-class MethodFacts:
-    """What the settings do not know about the predictions.
-
-    Attributes:
-        cohort: "I" (out-of-fold predictions) or "II" (the held-out cohort).
-        patients: analysed patients.
-        resamples: of the analysis's bootstrap.
-        seed: of the analysis, which may be another than the training's.
-        folds: folds of Cohort I; None when not known.
-        versions: software names and their versions.
-        synthetic: whether the patients are synthetic.
-        model_version: the model that predicted; empty when not known.
-        uses_of_cohort2: how often Cohort II is on record as used; None when not known.
-        champion: what the registered model is, ``mean`` or ``best_fold``; empty when not known.
-        folds_from: whether the folds were ``given`` or ``drawn``; empty when not known.
-        tuned: whether settings were chosen by how well these patients were predicted.
-    """
-
-    cohort: Literal["I", "II"]
-    patients: int
-    resamples: int
-    seed: int
-    folds: int | None
-    versions: Mapping[str, str]
-    synthetic: bool
-    model_version: str
-    uses_of_cohort2: int | None
-    champion: str = ""
-    folds_from: str = ""
-    tuned: bool = False
 
 
 def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[str]:
@@ -65,12 +30,7 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
             _network(settings), _scaling(), _training(settings), _augmentation(settings),
             _validation(settings, facts),
         ]  # fmt: skip
-    paragraphs += [
-        _agreement_statistics(),
-        _classification_statistics(facts),
-        _further_analyses(),
-        _intervals(facts),
-    ]
+    paragraphs += statistics_paragraphs(facts)
     paragraphs.append(_software(facts))
     return paragraphs
 
@@ -226,63 +186,6 @@ def _validation(settings: Settings, facts: MethodFacts) -> str:
     if facts.model_version:
         text += f" The predictions came from model version {facts.model_version}."
     return text
-
-
-def _agreement_statistics() -> str:
-    return (
-        "Agreement was described by the signed Pearson correlation r (with Fisher's interval as well), "
-        "Spearman's rank correlation, Lin's concordance correlation coefficient (Biometrics "
-        "1989;45:255-268), the intraclass correlation coefficient for absolute agreement of single "
-        "measurements (Shrout and Fleiss, Psychol Bull 1979;86:420-428; McGraw and Wong, Psychol Methods "
-        "1996;1:30-46), the mean absolute error, the root mean squared error, and bias and 95 % limits of "
-        "agreement of prediction − reference (Bland and Altman, Lancet 1986;327:307-310) with exact "
-        "intervals (Carkeet, Optom Vis Sci 2015;92:e71-e80). Standard deviations had n − 1 in the "
-        "denominator."
-    )
-
-
-def _low_side() -> list[Parameter]:
-    return [p for p in PARAMETERS if p.abnormal == "below"]
-
-
-def _classification_statistics(facts: MethodFacts) -> str:
-    others = (
-        "was fitted without the patient's own fold"
-        if facts.cohort == "I" and facts.folds
-        else "was fitted within the cohort itself, in five parts, each patient without the own part; so it "
-        "is calibrated to the cohort that it is judged on"
-    )
-    low = " and ".join(p.key for p in _low_side())
-    return (
-        "Discrimination was described by the area under the ROC curve (AUC; Hanley and McNeil, Radiology "
-        "1982;143:29-36) with intervals by the bootstrap and by DeLong (Biometrics 1988;44:837-845), at each "
-        f"parameter's own cut-off and for PH; for {low} lower predictions counted as more abnormal. "
-        "Sensitivity, specificity, predictive values and accuracy have Wilson intervals (J Am Stat Assoc "
-        "1927;22:209-212), likelihood ratios intervals by the log method (Simel, J Clin Epidemiol "
-        "1991;44:763-770). Net benefit followed Vickers and Elkin (Med Decis Making 2006;26:565-574); the "
-        f"probability of PH came from a logistic regression on the predicted meanPAP that {others}."
-    )
-
-
-def _further_analyses() -> str:
-    return (
-        "Further analyses, given where they could be done: haemodynamic phenotypes (ESC/ERS 2022) with "
-        "Cohen's kappa; the spread of residuals over the predictions (Breusch and Pagan, Econometrica "
-        "1979;47:1287-1294, in Koenker's form; White, Econometrica 1980;48:817-838); formulas that tie "
-        "parameters together; subgroups; the patients with the largest errors; and maps and clusters of the "
-        "network's features."
-    )
-
-
-def _intervals(facts: MethodFacts) -> str:
-    return (
-        "Where no other method is named, 95 % intervals are bias-corrected and accelerated (BCa) intervals "
-        f"of a patient bootstrap ({facts.resamples} resamples, seed {facts.seed}; Efron, J Am Stat Assoc "
-        "1987;82:171-185). Those of the mean r, of subgroups and of the decision curve are percentile "
-        "intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). All but the decision "
-        "curve's are widened for few patients (Hesterberg, Am Stat 2015;69:371-386). No correction was made "
-        "for multiple comparisons."
-    )
 
 
 def _software(facts: MethodFacts) -> str:

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import joblib
 import pytest
 
-from cardio_mlflow.pipelines import fan_out
-from cardio_mlflow.pipelines.fan_out import workers_for
+from cardio_mlflow.pipelines import workers as processes
+from cardio_mlflow.pipelines.workers import workers_for
 from cardio_mlflow.settings import load_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -78,15 +78,15 @@ def test_workers_are_the_jobs_the_gpus_or_the_cores(monkeypatch) -> None:
         return workers_for(load_settings(given, {}), todo)
 
     free = SimpleNamespace(available=64 * 2**30)
-    monkeypatch.setattr(fan_out.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(processes.psutil, "virtual_memory", lambda: free)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
-    monkeypatch.setattr(fan_out, "available_devices", lambda: [torch.device("cpu")])
+    monkeypatch.setattr(processes, "available_devices", lambda: [torch.device("cpu")])
     assert [workers(30), workers(3), workers(30, jobs="2"), workers(0)] == [8, 3, 2, 0]
     free.available = 20 * 2**30
     assert [workers(30), workers(30, step_memory="1"), workers(30, jobs="7")] == [3, 6, 7]
     free.available = 2**30
     assert workers(30) == 1
-    monkeypatch.setattr(fan_out, "available_devices", lambda: [torch.device("cuda", i) for i in range(2)])
+    monkeypatch.setattr(processes, "available_devices", lambda: [torch.device("cuda", i) for i in range(2)])
     assert [workers(30), workers(1), workers(30, jobs="1")] == [2, 1, 1]
     assert workers(30, backend="ray", cluster="ray://head:10001") == 30
 

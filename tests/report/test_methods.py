@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from cardio_mlflow.parameters import PARAMETERS
-from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
+from cardio_mlflow.report.method_facts import MethodFacts
+from cardio_mlflow.report.methods import methods_paragraphs
 from cardio_mlflow.settings import load_settings
 
 FACTS = MethodFacts("I", 96, 4321, 17, 5, {"cardio_mlflow": "1.2", "torch": "2.13.0"}, True, "", None)

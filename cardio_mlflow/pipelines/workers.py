@@ -1,0 +1,172 @@
+"""Worker processes: how many there are, what each is given, and how they are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+import joblib
+import psutil
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from safetensors import SafetensorError
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.fold_training import Place
+from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.pipelines.messages import quiet
+from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set, made_from
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.store import Store, StoreError, use_store
+from cardio_mlflow.training.devices import available_devices, claimed_device
+from cardio_mlflow.training.processes import Processes
+
+T = TypeVar("T")
+
+FAULTS: Final = (
+    OSError, RuntimeError, ArithmeticError, ValueError, LookupError, MemoryError, SafetensorError, StoreError,
+)  # fmt: skip
+"""What a job may fail of, beside an ``InputError``, while the others go on."""
+
+WORKER_MEMORY: Final = 2.0
+"""GiB of a worker beside the activations of a step: libraries, ViT-Base, its gradients and moments."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every worker needs.
+
+    Attributes:
+        settings: what to train.
+        inputs: the cohort.
+        started_by: id of the run that started the workers.
+        store: where the runs are written.
+        workers: how many workers there are.
+    """
+
+    settings: Settings
+    inputs: StudyInputs
+    started_by: str
+    store: Store
+    workers: int
+
+
+def workers_for(settings: Settings, jobs: int, networks: int = 1) -> int:
+    """How many workers train side by side: ``jobs``, or one a GPU, or one a core; one a job at most.
+
+    Without GPUs there are only as many as have room in memory for a step each. Two workers of one core each
+    train 1.35 times as fast as one of two cores (the demo's backbone).
+
+    A cluster decides for itself how many of them run at once.
+
+    Args:
+        settings: ``jobs``, ``cluster`` and ``step_memory``.
+        jobs: how many there are to do.
+        networks: that a worker trains at the same time.
+    """
+    devices = available_devices()
+    room = len(devices) if devices[0].type == "cuda" else min(joblib.cpu_count(), _room(settings, networks))
+    if settings.cluster:
+        room = jobs
+    return max(0, min(settings.jobs or room, jobs))
+
+
+def _room(settings: Settings, networks: int) -> int:
+    """How many workers fit into the memory that is free: each has a step's activations and its networks."""
+    each = (settings.step_memory + WORKER_MEMORY * networks) * 2**30
+    return max(1, int(psutil.virtual_memory().available // each))
+
+
+def in_workers(
+    settings: Settings,
+    workers: int,
+    advice: str,
+    call: Callable[..., T],
+    arguments: Iterable[tuple[Any, ...]],
+) -> Iterator[T]:
+    """Call a function in worker processes, so many at a time; the results as they come.
+
+    Args:
+        settings: ``backend``.
+        workers: how many calls at a time.
+        advice: what to do where a worker was killed.
+        call: made in a worker.
+        arguments: of each call.
+
+    Raises:
+        InputError: a worker was killed.
+    """
+    as_they_end = "list" if settings.backend == "ray" else "generator_unordered"
+    parallel = joblib.Parallel(batch_size=1, pre_dispatch=workers, return_as=as_they_end)
+    try:
+        yield from parallel(joblib.delayed(call)(*given) for given in arguments)
+    except TerminatedWorkerError as error:
+        raise InputError(
+            f"A worker process was killed, most likely because memory ran out. {advice}"
+        ) from error
+
+
+@contextmanager
+def as_worker(work: Work, number: int) -> Iterator[tuple[torch.device, Place]]:
+    """Be a worker process: write to the command's store, with this worker's share of cores and its device.
+
+    The process ends afterwards, where the command that it works for has died meanwhile.
+
+    Args:
+        work: what every worker needs.
+        number: of the task, from 0.
+    """
+    quiet()
+    use_store(work.store)
+    here = 1 if work.settings.cluster else joblib.cpu_count() // work.workers
+    parent = os.getppid()
+    with _threads(max(1, here)), claimed_device(available_devices()) as device:
+        yield device, Place(number % work.workers, parent)
+    if os.getppid() != parent:
+        os._exit(1)  # the command has died: nobody waits for the outcome, nor for another job of this worker
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with this many threads, so that workers do not fight for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    with ExitStack() as afterwards:
+        afterwards.callback(torch.set_num_threads, before)
+        yield
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A training set that equals another one of the same key."""
+
+    key: tuple[object, ...]
+    settings: Settings = field(compare=False)
+    inputs: StudyInputs = field(compare=False)
+
+
+def training_set_of(own: Settings, settings: Settings, data: TrainingSet) -> TrainingSet:
+    """The training set for a variant's own settings: the given one where it is made from the same.
+
+    Args:
+        own: of the variant.
+        settings: that ``data`` was loaded with.
+        data: what is loaded.
+    """
+    if made_from(own) == made_from(settings):
+        return data
+    return load_once(own, data.inputs, data.features.device)
+
+
+def load_once(settings: Settings, inputs: StudyInputs, device: torch.device) -> TrainingSet:
+    """Load a training set; the same again costs nothing in this process."""
+    return _load(_Wanted((inputs.digest, *made_from(settings)), settings, inputs), device)
+
+
+@lru_cache(maxsize=1)
+def _load(wanted: _Wanted, device: torch.device) -> TrainingSet:
+    return load_training_set(wanted.settings, wanted.inputs, Processes(device=device))
