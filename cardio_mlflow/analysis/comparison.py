@@ -18,8 +18,8 @@ from cardio_mlflow.analysis.bootstrap import (
     expanded_level,
     percentile_interval,
 )
-from cardio_mlflow.analysis.compared import MEASURES, Compared, Tables, compared
 from cardio_mlflow.analysis.multiplicity import holm
+from cardio_mlflow.analysis.paired_variants import MEASURES, PairedVariants, Tables, pair_variants
 from cardio_mlflow.analysis.predictions import FloatArray
 from cardio_mlflow.parameters import parameter
 
@@ -47,7 +47,7 @@ def variant_table(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
     Raises:
         InputError: as `differences`.
     """
-    values = compared(tables, resamples, seed)
+    values = pair_variants(tables, resamples, seed)
     rows = []
     for variant in values.predictions:
         of = values.judged(variant)
@@ -90,7 +90,7 @@ def differences(tables: Tables, resamples: int, seed: int, against: Sequence[str
     Raises:
         InputError: variants were judged on other folds, or differ in folds or references of a patient.
     """
-    values = compared(tables, max(resamples, LEAST_RESAMPLES), seed)
+    values = pair_variants(tables, max(resamples, LEAST_RESAMPLES), seed)
     pairs = [(v, a) for a in against if a in values.predictions for v in values.predictions if v != a]
     table = pd.DataFrame([row for pair in pairs for row in _pair(values, *pair)], columns=_COLUMNS)
     for _, rows in table.groupby(["against", table["parameter"].eq(MEAN)]):
@@ -112,7 +112,7 @@ def _interval(values: FloatArray, patients: int, level: float) -> Interval:
     return percentile_interval(values, level)
 
 
-def _pair(values: Compared, variant: str, against: str) -> list[dict[str, object]]:
+def _pair(values: PairedVariants, variant: str, against: str) -> list[dict[str, object]]:
     """The rows of one pair, without Holm's correction."""
     of = values.judged(variant, against)
     one, other = values.measured(variant, of), values.measured(against, of)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from cardio_mlflow.analysis.compared import Tables
 from cardio_mlflow.analysis.comparison import MEAN, differences, variant_table
 from cardio_mlflow.analysis.comparison_words import in_words
+from cardio_mlflow.analysis.paired_variants import Tables
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
 from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_contributions, ablation_losses

@@ -25,6 +25,7 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
 
 ENDS: Final = ("", "_low", "_high")
+"""A value and the ends of its interval, by what a column's name has at its end."""
 WITH_INTERVAL: Final = ("r", "mae", "auc")
 """Statistics whose intervals are metrics too; all intervals are in the tables."""
 

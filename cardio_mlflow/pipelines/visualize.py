@@ -81,7 +81,7 @@ def count_of_loose(loose: str) -> int:
     named = {"false": 0, "true": LOOSE_FRAMES}
     if loose in named:
         return named[loose]
-    if not (loose.isdecimal() and loose.isascii() and int(loose[:4]) <= PREPARED_FRAMES):
+    if not (loose.isdecimal() and loose.isascii() and len(loose) < 3 and int(loose) <= PREPARED_FRAMES):
         raise InputError(
             f"loose={loose[:20]} is not allowed. Allowed: false, true ({LOOSE_FRAMES} frames), or a whole "
             f"number of frames, at most {PREPARED_FRAMES}."

@@ -47,7 +47,7 @@ def test_the_most_important_frames_of_the_views_that_are_there_become_files(
         assert min(picture.size) > 300
 
 
-@pytest.mark.parametrize("loose", ["yes", "33", "-1", "9" * 5000, "³", ""])
+@pytest.mark.parametrize("loose", ["yes", "33", "-1", "0000099", "9" * 5000, "³", ""])
 def test_another_number_of_files_is_refused(loose: str) -> None:
     with pytest.raises(InputError, match="Allowed: false, true"):
         count_of_loose(loose)

@@ -79,7 +79,7 @@ def test_the_decision_curve_is_told_as_it_was_made():
             "The top 2 transformer blocks of it were trained from the first epoch",
         ),
         ({"train_indices": "0-9"}, "Only patients in rows 0-9 (from 0) of Cohort I were trained on."),
-        ({"backbone": "/home/jane/my_vit"}, "A vision transformer (my_vit) encoded"),
+        ({"backbone": "/models/my_vit"}, "A vision transformer (my_vit) encoded"),
         ({"backbone": "google/vit-base-patch16-224"}, "(google/vit-base-patch16-224) encoded"),
         (
             {"lr_schedule": "cosine", "warmup_epochs": "2"},

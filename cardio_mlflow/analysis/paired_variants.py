@@ -25,7 +25,7 @@ MEASURES: Final = ("r", "mae")
 
 
 @dataclass(frozen=True)
-class Compared:
+class PairedVariants:
     """What is compared, on P patients (sorted by id) and K parameters.
 
     Attributes:
@@ -55,7 +55,7 @@ class Compared:
 
     def spread_of_seeds(self, variant: str) -> FloatArray:
         """(K + 1,) SD (n − 1) over seeds of r on all patients of a variant; NaN for one seed."""
-        first = Compared(self.keys, self.reference, self.predictions, self.counts[:1])
+        first = PairedVariants(self.keys, self.reference, self.predictions, self.counts[:1])
         of = self.judged(variant)
         values = [first._of_seed(seed, of)["r"][0] for seed in self.predictions[variant]]
         return np.std(values, axis=0, ddof=1) if len(values) > 1 else np.full(len(self.keys) + 1, np.nan)
@@ -79,7 +79,7 @@ class Compared:
         return int((counted & of).sum())
 
 
-def compared(tables: Tables, resamples: int, seed: int) -> Compared:
+def pair_variants(tables: Tables, resamples: int, seed: int) -> PairedVariants:
     """Line up the variants on the same patients, and draw the resamples that serve them all.
 
     Args:
@@ -103,7 +103,7 @@ def compared(tables: Tables, resamples: int, seed: int) -> Compared:
         variant: np.stack([aligned(table) for table in seeds]) for variant, seeds in tables.items()
     }
     counts = bootstrap_counts(len(reference), resamples, seed)
-    return Compared(
+    return PairedVariants(
         tuple(reference.columns), reference.to_numpy(np.float64), predictions,
         np.concatenate([np.ones((1, len(reference))), counts]),
     )  # fmt: skip
