@@ -37,8 +37,8 @@ from tqdm import tqdm
 from benchmarks.mutations import MUTATIONS, cut
 from benchmarks.sound_clips import sound_clips
 from cardio_mlflow.data.batch.patient_files import patient_files, prepare_patient
-from cardio_mlflow.data.cohort import Clip
-from cardio_mlflow.data.sandbox.sandbox import Limits, Sandbox
+from cardio_mlflow.data.batch.sandbox import Limits, Sandbox
+from cardio_mlflow.data.cohort.cohort import Clip
 
 LIMITS = Limits(seconds=30.0, memory=512)
 FAILED = "the program failed"

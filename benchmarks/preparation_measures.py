@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.clips import prepare_clip
-from cardio_mlflow.data.dicom import ClipHeader, read_header
-from cardio_mlflow.data.ecg.drawn import read_drawn_ecg
-from cardio_mlflow.data.ecg.r_waves import find_r_waves
-from cardio_mlflow.data.luma import LumaFrames
+from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
+from cardio_mlflow.data.cycle.gating import period
+from cardio_mlflow.data.cycle.r_waves import find_r_waves
+from cardio_mlflow.data.files.header import ClipHeader, read_header
+from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused
-from cardio_mlflow.data.overlays.find import find_overlays
-from cardio_mlflow.data.periodicity import period
-from cardio_mlflow.data.sector_fitting.fit import fit_sector
-from cardio_mlflow.data.statistics import ClipStatistics, collect, thumbnail
+from cardio_mlflow.data.picture.fit import fit_sector
+from cardio_mlflow.data.picture.overlays import find_overlays
+from cardio_mlflow.data.picture.statistics import ClipStatistics, collect, thumbnail
 from cardio_mlflow.synthetic.clip import ClipTruth
 
 Image = NDArray[np.uint8]

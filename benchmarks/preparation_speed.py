@@ -32,9 +32,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage
 
+from cardio_mlflow.data.batch.sandbox import Limits, Sandbox
 from cardio_mlflow.data.clips import prepare_clip
-from cardio_mlflow.data.sandbox.sandbox import Limits, Sandbox
-from cardio_mlflow.data.sector import Sector
+from cardio_mlflow.data.picture.sector import Sector
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 from PIL import Image
 
-from cardio_mlflow.data.cohort import Clip, read_cohort
+from cardio_mlflow.data.cohort.cohort import Clip, read_cohort
 from cardio_mlflow.data.prepare import prepare_cohort
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.synthetic.challenges import write_challenge

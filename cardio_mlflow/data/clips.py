@@ -10,27 +10,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.cohort_folder.clip import TENSOR_SUFFIX
-from cardio_mlflow.data.colour_doppler import refuse_colour_doppler
-from cardio_mlflow.data.crop import PREPARED_SIZE, Crop, crop_to, square
-from cardio_mlflow.data.dicom import ClipHeader, read_header
-from cardio_mlflow.data.ecg.clip_ecg import ClipEcg, read_ecg
-from cardio_mlflow.data.gating import Evidence, Gating, gate
-from cardio_mlflow.data.luma import LumaFrames
-from cardio_mlflow.data.other_pictures import diagnose, refuse_other_pictures
+from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
+from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
+from cardio_mlflow.data.cycle.gating import Evidence, Gating, gate
+from cardio_mlflow.data.files.header import ClipHeader, read_header
+from cardio_mlflow.data.files.luma import LumaFrames
+from cardio_mlflow.data.files.regions import scaled
+from cardio_mlflow.data.files.tensors import read_tensor
+from cardio_mlflow.data.files.video import is_video, video_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.overlays.burned_text import text_in_sector
-from cardio_mlflow.data.overlays.find import Overlays, find_overlays
-from cardio_mlflow.data.overlays.inpainting import inpaint
-from cardio_mlflow.data.quality import UNMASKED, Quality
-from cardio_mlflow.data.regions import scaled
-from cardio_mlflow.data.review.clip_review import ClipReview
-from cardio_mlflow.data.sector import Sector
-from cardio_mlflow.data.sector_fitting.fit import fit_sector
-from cardio_mlflow.data.statistics import ClipStatistics, collect, thumbnail
-from cardio_mlflow.data.tensors import read_tensor
-from cardio_mlflow.data.video.frames import is_video
-from cardio_mlflow.data.video.header import video_header
+from cardio_mlflow.data.picture.burned_text import text_in_sector
+from cardio_mlflow.data.picture.colour_doppler import refuse_colour_doppler
+from cardio_mlflow.data.picture.crop import PREPARED_SIZE, Crop, crop_to, square
+from cardio_mlflow.data.picture.fit import fit_sector
+from cardio_mlflow.data.picture.inpainting import inpaint
+from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_other_pictures
+from cardio_mlflow.data.picture.overlays import Overlays, find_overlays
+from cardio_mlflow.data.picture.sector import Sector
+from cardio_mlflow.data.picture.statistics import ClipStatistics, collect, thumbnail
+from cardio_mlflow.data.quality import UNMASKED, ClipReview, Quality
 
 Image = NDArray[np.uint8]
 

@@ -16,9 +16,6 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import cpu_count
 
-from cardio_mlflow.data.batch.cohort_rows import DUPLICATE, cohort_rows
-from cardio_mlflow.data.batch.contents import content_digests
-from cardio_mlflow.data.batch.outcome_table import outcome_table
 from cardio_mlflow.data.batch.patient_files import (
     PREPARATION_VERSION,
     Row,
@@ -28,14 +25,20 @@ from cardio_mlflow.data.batch.patient_files import (
     unwritable,
     write_bytes,
 )
-from cardio_mlflow.data.batch.patients import prepare_patients
+from cardio_mlflow.data.batch.patients import (
+    DUPLICATE,
+    cohort_rows,
+    content_digests,
+    outcome_table,
+    prepare_patients,
+)
+from cardio_mlflow.data.batch.sandbox import Limits
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
-from cardio_mlflow.data.cohort import Clip
+from cardio_mlflow.data.cohort.cohort import Clip
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, Quality
 from cardio_mlflow.data.review.contact_sheet import write_contact_sheets
 from cardio_mlflow.data.review.page import write_review_page
-from cardio_mlflow.data.sandbox.sandbox import Limits
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
 

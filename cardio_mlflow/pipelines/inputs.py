@@ -14,11 +14,11 @@ import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.cohort import Cohort, read_cohort
-from cardio_mlflow.data.cohort_folder.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
-from cardio_mlflow.data.folds import assign_folds, parse_indices, read_folds
+from cardio_mlflow.data.batch.sandbox import Limits
+from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
+from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
+from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
-from cardio_mlflow.data.sandbox.sandbox import Limits
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.data.cohort_folder.cells import parse_number
+from cardio_mlflow.data.cohort.cells import parse_number
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.pipelines.inputs import StudyInputs
 

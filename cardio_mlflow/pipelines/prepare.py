@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from cardio_mlflow.data.batch.outcome_table import outcome_table
+from cardio_mlflow.data.batch.patients import outcome_table
 from cardio_mlflow.data.prepare import PreparedCohort
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.settings import Settings

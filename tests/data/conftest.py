@@ -13,7 +13,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
-from cardio_mlflow.data.sector import Sector
+from cardio_mlflow.data.picture.sector import Sector
 
 Frames = NDArray[np.uint8]
 SECTOR = Sector(160.0, 10.0, -40.0, 40.0, 8.0, 200.0)

@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UltrasoundMultiFrameImageStorage, generate_uid
 
-from cardio_mlflow.data.sector import Sector
+from cardio_mlflow.data.picture.sector import Sector
 
 Frames = NDArray[np.uint8]
 PLANTED: Final = "NOBODY^KNOWN"

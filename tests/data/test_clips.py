@@ -11,13 +11,13 @@ from pydicom import examples
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE, prepare_clip
-from cardio_mlflow.data.crop import crop_to, square
-from cardio_mlflow.data.dicom import read_header
-from cardio_mlflow.data.luma import LumaFrames
+from cardio_mlflow.data.files.header import read_header
+from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.sector import Sector, overlap
-from cardio_mlflow.data.sector_fitting.fit import fit_sector
-from cardio_mlflow.data.statistics import collect
+from cardio_mlflow.data.picture.crop import crop_to, square
+from cardio_mlflow.data.picture.fit import fit_sector
+from cardio_mlflow.data.picture.sector import Sector, overlap
+from cardio_mlflow.data.picture.statistics import collect
 from cardio_mlflow.synthetic.clip import clip_truth
 from cardio_mlflow.synthetic.cohort import make_cohort
 

@@ -21,13 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from cardio_mlflow.data.batch import contents
+from cardio_mlflow.data.batch import patients as contents
+from cardio_mlflow.data.batch import sandbox
 from cardio_mlflow.data.batch.patient_files import patient_files, read_rows
-from cardio_mlflow.data.cohort import Clip
+from cardio_mlflow.data.batch.sandbox import Limits
+from cardio_mlflow.data.cohort.cohort import Clip
 from cardio_mlflow.data.prepare import cohort_key, prepare_cohort
 from cardio_mlflow.data.quality import QUALITY_COLUMNS
-from cardio_mlflow.data.sandbox import sandbox
-from cardio_mlflow.data.sandbox.sandbox import Limits
 from cardio_mlflow.errors import InputError
 
 
@@ -329,8 +329,8 @@ def test_a_tensor_is_prepared_but_shown_nowhere(tmp_path):
 DRIVER = """
     import signal, sys
     from pathlib import Path
-    from cardio_mlflow.data.sandbox import sandbox
-    from cardio_mlflow.data.cohort import Clip
+    from cardio_mlflow.data.batch import sandbox
+    from cardio_mlflow.data.cohort.cohort import Clip
     from cardio_mlflow.data.prepare import prepare_cohort
 
     def stop(*_):

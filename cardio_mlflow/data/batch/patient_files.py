@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from cardio_mlflow.data.batch.sandbox import ClipStopped, Limits, Sandbox
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
-from cardio_mlflow.data.cohort import Clip
+from cardio_mlflow.data.cohort.cohort import Clip
 from cardio_mlflow.data.outcomes import ClipRefused
-from cardio_mlflow.data.quality import Quality
-from cardio_mlflow.data.review.clip_review import ClipReview
-from cardio_mlflow.data.sandbox.sandbox import ClipStopped, Limits, Sandbox
+from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
 

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cardio_mlflow.data.review.clip_review import ClipReview
-from cardio_mlflow.data.review.ecg_strip import ASSUMED, CYCLE, R_MARK, TRACE, draw_ecg_strip
+from cardio_mlflow.data.outcomes import outcome_words
+from cardio_mlflow.data.quality import ClipReview
 from cardio_mlflow.data.review.lettering import fitted, font, wrapped
-from cardio_mlflow.data.review.outcome_words import outcome_words
-from cardio_mlflow.data.review.records import plain
+from cardio_mlflow.data.review.page import ASSUMED, CYCLE, R_MARK, TRACE, draw_ecg_strip, plain
 
 Row = Mapping[Any, Any]
 """A row of the quality table by column name."""

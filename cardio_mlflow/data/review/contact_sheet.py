@@ -16,8 +16,7 @@ from safetensors import safe_open
 
 from cardio_mlflow.data.batch.patient_files import patient_files, write_bytes
 from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.data.quality import UNMASKED
-from cardio_mlflow.data.review.clip_review import ClipReview
+from cardio_mlflow.data.quality import UNMASKED, ClipReview
 from cardio_mlflow.data.review.contact_cell import (
     CELL_HEIGHT,
     CELL_WIDTH,

@@ -1,0 +1,1 @@
+"""Who takes part: the label sheet, the clip files, folds and pseudonyms."""

@@ -1,0 +1,77 @@
+"""One clip as it lies in the cohort folder, and the kinds of file it can be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+VIDEO_SUFFIXES: Final = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv")
+"""Names that make a file a video clip, in lower case."""
+TENSOR_SUFFIX: Final = ".pt"
+DICOM_SUFFIXES: Final = ("", ".dcm", ".dicom", ".ima")
+KINDS: Final = ("DICOM", "video", "tensor")
+"""The kinds of clip file; of two clips of one view the earlier kind is taken."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One view's cine loop of one patient, as it lies in the cohort folder.
+
+    Attributes:
+        patient_id: the patient's id in the label sheet, or its pseudonym.
+        view: the view's code (FC, TC, SA or LA).
+        path: the DICOM, video or tensor file.
+    """
+
+    patient_id: str
+    view: str
+    path: Path
+
+
+@dataclass
+class Findings:
+    """What a search of the cohort folder came upon.
+
+    Attributes:
+        clips: the clips of known patients, of which several can show one view.
+        strangers: clips of patients who are not in the label sheet.
+        ignored: how many files or folders were left out, by the reason in words.
+    """
+
+    clips: list[Clip] = field(default_factory=list)
+    strangers: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def seen(self) -> int:
+        """Files that were looked at."""
+        return len(self.clips) + self.strangers + self.ignored.total()
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind of clip that a file is taken for by its name, or None.
+
+    A numeric "suffix" is the tail of a UID in a name without an extension.
+
+    >>> kind_of(Path("FC.DCM")), kind_of(Path("FC.1.2.84")), kind_of(Path("FC.mp4")), kind_of(Path("FC.pt"))
+    ('DICOM', 'DICOM', 'video', 'tensor')
+    >>> kind_of(Path("FC.jpg")) is None
+    True
+    """
+    suffix = path.suffix.lower()
+    if suffix in DICOM_SUFFIXES or suffix[1:].isdecimal():
+        return "DICOM"
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    return "tensor" if suffix == TENSOR_SUFFIX else None
+
+
+def stem_of(path: Path) -> str:
+    """A clip file's name without its suffix; the tail of a UID stays.
+
+    >>> stem_of(Path("FC.DCM")), stem_of(Path("FC.1.2.84"))
+    ('FC', 'FC.1.2.84')
+    """
+    return path.name if path.suffix[1:].isdecimal() else path.stem

@@ -1,0 +1,287 @@
+"""The clips that files and folders name: which file shows which view of which patient."""
+
+from __future__ import annotations
+
+import re
+import stat
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from cardio_mlflow.data.cohort.clip import Clip, Findings, kind_of, stem_of
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import is_view, normalise_name, view
+
+_SEPARATORS: Final = "_-. "
+
+
+def natural_key(text: str) -> tuple[tuple[int, str], ...]:
+    """Sort key that compares the numbers in a name as numbers.
+
+    >>> sorted(["FC10", "FC2", "FC_1"], key=natural_key)
+    ['FC2', 'FC10', 'FC_1']
+    """
+    parts = re.findall(r"\d+|\D+", text.lower())
+    return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-2, text))
+
+
+class KnownPatients:
+    """The ids of the label sheet, found by their spelling in a file name.
+
+    An id is found as it is written; else in any case, where that leaves one id only.
+
+    >>> known = KnownPatients(["P01", "q", "Q"])
+    >>> known.find("p01"), known.find("q"), known.find("P1") is None
+    ('P01', 'q', True)
+    """
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self._exact = frozenset(ids)
+        self._folded: dict[str, list[str]] = {}
+        for patient in self._exact:
+            self._folded.setdefault(patient.casefold(), []).append(patient)
+
+    def find(self, name: str) -> str | None:
+        """The id that a name, or part of one, stands for."""
+        name = unicodedata.normalize("NFC", name)
+        if name in self._exact:
+            return name
+        near = self._folded.get(name.casefold(), ())
+        return near[0] if len(near) == 1 else None
+
+
+def view_prefix(name: str) -> str | None:
+    """The code of the view that a name starts with, if a separator, a digit or nothing follows.
+
+    >>> view_prefix("A4C_rest_01"), view_prefix("PSAX-PM"), view_prefix("LAD") is None
+    ('FC', 'SA', True)
+    """
+    for end in range(len(name), 0, -1):
+        if name[:end].endswith(tuple(_SEPARATORS)) or name[end : end + 1].isalpha():
+            continue
+        if is_view(name[:end]):
+            return view(name[:end]).code
+    return None
+
+
+def view_within(name: str) -> str | None:
+    """The code of the one view that a name holds anywhere, spelled with its window.
+
+    Only names that begin with the window (apical or parasternal) count: a "four chamber" within a name
+    can be subcostal, a "long axis" apical, an "LA" the left atrium.
+
+    >>> view_within("IM_0012_A4C_rest"), view_within("subcostal four chamber") is None
+    ('FC', True)
+    >>> view_within("A4C_and_A2C") is None
+    True
+    """
+    words = re.split(f"[{re.escape(_SEPARATORS)}]+", name)
+    spans = (
+        " ".join(words[i:j])
+        for i in range(len(words))
+        for j in range(i + 1, min(i + 4, len(words)) + 1)
+    )  # fmt: skip
+    codes = {view(span).code for span in spans if is_view(span) and normalise_name(span)[0] in "ap"}
+    return codes.pop() if len(codes) == 1 else None
+
+
+def split_name(stem: str, patients: KnownPatients) -> tuple[str, str] | None:
+    """Split ``<patient>_<view>`` or ``<view>_<patient>``; any of ``_ - .`` and space may separate them.
+
+    Ids may hold separators themselves, and the longest known id is taken.
+
+    Args:
+        stem: a file name without its suffix.
+        patients: the known ids.
+
+    Returns:
+        The patient, spelled as in the label sheet where it is known, and the view's code; None when the
+        name tells no view, or can be read as two different clips.
+
+    >>> known = KnownPatients(["P", "P_1"])
+    >>> split_name("P_1_A4C", known), split_name("psax-p_1", known), split_name("notes", known) is None
+    (('P_1', 'FC'), ('P_1', 'SA'), True)
+    """
+    first = list(_patient_first(stem))
+    readings = [
+        next(((found, code) for name, code in pairs if (found := patients.find(name))), None)
+        for pairs in (first, _view_first(stem))
+    ]
+    known = {reading for reading in readings if reading is not None}
+    if len(known) > 1:
+        return None
+    return known.pop() if known else next(iter([*first, *_view_first(stem)]), None)
+
+
+def _patient_first(stem: str) -> Iterator[tuple[str, str]]:
+    """Readings as patient and view, the longest patient first."""
+    for position in _separators(stem)[::-1]:
+        if code := view_prefix(stem[position + 1 :].lstrip(_SEPARATORS)):
+            yield stem[:position], code
+            if stem[:position].rstrip(_SEPARATORS):
+                yield stem[:position].rstrip(_SEPARATORS), code
+
+
+def _view_first(stem: str) -> Iterator[tuple[str, str]]:
+    """Readings as view and patient. No word may follow: it could be a part of a longer id."""
+    for position in _separators(stem):
+        if is_view(stem[:position]) and (patient := stem[position + 1 :].lstrip(_SEPARATORS)):
+            yield patient, view(stem[:position]).code
+
+
+def _separators(stem: str) -> list[int]:
+    return [i for i, character in enumerate(stem) if character in _SEPARATORS and i]
+
+
+NO_VIEW: Final = "files whose name tells no view or no patient"
+CONTRADICTION: Final = "files whose name contradicts their folder"
+OTHER_KIND: Final = "files that are no DICOM, video or tensor by their name"
+OTHER_FOLDER: Final = "folders that name no patient, no view and none of dicom, video, tensors, cohort1"
+
+_GROUPS: Final = re.compile(
+    r"(dicoms?|dcm|clips?|echos?|videos?|avi|mp4|tensors?|pt|data|cohort[ _-]?(i|ii|1|2))", re.IGNORECASE
+)
+"""Folders that only group clips."""
+_JUNK: Final = ("dicomdir", "thumbs.db", "desktop.ini", "__macosx", "lost+found")
+_MAX_DEPTH: Final = 6
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder on the way down.
+
+    Attributes:
+        depth: folders below the cohort folder.
+        patient: the known patient whose folder it is in.
+        stranger: whether it is in the folder of somebody who is not in the label sheet.
+        view: the view whose folder it is in.
+    """
+
+    depth: int = 0
+    patient: str | None = None
+    stranger: bool = False
+    view: str | None = None
+
+    @property
+    def has_patient(self) -> bool:
+        return self.patient is not None or self.stranger
+
+
+def search_folders(folder: Path, patients: KnownPatients) -> Findings:
+    """Search a cohort folder for clips by the names of files and folders.
+
+    A file's patient and view are each told by its name or by a folder it lies in, and both must agree.
+    Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into; any other
+    folder is not, so that clips set aside are not taken by mistake.
+
+    Args:
+        folder: the cohort folder.
+        patients: the label sheet's patients.
+
+    Raises:
+        InputError: a folder cannot be read, or is a link to a place outside the cohort folder.
+    """
+    found = Findings()
+    _search(folder, folder, _Place(), patients, found)
+    return found
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Tell whether a path, links followed, lies in a folder."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def _search(home: Path, folder: Path, place: _Place, patients: KnownPatients, found: Findings) -> None:
+    for child, is_folder in _children(folder):
+        if not is_folder:
+            _sort_in(child, place, patients, found)
+            continue
+        inner = _enter(unicodedata.normalize("NFC", child.name), place, patients)
+        if inner is None or inner.depth > _MAX_DEPTH:
+            found.ignored[OTHER_FOLDER] += 1
+        elif not is_inside(home, child):
+            raise InputError(
+                f"A folder of clips, {inner.depth} below the cohort folder, is a link to a place outside it, "
+                "which is not followed. Put the label sheet beside the folder that holds the files and give "
+                "that place as data, or copy or mount the clips into the cohort folder."
+            )
+        else:
+            _search(home, child, inner, patients, found)
+
+
+def _children(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Files and folders in natural order, and whether each is a folder; what systems leave is skipped."""
+    try:
+        entries = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _JUNK]
+        kinds = [(p, p.is_dir()) for p in sorted(entries, key=lambda p: natural_key(p.name))]
+    except OSError as fault:
+        raise InputError(
+            f"A folder in the cohort folder cannot be read ({fault.strerror}). Check that you may read it."
+        ) from None
+    yield from kinds
+
+
+def _enter(name: str, place: _Place, patients: KnownPatients) -> _Place | None:
+    """The place that a folder of this name is; None for a folder that is not looked into."""
+    deeper = replace(place, depth=place.depth + 1)
+    patient = patients.find(name)
+    if patient is not None and not place.stranger:
+        return replace(deeper, patient=patient) if place.patient in (None, patient) else None
+    code = view_prefix(name) if place.has_patient else view(name).code if is_view(name) else None
+    if code is not None:
+        return replace(deeper, view=code) if place.view in (None, code) else None
+    if _GROUPS.fullmatch(name):
+        return deeper
+    return replace(deeper, stranger=True) if place.depth and not place.has_patient else None
+
+
+def _sort_in(path: Path, place: _Place, patients: KnownPatients, found: Findings) -> None:
+    """Put one file where it belongs among the findings."""
+    kind = kind_of(path)
+    if kind is None or _is_special(path):
+        if place.depth:  # the cohort folder itself holds sheets and notes
+            found.ignored[OTHER_KIND] += 1
+        return
+    patient, code, problem = _read_name(unicodedata.normalize("NFC", stem_of(path)), place, patients)
+    if not place.depth and not path.suffix and patient is None:
+        return  # such as README
+    if problem:
+        found.ignored[problem] += 1
+    elif patient is None:
+        found.strangers += 1
+    else:
+        found.clips.append(Clip(patient, code, path))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which could be read for ever."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # told, without the name, when it is read
+        return False
+
+
+def _read_name(stem: str, place: _Place, patients: KnownPatients) -> tuple[str | None, str, str]:
+    """A file's patient (None for a stranger) and view, or why it is left out."""
+    named = split_name(stem, patients)
+    patient = patients.find(named[0]) if named else None
+    code = view_prefix(stem) if place.has_patient or place.view else None
+    if code is None and named and (patient or not place.has_patient):
+        code = named[1]
+    if code is None and place.has_patient and place.view is None:
+        code = view_within(stem)
+    if place.view and not place.has_patient and patient is None:
+        patient = patients.find(stem)
+    if (place.patient and patient not in (None, place.patient)) or (
+        place.view and code not in (None, place.view)
+    ):
+        return None, "", CONTRADICTION
+    code, patient = place.view or code, place.patient or patient
+    if code is None:
+        return None, "", NO_VIEW
+    return (None if place.stranger else patient), code, ""

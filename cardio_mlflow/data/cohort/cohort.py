@@ -1,0 +1,68 @@
+"""A cohort folder read whole: its label sheet and its clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from cardio_mlflow.data.cohort.clip import Clip
+from cardio_mlflow.data.cohort.clip_files import find_clips
+from cardio_mlflow.data.cohort.labels import read_labels
+
+__all__ = ["Clip", "Cohort", "read_cohort"]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What a user brings: patients with their catheterisation values, and their clips.
+
+    Attributes:
+        name: the folder's name.
+        folder: the cohort folder.
+        labels: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), the nine values
+            (float, NaN where missing), and HR, BSA, MAP, sex, age, rhythm, BMI, scanner where given.
+        clips: at most one for each patient and view, in the order of patients and views.
+        notes: what the user should be told: clips left out, patients without any clip, and the like; they
+            name rows of the label sheet and never a patient or a file.
+    """
+
+    name: str
+    folder: Path
+    labels: pd.DataFrame
+    clips: tuple[Clip, ...]
+    notes: tuple[str, ...]
+
+    def members(self, cohort: str) -> pd.DataFrame:
+        """The labels of Cohort "I" or "II", in sheet order."""
+        return self.labels[self.labels["cohort"] == cohort]
+
+    def renamed(self, names: Mapping[str, str]) -> Cohort:
+        """This cohort with other patient ids, in the same order.
+
+        Args:
+            names: the new id of each patient; each one different.
+
+        Raises:
+            KeyError: a patient has no new id.
+        """
+        index = pd.Index([names[p] for p in self.labels.index], name=self.labels.index.name, dtype="object")
+        clips = tuple(replace(clip, patient_id=names[clip.patient_id]) for clip in self.clips)
+        return replace(self, labels=self.labels.set_axis(index), clips=clips)
+
+
+def read_cohort(folder: Path, cohort1_size: int) -> Cohort:
+    """Read a cohort folder.
+
+    Args:
+        folder: holds labels.csv or labels.xlsx, and clips in folders or named by a clips.csv.
+        cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
+
+    Raises:
+        InputError: the label sheet or the clips cannot be used; names row and column.
+    """
+    sheet = read_labels(folder, cohort1_size)
+    clips, clip_notes = find_clips(folder, sheet)
+    return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes)

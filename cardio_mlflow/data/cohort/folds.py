@@ -1,0 +1,143 @@
+"""Folds of Cohort I: patient-level, balanced on pulmonary hypertension, or given by the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cardio_mlflow.data.cohort.cells import canonical_id
+from cardio_mlflow.data.cohort.sheet import Sheet, raise_problems, read_sheet
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import PULMONARY_HYPERTENSION, normalise_name
+
+
+def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.Series[int]:
+    """Deal the patients of Cohort I into folds, balanced on pulmonary hypertension.
+
+    Patients with, without and with unknown pulmonary hypertension are shuffled apart and dealt in
+    turn, so that fold sizes and each group's share differ by one patient at most. The result
+    depends on the patients and the seed, not on the order of the rows.
+
+    Args:
+        labels_cohort1: indexed by patient_id, with the column meanPAP (mmHg, NaN where missing).
+        num_folds: how many folds, at least 2.
+        seed: any non-negative integer.
+
+    Returns:
+        The fold (1 to num_folds) of each patient, in the order of the labels.
+
+    Raises:
+        InputError: fewer than two folds, or fewer patients than folds.
+    """
+    _check_sizes(len(labels_cohort1), num_folds)
+    pressure = labels_cohort1[PULMONARY_HYPERTENSION.key].sort_index()
+    generator = np.random.default_rng(seed)
+    cutoff = PULMONARY_HYPERTENSION.cutoff
+    groups = [
+        list(pressure.index[group]) for group in (pressure > cutoff, pressure <= cutoff, pressure.isna())
+    ]
+    dealt = [group[i] for group in groups for i in generator.permutation(len(group))]
+    folds = pd.Series(np.arange(len(dealt)) % num_folds + 1, index=dealt, name="fold", dtype="int64")
+    return folds.reindex(labels_cohort1.index)
+
+
+def _check_sizes(patients: int, num_folds: int) -> None:
+    if num_folds < 2:
+        raise InputError(f"num_folds={num_folds}: cross-validation needs at least 2 folds.")
+    if patients < num_folds:
+        raise InputError(
+            f"Cohort I has {patients} patients, fewer than num_folds={num_folds}: "
+            "set a smaller num_folds or bring more patients."
+        )
+
+
+def read_folds(path: Path, patients: Sequence[str], num_folds: int) -> pd.Series[int]:
+    """Read the user's own folds from a sheet with the columns patient_id and fold.
+
+    Args:
+        path: folds.csv (or .xlsx).
+        patients: the ids of Cohort I.
+        num_folds: the folds are 1 to num_folds.
+
+    Returns:
+        The fold of each patient, in the order of `patients`.
+
+    Raises:
+        InputError: names the row that is wrong, or counts the patients or folds left out; no id is repeated.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file of folds {path}: give its absolute path, or leave folds empty.")
+    sheet = read_sheet(path)
+    folds = _parse_rows(sheet, frozenset(patients), num_folds)
+    missing = [str(number) for number, patient in enumerate(patients, start=1) if patient not in folds]
+    if missing:
+        shown = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
+        raise InputError(
+            f"{sheet.name} gives no fold to {len(missing)} patients of Cohort I: number {shown} in the order "
+            "of the label sheet, counted from 1."
+        )
+    empty = sorted(set(range(1, num_folds + 1)) - set(folds.values()))
+    if empty:
+        raise InputError(
+            f"{sheet.name}: no patient in fold {', '.join(map(str, empty))} (num_folds={num_folds})."
+        )
+    index = pd.Index(list(patients), name="patient_id", dtype="object")
+    return pd.Series([folds[p] for p in patients], index=index, name="fold", dtype="int64")
+
+
+def _parse_rows(sheet: Sheet, patients: frozenset[str], num_folds: int) -> dict[str, int]:
+    positions = {normalise_name(c): i for i, c in enumerate(sheet.columns)}
+    if not {"patientid", "fold"} <= positions.keys():
+        raise InputError(f"{sheet.name} needs the columns patient_id and fold.")
+    folds: dict[str, int] = {}
+    problems = []
+    for row in sheet.rows:
+        patient = canonical_id(row.cells[positions["patientid"]])
+        fold = canonical_id(row.cells[positions["fold"]])
+        if patient in folds:
+            problems.append(f"row {row.number}, column patient_id: this patient already has a fold")
+        elif patient not in patients:
+            problems.append(f"row {row.number}, column patient_id: no patient of Cohort I has this id")
+        elif not re.fullmatch("[0-9]{1,4}", fold) or not 1 <= int(fold) <= num_folds:
+            problems.append(f"row {row.number}, column fold: expected a whole number from 1 to {num_folds}")
+        else:
+            folds[patient] = int(fold)
+    raise_problems(sheet.name, problems)
+    return folds
+
+
+def parse_indices(text: str, size: int) -> tuple[int, ...]:
+    """Read positions in Cohort I's sheet order, counted from 0, both ends of a range included.
+
+    Args:
+        text: numbers and ranges, separated by commas.
+        size: the number of patients in Cohort I.
+
+    Returns:
+        The positions, sorted, each once.
+
+    Raises:
+        InputError: not a number or range, a reversed range, or a position beyond the last patient.
+
+    >>> parse_indices("0-2, 5, 1-3", size=6)
+    (0, 1, 2, 3, 5)
+    """
+    positions: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?", part)
+        if match is None:
+            raise InputError(f"train_indices={text[:80]}: {part.strip()[:20]!r} is not like 7 or 0-179.")
+        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+        if last < first:
+            raise InputError(f"train_indices: the range {first}-{last} is reversed; write {last}-{first}.")
+        if last >= size:
+            raise InputError(
+                f"train_indices: position {last} does not exist; "
+                f"Cohort I has {size} patients, 0 to {size - 1}."
+            )
+        positions.update(range(first, last + 1))
+    return tuple(sorted(positions))

@@ -1,1 +1,0 @@
-"""The user's folder: label sheet, clip files, names."""

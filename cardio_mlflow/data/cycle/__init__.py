@@ -1,0 +1,1 @@
+"""Which frames are used: the drawn ECG, R waves and gating."""

@@ -1,1 +1,0 @@
-"""Bytes of a DICOM file made into samples, with distrust."""

@@ -1,0 +1,1 @@
+"""What a file holds: its checked header, timing, ECG waveform and pixels."""

@@ -1,0 +1,126 @@
+"""What the ultrasound region tags say about the image, read with distrust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from cardio_mlflow.data.files.header_elements import PARSING_FAULTS
+
+Bound = tuple[int, int, int, int]
+"""A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""
+
+_TWO_D: Final = 1
+_TISSUE: Final = 1
+_CENTIMETRE: Final = 3
+_MAX_REGIONS: Final = 16
+
+
+class RegionKind(StrEnum):
+    """What a region of the picture shows, by its spatial format (PS3.3, C.8.5.5.1.1)."""
+
+    TWO_D = "2-D"
+    M_MODE = "M-mode"
+    SPECTRAL = "spectral"
+    OTHER = "other"
+
+
+_KINDS: Final = {1: RegionKind.TWO_D, 2: RegionKind.M_MODE, 3: RegionKind.SPECTRAL}
+
+
+@dataclass(frozen=True)
+class ClaimedRegion:
+    """A region as the tags claim it, inside the image but unchecked against the pixels.
+
+    Attributes:
+        kind: what it shows, by its spatial format.
+        tissue: whether its data are tissue; colour flow, Doppler and graphics are not.
+        rectangle: where it is.
+    """
+
+    kind: RegionKind
+    tissue: bool
+    rectangle: Bound
+
+
+def scaled(rectangle: Bound, factor: float) -> Bound:
+    """The same rectangle in a picture that is ``factor`` times as large.
+
+    >>> scaled((10, 20, 110, 220), 0.5)
+    (5, 10, 55, 110)
+    """
+    left, top, right, bottom = (round(side * factor) for side in rectangle)
+    return left, top, right, bottom
+
+
+def claimed_regions(dataset: Dataset, rows: int, columns: int) -> tuple[ClaimedRegion, ...]:
+    """The regions that the tags claim, at most 16, in their order.
+
+    A region that leaves the image is stale (written for another size) and is left out, and so is one
+    without an area.
+    """
+    found = []
+    for region in _regions(dataset):
+        left, top, right, bottom = (int(_number(region, f"RegionLocation{name}")) for name in
+                                    ("MinX0", "MinY0", "MaxX1", "MaxY1"))  # fmt: skip
+        if 0 <= left < right < columns and 0 <= top < bottom < rows:
+            kind = _KINDS.get(int(_number(region, "RegionSpatialFormat")), RegionKind.OTHER)
+            tissue = _number(region, "RegionDataType") == _TISSUE
+            found.append(ClaimedRegion(kind, tissue, (left, top, right + 1, bottom + 1)))
+    return tuple(found)
+
+
+def region_bound(dataset: Dataset, rows: int, columns: int) -> Bound | None:
+    """The rectangle of the only 2-D tissue region, or None.
+
+    A second one is no ground to choose the first, even when its place is stale. Whether the
+    rectangle holds the sector is for the sector fit to check.
+    """
+    claimed = [r for r in claimed_regions(dataset, rows, columns) if r.kind is RegionKind.TWO_D and r.tissue]
+    if len(claimed) != 1 or len(_tissue_regions(dataset)) != 1:
+        return None
+    left, top, right, bottom = claimed[0].rectangle
+    large = (right - left) * (bottom - top) >= 0.1 * rows * columns
+    return claimed[0].rectangle if large else None
+
+
+def pixel_aspect(dataset: Dataset) -> float:
+    """Width of a pixel over its height, 1.0 unless every 2-D region agrees on another value.
+
+    Both physical deltas must be in cm, positive, and their ratio between 1/3 and 3.
+    """
+    ratios = set()
+    for region in _tissue_regions(dataset):
+        in_cm = all(_number(region, f"PhysicalUnits{axis}Direction") == _CENTIMETRE for axis in "XY")
+        x, y = abs(_number(region, "PhysicalDeltaX")), abs(_number(region, "PhysicalDeltaY"))
+        ratios.add(round(x / y, 4) if in_cm and x > 0 and y > 0 else 1.0)
+    ratio = ratios.pop() if len(ratios) == 1 else 1.0
+    return ratio if 1 / 3 <= ratio <= 3 else 1.0
+
+
+def _regions(dataset: Dataset) -> list[Dataset]:
+    try:
+        regions = list(dataset.get("SequenceOfUltrasoundRegions") or [])[:_MAX_REGIONS]
+    except PARSING_FAULTS:
+        return []
+    return [region for region in regions if isinstance(region, Dataset)]
+
+
+def _tissue_regions(dataset: Dataset) -> list[Dataset]:
+    return [region for region in _regions(dataset) if _is_tissue(region)]
+
+
+def _is_tissue(region: Dataset) -> bool:
+    return _number(region, "RegionSpatialFormat") == _TWO_D and _number(region, "RegionDataType") == _TISSUE
+
+
+def _number(region: Dataset, keyword: str) -> float:
+    try:
+        value = float(region.get(keyword, -1))
+    except PARSING_FAULTS:
+        return -1.0
+    return value if np.isfinite(value) else -1.0

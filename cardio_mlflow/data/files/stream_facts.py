@@ -1,0 +1,241 @@
+"""What a compressed frame's own header says, read before the frame goes to a codec."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import TracebackType
+from typing import Final, Self
+
+from cardio_mlflow.data.files.header_elements import Codec
+
+_STDERR: Final = 2
+_READ_BYTES: Final = 4096
+
+
+class CodecMessages:
+    """Catches what codecs write to the error stream of the process.
+
+    libjpeg fills the rest of a cut frame with gray, tells it only on the error stream, and reports
+    success; neither OpenCV nor Pillow passes that on. So the stream is caught for the milliseconds
+    that a frame takes. Meant for a process that decodes on one thread.
+
+    >>> with CodecMessages() as messages:
+    ...     with messages.caught():
+    ...         _ = os.write(2, b"Corrupt JPEG data")
+    ...     messages.take()
+    'Corrupt JPEG data'
+    """
+
+    def __enter__(self) -> Self:
+        self._file = tempfile.TemporaryFile(buffering=0)
+        self._written = 0
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def caught(self) -> _Redirected:
+        """A context in which the error stream is caught."""
+        return _Redirected(self._file.fileno())
+
+    def take(self) -> str:
+        """What was written since the last call, up to 4096 characters; usually empty."""
+        end = os.fstat(self._file.fileno()).st_size
+        if end == self._written:
+            return ""
+        self._file.seek(self._written)
+        text = self._file.read(_READ_BYTES) or b""
+        self._written = end
+        self._file.seek(end)
+        return text.decode("ascii", "replace")
+
+
+class _Redirected:
+    """The error stream of the process, sent to a file until the context ends."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+
+    def __enter__(self) -> None:
+        try:
+            self._saved = os.dup(_STDERR)
+        except OSError:  # a process without an error stream
+            self._saved = -1
+        os.dup2(self._target, _STDERR)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._saved < 0:
+            os.close(_STDERR)
+            return
+        os.dup2(self._saved, _STDERR)
+        os.close(self._saved)
+
+
+_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_SOS, _PROGRESSIVE = 0xDA, 0xC2
+_ALONE: Final = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
+_FRAME_STARTS: Final = {
+    Codec.JPEG: (0xC0, 0xC1, 0xC2),  # baseline, extended, progressive
+    Codec.JPEG_LOSSLESS: (0xC3,),
+    Codec.JPEG_LS: (0xF7,),
+}
+_MAX_SEGMENTS: Final = 256
+_MAX_FILL: Final = 4096  # bytes of ones before a marker
+_MAX_SCANS: Final = 64  # progressive files have about 10; each one is a pass over the whole frame
+
+_SOC_SIZ: Final = b"\xff\x4f\xff\x51"
+_COD: Final = 0x52
+_SOT: Final = 0x90
+
+_RLE_HEADER: Final = 64
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """Size and colour of one compressed frame, in its own words.
+
+    Attributes:
+        rows: height in pixels.
+        columns: width in pixels.
+        samples: samples per pixel.
+        bits: bits of a sample.
+        adobe: colour transform of an Adobe segment (0 RGB, 1 YCbCr), or None.
+        jfif: whether a JFIF segment stands there, which means YCbCr.
+        component_ids: names of the components of a JPEG frame.
+        transformed: whether a JPEG 2000 frame was made from RGB by the codec, which gives RGB back.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+    adobe: int | None = None
+    jfif: bool = False
+    component_ids: bytes = b""
+    transformed: bool = False
+
+
+def stream_facts(codec: Codec, data: bytes, rows: int, columns: int, samples: int, bits: int) -> StreamFacts:
+    """Read the header of one compressed frame and see whether it is whole.
+
+    Args:
+        codec: how the frame is coded.
+        data: the frame.
+        rows: height in pixels, for RLE, which does not say it.
+        columns: width in pixels, for RLE.
+        samples: samples per pixel, which the number of RLE segments must fit.
+        bits: bits allocated for a sample, for RLE.
+
+    Raises:
+        ValueError: when it is not a frame of this codec, or does not end.
+    """
+    if codec is Codec.RLE:
+        _check_rle(data, samples * (bits // 8), rows * columns)
+        return StreamFacts(rows, columns, samples, bits)
+    if codec is Codec.JPEG_2000:
+        return _jpeg_2000_facts(data)
+    return _jpeg_facts(data, _FRAME_STARTS[codec])
+
+
+def _jpeg_facts(data: bytes, frame_starts: tuple[int, ...]) -> StreamFacts:
+    """ITU-T T.81, annex B: segments up to the first scan."""
+    if not data.startswith(_SOI) or not _ends(data):
+        raise ValueError("not a whole JPEG frame")
+    position, adobe, jfif, facts, kind = 2, None, False, None, 0
+    for _ in range(_MAX_SEGMENTS):
+        marker, position = _next_marker(data, position)
+        if marker in _ALONE:
+            continue
+        length = int.from_bytes(data[position : position + 2], "big")
+        body = data[position + 2 : position + length]
+        if length < 2 or len(body) != length - 2:
+            raise ValueError("a segment that does not end")
+        if marker == _SOS:
+            break
+        if marker in frame_starts and facts is None:
+            facts, kind = _frame_start(body), marker
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            raise ValueError("another kind of JPEG, or a second frame")
+        adobe = body[11] if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12 else adobe
+        jfif = jfif or (marker == 0xE0 and body[:5] == b"JFIF\0")
+        position += length
+    if facts is None or marker != _SOS:
+        raise ValueError("no frame before the scan")
+    several = kind == _PROGRESSIVE or body[:1] != bytes([facts.samples])
+    if several and data.count(b"\xff\xda", position) > _MAX_SCANS:
+        raise ValueError("too many scans")
+    return replace(facts, adobe=adobe, jfif=jfif)
+
+
+def _next_marker(data: bytes, position: int) -> tuple[int, int]:
+    """The marker at a position and where its segment starts; fill bytes may stand before it."""
+    ahead = data[position : position + _MAX_FILL]
+    marker = ahead.lstrip(b"\xff")
+    if not ahead.startswith(b"\xff") or not marker:
+        raise ValueError("no marker where one must be")
+    return marker[0], position + len(ahead) - len(marker) + 1
+
+
+def _frame_start(body: bytes) -> StreamFacts:
+    bits, rows, columns, samples = struct.unpack_from(">BHHB", body)
+    if len(body) != 6 + 3 * samples or samples not in (1, 3) or not rows:
+        raise ValueError("a frame start that cannot be")
+    return StreamFacts(rows, columns, samples, bits, component_ids=body[6::3])
+
+
+def _ends(data: bytes) -> bool:
+    """Whether the end marker closes the frame, but for a padding of zeros or ones."""
+    return data.rstrip(b"\x00\xff").endswith(_EOI) or _EOI in data[-64:]
+
+
+def _jpeg_2000_facts(data: bytes) -> StreamFacts:
+    """ITU-T T.800, annex A: the SIZ segment, and the COD segment's colour transform."""
+    if not data.startswith(_SOC_SIZ) or not _ends(data):
+        raise ValueError("not a whole JPEG 2000 frame")
+    length, _, *area, samples = struct.unpack_from(">HH8IH", data, 4)
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = area
+    components = data[42 : 42 + 3 * samples]
+    if length != 38 + 3 * samples or samples not in (1, 3) or len(components) != 3 * samples:
+        raise ValueError("a size segment that cannot be")
+    if components[1::3] + components[2::3] != b"\1" * 2 * samples or len(set(components[::3])) != 1:
+        raise ValueError("components of different sizes")
+    if (left, top, tile_left, tile_top) != (0, 0, 0, 0) or min(tile_width, tile_height) < 1:
+        raise ValueError("an image that does not start at its corner")
+    if -(-right // tile_width) * -(-bottom // tile_height) > _MAX_SEGMENTS:
+        raise ValueError("too many tiles")
+    bits = (components[0] & 0x7F) + 1
+    return StreamFacts(bottom, right, samples, bits, transformed=_is_transformed(data, 4 + length))
+
+
+def _is_transformed(data: bytes, position: int) -> bool:
+    for _ in range(_MAX_SEGMENTS):
+        marker, position = _next_marker(data, position)
+        if marker == _SOT:
+            break
+        if marker == _COD:
+            return data[position + 6 : position + 7] == b"\1"
+        position += int.from_bytes(data[position : position + 2], "big")
+    raise ValueError("no coding style before the first tile")
+
+
+def _check_rle(data: bytes, segments: int, pixels: int) -> None:
+    """PS3.5, annex G: the number of segments, and offsets that rise within the frame.
+
+    A segment has at most two bytes a pixel, where every run is a single pixel, and is padded to even.
+    """
+    if len(data) < _RLE_HEADER:
+        raise ValueError("not a whole RLE frame")
+    count, *offsets = struct.unpack_from("<16I", data)
+    used = offsets[:segments]
+    lengths = [end - start for start, end in pairwise([*used, len(data)])]
+    sound = all(0 < length <= 2 * pixels + 2 for length in lengths)
+    if count != segments or used[:1] != [_RLE_HEADER] or not sound:
+        raise ValueError("RLE segments that do not fit the image")

@@ -1,1 +1,0 @@
-"""What is drawn over the tissue: found, and painted over."""

@@ -1,0 +1,1 @@
+"""Where the heart is in the picture: the sector, what lies over it, the crop."""

@@ -1,0 +1,223 @@
+"""A first guess of the sector from the pixels that move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cardio_mlflow.data.picture.sector import Sector
+
+Mask = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+_BEYOND_DEGREES: Final = 14.0
+_STEP_DEGREES: Final = 0.25
+_BEYOND: Final = 0.15
+_LEAST_SHARE: Final = 0.2
+_GAP: Final = 3
+_HALO: Final = 12.0
+"""Pixels: as far out as JPEG blocks carry the ringing of a bright border, their diagonal."""
+_SEGMENTS: Final = 8
+"""Parts of the lower border that are looked at one by one: an ECG reaches on below some of them only."""
+
+
+def extended(sector: Sector, faint: Mask) -> Sector:
+    """The sector with each border moved out to where faint movement ends; the same one if none reaches on.
+
+    A border moves only when the movement goes on beyond what JPEG's ringing can explain.
+
+    Args:
+        sector: a fit on the well-lit part.
+        faint: pixels that move at all, uint8 0 or 255, rows × columns; isotropic pixels.
+    """
+    length = sector.outer - sector.inner
+    degrees = np.arange(0.0, _BEYOND_DEGREES, _STEP_DEGREES)
+    radii = np.linspace(sector.inner + 0.2 * length, sector.outer - 0.1 * length, 160)
+    halo = float(np.rad2deg(_HALO / (0.5 * (sector.inner + sector.outer))))
+    left, right = (
+        _reach(_shares(sector, faint, radii, np.deg2rad(beyond)), _STEP_DEGREES, halo)
+        for beyond in (sector.left - degrees, sector.right + degrees)
+    )
+    wide = replace(sector, left=sector.left - left, right=sector.right + right)
+    margin = 0.1 * (wide.right - wide.left)
+    angles = np.deg2rad(np.linspace(wide.left + margin, wide.right - margin, 160))
+    steps = np.arange(0.0, _BEYOND * sector.outer)
+    outer = _reach(_shares(sector, faint, sector.outer + steps, angles).T, 1.0, _HALO, _SEGMENTS)
+    inward = np.arange(0.0, max(1.0, sector.inner))
+    inner = _reach(_shares(sector, faint, sector.inner - inward, angles).T, 1.0, _HALO)
+    return replace(wide, outer=sector.outer + outer, inner=max(0.0, sector.inner - inner))
+
+
+def empty_beyond(sector: Sector, faint: Mask) -> bool:
+    """Whether hardly anything moves just beyond both edges, as is so where they are no shadow's edges."""
+    radii = np.linspace(0.5 * (sector.inner + sector.outer), 0.95 * sector.outer, 80)
+    halo = float(np.rad2deg(1.6 * _HALO / (0.5 * (sector.inner + sector.outer))))
+    degrees = halo + np.arange(0.0, 4.0, 0.5)
+    left = _shares(sector, faint, radii, np.deg2rad(sector.left - degrees))
+    right = _shares(sector, faint, radii, np.deg2rad(sector.right + degrees))
+    return bool(max(_mean(left), _mean(right)) < 0.03)
+
+
+def _shares(sector: Sector, faint: Mask, radii: Array, angles: Array) -> Array:
+    """The faint mask at radii and angles: 1 or 0, NaN beyond the image; angles × radii."""
+    x = (sector.apex_x + np.outer(np.sin(angles), radii)).astype(np.float32)
+    y = (sector.apex_y + np.outer(np.cos(angles), radii)).astype(np.float32)
+    lit = cv2.remap(faint, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    rows, columns = faint.shape
+    inside = (x >= 0) & (y >= 0) & (x <= columns - 1) & (y <= rows - 1)
+    return np.where(inside, lit / 255.0, np.nan)
+
+
+def _reach(shares: Array, step: float, halo: float, segments: int = 1) -> float:
+    """How far at least half of a border's segments reach; 0 unless that is further than the halo.
+
+    Args:
+        shares: rows from the border outward, columns along it.
+        step: from row to row.
+        halo: in the step's unit.
+        segments: number of parts along the border.
+    """
+    reaches = [_lit_rows(part) for part in np.array_split(shares, segments, axis=1)]
+    reach = float(step * np.percentile(reaches, 50, method="lower"))
+    return reach if reach > halo else 0.0
+
+
+def _lit_rows(shares: Array) -> int:
+    """How many rows of shares stay lit, from the first on, but for small gaps."""
+    seen = np.isfinite(shares).mean(axis=1) > 0.3
+    lit = np.array([_mean(row) >= _LEAST_SHARE for row in shares]) & seen
+    for end in np.flatnonzero(~lit):
+        if not lit[end : end + _GAP].any():
+            return int(end)
+    return len(lit) if lit.all() else 0
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else 0.0
+
+
+_EDGE_DEGREES: Final = np.arange(8.0, 75.0, 0.5)
+_STRIP: Final = 0.08
+
+
+def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
+    """The moving pixels of the largest piece, and all moving pixels without thin lines.
+
+    Strips lower than 8 % of the picture, such as a scrolling ECG, are cut off even where they touch.
+    """
+    size = max(3, 2 * (max(moving.shape) // 200) + 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    dense = cv2.boxFilter(moving, -1, (size, size))
+    opened = cv2.morphologyEx(np.where(dense >= 128, np.uint8(255), np.uint8(0)), cv2.MORPH_OPEN, kernel)
+    outlines, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    joined = cv2.drawContours(np.zeros_like(opened), outlines, -1, 255, cv2.FILLED)
+    wide = max(9, round(_STRIP * moving.shape[0]))
+    severed = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((wide, wide), np.uint8))
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(severed)
+    if count < 2:
+        return np.zeros_like(moving), opened
+    largest = 1 + int(np.argmax(facts[1:, cv2.CC_STAT_AREA]))
+    core = np.where(labels == largest, np.uint8(255), np.uint8(0))
+    return cv2.dilate(core, np.ones((wide // 2, wide // 2), np.uint8)) & opened, opened
+
+
+def guess(blob: Mask) -> Sector | None:
+    """The sector whose edges and radii get most votes of the blob's border, or None."""
+    rows = np.flatnonzero(blob.any(axis=1))
+    first = blob[rows].argmax(axis=1).astype(np.float64)
+    last = blob.shape[1] - 1 - blob[rows, ::-1].argmax(axis=1).astype(np.float64)
+    left, right = _edge(rows, first), _edge(rows, blob.shape[1] - 1 - last)
+    if left is None or right is None:
+        return None
+    (slope_l, at_l), (slope_r, at_r) = left, (-right[0], blob.shape[1] - 1 - right[1])
+    apex_y = (at_r - at_l) / (slope_l - slope_r)
+    apex_x = at_l + slope_l * apex_y
+    radii = _radii(blob, apex_x, apex_y, np.arctan(slope_l), np.arctan(slope_r))
+    if radii is None or apex_y < -1.5 * blob.shape[0] or apex_y > 0.6 * blob.shape[0]:
+        return None
+    degrees = np.rad2deg(np.arctan([slope_l, slope_r]))
+    return Sector(float(apex_x), float(apex_y), float(degrees[0]), float(degrees[1]), *radii)
+
+
+def mirrored(sector: Sector, blob: Mask) -> Sector | None:
+    """The sector whose wider edge is right and whose other edge lies in the dark, at the same lean.
+
+    The apex is sought along the wider edge: it is where most of the lower border is equally far away.
+    """
+    lean = max(-sector.left, sector.right)
+    side = -1.0 if lean == -sector.left else 1.0
+    slope = side * np.tan(np.deg2rad(lean))
+    columns = np.flatnonzero(blob.any(axis=0))
+    bottom = blob.shape[0] - 1 - blob[::-1, columns].argmax(axis=0)
+    top = int(np.flatnonzero(blob.any(axis=1))[0])
+    best: tuple[int, float, float, float] = (0, 0.0, 0.0, 0.0)
+    for y in np.arange(top - 0.15 * blob.shape[0], top + 0.05 * blob.shape[0], 1.0):
+        x = sector.apex_x + slope * (y - sector.apex_y)
+        lit = np.abs(columns - x) < 0.75 * np.abs(slope) * (bottom - y)
+        radii = np.rint(np.hypot(columns - x, bottom - y)[lit]).astype(np.int64)
+        if len(radii) < 20:
+            continue
+        votes = np.convolve(np.bincount(radii), np.ones(5), mode="same")
+        best = max(best, (int(votes.max()), float(np.argmax(votes)), float(x), float(y)))
+    if best[0] < 20:
+        return None
+    inner = max(0.0, top - best[3])
+    return Sector(best[2], best[3], -lean, lean, inner, best[1])
+
+
+def _edge(rows: NDArray[np.int64], border: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Line ``x = at + slope * row`` along the left border, by Hough vote of the border's pixels.
+
+    A vote counts against a line when the pixel lies beyond it: the edge is the border of the fan.
+    """
+    corner = int(np.flatnonzero(border <= np.quantile(border, 0.02) + 2)[-1])
+    if corner < 12:
+        return None
+    y, x = rows[:corner].astype(np.float64), border[:corner]
+    angles = np.deg2rad(_EDGE_DEGREES)
+    distance = x[None, :] * np.cos(angles)[:, None] + y[None, :] * np.sin(angles)[:, None]
+    bins = np.floor(distance - distance.min()).astype(np.int64)
+    width = int(bins.max()) + 4
+    votes = np.zeros((len(angles), width))
+    np.add.at(votes, (np.arange(len(angles))[:, None], bins), 1.0)
+    near = votes[:, :-2] + votes[:, 1:-1] + votes[:, 2:]
+    beyond = np.cumsum(votes, axis=1)[:, :-2] - votes[:, :-2]
+    beyond = np.concatenate([np.zeros((len(angles), 2)), beyond[:, :-2]], axis=1)
+    best, position = np.unravel_index(int(np.argmax(near - 0.7 * beyond)), near.shape)
+    line = distance.min() + position + 1.5
+    inliers = np.abs(distance[best] - line) <= 2.5
+    if np.count_nonzero(inliers) < 10:
+        return None
+    slope, at = np.polyfit(y[inliers], x[inliers], 1)
+    return (float(slope), float(at)) if slope < -0.05 else None
+
+
+def _radii(blob: Mask, apex_x: float, apex_y: float, left: float, right: float) -> tuple[float, float] | None:
+    """Inner and outer radius on which most directions agree."""
+    longest = int(np.hypot(*blob.shape)) + int(max(0.0, -apex_y)) + 2
+    margin = 0.06 * (right - left)
+    angles = np.linspace(left + margin, right - margin, 180)
+    r = np.arange(longest, dtype=np.float32)
+    x = (apex_x + np.outer(np.sin(angles), r)).astype(np.float32)
+    y = (apex_y + np.outer(np.cos(angles), r)).astype(np.float32)
+    polar = cv2.remap(blob, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    hit = polar.any(axis=1)
+    if np.count_nonzero(hit) < 60:
+        return None
+    inner = polar[hit].argmax(axis=1)
+    outer = longest - 1 - polar[hit, ::-1].argmax(axis=1)
+    within = (x >= 2) & (y >= 2) & (x <= blob.shape[1] - 3) & (y <= blob.shape[0] - 3)
+    whole = outer < longest - 2 - within[hit, ::-1].argmax(axis=1)  # the others are cut by the image's border
+    seen = outer[whole] if np.count_nonzero(whole) >= 20 else outer[outer >= np.quantile(outer, 0.95)]
+    return _mode(inner, longest), _mode(seen, longest)
+
+
+def _mode(values: NDArray[np.int64], longest: int) -> float:
+    votes = np.convolve(np.bincount(values, minlength=longest), np.ones(5), mode="same")
+    centre = int(np.argmax(votes))
+    return float(values[np.abs(values - centre) <= 2].mean())

@@ -1,1 +1,0 @@
-"""Preparation in a process of its own."""

@@ -1,1 +1,0 @@
-"""Finding a clip's sector in its statistics."""

@@ -1,1 +1,0 @@
-"""Clips in video files."""

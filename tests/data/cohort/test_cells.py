@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardio_mlflow.data.cohort.cells import (
+    canonical_id,
+    id_problem,
+    parse_number,
+    range_problem,
+    wrong_unit,
+)
+from cardio_mlflow.parameters import PARAMETERS, parameter
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12.5 mmHg", 12.5),
+        (" 14*", 14.0),
+        ("12,5", 12.5),
+        ("−2", -2.0),
+        ("(8)", 8.0),
+        ("~12 MMHG †", 12.0),
+        ("1.234,5", 1234.5),
+        ("1,234.5", 1234.5),
+        ("1,234,567", 1234567.0),
+        (".5", 0.5),
+        ("7.", 7.0),
+        ("1.2e1", 12.0),
+    ],
+)
+def test_stray_characters_are_cleaned(text: str, value: float) -> None:
+    assert parse_number(text, ("mmHg",)) == value
+
+
+@pytest.mark.parametrize("text", ["", "NA", "n/a", "-", "nan", "None", ".", "#N/A", "—"])
+def test_missing_markers_give_nan(text: str) -> None:
+    assert math.isnan(parse_number(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["<5", ">= 40", "12-15", "12/8", "high", "1,23,4.5", "12 mL", "1e999", "3 4", "12 apples"]
+)
+def test_what_is_no_plain_number_is_refused_without_repeating_the_cell(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a|bound") as error:
+        parse_number(text, ("mmHg",))
+    assert text not in str(error.value)
+
+
+def test_a_foreign_unit_in_a_cell_is_named_with_its_conversion() -> None:
+    with pytest.raises(ValueError, match="divide by 80"):
+        parse_number("240 dyn·s/cm5", ("Wood units",))
+
+
+@pytest.mark.parametrize("row", PARAMETERS, ids=lambda p: p.key)
+def test_each_parameters_own_unit_is_accepted_and_never_taken_for_a_wrong_one(row) -> None:
+    assert parse_number(f"3 {row.unit}", (row.unit,)) == 3.0
+    assert wrong_unit(row.unit, row.unit) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("PVR", 320.0, "divide by 80"),
+        ("meanPAP", 2.7, "multiply by 7.5"),
+        ("CO", 4500.0, "divide by 1000"),
+        ("CI", 2400.0, "divide by 1000"),
+        ("SVRI", 25.0, "multiply by 80"),
+        ("SVRI", 2.4, "thousands"),
+    ],
+)
+def test_values_out_of_range_hint_at_the_likely_unit(key: str, value: float, hint: str) -> None:
+    assert hint in str(range_problem(value, parameter(key)))
+
+
+def test_the_plausible_range_includes_its_ends_and_nan_is_no_problem() -> None:
+    for row in PARAMETERS:
+        assert [range_problem(v, row) for v in (*row.plausible, math.nan)] == [None] * 3
+
+
+@given(st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3)))
+def test_a_number_survives_any_decimal_mark(value: float) -> None:
+    text = f"{value:.3f}"
+    assert parse_number(text) == value
+    assert parse_number(text.replace(".", ",")) == value
+
+
+@given(st.text(max_size=20))
+def test_any_text_gives_a_finite_number_nan_or_a_value_error(text: str) -> None:
+    try:
+        value = parse_number(text, ("mmHg",))
+    except ValueError:
+        return
+    assert math.isnan(value) or math.isfinite(value)
+
+
+def test_ids_are_spelled_as_in_file_names_and_cannot_leave_a_folder() -> None:
+    assert canonical_id("12.0") == "12"
+    assert canonical_id("12.5") == "12.5"
+    assert [bool(id_problem(i)) for i in ("E-1 b", "", "../x", "a/b", "a" * 101)] == [False, *[True] * 4]

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cardio_mlflow.data.cohort.labels import read_labels
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS
+
+HEALTHY = {"RAP": 6.0, "SPAP": 24.0, "dPAP": 9.0, "meanPAP": 15.0, "PCWP": 9.0, "CO": 5.1, "CI": 2.9,
+           "SVRI": 2100.0, "PVR": 1.2}  # fmt: skip
+
+
+def sheet(patients: int = 4, **columns: list[object]) -> pd.DataFrame:
+    """A label sheet of healthy patients P1, P2, ..., with columns replaced or added."""
+    base: dict[str, list[object]] = {"patient_id": [f"P{i}" for i in range(1, patients + 1)]}
+    base |= {key: [HEALTHY[key]] * patients for key in KEYS}
+    return pd.DataFrame(base | columns)
+
+
+def write(folder: Path, table: pd.DataFrame, **options: object) -> Path:
+    table.to_csv(folder / "labels.csv", index=False, **options)
+    return folder
+
+
+def refusal(folder: Path, table: pd.DataFrame) -> str:
+    with pytest.raises(InputError) as error:
+        read_labels(write(folder, table), 235)
+    return str(error.value)
+
+
+def test_the_table_is_complete_and_in_sheet_order(tmp_path: Path) -> None:
+    table = sheet(
+        cohort=["II", "1", "Cohort I", "cohort 2"], HR=["72 bpm", 80, "", 61], sex=["f", "m", "", "f"]
+    )
+    read = read_labels(write(tmp_path, table), 235)
+    labels = read.table
+    assert list(labels.columns) == ["cohort", *KEYS, "HR", "sex"]
+    assert list(labels.index) == ["P1", "P2", "P3", "P4"]
+    assert list(labels["cohort"]) == ["II", "I", "I", "II"]
+    assert labels[list(KEYS)].dtypes.eq(np.float64).all()
+    assert labels.loc["P3", "HR"] != labels.loc["P3", "HR"]
+    assert labels["sex"].isna().tolist() == [False, False, True, False]
+    assert read.notes == ()
+    assert (read.name, read.rows) == ("labels.csv", {"P1": 2, "P2": 3, "P3": 4, "P4": 5})
+
+
+def test_the_older_layout(tmp_path: Path) -> None:
+    columns = ["RAP", "SPAP", "dpap", "meanPAP", "PCWP", "CO", "CI", "SVRI", "PVR"]
+    book = openpyxl.Workbook()
+    book.active.append(["E Number", *columns])
+    for number in range(308):
+        book.active.append([float(number + 1), *HEALTHY.values()])
+    book.save(tmp_path / "labels.xlsx")
+    read = read_labels(tmp_path, 235)
+    labels = read.table
+    assert labels.index[0] == "1"
+    assert labels.index[-1] == "308"
+    assert (labels["cohort"] == "I").sum() == 235
+    assert list(labels["cohort"][233:237]) == ["I", "I", "II", "II"]
+    assert any("E Number" in note for note in read.notes)
+
+
+def test_aliases_any_case_and_units_in_headings(tmp_path: Path) -> None:
+    names = {
+        "patient_id": "Patient ID",
+        "meanPAP": "mPAP (mmHg)",
+        "dPAP": "DPAP",
+        "PCWP": "PAWP",
+        "RAP": "mean RAP",
+        "CO": "Cardiac Output [L/min]",
+    }
+    labels = read_labels(write(tmp_path, sheet().rename(columns=names)), 2).table
+    assert list(labels.columns[1:]) == list(KEYS)
+
+
+def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path, sheet(), sep=";", decimal=",", encoding="latin-1"), 2).table
+    assert labels.loc["P1", "CO"] == 5.1
+
+
+def test_missing_values_stay_missing_and_are_counted(tmp_path: Path) -> None:
+    read = read_labels(write(tmp_path, sheet(PCWP=["", "n/a", 9, "-"], CO=["NA", 5, 5, 5])), 2)
+    assert read.table["PCWP"].isna().tolist() == [True, True, False, True]
+    assert "PCWP 3, CO 1" in read.notes[-1]
+
+
+def test_every_problem_is_named_by_row_and_column(tmp_path: Path) -> None:
+    table = sheet(patient_id=["Roe", "Roe", "", "P4"], PVR=[1, 240, 2, 1], RAP=[6, 6, "Jane Roe", "<5"])
+    message = refusal(tmp_path, table)
+    assert "labels.csv: 5 problems" in message
+    assert "row 3, column patient_id: duplicate id: it is already in row 2" in message
+    assert "row 4, column patient_id: no patient id" in message
+    assert "row 3, column PVR: 240 is outside 0.05 to 40 Wood units" in message
+    assert "divide by 80" in message
+    assert "row 4, column RAP: not a number" in message
+    assert "row 5, column RAP: a bound" in message
+    assert "Jane" not in message
+    assert "Roe" not in message
+
+
+def test_only_ten_problems_are_shown(tmp_path: Path) -> None:
+    message = refusal(tmp_path, sheet(25, PVR=[500] * 25))
+    assert "25 problems" in message
+    assert "row 11" in message
+    assert "row 12" not in message
+    assert "15 more" in message
+
+
+def test_a_missing_column_is_named_with_the_nearest_unknown_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, sheet().rename(columns={"PCWP": "PCWPP", "CO": "zzz"}))
+    assert "lacks 2 of the 9" in message
+    assert "is it 'PCWPP'?" in message
+    assert "CO (cardiac output, L/min)\n" in message
+
+
+def test_a_first_row_of_data_or_of_names_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("Jane Roe,6,24,9,15,9,5.1,2.9,2100,1.2\n" * 2)
+    with pytest.raises(InputError, match="must hold the names of the columns") as error:
+        read_labels(tmp_path, 2)
+    assert "Jane" not in str(error.value)
+    (tmp_path / "labels.csv").write_text("value,Jane Roe,John Doe\nRAP,6,7\nSPAP,24,25\n")
+    with pytest.raises(InputError, match="must hold the names of the columns") as error:
+        read_labels(tmp_path, 2)
+    assert "Jane" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (sheet(mPAP=[1, 2, 3, 4]), "'meanPAP' and 'mPAP' both hold meanPAP"),
+        (sheet().rename(columns={"PVR": "PVR (dyn·s·cm-5)"}), "divide by 80"),
+        (sheet().drop(columns="patient_id"), "no patient_id column"),
+        (sheet(cohort=["I", "II", "train", ""]), "row 4, column cohort: write I or II"),
+        (sheet(0), "no patient below"),
+        (sheet(patient_id=["a", "../b", "c", "d"]), "row 3, column patient_id"),
+        (sheet(HR=["fast", 1, 1, 1]), "row 2, column HR: not a number"),
+    ],
+)
+def test_sheets_that_cannot_be_used_say_why(tmp_path: Path, table: pd.DataFrame, expected: str) -> None:
+    assert expected in refusal(tmp_path, table)
+
+
+def test_no_sheet_two_sheets_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="patient_id column"):
+        read_labels(tmp_path, 235)
+    with pytest.raises(InputError, match="no cohort folder"):
+        read_labels(tmp_path / "absent", 235)
+    write(tmp_path, sheet())
+    (tmp_path / "labels.xlsx").write_bytes(b"")
+    with pytest.raises(InputError, match="keep one"):
+        read_labels(tmp_path, 235)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.lists(st.text(max_size=8), min_size=11, max_size=11), min_size=1, max_size=4))
+def test_any_cells_give_labels_or_an_input_error(tmp_path: Path, cells: list[list[str]]) -> None:
+    table = pd.DataFrame(cells, columns=["patient_id", *KEYS, "cohort"])
+    table.to_csv(tmp_path / "labels.csv", index=False, errors="replace", escapechar="\\")
+    try:
+        labels = read_labels(tmp_path, 2).table
+    except InputError as error:
+        refused = str(error)
+    else:
+        refused = ""
+        assert labels.index.is_unique
+    assert len(refused.splitlines()) <= 14

@@ -1,0 +1,183 @@
+"""ECGs drawn on small screens, read back; and nothing read where there is none."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
+from cardio_mlflow.data.picture.statistics import collect
+from tests.data.cycle.hearts import (
+    BOTTOM,
+    COLUMNS,
+    LEFT,
+    RIGHT,
+    ROWS,
+    TOP,
+    beats,
+    clip,
+    scrolling,
+    speckle,
+    sweeping,
+    under_cursor,
+)
+
+FRAMES, SECONDS = 80, 2.6
+TIMES = np.arange(FRAMES) * SECONDS / (FRAMES - 1)
+BEATS = beats(-4.0, SECONDS + 1, 0.8, 0.33)
+SHOWS = {
+    "scroll": scrolling(BEATS, 2.4), "sweep": sweeping(BEATS, 2.9), "cursor": under_cursor(BEATS, SECONDS),
+}  # fmt: skip
+
+
+def _sector(bottom):
+    """A rectangle as wide as a sector is near its lower border."""
+    mask = np.zeros((ROWS, COLUMNS), np.uint8)
+    mask[10:bottom, 15:385] = 255
+    return mask
+
+
+ABOVE, BEHIND = _sector(130), _sector(225)
+"""Sectors above the strip, and behind it."""
+
+
+def _read(frames, mask, times=TIMES):
+    return read_drawn_ecg(list(frames), mask, collect(frames), times)
+
+
+def _show(style, mask, seed=0):
+    return clip(np.where(mask > 0, speckle(FRAMES, seed), np.uint8(0)), TIMES, SHOWS[style])
+
+
+def _inside(found):
+    return found.r_waves_s[(found.r_waves_s >= 0) & (found.r_waves_s <= SECONDS)]
+
+
+@pytest.mark.parametrize("mask", [ABOVE, BEHIND], ids=["below the sector", "over the tissue"])
+@pytest.mark.parametrize("style", SHOWS)
+def test_r_waves_are_read_off_every_style_of_trace(style, mask):
+    found = _read(_show(style, mask), mask)
+    true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
+    assert found is not None
+    assert found.style == style
+    assert len(_inside(found)) == len(true)
+    assert np.abs(_inside(found) - true).max() <= 0.012
+    assert (np.diff(found.times_s) > 0).all()
+    assert found.voltage.min() == 0
+    assert found.voltage.max() == 1
+
+
+@pytest.mark.parametrize("mask", [ABOVE, BEHIND], ids=["below the sector", "over the tissue"])
+def test_a_scroll_tells_the_beats_before_the_clip(mask):
+    found = _read(_show("scroll", mask), mask)
+    before = found.r_waves_s[found.r_waves_s < 0]
+    true = BEATS[(BEATS > -2.35) & (BEATS < 0)]
+    assert np.abs(before - true).max() <= 0.015
+
+
+def test_a_mark_beside_a_still_trace_does_not_hide_its_first_beat():
+    early = beats(-4.0, SECONDS + 1, 0.8, 0.06)
+    frames = clip(np.where(BEHIND > 0, speckle(FRAMES), np.uint8(0)), TIMES, under_cursor(early, SECONDS))
+    frames[:, TOP + 5 : TOP + 8, LEFT - 6 : LEFT] = 255
+    true = early[(early >= 0) & (early <= SECONDS)]
+    assert np.abs(_inside(_read(frames, BEHIND)) - true).max() <= 0.012
+
+
+@pytest.mark.parametrize(("luma", "drift"), [(210, 0), (250, 0), (250, 1), (250, 2)])
+def test_a_scroll_is_read_over_bright_tissue_that_drifts(luma, drift):
+    tissue = np.stack([np.roll(f, -drift * i, axis=1) for i, f in enumerate(speckle(FRAMES, bright=1.3))])
+    frames = clip(np.where(BEHIND > 0, tissue, np.uint8(0)), TIMES, scrolling(BEATS, 2.4, luma))
+    found = _read(frames, BEHIND)
+    true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
+    assert found.style == "scroll"
+    assert np.abs(_inside(found) - true).max() <= 0.015
+
+
+@pytest.mark.parametrize("style", SHOWS)
+def test_uneven_frame_times_are_followed(style):
+    times = np.cumsum(np.random.default_rng(4).uniform(0.5, 1.5, FRAMES))
+    times = (times - times[0]) / (times[-1] - times[0]) * SECONDS
+    found = _read(clip(np.zeros((FRAMES, ROWS, COLUMNS), np.uint8), times, SHOWS[style]), ABOVE, times)
+    true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
+    assert len(_inside(found)) == len(true)
+    assert np.abs(_inside(found) - true).max() <= 0.02
+
+
+@pytest.mark.parametrize("mask", [ABOVE, BEHIND], ids=["below the sector", "over the tissue"])
+def test_jpeg_noise_does_not_disturb(mask):
+    frames = np.stack([
+        cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], cv2.IMREAD_GRAYSCALE)
+        for frame in _show("scroll", mask)
+    ])  # fmt: skip
+    true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
+    assert np.abs(_inside(_read(frames, mask)) - true).max() <= 0.015
+
+
+def _moving_line(frame, now):
+    column = round(LEFT + (RIGHT - LEFT) * now / SECONDS)
+    cv2.line(frame, (column, TOP), (column, BOTTOM), 230, 1)
+
+
+def _level_line(frame, now):
+    cv2.line(frame, (LEFT, 180), (RIGHT, 180), 230, 1)
+
+
+def _both(frame, now):
+    _level_line(frame, now)
+    _moving_line(frame, now)
+
+
+def _digits(frame, now):
+    cv2.putText(frame, f"{now:.3f} s  HR 60", (40, 210), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 1)
+
+
+def _bar(frame, now):
+    frame[TOP:BOTTOM, LEFT : LEFT + round((RIGHT - LEFT) * now / SECONDS)] = 200
+
+
+def _sine(frame, now):
+    x = np.arange(LEFT, RIGHT + 1)
+    rows = 175 + 12 * np.sin(2 * np.pi * (now - x / 150))
+    cv2.polylines(frame, [np.stack([x, rows], axis=1).round().astype(np.int32)], False, 230, 1)
+
+
+NO_ECG = {
+    "nothing": lambda frame, now: None, "line": _moving_line, "level": _level_line, "both": _both,
+    "digits": _digits, "bar": _bar, "sine": _sine,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", [ABOVE, BEHIND], ids=["below the sector", "over the tissue"])
+@pytest.mark.parametrize("thing", NO_ECG)
+def test_what_is_no_ecg_is_not_read(thing, mask):
+    frames = clip(np.where(mask > 0, speckle(FRAMES), np.uint8(0)), TIMES, NO_ECG[thing])
+    assert _read(frames, mask) is None
+
+
+@pytest.mark.parametrize("bright", [1.0, 1.8, 2.6])
+@pytest.mark.parametrize("drift", [0, 3, -3])
+def test_tissue_that_drifts_is_no_ecg(drift, bright):
+    tissue = speckle(FRAMES, bright=bright)
+    moved = np.stack([np.roll(frame, drift * i, axis=1) for i, frame in enumerate(tissue)])
+    assert _read(np.where(BEHIND > 0, moved, np.uint8(0)), BEHIND) is None
+
+
+def test_a_single_trace_that_moves_without_a_heart_is_no_ecg():
+    show = scrolling(np.array([]), 2.4)
+    assert _read(clip(np.zeros((FRAMES, ROWS, COLUMNS), np.uint8), TIMES, show), ABOVE) is None
+
+
+def test_a_clip_of_few_frames_is_not_read():
+    frames = _show("cursor", ABOVE)[:7]
+    assert _read(frames, ABOVE, TIMES[:7]) is None
+
+
+def test_frames_are_not_asked_for_without_a_candidate():
+    frames = np.where(ABOVE > 0, speckle(FRAMES), np.uint8(0))
+
+    def unreadable():
+        raise AssertionError
+        yield
+
+    assert read_drawn_ecg(unreadable(), ABOVE, collect(frames), TIMES) is None

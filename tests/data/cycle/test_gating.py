@@ -1,0 +1,219 @@
+"""The gating ladder and the choice of frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardio_mlflow.data.cycle.gating import Evidence, gate, period
+from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+
+
+def _evidence(frames=50, step=0.04, r_waves=(), rate=None, thumbnails=None):
+    still = np.zeros((frames, 8, 8), np.uint8)
+    return Evidence(
+        np.arange(frames) * step,
+        np.asarray(r_waves, float),
+        rate,
+        still if thumbnails is None else thumbnails,
+    )
+
+
+def _swinging(frames, step, cycle):
+    """A bar that moves up and down, with a little noise that never repeats."""
+    rows = np.arange(40)[:, None]
+    rng = np.random.default_rng(3)
+    out = []
+    for i in range(frames):
+        middle = 20 + 10 * np.sin(2 * np.pi * i * step / cycle)
+        picture = 200 * np.exp(-(((rows - middle) / 4) ** 2)) * np.ones((1, 50)) + rng.uniform(
+            0, 12, (40, 50)
+        )
+        out.append(picture.clip(0, 255).astype(np.uint8))
+    return np.stack(out)
+
+
+def test_tags_come_first_and_are_verified():
+    found = gate(_evidence(r_waves=[0.1, 0.9, 1.7], rate=60.0))
+    assert (found.method, found.phase_verified, found.beats) == ("tags", True, 2)
+    assert found.rr_ms == pytest.approx(800)
+    assert found.start_s == pytest.approx(0.1)
+
+
+def test_the_most_typical_of_irregular_cycles_is_taken():
+    found = gate(_evidence(frames=120, r_waves=[0.1, 0.6, 1.4, 2.9]))
+    assert (found.start_s, found.stop_s) == pytest.approx((0.6, 1.4))
+
+
+def test_of_equal_cycles_the_one_after_a_typical_cycle_is_taken():
+    found = gate(_evidence(frames=120, r_waves=[0.1, 0.6, 1.4, 2.2, 3.5]))
+    assert (found.start_s, found.stop_s) == pytest.approx((1.4, 2.2))
+
+
+def test_cycles_beyond_the_clip_are_not_used():
+    found = gate(_evidence(frames=40, r_waves=[-0.5, 0.2, 1.0, 1.9]))
+    assert (found.start_s, found.stop_s) == pytest.approx((0.2, 1.0))
+
+
+def test_one_tagged_r_wave_fixes_the_phase_of_the_heart_rate():
+    found = gate(_evidence(r_waves=[0.3], rate=75.0))
+    assert (found.method, found.phase_verified, found.start_s) == ("heart_rate", True, pytest.approx(0.3))
+
+
+def test_heart_rate_alone_is_not_verified():
+    found = gate(_evidence(rate=75.0))
+    assert (found.method, found.phase_verified, found.beats) == ("heart_rate", False, 2)
+
+
+def test_a_clip_shorter_than_a_cycle_is_refused():
+    with pytest.raises(ClipRefused) as refused:
+        gate(_evidence(frames=12, rate=60.0))
+    assert refused.value.outcome is Outcome.NO_FULL_CYCLE
+
+
+def test_a_flash_without_any_hint_is_refused():
+    with pytest.raises(ClipRefused) as refused:
+        gate(_evidence(frames=6))
+    assert refused.value.outcome is Outcome.NO_FULL_CYCLE
+
+
+@pytest.mark.parametrize("cycle", [0.6, 0.83, 1.1])
+def test_the_period_of_the_picture_is_found(cycle):
+    found = gate(_evidence(thumbnails=_swinging(50, 0.04, cycle)))
+    assert (found.method, found.phase_verified) == ("periodicity", False)
+    assert found.rr_ms == pytest.approx(1000 * cycle, rel=0.03)
+
+
+def test_noise_has_no_period():
+    noise = np.random.default_rng(0).integers(0, 255, (50, 30, 40)).astype(np.uint8)
+    assert period(noise, np.arange(50) * 0.04) is None
+    assert gate(_evidence(thumbnails=noise)).method == "clip"
+
+
+@given(
+    st.integers(4, 200), st.floats(0.005, 0.1), st.floats(0.05, 0.5), st.floats(0.3, 1.5), st.integers(1, 64)
+)
+def test_frames_lie_in_the_clip_in_order_and_near_their_phase(frames, step, start, length, count):
+    evidence = _evidence(frames=frames, step=step, r_waves=[start, start + length])
+    if start + length > evidence.duration_s:
+        return
+    found = gate(evidence)
+    chosen = found.frames(evidence.times_s, count)
+    wanted = start + length * np.arange(count) / count
+    assert chosen.shape == (count,)
+    assert (np.diff(chosen) >= 0).all()
+    assert chosen.min() >= 0
+    assert chosen.max() < frames
+    inside = wanted <= evidence.times_s[-1]
+    assert (np.abs(evidence.times_s[chosen] - wanted)[inside] <= step / 2 + 1e-9).all()
+
+
+def _with_ecg(waveform=(), trace=(), **more):
+    return replace(
+        _evidence(**more),
+        waveform_r_waves_s=np.asarray(waveform, float),
+        trace_r_waves_s=np.asarray(trace, float),
+    )
+
+
+def test_the_ladder_is_climbed_down_rung_by_rung():
+    tags, waveform, trace = [0.1, 0.9, 1.7], [0.15, 0.95, 1.75], [0.2, 1.0, 1.8]
+    thumbnails = _swinging(50, 0.04, 0.83)
+    starts = []
+    for known in ((tags, waveform, trace), ((), waveform, trace), ((), (), trace), ((), (), ())):
+        r_waves, in_file, on_screen = known
+        evidence = _with_ecg(in_file, on_screen, r_waves=r_waves, rate=72.0, thumbnails=thumbnails)
+        found = gate(evidence)
+        starts.append((found.method, found.phase_verified, round(found.start_s, 3)))
+    assert starts == [
+        ("tags", True, 0.1), ("waveform", True, 0.15), ("trace", True, 0.2), ("periodicity", False, 0.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("stale", [[10.0, 10.8], [10.0, 12.4]])
+def test_tags_of_another_time_do_not_hide_the_drawn_trace(stale):
+    found = gate(_with_ecg(trace=[0.2, 1.0, 1.8], r_waves=stale))
+    assert (found.method, found.phase_verified) == ("trace", True)
+
+
+def test_one_r_wave_in_a_tag_does_not_hide_the_drawn_trace():
+    found = gate(_with_ecg(trace=[0.2, 1.0, 1.8], r_waves=[0.21]))
+    assert (found.method, found.start_s) == ("trace", pytest.approx(0.2))
+
+
+def test_implausible_r_waves_are_passed_over():
+    found = gate(_with_ecg(waveform=[0.1, 0.12, 0.2, 0.25], trace=[0.2, 1.0, 1.8]))
+    assert found.method == "trace"
+
+
+@pytest.mark.parametrize(
+    ("trace", "start", "stop"),
+    [
+        ([-1.5, -0.7, 0.1], 0.1, 0.9),  # the interval before the clip, from the R wave in it
+        ([-0.6, 0.2, 1.0], 0.2, 1.0),  # a whole interval is there
+        ([-1.0, -0.2, 0.6, 2.9], 0.6, 1.4),  # the usual interval is not the one to the far R wave
+    ],
+)
+def test_r_waves_before_the_clip_tell_the_interval(trace, start, stop):
+    found = gate(_with_ecg(trace=trace, frames=40))
+    assert (found.method, found.phase_verified) == ("trace", True)
+    assert (found.start_s, found.stop_s) == pytest.approx((start, stop))
+    assert found.r_waves == sum(0 <= r <= 1.6 for r in trace)
+
+
+def test_a_cycle_may_end_at_the_only_r_wave():
+    found = gate(_with_ecg(trace=[-2.9, -2.1, -1.3, -0.5, 0.9], frames=25))
+    assert found.phase_verified
+    assert (found.start_s, found.stop_s) == pytest.approx((0.1, 0.9))
+
+
+def test_r_waves_all_before_the_clip_tell_only_the_length():
+    found = gate(_with_ecg(trace=[-2.5, -1.7, -0.9], frames=30))
+    assert (found.method, found.phase_verified, found.r_waves) == ("trace", False, 0)
+    assert found.rr_ms == pytest.approx(800)
+
+
+def test_a_clip_shorter_than_the_interval_on_its_trace_is_refused():
+    with pytest.raises(ClipRefused) as refused:
+        gate(_with_ecg(trace=[-1.5, -0.6, 0.3], frames=15))
+    assert refused.value.outcome is Outcome.NO_FULL_CYCLE
+
+
+def test_a_drawn_r_wave_fixes_the_phase_of_a_period():
+    found = gate(_with_ecg(trace=[0.5], thumbnails=_swinging(50, 0.04, 0.83)))
+    assert (found.method, found.phase_verified) == ("periodicity", True)
+    assert found.start_s == pytest.approx(0.5)
+
+
+def test_a_cycle_may_reach_half_a_frame_beyond_the_clip():
+    evidence = _evidence(frames=20, r_waves=[-0.015, 0.79])
+    found = gate(evidence)
+    assert (found.start_s, found.beats) == (pytest.approx(-0.015), 1)
+    assert found.frames(evidence.times_s, 8).tolist() == [0, 2, 5, 7, 10, 12, 15, 17]
+
+
+@pytest.mark.parametrize("hint", [0.8, 0.84])
+def test_the_hint_of_the_heart_rate_finds_the_period_among_multiples(hint):
+    step, cycle = 0.04, 0.82
+    swing = _swinging(60, step, cycle)
+    swing[:, :, :25] = np.roll(_swinging(60, step, 2 * cycle), 3, axis=0)[:, :, :25]  # alternating beats
+    assert period(swing, np.arange(60) * step, hint) == pytest.approx(cycle, rel=0.05)
+
+
+def test_a_stale_heart_rate_does_not_move_the_period():
+    swing = _swinging(60, 0.04, 0.7)
+    times = np.arange(60) * 0.04
+    assert period(swing, times, 1.1) == pytest.approx(period(swing, times), abs=1e-9)
+
+
+def test_uneven_frame_times_keep_the_period():
+    times = np.cumsum(np.random.default_rng(5).uniform(0.02, 0.06, 70))
+    times -= times[0]
+    apart = np.arange(40)[None, :] - 20 - 10 * np.sin(2 * np.pi * times[:, None] / 0.8)
+    bar = (200 * np.exp(-((apart / 4) ** 2))).astype(np.uint8)
+    frames = np.repeat(bar[:, :, None], 50, axis=2)
+    assert period(frames, times) == pytest.approx(0.8, rel=0.04)
