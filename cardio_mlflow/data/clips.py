@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -49,11 +50,14 @@ class PreparedClip:
         frames: uint8, 32 × 224 × 224: one heart cycle, equally spaced in phase; 0 outside the sector.
         quality: how it was made.
         review: what a person needs to judge it.
+        instance: digest of the file's SOP Instance UID, 32 hexadecimal digits; empty without one. The UID
+            itself goes nowhere: with it a clip could be traced to its patient in an archive.
     """
 
     frames: Image
     quality: Quality
     review: ClipReview = field(default_factory=ClipReview)
+    instance: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,12 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     quality = replace(_quality(picture, gating, evidence, chosen), ecg=ecg.style, review=review,
                       inpainted_percent=round(painted, 3))  # fmt: skip
     stack = _stack(frames, overlays, mask, crop, chosen)
-    return PreparedClip(stack, quality, _review(picture, ecg, gating, evidence, crop))
+    review_data = _review(picture, ecg, gating, evidence, crop)
+    return PreparedClip(stack, quality, review_data, _digest(picture.header.sop_uid))
+
+
+def _digest(uid: str) -> str:
+    return hashlib.blake2b(uid.encode(), digest_size=16).hexdigest() if uid else ""
 
 
 def _evidence(picture: _Picture, ecg: ClipEcg) -> Evidence:

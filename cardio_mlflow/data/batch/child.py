@@ -1,8 +1,8 @@
-"""The process that decodes files nobody vouches for: `python -m cardio_mlflow.data.batch.child`.
+"""The process that decodes files nobody vouches for: started, watched and replaced by ``sandbox.py``.
 
-It reads requests on its standard input, answers on its standard output, and is started, watched and
-replaced by ``sandbox.py``. Before the first clip it gives up what decoding does not need: more memory
-than the limit, files, core dumps, its output and error streams. It ends when its parent does.
+Before the first clip it gives up what decoding does not need: more memory than the limit, files, core dumps,
+the environment, its standard streams. It ends when its parent does. What is heavy is imported in `serve`,
+once the environment says that libraries shall use one thread.
 """
 
 from __future__ import annotations
@@ -10,71 +10,98 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
+from dataclasses import asdict
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from operator import methodcaller
 from pathlib import Path
-from queue import SimpleQueue
-from types import TracebackType
-from typing import IO, Any, Final
+from typing import Any, Final
 
-import cv2
-
-from cardio_mlflow.data.batch.patients import instance_digest
-from cardio_mlflow.data.batch.sandbox import clip_head, send_answer
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
+# The variables that are kept: no addresses of servers, no passwords.
+_KEPT: Final = {"PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP"}
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _MIB: Final = 1024**2
 _FILE_BYTES: Final = _MIB  # for what codecs say about damaged frames, in a nameless temporary file
 _SPARE_SECONDS: Final = 5.0  # the parent's clock comes first; this one counts when the parent has gone
-_TENSOR_SUFFIX: Final = ".pt"
 _NO_MEMORY: Final = -4  # OpenCV's StsNoMem
 
-Request = dict[str, Any]
 
+def serve(connection: Connection, module: str, memory: int, seconds: float) -> None:
+    """Say that all is imported, then answer requests with a head and, of a prepared clip, its frames.
 
-def main() -> None:
-    """Serve requests until the input ends: the module that prepares, MiB of memory, seconds a clip."""
-    module, memory, seconds = sys.argv[1], int(sys.argv[2]) * _MIB, float(sys.argv[3])
+    Args:
+        connection: to the parent. Requests and heads are JSON.
+        module: whose ``prepare_clip`` prepares.
+        memory: MiB over what is in use when all is imported.
+        seconds: of processor time for a clip.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
-    requests, answers = _take_over(0, "rb"), _take_over(1, "wb")
+    _keep_little(connection)
     prepare = importlib.import_module(module).prepare_clip
-    cv2.setNumThreads(1)
-    _limit_for_good()
+    importlib.import_module("cv2").setNumThreads(1)
+    _limit("RLIMIT_CORE", 0, 0)
+    _limit("RLIMIT_FSIZE", _FILE_BYTES, _FILE_BYTES)
     _limit_memory(memory)
     try:
-        send_answer(answers, {"number": 0})
-    except BrokenPipeError:
+        connection.send_bytes(b"ready")
+    except OSError:
         os._exit(1)  # the parent has gone meanwhile
-    sys.excepthook = _tell_and_end(answers)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    waiting: SimpleQueue[Request] = SimpleQueue()
-    threading.Thread(target=_listen, args=(requests, waiting), daemon=True).start()
+    _silence(2)
     while True:
-        request = waiting.get()
-        if request["path"].lower().endswith(_TENSOR_SUFFIX) and "torch" not in sys.modules:
+        request = json.loads(connection.recv_bytes())
+        if request["path"].lower().endswith(".pt") and "torch" not in sys.modules:
             importlib.import_module("torch").set_num_threads(1)
             _limit_memory(memory)
-        _limit_processor(seconds)
-        head, pixels = _answer(request, prepare)
-        send_answer(answers, head | {"number": request["number"]}, pixels)
+        _limit("RLIMIT_CPU", math.ceil(time.process_time() + seconds + _SPARE_SECONDS))
+        try:
+            head, frames = _answer(request, prepare, memory)
+            text = json.dumps(head, allow_nan=False, default=methodcaller("item"))
+        except BaseException as fault:
+            connection.send_bytes(json.dumps(_fault(fault) | {"number": request["number"]}).encode())
+            raise
+        connection.send_bytes(text.encode())
+        if frames:
+            connection.send_bytes(frames)
 
 
-def _answer(request: Request, prepare: Callable[..., Any]) -> tuple[dict[str, Any], bytes]:
-    path = Path(request["path"])
+def _answer(request: dict[str, Any], prepare: Callable[..., Any], memory: int) -> tuple[Any, bytes]:
+    import cv2
+
+    number = {"number": request["number"]}
     try:
-        if request["task"] == "instance":
-            return {"digest": instance_digest(path)}, b""
-        clip = prepare(path, check_text=request["check_text"])
-        return clip_head(clip), clip.frames.tobytes()
+        clip = prepare(Path(request["path"]), check_text=request["check_text"])
     except (ClipRefused, MemoryError, cv2.error) as fault:
         if _out_of_memory(fault):
-            return {"outcome": Outcome.TOO_LARGE, "message": "out of memory", "stopped": True}, b""
+            words = f"needs more than {memory} MiB of memory"
+            return number | _refusal(Outcome.TOO_LARGE, words) | {"stopped": True, "last": True}, b""
         if isinstance(fault, ClipRefused):
-            return {"outcome": fault.outcome, "message": fault.message}, b""
+            return number | _refusal(fault.outcome, fault.message), b""
         raise
+    told = {"quality": asdict(clip.quality), "review": asdict(clip.review), "instance": clip.instance}
+    return number | told, clip.frames.tobytes()
+
+
+def _refusal(outcome: Outcome, message: str) -> dict[str, Any]:
+    return {"quality": {"outcome": outcome, "message": message}}
+
+
+def _fault(fault: BaseException) -> dict[str, Any]:
+    """Of an exception that nobody expected: which and where, not what it says."""
+    places = [(Path(f.f_code.co_filename), line) for f, line in traceback.walk_tb(fault.__traceback__)]
+    file, line = next((path.name, line) for path, line in reversed(places) if "cardio_mlflow" in path.parts)
+    words = f"the program failed: {type(fault).__name__} in {file}, line {line}"
+    return _refusal(Outcome.CORRUPT_FRAME, words) | {"last": True}
 
 
 def _out_of_memory(fault: BaseException | None) -> bool:
@@ -88,65 +115,43 @@ def _out_of_memory(fault: BaseException | None) -> bool:
     return False
 
 
-def _take_over(descriptor: int, mode: str) -> IO[Any]:
-    """Keep a standard stream for this module alone; libraries get the null device in its place."""
-    own = os.dup(descriptor)
-    os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
-    return os.fdopen(own, mode)
+def _keep_little(connection: Connection) -> None:
+    """Keep no more than decoding needs of what came from the parent, and live no longer than it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+    for name in set(os.environ) - _KEPT:
+        del os.environ[name]
+    os.environ.update(_ONE_THREAD)
+    sys.dont_write_bytecode = True
+    _silence(0)
+    _silence(1)
+    if sys.platform != "win32":
+        kept = sorted((2, connection.fileno(), parent.sentinel))
+        for low, high in pairwise([*kept, os.sysconf("SC_OPEN_MAX")]):
+            os.closerange(low + 1, high)
 
 
-def _listen(requests: IO[bytes], waiting: SimpleQueue[Request]) -> None:
-    """Hand requests on; when the parent has closed the pipe, or has gone, end at once."""
-    for line in requests:
-        waiting.put(json.loads(line))
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
     os._exit(0)
 
 
-def _tell_and_end(
-    answers: IO[bytes],
-) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
-    """What to do with an exception that nobody expected: say which and where, not what it says."""
-
-    def tell(kind: type[BaseException], _error: BaseException, trace: TracebackType | None) -> None:
-        file, line = "unknown", 0
-        while trace is not None:
-            path = Path(trace.tb_frame.f_code.co_filename)
-            if "cardio_mlflow" in path.parts:
-                file, line = path.name, trace.tb_lineno
-            trace = trace.tb_next
-        send_answer(answers, {"fault": kind.__name__, "file": file, "line": line})
-        os._exit(1)
-
-    return tell
+def _silence(descriptor: int) -> None:
+    """Put the null device in the place of a standard stream."""
+    with open(os.devnull, "rb+") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), descriptor)
 
 
-def _limit_for_good() -> None:
+def _limit(name: str, soft: int, hard: int | None = None) -> None:
     if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+        resource.setrlimit(getattr(resource, name), (soft, resource.RLIM_INFINITY if hard is None else hard))
 
 
 def _limit_memory(budget: int) -> None:
-    """Allow this many bytes of data over what is in use now; Linux only."""
+    """Allow so many MiB of data over what is in use now; Linux only."""
     if sys.platform == "linux":
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
-        used = pages * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_DATA, (used + budget, resource.RLIM_INFINITY))
-
-
-def _limit_processor(seconds: float) -> None:
-    """Allow a clip its seconds of processor time, so that a process whose parent was killed ends too."""
-    if sys.platform != "win32":
-        import resource
-
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        end = math.ceil(usage.ru_utime + usage.ru_stime + seconds + _SPARE_SECONDS)
-        resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
-
-
-if __name__ == "__main__":
-    main()
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        _limit("RLIMIT_DATA", used + budget * _MIB)

@@ -174,8 +174,8 @@ def _prepare(clip: Clip, sandbox: Sandbox, check_text: bool) -> tuple[Row, NDArr
     limits, review, instance, frames = None, ClipReview(), "", None
     try:
         prepared = sandbox.prepare(clip.path, check_text)
-        instance = sandbox.instance(clip.path)
         quality, review, frames = prepared.quality, prepared.review, prepared.frames
+        instance = prepared.instance
     except ClipStopped as stop:
         quality = Quality(outcome=stop.outcome, message=stop.message)
         limits = [sandbox.limits.seconds, sandbox.limits.memory]

@@ -31,8 +31,7 @@ from cardio_mlflow.data.batch.patient_files import (
 )
 from cardio_mlflow.data.batch.sandbox import Limits, Sandbox
 from cardio_mlflow.data.cohort.cohort import Clip
-from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
 
@@ -129,18 +128,6 @@ def _unreadable(position: int, fault: OSError) -> InputError:
         f"Clip {position + 1} of the cohort cannot be read ({fault.strerror}); clips are counted by the "
         "rows of the label sheet, then by view.\nCheck that the file exists and that you may read it."
     )
-
-
-def instance_digest(path: Path) -> str:
-    """Digest of a DICOM file's SOP Instance UID, 32 hexadecimal digits; empty where there is none.
-
-    The UID itself goes nowhere: with it a clip could be traced to its patient in an archive.
-    """
-    try:
-        uid = read_header(path).sop_uid
-    except ClipRefused:
-        return ""
-    return hashlib.blake2b(uid.encode("utf-8", "replace"), digest_size=16).hexdigest() if uid else ""
 
 
 def conflicting(instances: Sequence[str], contents: Sequence[str]) -> set[int]:

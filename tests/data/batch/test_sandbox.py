@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cardio_mlflow.data.batch import sandbox as sandbox_module
-from cardio_mlflow.data.batch.sandbox import (
-    BadAnswerError,
-    ClipStopped,
-    Limits,
-    Sandbox,
-    SandboxClosedError,
-    clip_head,
-    clip_or_refusal,
-    receive_answer,
-    send_answer,
-)
+from cardio_mlflow.data.batch.sandbox import Answer, ClipStopped, Limits, Sandbox, SandboxClosedError
 from cardio_mlflow.data.clips import PreparedClip, prepare_clip
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.quality import ClipReview, Quality
@@ -38,20 +31,24 @@ CLIP = PreparedClip(
     np.random.default_rng(0).integers(0, 256, (32, 224, 224)).astype(np.uint8),
     Quality(rows=480, fit_score=0.5, phase_verified=True, gating="tags"),
     ClipReview(outline=((1.0, 2.0), (3.5, 4.0)), ecg_s=(0.0, 0.5), ecg=(0.0, 1.0), cycle_s=(0.1, 0.9)),
+    "0123456789abcdef" * 2,
 )
 HOSTILE = """
     import ctypes, os, resource, sys, time
     import numpy as np
-    from cardio_mlflow.data.clips import PreparedClip
     from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-    from cardio_mlflow.data.quality import Quality
+    from cardio_mlflow.data.quality import ClipReview, Quality
+    from types import SimpleNamespace
 
     def prepare_clip(path, check_text=False):
         return globals()[path.name](path, check_text)
 
+    def clip(frames, quality):
+        return SimpleNamespace(frames=frames, quality=quality, review=ClipReview(), instance="")
+
     def good(path, check_text):
         frames = np.full((32, 224, 224), os.getpid() % 251, np.uint8)
-        return PreparedClip(frames, Quality(rows=int(check_text)))
+        return clip(frames, Quality(rows=int(check_text)))
 
     def say(path, check_text):
         print("WORDS"); print("WORDS", file=sys.stderr); os.write(1, b"WORDS"); os.write(2, b"WORDS")
@@ -99,18 +96,53 @@ HOSTILE = """
         raise ClipRefused(Outcome.BAD_VIDEO, " ".join(sorted(os.environ)) + str(limits))
 
     def blurt(path, check_text):
-        for descriptor in range(3, 30):
+        write_everywhere(b"\\x00\\x00\\x00\\x02{}" * 3)
+        return good(path, check_text)
+
+    def write_everywhere(data):
+        for descriptor in range(3, 999):
             try:
-                os.write(descriptor, b"\\x00\\x00\\x00\\x02\\x00\\x00\\x00\\x00{}" * 3)
+                os.write(descriptor, data)
             except OSError:
                 pass
+
+    def promise_much(path, check_text):
+        write_everywhere(b"\\xff\\xff\\xff\\xff" + b"\\x7f" * 8)
+        time.sleep(60)
+
+    def promise_too_much(path, check_text):
+        write_everywhere((4 * 2**20 + 1).to_bytes(4, "big"))
+        time.sleep(60)
+
+    def stall(path, check_text):
+        write_everywhere(b"\\x00\\x00\\x01\\x00{")
+        time.sleep(60)
+
+    def shut(path, check_text):
+        os.closerange(3, 999)
+        time.sleep(60)
+
+    def pickled(path, check_text):
+        text = b"cbuiltins\\nprint\\n(S'WORDS'\\ntR."
+        write_everywhere(len(text).to_bytes(4, "big") + text)
+        return good(path, check_text)
+
+    def descriptors(path, check_text):
+        raise ClipRefused(Outcome.BAD_VIDEO, " ".join(sorted(os.listdir("/proc/self/fd"), key=int)))
+
+    def old(path, check_text):
+        head = b'{"number":0,"quality":{"outcome":"NO_SECTOR","message":"of before"}}'
+        write_everywhere(len(head).to_bytes(4, "big") + head)
         return good(path, check_text)
 
     def lie(path, check_text):
-        return PreparedClip(good(path, check_text).frames, Quality(rows="a patient"))
+        return clip(good(path, check_text).frames, Quality(rows="a patient"))
 
     def shrink(path, check_text):
-        return PreparedClip(np.zeros((2, 2), np.uint8), Quality())
+        return clip(np.zeros((2, 2), np.uint8), Quality())
+
+    def swell(path, check_text):
+        return clip(np.zeros((64, 224, 224), np.uint8), Quality())
 """
 
 
@@ -139,8 +171,8 @@ def test_it_prepares_what_the_function_prepares(tmp_path, fan, write_dicom):
         np.testing.assert_array_equal(found.frames, expected.frames)
         assert found.quality == expected.quality
         assert found.review == expected.review
-        assert len(sandbox.instance(path)) == 32
-        assert sandbox.instance(bad) == ""
+        assert len(found.instance) == 32
+        assert found.instance == expected.instance
         assert refusal(sandbox, str(bad)).outcome == Outcome.NOT_DICOM
         np.testing.assert_array_equal(sandbox.prepare(path).frames, expected.frames)
 
@@ -163,7 +195,7 @@ def test_a_child_that_dies_is_replaced(hostile, name):
     assert hostile.prepare(Path("good")).frames[0, 0, 0] != before
 
 
-@pytest.mark.parametrize("name", ["hang", "spin"])
+@pytest.mark.parametrize("name", ["hang", "spin", "stall"])
 def test_a_child_that_hangs_is_replaced(hostile, name):
     hostile.limits = Limits(seconds=0.5)
     hostile.prepare(Path("good"))
@@ -192,10 +224,14 @@ def test_a_fault_of_the_program_is_named_without_its_words(hostile):
     assert "WORDS" not in failure.message
 
 
-@pytest.mark.parametrize("name", ["blurt", "lie", "shrink"])
-def test_an_answer_that_makes_no_sense_is_refused(hostile, name):
+@pytest.mark.parametrize(
+    "name",
+    ["blurt", "lie", "shrink", "swell", "promise_much", "promise_too_much", "pickled", "old"],
+)
+def test_an_answer_that_makes_no_sense_is_refused(hostile, name, capfd):
     failure = refusal(hostile, name)
     assert failure.message == "the decoder sent an answer that makes no sense"
+    assert "WORDS" not in "".join(capfd.readouterr())
     assert hostile.prepare(Path("good"), check_text=True).quality.rows == 1
 
 
@@ -210,6 +246,20 @@ def test_the_child_has_no_more_than_it_needs(hostile, monkeypatch, tmp_path, cap
     assert refusal(hostile, str(tmp_path / "fill")).outcome == Outcome.BAD_VIDEO
     hostile.prepare(Path("say"))
     assert "WORDS" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")
+def test_the_child_has_no_file_of_its_parent(hostile, tmp_path):
+    with (tmp_path / "secret").open("w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        assert len(refusal(hostile, "descriptors").message.split()) == 6, "streams, pipe, parent, the folder"
+
+
+def test_a_child_that_lives_on_unheard_is_ended(hostile):
+    hostile.prepare(Path("good"))
+    process = hostile._process
+    assert refusal(hostile, "shut").message == "the decoder died"
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_closing_gives_up_the_clip_at_once(hostile):
@@ -227,8 +277,8 @@ def test_a_child_that_cannot_start_is_an_error(monkeypatch, capfd):
     monkeypatch.setattr(sandbox_module, "_PREPARATION", "no_such_module")
     with Sandbox() as sandbox, pytest.raises(InputError, match="could not be started"):
         sandbox.prepare(Path("x"))
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with Sandbox() as sandbox, pytest.raises(InputError, match="No such file"):
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/no/such/python")
+    with Sandbox() as sandbox, pytest.raises(InputError, match="could not be started"):
         sandbox.prepare(Path("x"))
 
 
@@ -239,7 +289,7 @@ def test_a_child_ends_with_its_parent(hostile, tmp_path):
         from cardio_mlflow.data.batch import sandbox
         sandbox._PREPARATION = "hostile"
         with sandbox.Sandbox() as one:
-            one.prepare(Path("good")); print(one._child._process.pid, flush=True); one.prepare(Path("hang"))
+            one.prepare(Path("good")); print(one._process.pid, flush=True); one.prepare(Path("hang"))
     """
     places = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     parent = subprocess.Popen(
@@ -255,17 +305,6 @@ def test_a_child_ends_with_its_parent(hostile, tmp_path):
     assert not is_alive(child)
 
 
-def test_a_child_whose_parent_is_gone_before_it_started_says_nothing():
-    child = subprocess.Popen(
-        [sys.executable, "-m", sandbox_module._CHILD, sandbox_module._PREPARATION, "1024", "60"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    child.stdin.close()
-    child.stdout.close()
-    assert child.stderr.read() == b""
-    assert child.wait(30) != 0
-
-
 def is_alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -273,13 +312,15 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def head_of(clip: PreparedClip = CLIP) -> dict:
+    """An answer's head, as JSON gives it back."""
+    return json.loads(json.dumps({"number": 1, "quality": asdict(clip.quality), "review": asdict(clip.review),
+                                  "instance": clip.instance}))  # fmt: skip
+
+
 def test_an_answer_arrives_as_it_was_sent():
-    stream = io.BytesIO()
-    send_answer(stream, clip_head(CLIP), CLIP.frames.tobytes())
-    stream.seek(0)
-    found = clip_or_refusal(*receive_answer(stream))
-    np.testing.assert_array_equal(found.frames, CLIP.frames)
-    assert (found.quality, found.review) == (CLIP.quality, CLIP.review)
+    found = Answer.model_validate_json(json.dumps(head_of()))
+    assert (found.quality, found.review, found.instance) == (CLIP.quality, CLIP.review, CLIP.instance)
 
 
 JSON = st.recursive(
@@ -292,46 +333,57 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
     max_leaves=12,
 )
-PIXELS = CLIP.frames.tobytes()
 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reader(data):
-    with pytest.raises((EOFError, BadAnswerError)):
-        clip_or_refusal(*receive_answer(io.BytesIO(data)))
+    with pytest.raises(ValidationError):
+        Answer.model_validate_json(data)
 
 
-@given(st.data(), st.sampled_from(["quality", "review"]), JSON)
+@given(st.data(), st.sampled_from(["quality", "review", "head"]), JSON)
 def test_every_field_has_its_type(data, part, value):
-    head = json.loads(json.dumps(clip_head(CLIP)))
-    name = data.draw(st.sampled_from(sorted(head[part])))
-    sound, head[part][name] = type(head[part][name]), value
+    head = head_of()
+    fields = head if part == "head" else head[part]
+    name = data.draw(st.sampled_from(sorted(fields)))
+    sound, fields[name] = type(fields[name]), value
     try:
-        found = getattr(clip_or_refusal(head, PIXELS), part)
-    except BadAnswerError:
+        found = Answer.model_validate_json(json.dumps(head))
+    except ValidationError:
         return
-    got = getattr(found, name)
+    got = getattr(found if part == "head" else getattr(found, part), name)
+    if name in ("quality", "review"):
+        assert got == type(got)()
+        return
     allowed = {list: tuple, type(None): (int, float, bool, type(None))}.get(sound, sound)
     assert isinstance(got, (allowed, type(None)) if sound in (int, float, bool) else allowed)
 
 
-@given(JSON, JSON)
-def test_no_refusal_breaks_the_reader(outcome, message):
-    with pytest.raises((BadAnswerError, ClipRefused)) as caught:
-        clip_or_refusal({"outcome": outcome, "message": message}, b"")
-    if isinstance(caught.value, ClipRefused):
-        assert caught.value.outcome in set(Outcome) - {Outcome.OK}
-        assert caught.value.message.isascii()
-        assert caught.value.message.isprintable()
+BAD_VALUES = {
+    "a control character": ("message", "a\nb"), "no ASCII": ("message", "ä"), "long": ("message", "x" * 301),
+    "huge": ("rows", 2**31), "infinite": ("fit_score", float("inf")), "none": ("fit_score", float("nan")),
+    "a large number": ("fit_score", 1e12), "truth": ("rows", True), "a new field": ("new", 1),
+    "a new outcome": ("outcome", "FINE"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "lengths",
-    [(2**32 - 1, 0), (0, 2**32 - 1), (2, 5), (2, len(PIXELS) + 1)],
-    ids=["head", "pixels", "few", "more"],
-)
-def test_lengths_are_checked_before_anything_is_read(lengths):
-    stream = io.BytesIO(np.array(lengths, ">u4").tobytes() + b"{}" * 9)
-    with pytest.raises(BadAnswerError):
-        receive_answer(stream)
-    assert stream.tell() == 8
+@pytest.mark.parametrize("name", BAD_VALUES)
+def test_what_is_out_of_bounds_is_refused(name):
+    head, (field, value) = head_of(), BAD_VALUES[name]
+    Answer.model_validate_json(json.dumps(head))
+    head["quality"][field] = value
+    with pytest.raises(ValidationError):
+        Answer.model_validate_json(json.dumps(head))
+
+
+@pytest.mark.parametrize("change", [{"instance": "ab"}, {"instance": "G" * 32}, {"more": 1}, {"number": "1"}])
+def test_a_head_has_its_own_fields_alone(change):
+    with pytest.raises(ValidationError):
+        Answer.model_validate_json(json.dumps(head_of() | change))
+
+
+def test_a_list_has_an_end():
+    head = head_of()
+    head["review"]["ecg"] = [0] * 100_001
+    with pytest.raises(ValidationError):
+        Answer.model_validate_json(json.dumps(head))
