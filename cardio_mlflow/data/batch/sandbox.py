@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
@@ -222,9 +223,6 @@ class Sandbox(AbstractContextManager["Sandbox"]):
 def _spawned(limits: Limits) -> tuple[Connection, SpawnProcess]:
     """A new child, and the connection to it.
 
-    Spawn would run the user's script again in the child, which needs nothing of it; it leaves alone a main
-    module of the name ``__main__``, that of a folder or an archive.
-
     Raises:
         InputError: the system starts no process, or this one may start none.
     """
@@ -233,16 +231,29 @@ def _spawned(limits: Limits) -> tuple[Connection, SpawnProcess]:
     ours, theirs = _SPAWN.Pipe()
     given = (theirs, _PREPARATION, limits.memory, limits.seconds)
     process = _SPAWN.Process(target=serve, args=given, daemon=True)
-    with theirs, _ONE_AT_A_TIME:
-        main = sys.modules["__main__"]
-        spec, main.__spec__ = main.__spec__, ModuleSpec("__main__", None)
-        try:
+    try:
+        with theirs, _ONE_AT_A_TIME, _nothing_of_ours():
             process.start()
-        except OSError as fault:
-            raise _no_start(str(fault.strerror)) from None
-        finally:
-            main.__spec__ = spec
+    except OSError as fault:
+        raise _no_start(str(fault.strerror)) from None
     return ours, process
+
+
+@contextmanager
+def _nothing_of_ours() -> Iterator[None]:
+    """Keep spawn from running the user's script again in the child, and from telling it loky's start method.
+
+    Spawn leaves a main module alone that is called ``__main__``, as that of a folder or an archive is; and
+    knows no start method of others, so that in a worker of joblib nothing would start.
+    """
+    main, method = sys.modules["__main__"], multiprocessing.get_start_method(allow_none=True)
+    spec, main.__spec__ = main.__spec__, ModuleSpec("__main__", None)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        multiprocessing.set_start_method(method, force=True)
 
 
 def _kill(process: SpawnProcess) -> None:

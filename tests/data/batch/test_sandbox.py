@@ -14,6 +14,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -280,6 +281,47 @@ def test_a_child_that_cannot_start_is_an_error(monkeypatch, capfd):
     monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/no/such/python")
     with Sandbox() as sandbox, pytest.raises(InputError, match="could not be started"):
         sandbox.prepare(Path("x"))
+
+
+UNGUARDED = """
+    import sys
+    from pathlib import Path
+    from cardio_mlflow.data.batch import sandbox
+
+    print("runs", flush=True)
+    sandbox._PREPARATION = "hostile"
+    with sandbox.Sandbox() as one:
+        one.prepare(Path("good"))
+    print(sys.modules["__main__"].__spec__)
+"""
+
+
+def test_a_script_without_a_main_guard_runs_once(hostile, tmp_path):
+    (tmp_path / "script.py").write_text(textwrap.dedent(UNGUARDED))
+    places = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        env=os.environ | places, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("runs\nNone\n", "")
+
+
+def in_a_worker(folder: str) -> str:
+    sys.path.insert(0, folder)
+    sandbox_module._PREPARATION = "hostile"
+    with Sandbox() as sandbox:
+        return str(sandbox.prepare(Path("good")).quality.outcome)
+
+
+@pytest.mark.parametrize("backend", ["loky", "pool"])
+def test_clips_are_prepared_in_a_worker_where_it_may_start_processes(hostile, tmp_path, backend):
+    if backend == "loky":
+        with joblib.parallel_config("loky"):
+            (outcome,) = joblib.Parallel(n_jobs=2)([joblib.delayed(in_a_worker)(str(tmp_path))])
+        assert outcome == "OK"
+        return
+    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(InputError, match="Pool"):
+        pool.apply(in_a_worker, [str(tmp_path)])
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
