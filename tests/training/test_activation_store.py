@@ -156,21 +156,22 @@ def test_a_full_disk_has_no_room(store, monkeypatch):
 
 
 HOLDER = """
-import sys, time, torch
+import sys, torch
 from pathlib import Path
 from cardio_mlflow.training.activation_store import ActivationStore
 opened = ActivationStore(Path(sys.argv[1]), 10_000).open("a", 1, [str(i) for i in range(20)], 400)
 opened.write("0", {"rows": torch.zeros(100)})
 (opened.folder / "1.dead.part").write_bytes(b"half a row")
 print("held", flush=True)
-time.sleep(600)
+sys.stdin.read()
 """
 
 
 def test_a_living_process_holds_its_set_and_a_killed_one_does_not(store):
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(store.folder)], stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", HOLDER, str(store.folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
         assert process.stdout.readline() == "held\n"
         assert store.open("b", 1, names(8), 400) is None

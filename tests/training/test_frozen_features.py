@@ -4,6 +4,7 @@ import errno
 import logging
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.precision import backbone_autocast
+from tests.waiting import PATIENCE
 
 MOVING = Augmentation(10.0, 0.05, 0.1, 0.2, 0.1, 3)
 SIZES = {depth: 4 * 3 * 4 * 2 * 16 * 4 * (1 if depth == 3 else 17) for depth in range(4)}
@@ -330,15 +332,17 @@ print(len(calls), float(features.batch(range(40), [0] * 40, 2).rows.double().sum
 def test_processes_share_the_work(tmp_path):
     """Two at once compute each patient once between them, and both have all."""
     command = [sys.executable, "-c", TWO.replace("TESTS", repr(str(TESTS))), str(tmp_path / "shared")]
-    both = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    for process in both:
-        assert process.stdout.readline() == "ready\n"
-    for process in both:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    told = [process.communicate(timeout=120)[0].split() for process in both]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with ExitStack() as ending:
+        both = [ending.enter_context(subprocess.Popen(command, **pipes)) for _ in range(2)]
+        for process in both:
+            ending.callback(process.kill)
+        for process in both:
+            assert process.stdout.readline() == "ready\n"
+        for process in both:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        told = [process.communicate(timeout=PATIENCE)[0].split() for process in both]
     assert sum(int(count) for count, _ in told) == 40
     assert told[0][1] == told[1][1]
 
