@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import psutil
 
-PATIENCE: Final = 240.0
+PATIENCE: Final = 300.0
 """Seconds after which a state has failed to come, however busy the machine is."""
 
 Found = TypeVar("Found")
