@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from safetensors.numpy import save_file
 from transformers import ViTConfig, ViTModel
 
@@ -19,6 +21,11 @@ from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.parameters import PARAMETERS, VIEWS
 from cardio_mlflow.settings import Settings, load_settings
+
+hypothesis_settings.register_profile(  # an example takes as long as it takes on a busy machine
+    "busy", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("busy")
 
 PIXEL_MEAN, PIXEL_SD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 TINY_VIT = {

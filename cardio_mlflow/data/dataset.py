@@ -32,8 +32,8 @@ class Clips(Protocol):
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
 
-    def digest(self) -> str:
-        """Changes when an id, a pixel or a view mask changes."""
+    def content_of(self, patient: int) -> str:
+        """Hexadecimal digest: changes when a pixel or the view mask of this patient does; not with the id."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,9 @@ class ClipTensor:
         """(V, T, H, W) uint8 clips of the patient at this position."""
         return self.clips[patient]
 
-    def digest(self) -> str:
-        """Changes when an id, a pixel or a view mask changes."""
-        digest = hashlib.blake2b(repr((self.patient_ids, self.clips.shape)).encode(), digest_size=10)
-        digest.update(self.clips.contiguous().numpy().tobytes())
-        digest.update(self.present.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+    def content_of(self, patient: int) -> str:
+        """Hexadecimal digest of the pixels and the view mask of the patient at this position."""
+        return _content(self.clips[patient], self.present[patient])
 
 
 @dataclass(frozen=True)
@@ -80,38 +77,32 @@ class ClipFiles:
         paths: N files as ``data.prepare`` writes them.
         frames: how many of the prepared frames, evenly spaced over the cycle.
         present: (N, V) bool view mask.
-        content: digest of what the files hold, as the prepared cohort's key is.
     """
 
     patient_ids: tuple[str, ...]
     paths: tuple[Path, ...]
     frames: int
     present: Tensor
-    content: str
 
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
         return _load(self.paths[patient], self.frames)[0]
 
-    def digest(self) -> str:
-        """Changes when an id, a pixel or a view mask changes."""
-        known = (self.content, self.patient_ids, self.frames, self.present.tolist())
-        return hashlib.blake2b(repr(known).encode(), digest_size=10).hexdigest()
+    def content_of(self, patient: int) -> str:
+        """Hexadecimal digest of the pixels and the view mask of the patient at this position."""
+        return _content(self.clips_of(patient), self.present[patient])
 
 
-def open_clips(
-    paths: Callable[[str], Path], patient_ids: Sequence[str], frames: int, content: str
-) -> ClipFiles:
+def open_clips(paths: Callable[[str], Path], patient_ids: Sequence[str], frames: int) -> ClipFiles:
     """Open prepared clips; only the view masks are read.
 
     Args:
         paths: gives a patient's prepared file.
         patient_ids: whom to open, in this order.
         frames: how many of the prepared frames, evenly spaced over the cycle.
-        content: digest of what the files hold.
     """
     files = tuple(paths(patient) for patient in patient_ids)
-    return ClipFiles(tuple(patient_ids), files, frames, torch.stack([_mask(f) for f in files]), content)
+    return ClipFiles(tuple(patient_ids), files, frames, torch.stack([_mask(f) for f in files]))
 
 
 def load_clips(paths: Callable[[str], Path], patient_ids: Sequence[str], frames: int) -> ClipTensor:
@@ -147,3 +138,9 @@ def _mask(path: Path) -> Tensor:
     with safe_open(str(path), framework="pt") as file:
         mask: Tensor = file.get_tensor("view_mask").bool()
         return mask
+
+
+def _content(clips: Tensor, present: Tensor) -> str:
+    digest = hashlib.blake2b(repr((tuple(clips.shape), present.tolist())).encode(), digest_size=16)
+    digest.update(clips[present].contiguous().numpy().data)
+    return digest.hexdigest()

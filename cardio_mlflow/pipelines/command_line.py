@@ -18,7 +18,7 @@ from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.settings_errors import check_names
 from cardio_mlflow.settings_sources import launched_processes
 from cardio_mlflow.tracking.new_runs import command_run, tags_of
-from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.tracking.runs import STOPPED_BY, Run
 
 Pipeline = Callable[..., int | None]
 """A step: it may return an exit status for a run that is finished but needs a look."""
@@ -28,10 +28,6 @@ SETTINGS_SOURCE: Final = "settings"
 
 RESUMING: Final = ("main", "train", "train_fold", "ablation", "tune")
 """The steps that ``resume`` is for."""
-
-_TERMINATED: Final = (
-    "stopped by SIGTERM: by mlflow run, a batch system, or because another process of this fold ended"
-)
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +63,8 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write(
-            f"\nStopped. The run is marked KILLED; what was done is kept.\n{how_to_resume(step, arguments)}\n"
+            f"\nStopped. What was done is kept; the run has the tag {STOPPED_BY}.\n"
+            f"{how_to_resume(step, arguments)}\n"
         )
         sys.exit(130)
     if status:
@@ -158,5 +155,4 @@ def _interrupt(stop: int, _frame: FrameType | None) -> None:
     """Stop once: what ``mlflow run`` sends after a Ctrl-C must not cut off the run's end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    by_user = "stopped by the user"
-    raise KeyboardInterrupt(by_user if stop == signal.SIGINT else _TERMINATED)
+    raise KeyboardInterrupt(signal.Signals(stop).name)

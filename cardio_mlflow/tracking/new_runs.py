@@ -82,7 +82,7 @@ def adopted_run() -> Run | None:
     if not run_id:
         return None
     MLFLOW_RUN_ID.unset()
-    return Run(run_id, of_mlflow_run=True)
+    return Run(run_id)
 
 
 def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +29,19 @@ from PIL import Image
 from cardio_mlflow.errors import InputError, PrunedError
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.kept_status import keep_status
 
 MAX_TAG: Final = 4000
+
+STOPPED_BY: Final = "stopped_by"
+"""The tag of a run that the user or a batch system has stopped: the signal's name. The status does not tell
+it from one that failed, since ``mlflow run`` marks FAILED whatever did not exit with 0."""
+
+_STOPS: Final = {
+    "SIGINT": "stopped by the user",
+    "SIGTERM": (
+        "stopped by SIGTERM: by mlflow run, a batch system, or because another process of this fold ended"
+    ),
+}
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -38,19 +49,14 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 class Run:
     """One MLflow run that is being written, as a context.
 
-    It ends as FINISHED; as KILLED on Ctrl-C or when it is pruned; as FAILED on any other exception. The
-    reason stands on the run as the tag ``failure``, and the exception is passed on.
+    It ends as FINISHED; as KILLED when it is stopped or pruned; as FAILED on any other exception. The
+    reason stands on the run as the tag ``failure``, a stop as the tag ``stopped_by`` too, and the exception
+    is passed on.
     """
 
-    def __init__(self, run_id: str, *, of_mlflow_run: bool = False):
-        """Take over an existing run.
-
-        Args:
-            run_id: its id.
-            of_mlflow_run: whether ``mlflow run`` made it and will set its status when this process ends.
-        """
+    def __init__(self, run_id: str):
+        """Take over an existing run."""
         self.run_id = run_id
-        self._of_mlflow_run = of_mlflow_run
         self._client = MlflowClient()
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -145,11 +151,18 @@ class Run:
         with suppress(MlflowException):  # it is in another store, or was deleted
             self._client.set_tag(stopped, "resumed_by", self.run_id)
 
-    def end_as_killed(self, run_id: str, why: str) -> None:
-        """End as KILLED another run that is still RUNNING; nothing where it has ended or was deleted."""
+    def end_as_killed(self, run_id: str, why: str, more: Mapping[str, str] | None = None) -> None:
+        """End as KILLED another run that is still RUNNING; nothing where it has ended or was deleted.
+
+        Args:
+            run_id: its id.
+            why: the tag ``failure``.
+            more: more tags.
+        """
         with suppress(MlflowException):
             if self._client.get_run(run_id).info.status == "RUNNING":
-                self._client.set_tag(run_id, "failure", why)
+                for name, value in {"failure": why, **(more or {})}.items():
+                    self._client.set_tag(run_id, name, value)
                 self._client.set_terminated(run_id, "KILLED")
 
     def adopt(self, children: Sequence[str]) -> None:
@@ -176,15 +189,19 @@ class Run:
 
     @contextmanager
     def ending_what_it_starts(self) -> Iterator[None]:
-        """Where this is left by an error, end as KILLED what the run has started in other processes."""
+        """Where this is left by an error, end as KILLED what the run has started in other processes.
+
+        Where it is a stop, they carry the tag ``stopped_by`` too.
+        """
         done = False
         try:
             yield
             done = True
         finally:
             if not done:
+                stop = _stop(sys.exception())
                 for run in self._running({"started_by": self.run_id}):
-                    self.end_as_killed(run.info.run_id, "the command that started it has ended")
+                    self.end_as_killed(run.info.run_id, "the command that started it has ended", stop)
 
     def finish(self) -> None:
         """End the run as FINISHED now, before what may only be removed when it is."""
@@ -219,11 +236,9 @@ class Run:
         status, reason = _outcome(error)
         try:
             if reason:
-                self.set_tags({"failure": reason})
+                self.set_tags({"failure": reason} | _stop(error))
         finally:
             self._client.set_terminated(self.run_id, status)
-            if self._of_mlflow_run and status == "KILLED":
-                keep_status(self.run_id, status, self._client.tracking_uri)
 
 
 class SilentRun(Run):
@@ -258,7 +273,7 @@ def _outcome(error: BaseException | None) -> tuple[str, str]:
     if error is None:
         return "FINISHED", ""
     if isinstance(error, KeyboardInterrupt):
-        return "KILLED", str(error) or "stopped by the user"
+        return "KILLED", _STOPS[_stop(error)[STOPPED_BY]]
     if isinstance(error, PrunedError):
         return "KILLED", str(error)
     if isinstance(error, InputError):
@@ -266,3 +281,10 @@ def _outcome(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, OSError):
         return "FAILED", f"the system refused: {error.strerror or type(error).__name__}"
     return "FAILED", f"a fault of the program: {type(error).__name__}"
+
+
+def _stop(error: BaseException | None) -> dict[str, str]:
+    """The tag of a run that a stop has ended: the signal's name, which ``command_line`` gives the error."""
+    if not isinstance(error, KeyboardInterrupt):
+        return {}
+    return {STOPPED_BY: str(error) if str(error) in _STOPS else "SIGINT"}

@@ -1,4 +1,4 @@
-"""One set of activations on disk: a safetensors file a row, memory-mapped when it is read.
+"""One set of activations on disk: one safetensors file for each row, memory-mapped when it is read.
 
 A row is written under a temporary name and renamed, so what has a row's name is whole, whenever a process
 is killed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,16 +29,18 @@ Row = Mapping[str, Tensor]
 
 @dataclass
 class ActivationSet:
-    """The rows of one set, open in this process; ``ActivationStore.open`` gives it.
+    """The rows of a set that this process uses; ``ActivationStore.open`` gives it.
 
     Attributes:
-        folder: where its rows lie.
-        rows: the names of all its rows.
+        folder: where they lie, perhaps beside rows of other cohorts.
+        rows: their names.
+        written: those that this process has stored.
     """
 
     folder: Path
     rows: Sequence[str]
     _hold: FileLock
+    written: list[str] = field(default_factory=list)
     _open: dict[str, Row] = field(default_factory=dict)
 
     def has(self, row: str) -> bool:
@@ -75,6 +77,7 @@ class ActivationSet:
             raise OSError(_errno_in(str(error)), "a row of activations cannot be written") from error
         finally:
             part.unlink(missing_ok=True)
+        self.written.append(row)
 
     def is_complete(self) -> bool:
         """Whether every row is stored."""
@@ -100,16 +103,27 @@ class ActivationSet:
             lock.release()
 
     def close(self) -> None:
-        """Let go of the set, so that it may make way for others."""
+        """Let go of the rows, so that they may make way for others."""
         self._open.clear()
-        with suppress(OSError):
-            os.utime(self.folder / "plan.json")
+        mark_used(self.folder, self.rows)
         self._hold.release()
         with suppress(OSError):
             Path(self._hold.lock_file).unlink(missing_ok=True)
 
     def _path(self, row: str) -> Path:
-        return self.folder / f"{row}.safetensors"
+        return row_path(self.folder, row)
+
+
+def row_path(folder: Path, row: str) -> Path:
+    """The file of a row."""
+    return folder / f"{row}.safetensors"
+
+
+def mark_used(folder: Path, rows: Iterable[str]) -> None:
+    """Note on the rows that are stored that they are used now."""
+    for row in rows:
+        with suppress(OSError):
+            os.utime(row_path(folder, row))
 
 
 def is_no_room(error: OSError) -> bool:

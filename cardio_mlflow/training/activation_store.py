@@ -1,30 +1,30 @@
 """Activations on disk, memory-mapped, within a budget, shared by every process that needs the same ones.
 
-The store is a folder with one folder for each *set* of activations (one backbone, one depth, one list of
-clips), and in it one file a *row* (one copy of one patient). A process that uses a set holds a lock in it,
-which the system drops when the process ends in whatever way; sets that nobody holds make way, those of
-other backbones and clips first, the least recently used of them before the others.
+The store is a folder with one folder for each *set* of activations (one backbone, one depth), and in it one
+file for each *row* (one copy of one patient's clips), whatever cohorts the patient is in. A process that uses
+a set holds a lock in it, which the system drops when the process ends in whatever way. Rows of sets that
+nobody holds make way: those of other backbones and clips first, the least recently used of them before the
+others.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from cardio_mlflow.training.activation_set import ActivationSet
+from cardio_mlflow.training.activation_set import ActivationSet, mark_used, row_path
 
 KEPT_FREE: Final = 2**30
 """Bytes of the disk that a set never takes."""
 MAX_AGE: Final = 14 * 86400.0
-"""Seconds after which a set that nobody has used is removed."""
+"""Seconds after which a row that nobody has used is removed."""
 
 
 class ActivationStore:
@@ -41,12 +41,12 @@ class ActivationStore:
         self.budget = budget
 
     def open(self, source: str, depth: int, rows: Sequence[str], row_bytes: int) -> ActivationSet | None:
-        """Open a set, or make room for a new one; other sets that nobody holds make way.
+        """Open rows of a set, and make room for those that are not stored: others that nobody holds make way.
 
         Args:
-            source: digest of what the activations are made from.
+            source: digest of what the activations are made from beside the clips.
             depth: number of blocks that they are the output of.
-            rows: the names of all its rows.
+            rows: the names of the rows that are needed.
             row_bytes: the most that a row takes.
 
         Returns:
@@ -55,117 +55,141 @@ class ActivationStore:
         Raises:
             OSError: the disk has no room even for the set's folder.
         """
-        needed = len(rows) * row_bytes
-        if needed > self.budget:
+        if len(rows) * row_bytes > self.budget:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
+        folder = self.folder / _key(source, depth)
         with FileLock(self.folder / "store.lock"):
-            folder = self.folder / _key(source, depth)
-            if not (folder / "plan.json").is_file():
+            if new := set(rows) - set(_stored(folder)) - _to_come(folder)[0]:
+                mark_used(folder, rows)
                 self._remove_old()
-                if not self._make_room(needed, source):
+                if not self._make_room(len(new) * row_bytes, source, folder, set(rows)):
                     return None
-                folder.mkdir(exist_ok=True)
-                part = folder / "plan.part"
-                part.write_text(json.dumps({"bytes": needed}), encoding="utf-8")
-                part.replace(folder / "plan.json")
-            return self._hold(folder, rows)
+            return self._hold(folder, rows, row_bytes)
 
     def open_existing(self, source: str, depth: int, rows: Sequence[str]) -> ActivationSet | None:
-        """Open a set if it is there and complete."""
+        """Open these rows of a set if all of them are stored."""
         folder = self.folder / _key(source, depth)
-        if not (folder / "plan.json").is_file():
+        if not folder.is_dir():
             return None
         with FileLock(self.folder / "store.lock"):
-            if not (folder / "plan.json").is_file():
+            if set(rows) - set(_stored(folder)):
                 return None
-            found = self._hold(folder, rows)
+            found = self._hold(folder, rows, 0)
         if found.is_complete():
             return found
         found.close()
         return None
 
-    def discard_incomplete(self, source: str, depth: int, rows: Sequence[str]) -> None:
-        """Remove a set that could not be completed, unless another process holds it."""
-        folder = self.folder / _key(source, depth)
-        complete = self.open_existing(source, depth, rows)
-        if complete is not None:
-            complete.close()
-            return
+    def discard(self, opened: ActivationSet) -> None:
+        """Close a set; of one that could not be completed, remove what this process has stored.
+
+        Where another process holds it, that stays.
+        """
+        half_done = [] if opened.is_complete() else opened.written
+        opened.close()
         with FileLock(self.folder / "store.lock"):
-            if not _is_held(folder):
-                _remove(folder)
+            if not _is_held(opened.folder):
+                _remove(opened.folder, half_done)
 
     def used(self) -> int:
-        """Bytes that the sets take when they are complete."""
-        return sum(_planned(folder) for folder in self._sets())
+        """Bytes that the sets take when what is to be stored is stored."""
+        return sum(sum(_stored(folder).values()) + _owed(folder) for folder in self._sets())
 
-    def _hold(self, folder: Path, rows: Sequence[str]) -> ActivationSet:
+    def _hold(self, folder: Path, rows: Sequence[str], row_bytes: int) -> ActivationSet:
+        """Hold a set, and note in it what is to be stored."""
+        folder.mkdir(exist_ok=True)
+        planned, most = _to_come(folder)
         if not _is_held(folder):
-            for part in folder.glob("*.part"):  # of a process that was killed
-                part.unlink(missing_ok=True)
-        os.utime(folder / "plan.json")
+            for left in [*folder.glob("*.part"), *folder.glob("*.lock")]:  # of a process that was killed
+                left.unlink(missing_ok=True)
+        part = folder / "plan.part"
+        plan = {"rows": sorted(planned.union(rows)), "row_bytes": max(most, row_bytes)}
+        part.write_text(json.dumps(plan), encoding="utf-8")
+        part.replace(folder / "plan.json")
+        mark_used(folder, rows)
         hold = FileLock(folder / f"{uuid.uuid4().hex}.held")
         hold.acquire()
         return ActivationSet(folder, rows, hold)
 
-    def _make_room(self, needed: int, source: str) -> bool:
-        """Remove sets that nobody holds until so many bytes fit; none, where that is not enough."""
-        idle = sorted((f for f in self._sets() if not _is_held(f)), key=lambda f: _rank(f, source))
-        over_budget = self.used() + needed - self.budget
-        over_disk = needed + KEPT_FREE - self._free()
-        chosen: list[Path] = []
-        while max(over_budget, over_disk) > 0:
-            if len(chosen) == len(idle):
-                return False
-            chosen.append(idle[len(chosen)])
-            over_budget -= _planned(chosen[-1])
-            over_disk -= _planned(chosen[-1])  # written or still to be written, it is free again
-        for folder in chosen:
-            _remove(folder)
+    def _make_room(self, needed: int, source: str, folder: Path, rows: Collection[str]) -> bool:
+        """Remove rows that nobody holds until so many bytes fit; none, where that is not enough."""
+        over = max(self.used() + needed - self.budget, needed + KEPT_FREE - self._free())
+        chosen: list[_Idle] = []
+        for idle in sorted(self._idle(source, folder, rows)):
+            if over <= 0:
+                break
+            chosen.append(idle)
+            over -= idle.bytes
+        if over > 0:
+            return False
+        for idle in chosen:
+            _remove(idle.folder, idle.rows)
         return True
+
+    def _idle(self, source: str, folder: Path, rows: Collection[str]) -> Iterator[_Idle]:
+        """What may make way for rows of a set: others' rows one by one, one's own of a depth at once."""
+        for other in (found for found in self._sets() if not _is_held(found)):
+            stored = _stored(other)
+            own = {row for row in stored if row in rows} if other.name.startswith(f"{source}-") else set()
+            for row in stored.keys() - own:
+                yield _Idle(False, _last_use(other, row), other, (row,), stored[row])
+            size = sum(stored[row] for row in own)
+            if own and other != folder:
+                yield _Idle(True, -size, other, tuple(own), size)
 
     def _free(self) -> int:
         """Free bytes of the disk, less what the sets have still to write."""
-        owed = sum(max(0, _planned(folder) - _written(folder)) for folder in self._sets() if _is_held(folder))
-        return shutil.disk_usage(self.folder).free - owed
+        return shutil.disk_usage(self.folder).free - sum(_owed(folder) for folder in self._sets())
 
     def _remove_old(self) -> None:
         """Remove what nobody has used for long, and what is left of a removal that was cut off."""
-        for folder in (path for path in self.folder.iterdir() if path.is_dir()):
-            if time.time() - _last_use(folder) > MAX_AGE and not _is_held(folder):
-                _remove(folder)
+        oldest = time.time() - MAX_AGE
+        for folder in (found for found in self._sets() if not _is_held(found)):
+            _remove(folder, [row for row in _stored(folder) if _last_use(folder, row) < oldest])
 
     def _sets(self) -> list[Path]:
-        return [plan.parent for plan in self.folder.glob("*/plan.json")]
+        return [path for path in self.folder.iterdir() if path.is_dir()]
+
+
+class _Idle(NamedTuple):
+    """Rows that may make way; they sort in the order in which they do."""
+
+    own: bool
+    rank: float
+    folder: Path
+    rows: tuple[str, ...]
+    bytes: int
 
 
 def _key(source: str, depth: int) -> str:
     return f"{source}-{depth:02d}"
 
 
-def _rank(folder: Path, source: str) -> tuple[bool, int, float]:
-    """Which sets make way first: others' before one's own, of one's own the largest, then the oldest."""
-    own = folder.name.startswith(source)
-    return own, -_planned(folder) if own else 0, _last_use(folder)
+def _stored(folder: Path) -> dict[str, int]:
+    """The bytes of each row that is stored."""
+    return {file.stem: file.stat().st_size for file in folder.glob("*.safetensors")}
 
 
-def _planned(folder: Path) -> int:
+def _to_come(folder: Path) -> tuple[set[str], int]:
+    """The rows that those who hold a set want, and the most that one takes; none, where nobody holds it."""
+    if not _is_held(folder):
+        return set(), 0
     try:
-        return int(json.loads((folder / "plan.json").read_text(encoding="utf-8"))["bytes"])
-    except (OSError, ValueError):  # removed meanwhile
-        return 0
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        return set(plan["rows"]), int(plan["row_bytes"])
+    except (OSError, ValueError, KeyError, TypeError):  # of another version
+        return set(), 0
 
 
-def _written(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+def _owed(folder: Path) -> int:
+    """Bytes that are still to be written into a set."""
+    rows, row_bytes = _to_come(folder)
+    return len(rows - set(_stored(folder))) * row_bytes
 
 
-def _last_use(folder: Path) -> float:
-    try:
-        return (folder / "plan.json").stat().st_mtime
-    except OSError:
-        return 0.0
+def _last_use(folder: Path, row: str) -> float:
+    return row_path(folder, row).stat().st_mtime
 
 
 def _is_held(folder: Path) -> bool:
@@ -181,7 +205,9 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _remove(folder: Path) -> None:
-    """Remove a set; first its plan, so that a removal that is cut off leaves nothing that looks whole."""
-    (folder / "plan.json").unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+def _remove(folder: Path, rows: Collection[str]) -> None:
+    """Remove rows of a set, and the set when none is left."""
+    for row in rows:
+        row_path(folder, row).unlink(missing_ok=True)
+    if not _stored(folder):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -30,16 +30,16 @@ class Augmentation:
             settings.rotation, settings.shift, settings.zoom, settings.gain, settings.speckle, settings.seed
         )
 
-    def copy_of(self, clips: Tensor, patient_id: str, copy: int) -> Tensor:
+    def copy_of(self, clips: Tensor, name: str, copy: int) -> Tensor:
         """Copy number ``copy`` of a patient's clips; copy 0 is the original.
 
         Rotation, shift and gain differ from view to view, as probe positions do, and hold for all
         frames of a clip; the zoom is one for all views, since sizes carry information. The numbers
-        depend on the seed, the patient and the copy alone.
+        depend on the seed, the name and the copy alone, not on the device.
 
         Args:
             clips: (V, T, H, W), 0-1, the sector's apex at the top.
-            patient_id: seeds the draw.
+            name: seeds the draw, such as a digest of what the clips show.
             copy: 0 or more.
 
         Returns:
@@ -47,21 +47,21 @@ class Augmentation:
         """
         if copy == 0:
             return clips
-        generator = torch.Generator(clips.device).manual_seed(_seed_of(self.seed, patient_id, copy))
+        generator = torch.Generator().manual_seed(_seed_of(self.seed, name, copy))
         views = len(clips)
 
         def draw(*shape: int) -> Tensor:
-            return torch.rand(*shape, generator=generator, device=clips.device) * 2 - 1
+            return (torch.rand(*shape, generator=generator) * 2 - 1).to(clips.device)
 
         angle = draw(views) * torch.deg2rad(torch.tensor(self.rotation))
         moved = _move(clips, angle, draw(views, 2) * self.shift * 2, 1 + draw(1) * self.zoom)
         gain = 1 + draw(views, 1, 1, 1) * self.gain
-        noise = torch.randn(moved.shape, generator=generator, device=clips.device) * self.speckle
+        noise = torch.randn(moved.shape, generator=generator).to(clips.device) * self.speckle
         return (moved * gain * (1 + noise)).clamp(0, 1)
 
 
-def _seed_of(seed: int, patient_id: str, copy: int) -> int:
-    text = f"{seed}/{patient_id}/{copy}".encode()
+def _seed_of(seed: int, name: str, copy: int) -> int:
+    text = f"{seed}/{name}/{copy}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
 
 

@@ -1,4 +1,4 @@
-"""What frozen features are made from, and the digest that tells when they would be others."""
+"""What frozen features are made from, and the digests that tell when they would be others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.precision import kernels
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised when the same weights and clips would give other activations; part of the store's keys."""
 
 
@@ -36,16 +36,20 @@ class Sources:
     dtype: torch.dtype
 
     def digest(self) -> str:
-        """Changes when the activations would: with weights, clips, augmentation, dtype or kernels."""
+        """Changes when everybody's activations would: weights, frames, augmentation, dtype or kernels."""
         digest = hashlib.blake2b(digest_size=10)
         for name, tensor in sorted(self.encoder.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
-        changes = [getattr(self.augmentation, field.name) for field in fields(self.augmentation)]
         config = self.encoder.vit.config.to_json_string()
-        known = (VERSION, self.clips.digest(), str(self.dtype), kernels(self.device), config, self.copies)
+        changes = [getattr(self.augmentation, field.name) for field in fields(self.augmentation)]
+        known = (VERSION, str(self.dtype), kernels(self.device), config, self.clips.frames)
         digest.update(repr((*known, changes if self.copies else None)).encode())
         return digest.hexdigest()
+
+    def contents(self) -> list[str]:
+        """N names of what patients' activations are made from; neither other patients nor ids are in them."""
+        return [self.clips.content_of(patient) for patient in range(len(self.clips.patient_ids))]
 
     @property
     def device(self) -> torch.device:

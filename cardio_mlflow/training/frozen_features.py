@@ -1,7 +1,8 @@
-"""What the frozen blocks give for the patients of a cohort, computed once and kept memory-mapped.
+"""What the frozen blocks give for patients' clips, computed once and kept memory-mapped.
 
 The frozen part of the backbone is never changed by training, so its output for a frame is the same
-in every epoch, fold and variant. It is kept in the compute dtype: pooled frame features where no
+in every epoch, fold, variant and cohort. It is kept for each patient under the content of the clips, so that
+a new patient or another id leaves the others' valid, and in the compute dtype: pooled frame features where no
 block is trained, tokens otherwise. The tokens have that dtype between any two blocks, so it makes no
 difference where a pass starts. What there is no room for is computed anew for each batch, and a message
 says so.
@@ -10,8 +11,9 @@ says so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,9 @@ from cardio_mlflow.training.activations import Activations, distinct_frames, joi
 from cardio_mlflow.training.backbone_pass import run_blocks
 from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.precision import backbone_autocast
+
+HEADER: Final = 256
+"""Bytes of a row's file beside its tensors, at most."""
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ class FrozenFeatures:
         self.dtype = sources.dtype
         self.device = sources.device
         self._store = store
-        self._digest = sources.digest()
+        self._digest, self._contents = sources.digest(), sources.contents()
         if self.dtype != torch.float32:
             _cast_products(self.encoder, self.dtype)
         self._kept: dict[int, ActivationSet] = {}
@@ -91,7 +96,7 @@ class FrozenFeatures:
             return Activations(rows, torch.empty(0, views, frames, dtype=torch.int64, device=self.device))
         pairs = list(zip(patients, copies, strict=True))
         if depth in self._kept:
-            return join([_activations(self._kept[depth].read(_row(p, c))) for p, c in pairs])
+            return join([_activations(self._kept[depth].read(self._row(p, c))) for p, c in pairs])
         return join([self._compute(p, c, [depth], None)[depth] for p, c in pairs])
 
     def close(self) -> None:
@@ -117,9 +122,9 @@ class FrozenFeatures:
         except OSError as error:
             if not is_no_room(error):
                 raise
-            self._let_go([])
-            for depth in depths:
-                self._store.discard_incomplete(self._digest, depth, self._rows)
+            for kept in self._kept.values():
+                self._store.discard(kept)
+            self._kept.clear()
             return False
         return True
 
@@ -128,23 +133,27 @@ class FrozenFeatures:
             self._kept.pop(depth).close()
 
     def _opened(self, depth: int) -> bool:
-        opened = self._store.open(self._digest, depth, self._rows, self._row_bytes(depth))
+        rows = self._rows(range(len(self._contents)))
+        opened = self._store.open(self._digest, depth, rows, self._row_bytes(depth))
         if opened is not None:
             self._kept[depth] = opened
         return opened is not None
 
-    @property
-    def _rows(self) -> list[str]:
-        patients = range(len(self.clips.patient_ids))
-        return [_row(patient, copy) for patient in patients for copy in range(self.copies + 1)]
+    def _rows(self, patients: Iterable[int]) -> list[str]:
+        """The names of all rows of some patients; two with the same clips have the same rows."""
+        names = (self._row(patient, copy) for patient in patients for copy in range(self.copies + 1))
+        return list(dict.fromkeys(names))
+
+    def _row(self, patient: int, copy: int) -> str:
+        return f"{self._contents[patient]}-{copy:02d}"
 
     def _fill(self, depths: Sequence[int]) -> None:
         """Compute and store what is missing, side by side with other processes that do the same."""
-        source = self._nearest(min(depths))
+        patients = [p for p in range(len(self._contents)) if self._missing(p, depths)]
+        source, taken = self._nearest(min(depths), patients), []
         with ExitStack() as stack:
             if source is not None:
                 stack.callback(source[1].close)
-            patients, taken = range(len(self.clips.patient_ids)), []
             with tqdm(total=len(patients), desc="frozen blocks", unit="patient", leave=False) as bar:
                 for patient in patients:
                     done = self._fill_patient(patient, depths, source, wait=False)
@@ -160,24 +169,24 @@ class FrozenFeatures:
         """Whether the patient's rows are stored when this returns; False while another process makes them."""
         if not self._missing(patient, depths):
             return True
-        with self._kept[depths[0]].claimed(f"{patient:05d}", wait=wait) as held:
+        with self._kept[depths[0]].claimed(self._contents[patient], wait=wait) as held:
             if not held:
                 return False
             for copy in self._missing(patient, depths):
                 for depth, found in self._compute(patient, copy, depths, source).items():
                     row = {"rows": found.rows, "frame_of": found.frame_of}
-                    self._kept[depth].write(_row(patient, copy), row)
+                    self._kept[depth].write(self._row(patient, copy), row)
         return True
 
     def _missing(self, patient: int, depths: Sequence[int]) -> list[int]:
         """The copies of a patient that are not stored at every depth."""
         copies = range(self.copies + 1)
-        return [c for c in copies if not all(self._kept[d].has(_row(patient, c)) for d in depths)]
+        return [c for c in copies if not all(self._kept[d].has(self._row(patient, c)) for d in depths)]
 
-    def _nearest(self, depth: int) -> tuple[int, ActivationSet] | None:
-        """The deepest complete set below a depth, opened, with its depth."""
+    def _nearest(self, depth: int, patients: Sequence[int]) -> tuple[int, ActivationSet] | None:
+        """The deepest set below a depth that has all rows of these patients, opened, with its depth."""
         for lower in range(depth - 1, -1, -1):
-            found = self._store.open_existing(self._digest, lower, self._rows)
+            found = self._store.open_existing(self._digest, lower, self._rows(patients))
             if found is not None:
                 return lower, found
         return None
@@ -202,7 +211,7 @@ class FrozenFeatures:
     ) -> tuple[int, Activations]:
         """Where a pass starts: stored activations with their depth, or the embedded frames."""
         if source is not None:
-            return source[0], _activations(source[1].read(_row(patient, copy))).to(self.device)
+            return source[0], _activations(source[1].read(self._row(patient, copy))).to(self.device)
         present = self.clips.present[patient].to(self.device)
         images = self._images(patient, copy, present)
         kept, frame_of = distinct_frames(images, present)
@@ -216,7 +225,7 @@ class FrozenFeatures:
         images = resize_frames(unit_range(clips.flatten(0, 1)), self.encoder.image_size)
         whole = images.new_zeros(len(present), frames, *images.shape[-2:])
         whole[present] = images.view(views, frames, *images.shape[1:])
-        copied = self.sources.augmentation.copy_of(whole, self.clips.patient_ids[patient], copy)
+        copied = self.sources.augmentation.copy_of(whole, self._contents[patient], copy)
         return copied[present].flatten(0, 1)
 
     def _shape(self, depth: int) -> tuple[int, ...]:
@@ -227,14 +236,14 @@ class FrozenFeatures:
     def _row_bytes(self, depth: int) -> int:
         """The most that a row takes: of a patient with all views and no frame twice."""
         frames = self.clips.present.shape[1] * self.clips.frames
-        return int(frames * (torch.Size(self._shape(depth)).numel() * self.dtype.itemsize + 8))
+        return int(frames * (torch.Size(self._shape(depth)).numel() * self.dtype.itemsize + 8)) + HEADER
 
     def _say_no_room(self, depth: int) -> None:
         if depth not in self._told and self._store.budget:
             log.warning(
                 "The output of the %d frozen blocks would take %.1f GiB, for which feature_disk or the disk "
                 "has no room: computing it anew for each batch.",
-                depth, len(self._rows) * self._row_bytes(depth) / 2**30,
+                depth, len(self._contents) * (self.copies + 1) * self._row_bytes(depth) / 2**30,
             )  # fmt: skip
         self._told.add(depth)
 
@@ -248,7 +257,3 @@ def _cast_products(encoder: FrameEncoder, dtype: torch.dtype) -> None:
 
 def _activations(row: Row) -> Activations:
     return Activations(row["rows"], row["frame_of"])
-
-
-def _row(patient: int, copy: int) -> str:
-    return f"{patient:05d}-{copy:02d}"

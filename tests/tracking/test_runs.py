@@ -8,7 +8,7 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from cardio_mlflow.tracking.kept_status import wait_and_restore
+from cardio_mlflow.errors import InputError, PrunedError
 from cardio_mlflow.tracking.new_runs import command_run
 from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import prepare_store
@@ -73,6 +73,8 @@ def test_what_a_run_started_ends_with_it_where_it_fails(client, new_run, error) 
         with pytest.raises(error), parent.ending_what_it_starts():
             raise error
     assert status(client, child) == ("RUNNING" if error is None else "KILLED")
+    stopped = client.get_run(child.run_id).data.tags.get("stopped_by")
+    assert stopped == ("SIGINT" if error is KeyboardInterrupt else None)
     assert status(client, done) == "FINISHED"
 
 
@@ -92,12 +94,22 @@ def test_only_the_first_of_several_processes_has_a_run(client, monkeypatch) -> N
     assert not client.search_runs(["0"])
 
 
-@pytest.mark.parametrize("overwritten", [True, False])
-def test_a_status_that_was_overwritten_is_put_back(client, new_run, overwritten: bool) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "by"),
+    [
+        (KeyboardInterrupt("SIGTERM"), "KILLED", "SIGTERM"),
+        (KeyboardInterrupt(), "KILLED", "SIGINT"),
+        (PrunedError("others did better"), "KILLED", None),
+        (InputError("no clips"), "FAILED", None),
+    ],
+)
+def test_a_run_that_was_stopped_says_by_what(client, new_run, error, status: str, by: str | None) -> None:
     run = new_run()
-    client.set_terminated(run.run_id, "FAILED" if overwritten else "KILLED")
-    wait_and_restore(run.run_id, "KILLED", mlflow.get_tracking_uri(), parent=2**22 - 1)
-    assert status(client, run) == "KILLED"
+    with pytest.raises(type(error)), run:
+        raise error
+    found = client.get_run(run.run_id)
+    assert (found.info.status, found.data.tags.get("stopped_by")) == (status, by)
+    assert found.data.tags["failure"] == (str(error) if by is None else found.data.tags["failure"])
 
 
 RACING = """

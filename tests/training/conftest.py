@@ -119,7 +119,7 @@ def pixels_of(data: FoldData, patient: int, copy: int) -> torch.Tensor:
     size = data.features.encoder.image_size
     resized = resize_frames(clips.flatten(0, 1), size).view(*clips.shape[:2], *size)
     augmentation = data.features.sources.augmentation
-    return augmentation.copy_of(resized, data.features.clips.patient_ids[patient], copy)
+    return augmentation.copy_of(resized, data.features.clips.content_of(patient), copy)
 
 
 def plain_loss(predictions: torch.Tensor, targets: np.ndarray) -> torch.Tensor:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 
 from cardio_mlflow.training import devices as module
 from cardio_mlflow.training.devices import available_devices, claimed_device
+from tests.waiting import PATIENCE, wait_for
 
 GPUS = [torch.device("cuda", i) for i in range(2)]
 
@@ -21,11 +21,18 @@ def _own_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "name_of", str)
 
 
-def test_workers_get_a_gpu_each_and_the_next_one_waits():
+def test_workers_get_a_gpu_each_and_the_next_one_waits(monkeypatch):
     with ExitStack() as first, claimed_device(GPUS) as second_device:
         first_device = first.enter_context(claimed_device(GPUS))
         assert {first_device, second_device} == set(GPUS)
-        got = []
+        got, looks, look = [], [], module._acquired
+
+        def looked(lock):
+            found = look(lock)
+            looks.append(found)
+            return found
+
+        monkeypatch.setattr(module, "_acquired", looked)
 
         def third():
             with claimed_device(GPUS) as device:
@@ -33,26 +40,30 @@ def test_workers_get_a_gpu_each_and_the_next_one_waits():
 
         waiting = threading.Thread(target=third)
         waiting.start()
-        time.sleep(0.5)
+        wait_for(lambda: len(looks) > len(GPUS))
         assert not got
+        assert not any(looks)
         first.close()
-        waiting.join(timeout=10)
+        waiting.join(PATIENCE)
         assert got == [first_device]
 
 
 def test_the_gpu_of_a_killed_worker_is_free_again(tmp_path):
     code = (
-        "import tempfile, time, torch\n"
+        "import sys, tempfile, torch\n"
         f"tempfile.gettempdir = lambda: {str(tmp_path)!r}\n"
         "from cardio_mlflow.training import devices\n"
         "from cardio_mlflow.training.devices import claimed_device\n"
         "devices.name_of = str\n"
         "with claimed_device([torch.device('cuda', i) for i in range(2)]) as device:\n"
         "    print(device, flush=True)\n"
-        "    time.sleep(600)\n"
+        "    sys.stdin.read()\n"
     )
     workers = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
     ]
     try:
         held = [worker.stdout.readline().strip() for worker in workers]

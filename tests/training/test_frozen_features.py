@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import logging
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,13 @@ from cardio_mlflow.training.activation_set import ActivationSet
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.feature_sources import Sources
-from cardio_mlflow.training.frozen_features import FrozenFeatures
+from cardio_mlflow.training.frozen_features import HEADER, FrozenFeatures
 from cardio_mlflow.training.precision import backbone_autocast
+from tests.waiting import PATIENCE
 
 MOVING = Augmentation(10.0, 0.05, 0.1, 0.2, 0.1, 3)
-SIZES = {depth: 4 * 3 * 4 * 2 * 16 * 4 * (1 if depth == 3 else 17) for depth in range(4)}
-"""Bytes of four patients and three copies of each, in float32."""
+SIZES = {depth: 12 * (4 * 2 * (16 * 4 * (1 if depth == 3 else 17) + 8) + HEADER) for depth in range(4)}
+"""Bytes, at most, of four patients and three copies of each, in float32."""
 
 
 @pytest.fixture
@@ -158,7 +161,7 @@ def test_later_depths_come_from_the_same_pass(features_of, passes):
 def test_with_room_for_two_depths_every_second_stage_needs_a_pass(tiny_vit, tiny_clips, tmp_path, passes):
     encoder = FrameEncoder(tiny_vit(num_hidden_layers=6))
     sources = Sources(encoder, tiny_clips(2), MOVING, 0, torch.float32)
-    tokens = 2 * 4 * 2 * (17 * 16 * 4 + 8)
+    tokens = 2 * (4 * 2 * (17 * 16 * 4 + 8) + HEADER)
     features = FrozenFeatures(sources, ActivationStore(tmp_path / "two", 2.5 * tokens))
     for depth in range(6, -1, -1):
         for _ in range(3):
@@ -177,27 +180,78 @@ def test_other_folds_and_runs_take_what_is_stored(features_of, passes):
     assert again.batch([0], [0], 3).frame_of.shape == (1, 4, 2)
 
 
-def test_other_weights_clips_or_augmentation_are_other_features(features_of, tiny_vit, tiny_clips):
-    digest = features_of().sources.digest()
-    assert features_of().sources.digest() == digest
-    other = features_of()
+def test_what_all_share_is_in_the_set_and_what_a_patient_is_in_the_row(features_of, tiny_clips):
+    first, other = features_of(), features_of()
     other.encoder.vit.layers[0].mlp.fc1.bias.data += 1e-3
-    changed = tiny_clips(4)
-    changed.clips[2, 0, 0, 0, 0] += 1
-    fewer = tiny_clips(4)
-    fewer.present[0, 0] = False
     still = Augmentation(10.0, 0.05, 0.1, 0.2, 0.2, 3)
-    variants = [
+    other_sets = [
         other,
-        features_of(data=changed),
-        features_of(data=fewer),
-        features_of(data=tiny_clips(3)),
         features_of(augmentation=still),
         features_of(dtype=torch.bfloat16),
         features_of(copies=0),
+        features_of(data=tiny_clips(4, frames=3)),
     ]
-    variants.append(features_of(copies=1))
-    assert len({digest, *(v.sources.digest() for v in variants)}) == 9
+    digests = {features.sources.digest() for features in [first, *other_sets]}
+    assert len(digests) == 6
+    same = [features_of(), features_of(copies=1), features_of(data=tiny_clips(3))]
+    assert {features.sources.digest() for features in same} == {first.sources.digest()}
+
+
+def test_a_row_is_named_by_what_the_clips_show(tiny_clips):
+    data, changed, fewer = tiny_clips(4), tiny_clips(4), tiny_clips(4)
+    changed.clips[2, 0, 0, 0, 0] += 1
+    fewer.present[0, 0] = False
+    renamed = dataclasses.replace(data, patient_ids=("a", "b", "c", "d"))
+    names = [data.content_of(p) for p in range(4)]
+    assert len(set(names)) == 4
+    assert [renamed.content_of(p) for p in range(4)] == names
+    assert [changed.content_of(p) == names[p] for p in range(4)] == [True, True, False, True]
+    assert [fewer.content_of(p) == names[p] for p in range(4)] == [False, True, True, True]
+
+
+def chosen(data, patients):
+    """The clips of some patients, in this order and under other ids."""
+    ids = tuple(f"X{p}" for p in patients)
+    return type(data)(ids, data.clips[patients], data.present[patients])
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_one_more_patient_leaves_the_features_of_the_others_valid(features_of, tiny_clips, passes, depth):
+    data = tiny_clips(5)
+    before = features_of(data=chosen(data, [0, 1, 2, 3]))
+    before.prepare(depth)
+    old = before.batch([0, 1, 2, 3], [0, 1, 2, 0], depth)
+    before.close()
+    files = {path: path.stat().st_ino for path in before._store.folder.rglob("*.safetensors")}
+    passes.clear()
+    after = features_of(data=chosen(data, [3, 4, 2, 1, 0]))
+    after.prepare(depth)
+    assert passes == [(0, depth)] * 3, "the new patient's three copies"
+    new = after.batch([4, 3, 2, 0], [0, 1, 2, 0], depth)
+    assert torch.equal(new.rows, old.rows)
+    assert torch.equal(new.frame_of, old.frame_of)
+    assert {path: path.stat().st_ino for path in files} == files
+    passes.clear()
+    features_of(data=chosen(data, [2, 4])).prepare(depth)
+    assert not passes, "a cohort whose patients are all in another one computes nothing"
+
+
+def test_one_more_patient_is_taken_from_the_nearest_depth_that_has_it(features_of, tiny_clips, passes):
+    data = tiny_clips(5)
+    features_of(data=chosen(data, [0, 1, 2, 3])).prepare(3)
+    features_of(data=chosen(data, [0, 4])).prepare(2)
+    passes.clear()
+    features_of(data=data).prepare(3)
+    assert passes == [(2, 3)] * 3
+
+
+def test_two_patients_with_the_same_clips_are_computed_once(features_of, tiny_clips, passes):
+    data = tiny_clips(5)
+    features = features_of(data=chosen(data, [0, 2, 2]))
+    features.prepare(2)
+    assert len(passes) == 2 * 3
+    one, two = (features.batch([p], [1], 2).rows for p in (1, 2))
+    assert torch.equal(one, two)
 
 
 def test_missing_views_are_zero_in_every_copy(features_of):
@@ -285,7 +339,7 @@ def test_what_a_dead_process_left_half_done_is_finished(features_of, passes, mon
     features, write = features_of(), ActivationSet.write
 
     def stopped(self, row, activations):
-        if row.startswith("00002"):
+        if row.startswith(features.clips.content_of(2)):
             raise KeyboardInterrupt
         write(self, row, activations)
 
@@ -330,15 +384,17 @@ print(len(calls), float(features.batch(range(40), [0] * 40, 2).rows.double().sum
 def test_processes_share_the_work(tmp_path):
     """Two at once compute each patient once between them, and both have all."""
     command = [sys.executable, "-c", TWO.replace("TESTS", repr(str(TESTS))), str(tmp_path / "shared")]
-    both = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    for process in both:
-        assert process.stdout.readline() == "ready\n"
-    for process in both:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    told = [process.communicate(timeout=120)[0].split() for process in both]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with ExitStack() as ending:
+        both = [ending.enter_context(subprocess.Popen(command, **pipes)) for _ in range(2)]
+        for process in both:
+            ending.callback(process.kill)
+        for process in both:
+            assert process.stdout.readline() == "ready\n"
+        for process in both:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        told = [process.communicate(timeout=PATIENCE)[0].split() for process in both]
     assert sum(int(count) for count, _ in told) == 40
     assert told[0][1] == told[1][1]
 

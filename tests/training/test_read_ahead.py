@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -10,27 +9,34 @@ from cardio_mlflow.training.read_ahead import read_ahead
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 5])
 def test_results_come_in_order(workers):
-    def slow(number):
-        time.sleep(0.01 if number % 2 else 0)
+    overtaken = threading.Event()
+
+    def read(number):
+        if number == 0 and workers > 1:
+            assert overtaken.wait(60)
+        overtaken.set()
         return number * 10
 
-    assert list(read_ahead(slow, range(7), workers)) == [0, 10, 20, 30, 40, 50, 60]
+    assert list(read_ahead(read, range(7), workers)) == [0, 10, 20, 30, 40, 50, 60]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_more_is_read_ahead_than_there_are_workers(workers):
-    started = []
+    asked = []
 
-    def read(number):
-        started.append(number)
-        return number
+    class Items(list):
+        def __iter__(self):
+            for item in super().__iter__():
+                asked.append(item)
+                yield item
 
-    results = read_ahead(read, range(20), workers)
-    next(results)
-    time.sleep(0.2)
-    assert len(started) == workers + 1
+    results = read_ahead(str, Items(range(20)), workers)
+    for given in range(1, 4):
+        next(results)
+        assert len(asked) == workers + given
     results.close()
-    assert threading.active_count() < 20
+    assert len(asked) == workers + 3
+    assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -121,9 +120,7 @@ def test_a_worker_killed_right_after_its_first_sign_of_life_is_not_waited_for(
     monkeypatch.setattr(storage, "GRACE", 1)
     study = open_study(address, "s", {})
     sign_of_life(study, study.ask())
-    began = time.monotonic()
     wait_for_the_others(study, lock, 0.2)
-    assert time.monotonic() - began < 20
     assert trials_left(study, 1) == 1
 
 
@@ -146,13 +143,12 @@ def test_a_killed_workers_trial_is_there_again(
 ) -> None:
     """A real process that is killed with SIGKILL in the middle of a trial."""
     code = (
-        "import os, signal, time\n"
+        "import os, signal\n"
         "from cardio_mlflow.tuning import storage\n"
         "storage.HEARTBEAT, storage.GRACE = 1, 2\n"
         f"study = storage.open_study({address!r}, 's', None)\n"
         "def killed(trial):\n"
         "    trial.suggest_float('x', 0, 1)\n"
-        "    time.sleep(0.5)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "study.optimize(killed, n_trials=1)\n"
     )
@@ -161,9 +157,7 @@ def test_a_killed_workers_trial_is_there_again(
     monkeypatch.setattr(storage, "GRACE", 2)
     study = open_study(address, "s", None)
     (lost,) = running(study)
-    began = time.monotonic()
     wait_for_the_others(study, lock, 0.2)
-    assert time.monotonic() - began < 20
     assert trials_left(study, 1) == 1
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     assert study.trials[1].params == lost.params
@@ -180,20 +174,21 @@ def test_a_trial_killed_before_its_first_sign_of_life_is_there_again(
     enqueue_defaults(study, {"x": 0.25})
     study.ask()
     assert trials_left(study, 1) == 0
-    began = time.monotonic()
     wait_for_the_others(study, lock, 0.2)
-    assert 0.8 < time.monotonic() - began < 20
     assert trials_left(study, 1) == 1
     again = study.ask()
     assert is_of_defaults(again)
     assert again.suggest_float("x", 0, 1) == 0.25
 
 
-def test_a_trial_at_work_is_left_alone(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "GRACE", 2)
+def test_a_trial_at_work_is_left_alone(address: str) -> None:
+    """Begun long ago, with a sign of life just now; the same trial without one is not."""
     study, other = open_study(address, "s", {}), open_study(address, "s", None)
-    trial = study.ask()
-    time.sleep(2.2)
-    sign_of_life(study, trial)
+    silent, alive = study.ask(), study.ask()
+    long_ago = datetime.now() - timedelta(seconds=100 * storage.GRACE)
+    with create_engine(address).begin() as connection:
+        connection.execute(text("update trials set datetime_start = :then"), {"then": long_ago})
+    sign_of_life(study, alive)
     fail_killed(other)
-    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+    states = {trial.number: trial.state for trial in other.trials}
+    assert (states[silent.number], states[alive.number]) == (TrialState.FAIL, TrialState.RUNNING)
