@@ -148,8 +148,8 @@ def bootstrap_interval(
         level: the interval's coverage.
 
     Returns:
-        The interval; NaN for fewer persons than `LEAST_PATIENTS`, when the statistic is undefined on more than half
-        of the resamples, and when all of them agree: no spread is no certainty.
+        The interval; NaN for fewer persons than `LEAST_PATIENTS`, when the statistic is undefined on more
+        than half of the resamples, and when all of them agree: no spread is no certainty.
     """
     if persons is None:
         persons = np.arange(reference.size)

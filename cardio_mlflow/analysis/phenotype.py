@@ -69,7 +69,9 @@ def phenotype_table(predictions: pd.DataFrame) -> pd.DataFrame:
     sides = {side: _classes(wide(predictions, side)) for side in ("reference", "prediction")}
     table = pd.DataFrame(sides).rename_axis("patient_id").reset_index()
     if "person" in predictions.columns:
-        table["person"] = table["patient_id"].map(dict(zip(predictions["patient_id"], predictions["person"])))
+        table["person"] = table["patient_id"].map(
+            predictions.drop_duplicates("patient_id").set_index("patient_id")["person"]
+        )
     judged = set(predictions.loc[predictions["reference"].notna(), "parameter"])
     known = (table["reference"] != "") & (table["prediction"] != "") & (judged >= set(_NEEDED))
     return table[known].reset_index(drop=True)

@@ -38,8 +38,8 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         InputError: a column is missing, or a patient, cohort, fold, parameter, unit or number is not valid,
-            or a patient, variant and parameter occur twice, or a patient is two persons. Rows are named by their number, counted from 1
-            below the heading; patients are not named.
+            or a patient, variant and parameter occur twice, or a patient is two persons. Rows are named by
+            their number, counted from 1 below the heading; patients are not named.
     """
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
@@ -52,7 +52,7 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     if "person" in table.columns:
         nobody = table["person"].isna() | table["person"].astype(str).str.strip().eq("")
         checked["person"] = table["person"].astype(str).astype(object).mask(nobody, checked["patient_id"])
-        if (checked.groupby("patient_id")["person"].nunique() > 1).any():
+        if checked.drop_duplicates(["patient_id", "person"]).duplicated("patient_id").any():
             raise InputError("The predictions table gives a patient_id to more than one person.")
     try:
         checked["fold"] = pd.to_numeric(checked["fold"]).astype("Int64")

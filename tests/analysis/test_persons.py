@@ -151,7 +151,7 @@ def test_obuchowskis_variance_by_every_pair() -> None:
 
 def test_a_table_of_predictions_names_its_persons(table) -> None:
     one = table(4)
-    persons = one["patient_id"].map(dict(zip(one["patient_id"].unique(), ["A", "A", "", None])))
+    persons = one["patient_id"].map(dict(zip(one["patient_id"].unique(), ["A", "A", "", None], strict=True)))
     checked = check_predictions(one.assign(person=persons))
     first = checked.drop_duplicates("patient_id")
     assert person_codes(first).tolist() == [0, 0, 1, 2]
