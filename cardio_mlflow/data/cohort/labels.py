@@ -38,8 +38,9 @@ TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
 _KNOWN_HEADINGS: Final = 3
 """From how many known columns on a first row is taken for headings, whose text may be shown."""
 
-_OPTIONAL: Final = {normalise_name(name): name for name in ("cohort", *NUMBERS, *TEXTS)}
-_OPTIONAL |= {normalise_name(name): PERSON for name in ALIASES}
+_OPTIONAL: Final = {normalise_name(name): name for name in ("cohort", *NUMBERS, *TEXTS)} | {
+    normalise_name(name): PERSON for name in ALIASES
+}
 
 
 def match_columns(sheet: Sheet) -> dict[str, int]:
