@@ -1,4 +1,8 @@
-"""Patient bootstrap: BCa and percentile intervals from resampled patients, seeded."""
+"""Patient bootstrap: BCa and percentile intervals from resampled patients, seeded.
+
+Where a person has several examinations, persons are drawn, each with all of them (the cluster bootstrap:
+Davison AC, Hinkley DV. Bootstrap Methods and their Application, 1997, section 3.8).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cardio_mlflow.analysis.predictions import FloatArray
+from cardio_mlflow.analysis.predictions import FloatArray, IntArray
 
 Statistic = Callable[[FloatArray, FloatArray], FloatArray]
 """Takes reference and prediction of shape (..., n), gives shape (...)."""
@@ -59,6 +63,46 @@ def resample(patients: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, patients, size=(resamples, patients), dtype=np.int64)
 
 
+def count_persons(persons: IntArray) -> int:
+    """How many persons there are, by `person_codes`."""
+    return int(persons.max()) + 1 if persons.size else 0
+
+
+def draw(persons: IntArray, resamples: int, seed: int) -> list[IntArray]:
+    """Draw persons with replacement, each with all examinations.
+
+    Args:
+        persons: `person_codes` of the examinations, shape (n,).
+        resamples: how many.
+        seed: of the draw.
+
+    Returns:
+        Positions of examinations, the resamples of one length together: shape (k, length), the k adding up
+        to the resamples. One block of `resample` where everybody has one examination.
+    """
+    count = count_persons(persons)
+    drawn = resample(count, resamples, seed)
+    if count == persons.size:
+        return [drawn]
+    order, sizes = np.argsort(persons, kind="stable"), np.bincount(persons)
+    starts, lengths = np.cumsum(sizes) - sizes, sizes[drawn].sum(axis=1)
+    blocks = []
+    for length in np.unique(lengths):
+        chosen = drawn[lengths == length].ravel()
+        size = sizes[chosen]
+        begins = np.cumsum(size) - size
+        positions = np.repeat(starts[chosen] - begins, size) + np.arange(size.sum())
+        blocks.append(order[positions].reshape(-1, length))
+    return blocks
+
+
+def on_draws(
+    statistic: Statistic, reference: FloatArray, prediction: FloatArray, drawn: list[IntArray]
+) -> FloatArray:
+    """The statistic of each resample of `draw`, shape (resamples,)."""
+    return np.concatenate([statistic(reference[block], prediction[block]) for block in drawn])
+
+
 def percentile_interval(values: FloatArray, level: float = 0.95) -> Interval:
     """The percentile interval of a statistic's bootstrap values, NaN among them dropped and counted.
 
@@ -83,6 +127,7 @@ def bootstrap_interval(
     resamples: int,
     seed: int,
     *,
+    persons: IntArray | None = None,
     level: float = 0.95,
 ) -> Interval:
     """Bias-corrected and accelerated (BCa) interval of a statistic over resampled patients.
@@ -98,19 +143,27 @@ def bootstrap_interval(
         prediction: shape (n,).
         resamples: how many.
         seed: of the resampling.
+        persons: `person_codes` of the patients, which are then drawn and left out by person; by default
+            each is a person of its own.
         level: the interval's coverage.
 
     Returns:
-        The interval; NaN for fewer than `LEAST_PATIENTS`, when the statistic is undefined on more than half
-        of the resamples, and when all of them agree: no spread is no certainty.
+        The interval; NaN for fewer persons than `LEAST_PATIENTS`, when the statistic is undefined on more
+        than half of the resamples, and when all of them agree: no spread is no certainty.
     """
-    if reference.size < LEAST_PATIENTS or resamples < 1:
+    if persons is None:
+        persons = np.arange(reference.size)
+    if count_persons(persons) < LEAST_PATIENTS or resamples < 1:
         return Interval(np.nan, np.nan, 0, 0)
-    drawn = resample(reference.size, resamples, seed)
-    values = statistic(reference[drawn], prediction[drawn])
-    level = expanded_level(level, reference.size)
+    values = on_draws(statistic, reference, prediction, draw(persons, resamples, seed))
+    level = expanded_level(level, count_persons(persons))
     plain = percentile_interval(values, level)
-    low, high = _bca_levels(statistic, reference, prediction, values, level)
+    low, high = _bca_levels(
+        float(statistic(reference, prediction)),
+        values,
+        on_draws(statistic, reference, prediction, _left_out(persons)),
+        level,
+    )
     if np.isnan(plain.low) or not (0 < low < high < 1):
         return _with_spread(plain)
     ends = np.quantile(values[np.isfinite(values)], [low, high])
@@ -142,10 +195,9 @@ def _with_spread(interval: Interval) -> Interval:
 
 
 def _bca_levels(
-    statistic: Statistic, reference: FloatArray, prediction: FloatArray, values: FloatArray, level: float
+    estimate: float, values: FloatArray, left_out: FloatArray, level: float
 ) -> tuple[float, float]:
     """The levels at which BCa reads the bootstrap values; NaN where they are not defined."""
-    estimate = float(statistic(reference, prediction))
     defined = values[np.isfinite(values)]
     if defined.size == 0 or np.isnan(estimate):
         return np.nan, np.nan
@@ -154,17 +206,24 @@ def _bca_levels(
         return np.nan, np.nan
     shift = stats.norm.ppf(below)
     ends = shift + stats.norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    scale = 1 - _acceleration(statistic, reference, prediction) * ends
+    scale = 1 - _acceleration(left_out) * ends
     if (scale <= 0).any():
         return np.nan, np.nan
     low, high = stats.norm.cdf(shift + ends / scale)
     return float(low), float(high)
 
 
-def _acceleration(statistic: Statistic, reference: FloatArray, prediction: FloatArray) -> float:
-    """A sixth of the skewness of the jackknife's values, each leaving out one patient; 0 where they agree."""
-    others = np.flatnonzero(~np.eye(reference.size, dtype=bool)).reshape(reference.size, -1) % reference.size
-    left_out = statistic(reference[others], prediction[others])
+def _left_out(persons: IntArray) -> list[IntArray]:
+    """The jackknife: all positions but one person's, persons of one size together as in `draw`."""
+    sizes = np.bincount(persons)
+    return [
+        np.stack([np.flatnonzero(persons != person) for person in np.flatnonzero(sizes == size)])
+        for size in np.unique(sizes)
+    ]
+
+
+def _acceleration(left_out: FloatArray) -> float:
+    """A sixth of the skewness of the jackknife's values, each leaving out one person; 0 where they agree."""
     left_out = left_out[np.isfinite(left_out)]
     if left_out.size == 0:
         return 0.0

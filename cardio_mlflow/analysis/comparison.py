@@ -53,10 +53,12 @@ def variant_table(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
         of = values.judged(variant)
         measured, spread = values.measured(variant, of), values.spread_of_seeds(variant)
         for k, key in enumerate((*values.keys, MEAN)):
-            n = values.patients(of, k)
+            n, persons = values.patients(of, k)
             row: dict[str, object] = {"variant": variant, "parameter": key, "unit": _unit(key), "n": n}
             for name in MEASURES:
-                interval = _interval(measured[name][1:, k], n, expanded_level(0.95, max(n, LEAST_PATIENTS)))
+                interval = _interval(
+                    measured[name][1:, k], persons, expanded_level(0.95, max(persons, LEAST_PATIENTS))
+                )
                 row |= {
                     name: measured[name][0, k],
                     f"{name}_low": interval.low,
@@ -105,9 +107,9 @@ _COLUMNS: Final = [
 ]  # fmt: skip
 
 
-def _interval(values: FloatArray, patients: int, level: float) -> Interval:
-    """A percentile interval; none of too few patients."""
-    if patients < LEAST_PATIENTS:
+def _interval(values: FloatArray, persons: int, level: float) -> Interval:
+    """A percentile interval; none of too few persons."""
+    if persons < LEAST_PATIENTS:
         return Interval(np.nan, np.nan, 0, 0)
     return percentile_interval(values, level)
 
@@ -124,10 +126,10 @@ def _pair(values: PairedVariants, variant: str, against: str) -> list[dict[str, 
             "parameter": key,
             "unit": _unit(key),
         }
-        row["n"] = n = values.patients(of, k)
+        row["n"], persons = values.patients(of, k)
         for name in MEASURES:
             apart = one[name][:, k] - other[name][:, k]
-            interval = _interval(apart[1:], n, 0.95)  # as it is, so that p goes with it
+            interval = _interval(apart[1:], persons, 0.95)  # as it is, so that p goes with it
             row |= {
                 f"{name}_difference": apart[0],
                 f"{name}_low": interval.low,

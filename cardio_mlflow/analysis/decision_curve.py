@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from cardio_mlflow.analysis.agreement import is_constant
-from cardio_mlflow.analysis.bootstrap import percentile_interval, resample
-from cardio_mlflow.analysis.predictions import FloatArray
+from cardio_mlflow.analysis.bootstrap import count_persons, percentile_interval
+from cardio_mlflow.analysis.predictions import FloatArray, IntArray, person_codes, with_reference
+from cardio_mlflow.analysis.weighted import bootstrap_counts
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION
 
 COLUMNS: Final = (
@@ -51,7 +52,8 @@ def decision_curve(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.D
 
     The probability comes from a logistic regression on the predicted meanPAP, without penalty, fitted on
     the other folds, so never on the patient itself. Patients without folds are split into five parts by
-    `SPLIT_SEED`, with the same share of PH in each. The intervals resample patients with their probabilities.
+    `SPLIT_SEED`, with the same share of PH in each, a person in one. The intervals resample persons with
+    their probabilities.
 
     Args:
         predictions: a checked predictions table of one variant and cohort.
@@ -61,14 +63,13 @@ def decision_curve(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.D
     Returns:
         One row for each of `THRESHOLDS`, with `COLUMNS`; no row where `decision_note` says why.
     """
-    predicted, positive, parts = _patients(predictions)
+    predicted, positive, parts, persons = _patients(predictions)
     if _problem(predicted, positive, parts):
         return pd.DataFrame(columns=list(COLUMNS))
     probability = _probabilities(predicted, positive, parts)
     each = net_benefit_of_each(positive, probability)
-    drawn = resample(positive.size, resamples, seed)
-    counts = [np.bincount(row, minlength=positive.size) for row in drawn]
-    values = np.array(counts, dtype=np.float64).reshape(resamples, positive.size) @ each.T / positive.size
+    counts = bootstrap_counts(persons, resamples, seed)
+    values = counts @ each.T / counts.sum(axis=1, keepdims=True)
     intervals = [percentile_interval(column) for column in values.T]
     threshold, prevalence = np.array(THRESHOLDS), float(positive.mean())
     return pd.DataFrame({
@@ -89,25 +90,27 @@ def decision_note(predictions: pd.DataFrame) -> str:
     Args:
         predictions: a checked predictions table of one variant and cohort.
     """
-    return _problem(*_patients(predictions))
+    predicted, positive, parts, _ = _patients(predictions)
+    return _problem(predicted, positive, parts)
 
 
-def _patients(predictions: pd.DataFrame) -> tuple[FloatArray, NDArray[np.bool_], NDArray[np.int64]]:
-    """Predicted meanPAP, PH by the reference, and fold or part of the patients whose reference is known."""
-    of_parameter = predictions["parameter"] == PULMONARY_HYPERTENSION.key
-    rows = predictions[of_parameter & predictions["reference"].notna()].sort_values("patient_id")
+def _patients(predictions: pd.DataFrame) -> tuple[FloatArray, NDArray[np.bool_], IntArray, IntArray]:
+    """Predicted meanPAP, PH, fold or part, and person of the patients whose reference is known."""
+    rows = with_reference(predictions, PULMONARY_HYPERTENSION.key)
+    persons = person_codes(rows)
     positive = np.array([PULMONARY_HYPERTENSION.is_abnormal(v) for v in rows["reference"]], dtype=bool)
     without_folds = bool(rows["fold"].isna().any())
-    parts = _stratified_parts(positive) if without_folds else rows["fold"].to_numpy(np.int64)
-    return rows["prediction"].to_numpy(np.float64), positive, parts
+    parts = _stratified_parts(positive, persons) if without_folds else rows["fold"].to_numpy(np.int64)
+    return rows["prediction"].to_numpy(np.float64), positive, parts, persons
 
 
-def _stratified_parts(positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _stratified_parts(positive: NDArray[np.bool_], persons: IntArray) -> IntArray:
     generator = np.random.default_rng(SPLIT_SEED)
-    parts = np.zeros(positive.size, dtype=np.int64)
-    for group in (positive, ~positive):
+    ever = np.bincount(persons, weights=positive, minlength=count_persons(persons)) > 0
+    parts = np.zeros(ever.size, dtype=np.int64)
+    for group in (ever, ~ever):
         parts[generator.permutation(np.flatnonzero(group))] = np.arange(group.sum()) % PARTS
-    return parts
+    return parts[persons]
 
 
 def _problem(predicted: FloatArray, positive: NDArray[np.bool_], parts: NDArray[np.int64]) -> str:

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from cardio_mlflow.analysis.agreement import is_constant
 from cardio_mlflow.analysis.bootstrap import Interval, Statistic, bootstrap_interval
-from cardio_mlflow.analysis.predictions import FloatArray
+from cardio_mlflow.analysis.predictions import FloatArray, IntArray, person_codes
 from cardio_mlflow.parameters import PARAMETERS, PULMONARY_HYPERTENSION, Parameter
 
 COLUMNS: Final = (
@@ -61,29 +61,41 @@ AREA: Final[Statistic] = partial(area_under_curve, cutoff=0.5, abnormal="above")
 """The area under the curve of a score, given 1 for patients with the outcome and 0 for those without."""
 
 
-def delong_variance(positive: NDArray[np.bool_], score: FloatArray) -> float:
-    """Variance of the area under the ROC curve.
+def delong_variance(positive: NDArray[np.bool_], score: FloatArray, persons: IntArray) -> float:
+    """Variance of the area under the ROC curve, of persons who may have several examinations.
 
     DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845, by the mid-ranks of Sun X, Xu W.
-    Fast implementation of DeLong's algorithm. IEEE Signal Process Lett 2014;21:1389-1393.
+    Fast implementation of DeLong's algorithm. IEEE Signal Process Lett 2014;21:1389-1393; its components
+    summed by person: Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics
+    1997;53:567-578. It is DeLong's variance where everybody has one examination.
 
     Args:
         positive: whether a patient has the outcome, shape (n,).
         score: higher for the outcome, shape (n,).
+        persons: `person_codes`, shape (n,).
 
     Returns:
-        The variance; NaN for fewer than two patients on either side.
+        The variance; NaN for fewer than two persons on either side.
     """
     with_outcome, without = score[positive], score[~positive]
-    if min(with_outcome.size, without.size) < 2:
+    sides = (np.unique(persons[positive]).size, np.unique(persons[~positive]).size)
+    if min(sides) < 2:
         return float("nan")
     ranks = stats.rankdata(score)
     wins = (ranks[positive] - stats.rankdata(with_outcome)) / without.size
     losses = 1 - (ranks[~positive] - stats.rankdata(without)) / with_outcome.size
-    return float(wins.var(ddof=1) / with_outcome.size + losses.var(ddof=1) / without.size)
+    count = np.unique(persons).size
+    if count == positive.size:
+        return float(wins.var(ddof=1) / with_outcome.size + losses.var(ddof=1) / without.size)
+    away = [
+        np.bincount(persons[side], values - wins.mean(), persons.max() + 1) / values.size
+        for side, values in ((positive, wins), (~positive, losses))
+    ]
+    variance = sum((of**2).sum() * n / (n - 1) for of, n in zip(away, sides, strict=True))
+    return float(variance + 2 * (away[0] * away[1]).sum() * count / (count - 1))
 
 
-def delong_interval(positive: NDArray[np.bool_], score: FloatArray) -> tuple[float, float]:
+def delong_interval(positive: NDArray[np.bool_], score: FloatArray, persons: IntArray) -> tuple[float, float]:
     """95 % interval of the area under the ROC curve from DeLong's variance, on the logit scale.
 
     logit(AUC) ± z·se / (AUC·(1 − AUC)), turned back, so that it stays within 0 and 1: Pepe MS. The
@@ -92,11 +104,12 @@ def delong_interval(positive: NDArray[np.bool_], score: FloatArray) -> tuple[flo
     Args:
         positive: whether a patient has the outcome, shape (n,).
         score: higher for the outcome, shape (n,).
+        persons: `person_codes`, shape (n,).
 
     Returns:
         Low and high; NaN where the variance is undefined or zero, as when the area is 0 or 1.
     """
-    variance, auc = delong_variance(positive, score), float(AREA(positive.astype(np.float64), score))
+    variance, auc = delong_variance(positive, score, persons), float(AREA(positive.astype(np.float64), score))
     if not (variance > 0 and 0 < auc < 1):
         return (np.nan, np.nan)
     half = stats.norm.ppf(0.975) * np.sqrt(variance) / (auc * (1 - auc))
@@ -115,6 +128,7 @@ class Task:
         positive: whether a patient has the outcome, shape (n,), patients sorted by id.
         score: the prediction, or minus the prediction where low values are abnormal, shape (n,); one value
             for all where the predictions are constant (`is_constant`).
+        persons: `person_codes` of the patients, shape (n,).
     """
 
     parameter: Parameter
@@ -122,6 +136,7 @@ class Task:
     criterion: str
     positive: NDArray[np.bool_]
     score: FloatArray
+    persons: IntArray
 
 
 def tasks(predictions: pd.DataFrame) -> list[Task]:
@@ -144,7 +159,7 @@ def _task(predictions: pd.DataFrame, judged: Parameter, defining: Parameter, out
     score = sign * rows["prediction"].to_numpy(np.float64)
     if score.size and is_constant(score):
         score = np.full_like(score, score[0])
-    return Task(judged, outcome, f"{defining.key} {defining.criterion}", positive, score)
+    return Task(judged, outcome, f"{defining.key} {defining.criterion}", positive, score, person_codes(rows))
 
 
 def discrimination_table(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
@@ -167,8 +182,8 @@ def _row(task: Task, resamples: int, seed: int) -> dict[str, object]:
     auc = float(AREA(labels, score))
     interval, delong = Interval(np.nan, np.nan, 0, 0), (np.nan, np.nan)
     if not np.isnan(auc):
-        interval = bootstrap_interval(AREA, labels, score, resamples, seed)
-        delong = delong_interval(task.positive, score)
+        interval = bootstrap_interval(AREA, labels, score, resamples, seed, persons=task.persons)
+        delong = delong_interval(task.positive, score, task.persons)
     return {
         "parameter": task.parameter.key,
         "unit": task.parameter.unit,

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cardio_mlflow.analysis.agreement import SMALLEST
-from cardio_mlflow.analysis.predictions import FloatArray, wide
+from cardio_mlflow.analysis.predictions import FloatArray, IntArray, patient_persons, wide
 from cardio_mlflow.analysis.weighted import (
     bootstrap_counts,
     weighted_mean_absolute_error,
@@ -33,12 +33,14 @@ class PairedVariants:
         reference: (P, K), NaN where it is missing.
         predictions: (seeds, P, K) by variant, NaN where a patient was not judged.
         counts: (1 + resamples, P), how often each patient is counted; the first row counts each once.
+        persons: (P,) `person_codes` of the patients, who are drawn by person.
     """
 
     keys: tuple[str, ...]
     reference: FloatArray
     predictions: Mapping[str, FloatArray]
     counts: FloatArray
+    persons: IntArray
 
     def judged(self, *variants: str) -> NDArray[np.bool_]:
         """(P,) whether a patient was judged by all of these variants."""
@@ -55,7 +57,7 @@ class PairedVariants:
 
     def spread_of_seeds(self, variant: str) -> FloatArray:
         """(K + 1,) SD (n − 1) over seeds of r on all patients of a variant; NaN for one seed."""
-        first = PairedVariants(self.keys, self.reference, self.predictions, self.counts[:1])
+        first = PairedVariants(self.keys, self.reference, self.predictions, self.counts[:1], self.persons)
         of = self.judged(variant)
         values = [first._of_seed(seed, of)["r"][0] for seed in self.predictions[variant]]
         return np.std(values, axis=0, ddof=1) if len(values) > 1 else np.full(len(self.keys) + 1, np.nan)
@@ -72,11 +74,14 @@ class PairedVariants:
             "mae": _with_mean(np.stack(mae, axis=1), counted, spread),
         }
 
-    def patients(self, of: NDArray[np.bool_], column: int) -> int:
-        """How many of these patients have a reference: of one parameter, or in the last column of any."""
+    def patients(self, of: NDArray[np.bool_], column: int) -> tuple[int, int]:
+        """How many of these patients have a reference, of one parameter, or in the last column of any.
+
+        And how many persons they are.
+        """
         known = np.isfinite(self.reference)
-        counted = known.any(axis=1) if column == len(self.keys) else known[:, column]
-        return int((counted & of).sum())
+        counted = of & (known.any(axis=1) if column == len(self.keys) else known[:, column])
+        return int(counted.sum()), np.unique(self.persons[counted]).size
 
 
 def pair_variants(tables: Tables, resamples: int, seed: int) -> PairedVariants:
@@ -102,10 +107,11 @@ def pair_variants(tables: Tables, resamples: int, seed: int) -> PairedVariants:
     predictions = {
         variant: np.stack([aligned(table) for table in seeds]) for variant, seeds in tables.items()
     }
-    counts = bootstrap_counts(len(reference), resamples, seed)
+    persons = patient_persons(first)
+    counts = bootstrap_counts(persons, resamples, seed)
     return PairedVariants(
         tuple(reference.columns), reference.to_numpy(np.float64), predictions,
-        np.concatenate([np.ones((1, len(reference))), counts]),
+        np.concatenate([np.ones((1, len(reference))), counts]), persons,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cardio_mlflow.analysis.bootstrap import Interval, bootstrap_interval
 from cardio_mlflow.analysis.classification import wilson
-from cardio_mlflow.analysis.predictions import FloatArray, wide
+from cardio_mlflow.analysis.predictions import FloatArray, person_codes, wide
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION, parameter
 
 PHENOTYPES: Final = ("no PH", "pre-capillary", "isolated post-capillary", "combined", "unclassified")
@@ -27,6 +27,8 @@ _CLASS: Final = {
     (False, False): "unclassified",
 }
 """By raised wedge pressure and raised pulmonary vascular resistance."""
+
+_NEEDED: Final = (PULMONARY_HYPERTENSION.key, "PCWP", "PVR")
 
 AGREEMENT_COLUMNS: Final = (
     "n", "accuracy", "accuracy_low", "accuracy_high", "kappa", "kappa_low", "kappa_high", "note",
@@ -61,16 +63,22 @@ def phenotype_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row for each patient whose class is known on both sides, sorted by id: patient_id, reference,
-        prediction (of `PHENOTYPES`). "no PH" needs only meanPAP.
+        prediction (of `PHENOTYPES`), and person where the predictions have it. "no PH" needs only meanPAP,
+        but nobody has a class where nobody has one of the three parameters: only they would be left.
     """
     sides = {side: _classes(wide(predictions, side)) for side in ("reference", "prediction")}
     table = pd.DataFrame(sides).rename_axis("patient_id").reset_index()
-    known = (table["reference"] != "") & (table["prediction"] != "")
+    if "person" in predictions.columns:
+        table["person"] = table["patient_id"].map(
+            predictions.drop_duplicates("patient_id").set_index("patient_id")["person"]
+        )
+    judged = set(predictions.loc[predictions["reference"].notna(), "parameter"])
+    known = (table["reference"] != "") & (table["prediction"] != "") & (judged >= set(_NEEDED))
     return table[known].reset_index(drop=True)
 
 
 def _classes(values: pd.DataFrame) -> pd.Series[str]:
-    needed = values.reindex(columns=[PULMONARY_HYPERTENSION.key, "PCWP", "PVR"]).to_numpy(np.float64)
+    needed = values.reindex(columns=list(_NEEDED)).to_numpy(np.float64)
     return pd.Series([phenotype(*row) for row in needed], index=values.index, dtype=object)
 
 
@@ -139,7 +147,9 @@ def phenotype_agreement(phenotypes: pd.DataFrame, resamples: int, seed: int) -> 
     elif np.isnan(kappa):
         notes.append("all patients are in one class: no kappa")
     else:
-        interval = bootstrap_interval(statistic, reference, prediction, resamples, seed)
+        interval = bootstrap_interval(
+            statistic, reference, prediction, resamples, seed, persons=person_codes(phenotypes)
+        )
         notes += [f"kappa {interval.note}"] if interval.note else []
     accuracy = wilson(int((reference == prediction).sum()), reference.size)
     row = (reference.size, *accuracy, kappa, interval.low, interval.high, "; ".join(notes))

@@ -14,9 +14,10 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, PARAMETERS
 
 COLUMNS: Final = ("patient_id", "cohort", "fold", "variant", "parameter", "unit", "reference", "prediction")
-"""The required columns; `lower` and `upper` (a prediction interval) may follow."""
+"""The required columns; `person` (whose examination it is) and `lower`, `upper` may follow."""
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 _TEXTS: Final = ("patient_id", "cohort", "variant", "parameter", "unit")
 _NUMBERS: Final = ("reference", "prediction", "lower", "upper")
@@ -29,15 +30,16 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         table: has at least `COLUMNS`; `fold` is a whole number from 1, or empty for patients of no fold;
-            `reference` may be missing, `prediction` may not.
+            `reference` may be missing, `prediction` may not. Patients of one `person`, where there is such a
+            column, are examinations of that person; an empty one is a person of its own.
 
     Returns:
         A copy: text columns as object, `fold` as Int64, numbers as float64.
 
     Raises:
         InputError: a column is missing, or a patient, cohort, fold, parameter, unit or number is not valid,
-            or a patient, variant and parameter occur twice. Rows are named by their number, counted from 1
-            below the heading; patients are not named.
+            or a patient, variant and parameter occur twice, or a patient is two persons. Rows are named by
+            their number, counted from 1 below the heading; patients are not named.
     """
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
@@ -47,6 +49,11 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"The predictions table lacks the patient_id in {nameless}.")
     for name in _TEXTS:
         checked[name] = checked[name].astype(str).astype(object)
+    if "person" in table.columns:
+        nobody = table["person"].isna() | table["person"].astype(str).str.strip().eq("")
+        checked["person"] = table["person"].astype(str).astype(object).mask(nobody, checked["patient_id"])
+        if checked.drop_duplicates(["patient_id", "person"]).duplicated("patient_id").any():
+            raise InputError("The predictions table gives a patient_id to more than one person.")
     try:
         checked["fold"] = pd.to_numeric(checked["fold"]).astype("Int64")
         for name in _NUMBERS:
@@ -112,7 +119,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     numbers = ("fold", *_NUMBERS)
     table = pd.read_csv(
         path,
-        dtype=dict.fromkeys(_TEXTS, object),
+        dtype=dict.fromkeys((*_TEXTS, "person"), object),
         keep_default_na=False,
         na_values={name: list(_NO_NUMBER) for name in numbers},
     )
@@ -145,8 +152,28 @@ def reference_and_prediction(table: pd.DataFrame, key: str) -> tuple[FloatArray,
     Returns:
         Reference and prediction, each of shape (n,), in the parameter's unit.
     """
-    rows = table[(table["parameter"] == key) & table["reference"].notna()].sort_values("patient_id")
+    rows = with_reference(table, key)
     return rows["reference"].to_numpy(np.float64), rows["prediction"].to_numpy(np.float64)
+
+
+def with_reference(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The rows of one parameter whose reference is there, sorted by patient id."""
+    return table[(table["parameter"] == key) & table["reference"].notna()].sort_values("patient_id")
+
+
+def person_codes(rows: pd.DataFrame) -> IntArray:
+    """Each row's person as a number, counted from 0 in the order of the rows, shape (rows,).
+
+    Without a column `person` every row is a person of its own.
+    """
+    if "person" not in rows.columns:
+        return np.arange(len(rows))
+    return np.asarray(pd.factorize(rows["person"].fillna(rows["patient_id"]))[0], dtype=np.int64)
+
+
+def patient_persons(table: pd.DataFrame) -> IntArray:
+    """`person_codes` of the patients, sorted by id as in `wide`."""
+    return person_codes(table.drop_duplicates("patient_id").sort_values("patient_id"))
 
 
 def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -191,21 +218,22 @@ def pool_out_of_fold(tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
 
 
 def check_folds(table: pd.DataFrame) -> None:
-    """Check that every patient belongs to one fold, or nobody to any.
+    """Check that every patient, and every person, belongs to one fold, or nobody to any.
 
     Args:
         table: a checked predictions table.
 
     Raises:
-        InputError: a patient is in two folds, or some are in none. Patients are counted, not named.
+        InputError: a patient or person is in two folds, or some are in none. They are counted, not named.
     """
-    pairs = table[["patient_id", "fold"]].dropna().drop_duplicates()
-    twice = pairs.loc[pairs.duplicated("patient_id"), "patient_id"].nunique()
-    if twice:
-        raise InputError(
-            f"{twice} patient{' is' if twice == 1 else 's are'} in two folds, so some predictions may be by "
-            "networks that were trained on them. Use one split for all folds, and train them again."
-        )
+    for column, noun in (("patient_id", "patient"), ("person", "person")):
+        pairs = table.reindex(columns=[column, "fold"]).dropna().drop_duplicates()
+        twice = pairs.loc[pairs.duplicated(column), column].nunique()
+        if twice:
+            raise InputError(
+                f"{twice} {noun}{' is' if twice == 1 else 's are'} in two folds, so some predictions may be "
+                "by networks that were trained on them. Use one split for all folds, and train them again."
+            )
     without = table["fold"].isna()
     if without.any() and not without.all():
         raise InputError(

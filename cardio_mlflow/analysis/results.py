@@ -21,6 +21,7 @@ from cardio_mlflow.analysis.identities import identity_pairs, identity_table
 from cardio_mlflow.analysis.phenotype import phenotype_agreement, phenotype_confusion, phenotype_table
 from cardio_mlflow.analysis.subgroups import subgroup_table
 from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.parameters import KEYS
 
 SMALLEST_EMBEDDING: Final = 10
 """Fewer patients than this are not embedded."""
@@ -130,10 +131,27 @@ def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         told.append("No features of the network: no embedding.")
     elif not evidence.can_embed:
         told.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
+    told += _not_predicted(evidence.predictions)
     if reason := decision_note(evidence.predictions):
         told.append(f"Decision curve: {reason}")
     for name, (title, labels) in NOTED.items():
         told += _notes_of(title, labels, tables.get(name, pd.DataFrame()))
+    return told
+
+
+def _not_predicted(predictions: pd.DataFrame) -> list[str]:
+    """The parameters that nobody, or nobody of some folds, has a prediction of."""
+    folds = set(predictions["fold"].dropna())
+    told = []
+    for key in KEYS:
+        lacking = sorted(folds - set(predictions.loc[predictions["parameter"] == key, "fold"].dropna()))
+        if key not in set(predictions["parameter"]):
+            told.append(f"{key} is not predicted: without references it cannot be learned.")
+        elif lacking:
+            told.append(
+                f"{key} is not predicted in fold {', '.join(map(str, lacking))}, whose training patients "
+                "have too few references of it: it is judged on the patients of the other folds."
+            )
     return told
 
 

@@ -8,18 +8,25 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cardio_mlflow.analysis import agreement
 from cardio_mlflow.analysis.bootstrap import (
     LEAST_PATIENTS,
     Interval,
     Statistic,
+    count_persons,
+    draw,
     expanded_level,
+    on_draws,
     percentile_interval,
-    resample,
 )
-from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction
+from cardio_mlflow.analysis.predictions import (
+    FloatArray,
+    IntArray,
+    person_codes,
+    reference_and_prediction,
+    with_reference,
+)
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, parameter
 
 SUBGROUPS: Final[Mapping[str, str]] = {
@@ -81,7 +88,7 @@ def subgroup_table(
     """
     patients = pd.Index(sorted(set(predictions["patient_id"])), dtype=object)
     present = set(predictions["parameter"])
-    drawn: dict[int, NDArray[np.int64]] = {}
+    drawn: dict[bytes, list[IntArray]] = {}
     rows = []
     for name, levels in _levels(predictions, participants, patients).items():
         unknown = int((levels == "").sum())
@@ -89,11 +96,12 @@ def subgroup_table(
             own = predictions[predictions["patient_id"].isin(levels.index[levels == level])]
             for key in (key for key in KEYS if key in present):
                 pair = reference_and_prediction(own, key)
-                n = pair[0].size
-                if n not in drawn:
-                    drawn[n] = resample(n, resamples if n >= LEAST_PATIENTS else 0, seed)
+                persons = person_codes(with_reference(own, key))
+                count, same = count_persons(persons), persons.tobytes()
+                if same not in drawn:
+                    drawn[same] = draw(persons, resamples, seed) if count >= LEAST_PATIENTS else []
                 head = {"subgroup": name, "level": level, "parameter": key, "unit": parameter(key).unit}
-                rows.append(head | _row(*pair, drawn[n]) | {"note": _note(*pair, unknown)})
+                rows.append(head | _row(*pair, drawn[same], count) | {"note": _note(*pair, count, unknown)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -118,25 +126,27 @@ def _natural(level: str) -> tuple[int, float, str]:
     return end, float(number.group()) if number else np.inf, level
 
 
-def _row(reference: FloatArray, prediction: FloatArray, drawn: NDArray[np.int64]) -> dict[str, object]:
-    """The statistics with their intervals; one draw of patients serves all of them."""
+def _row(
+    reference: FloatArray, prediction: FloatArray, drawn: list[IntArray], persons: int
+) -> dict[str, object]:
+    """The statistics with their intervals; one draw of persons serves all of them."""
     row: dict[str, object] = {"n": reference.size}
-    x, y = reference[drawn], prediction[drawn]
     for name, statistic in STATISTICS.items():
         value = float(statistic(reference, prediction))
         interval = Interval(np.nan, np.nan, 0, 0)
-        if len(drawn) and not np.isnan(value):
-            interval = percentile_interval(statistic(x, y), expanded_level(0.95, reference.size))
+        if drawn and not np.isnan(value):
+            values = on_draws(statistic, reference, prediction, drawn)
+            interval = percentile_interval(values, expanded_level(0.95, persons))
         row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row
 
 
-def _note(reference: FloatArray, prediction: FloatArray, unknown: int) -> str:
+def _note(reference: FloatArray, prediction: FloatArray, persons: int, unknown: int) -> str:
     n = reference.size
     notes = ["no reference"] if n == 0 else []
     if 0 < n < SMALL:
         notes.append(f"fewer than {SMALL} patients")
-    if 0 < n < LEAST_PATIENTS:
+    if 0 < persons < LEAST_PATIENTS:
         notes.append("too few for a bootstrap interval")
     if 0 < n < agreement.SMALLEST:
         notes.append(f"{n} patient{'s' if n > 1 else ''}: no correlation")

@@ -20,7 +20,14 @@ from cardio_mlflow.analysis.bootstrap import (
     percentile_interval,
 )
 from cardio_mlflow.analysis.discrimination import area_under_curve
-from cardio_mlflow.analysis.predictions import FloatArray, reference_and_prediction, wide
+from cardio_mlflow.analysis.predictions import (
+    FloatArray,
+    patient_persons,
+    person_codes,
+    reference_and_prediction,
+    wide,
+    with_reference,
+)
 from cardio_mlflow.analysis.weighted import bootstrap_counts, weighted_pearson
 from cardio_mlflow.parameters import KEYS, Parameter, parameter
 
@@ -101,6 +108,7 @@ def _check_one_group(predictions: pd.DataFrame) -> None:
 
 def _row(predictions: pd.DataFrame, wanted: Parameter, resamples: int, seed: int) -> dict[str, object]:
     reference, prediction = reference_and_prediction(predictions, wanted.key)
+    persons = person_codes(with_reference(predictions, wanted.key))
     row: dict[str, object] = {"parameter": wanted.key, "unit": wanted.unit, "n": reference.size}
     row["abnormal"] = sum(wanted.is_abnormal(value) for value in reference)
     remarks: dict[str, list[str]] = {}
@@ -108,7 +116,7 @@ def _row(predictions: pd.DataFrame, wanted: Parameter, resamples: int, seed: int
         value = float(statistic(reference, prediction))
         interval = Interval(np.nan, np.nan, 0, 0)
         if not np.isnan(value):
-            interval = bootstrap_interval(statistic, reference, prediction, resamples, seed)
+            interval = bootstrap_interval(statistic, reference, prediction, resamples, seed, persons=persons)
             if interval.note:
                 remarks.setdefault(interval.note, []).append(name)
         row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -167,9 +175,11 @@ def mean_correlation(predictions: pd.DataFrame, resamples: int, seed: int) -> Me
     note = ", ".join(reference.columns[~defined])
     if not defined.any():
         return MeanCorrelation(np.nan, np.nan, np.nan, 0, "no parameter has a correlation")
-    counts = bootstrap_counts(len(reference), resamples, seed)
+    persons = patient_persons(predictions)
+    counts = bootstrap_counts(persons, resamples, seed)
     values = _correlations(reference, prediction, counts)[:, defined].mean(axis=1)
-    fewest = int(reference.loc[:, defined].notna().sum().min())
+    known = reference.loc[:, defined].notna().to_numpy()
+    fewest = min(np.unique(persons[column]).size for column in known.T)
     interval = percentile_interval(values, expanded_level(0.95, fewest))
     if fewest < LEAST_PATIENTS:
         interval = Interval(np.nan, np.nan, 0, 0)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from cardio_mlflow.analysis import agreement
-from cardio_mlflow.analysis.bootstrap import resample
-from cardio_mlflow.analysis.predictions import FloatArray
+from cardio_mlflow.analysis.bootstrap import count_persons, resample
+from cardio_mlflow.analysis.predictions import FloatArray, IntArray
 
 
-def bootstrap_counts(patients: int, resamples: int, seed: int) -> FloatArray:
-    """How often each patient is drawn in each resample: (resamples, patients)."""
-    drawn = resample(patients, resamples, seed)
-    return np.stack([np.bincount(row, minlength=patients) for row in drawn]).astype(np.float64)
+def bootstrap_counts(persons: IntArray, resamples: int, seed: int) -> FloatArray:
+    """How often each patient is drawn in each resample, (resamples, patients), by their `person_codes`."""
+    count = count_persons(persons)
+    drawn = resample(count, resamples, seed)
+    counts = [np.bincount(row, minlength=count)[persons] for row in drawn]
+    return np.array(counts, dtype=np.float64).reshape(resamples, persons.size)
 
 
 def weighted_mean_absolute_error(

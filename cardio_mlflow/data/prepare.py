@@ -6,9 +6,9 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +59,7 @@ class PreparedCohort:
         quality: one row a clip, the columns of ``QUALITY_COLUMNS``.
         patients: ids that have a file, in the order of the clips given.
         missing: ids of which no clip could be prepared.
+        contents: content digests of the files of each patient's prepared clips.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class PreparedCohort:
     quality: pd.DataFrame
     patients: tuple[str, ...]
     missing: tuple[str, ...]
+    contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def table(self) -> Path:
@@ -140,7 +142,14 @@ def prepare_cohort(
             prepare_patients(by_patient, home, jobs, check_text, limits)
             rows = cohort_rows(by_patient, dict(zip(clips, contents, strict=True)), home)
             _finish(list(by_patient), rows, home, synthetic, jobs)
-    return _load(home, key)
+    loaded = _load(home, key)
+    good = loaded.quality[loaded.quality["outcome"] == Outcome.OK]
+    prepared = set(zip(good["patient_id"], good["view"], strict=True))
+    of_patient: dict[str, tuple[str, ...]] = {}
+    for clip, digest in zip(clips, contents, strict=True):
+        if (clip.patient_id, clip.view) in prepared:
+            of_patient[clip.patient_id] = (*of_patient.get(clip.patient_id, ()), digest)
+    return replace(loaded, contents=of_patient)
 
 
 def cohort_key(clips: Sequence[Clip], contents: Sequence[str], check_text: bool, synthetic: bool) -> str:

@@ -56,7 +56,8 @@ class TrainedFold:
 
 def epoch_metrics(record: EpochRecord, references: FloatArray, predictions: FloatArray) -> dict[str, float]:
     """An epoch's metrics by their MLflow names; signed r and MAE of the (N, 9) validation predictions."""
-    pairs = {key: _pair(references[:, i], predictions[:, i]) for i, key in enumerate(KEYS)}
+    given = [not np.isnan(column).any() for column in predictions.T]  # a parameter not learned has none
+    pairs = {key: _pair(references[:, i], predictions[:, i]) for i, key in enumerate(KEYS) if given[i]}
     r = {key: float(pearson(*pair)) for key, pair in pairs.items()}
     error = {key: float(mean_absolute_error(*pair)) for key, pair in pairs.items()}
     known = [value for value in r.values() if np.isfinite(value)]

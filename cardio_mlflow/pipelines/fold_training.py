@@ -22,6 +22,7 @@ from cardio_mlflow.model.network import Network
 from cardio_mlflow.pipelines.fold_results import PARTICIPANTS, TrainedFold, epoch_metrics, log_result
 from cardio_mlflow.pipelines.participants import participants
 from cardio_mlflow.pipelines.predictions import build_predictions, features_table
+from cardio_mlflow.pipelines.trained_on import TRAINED_ON, seen_of
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.new_runs import colour_of, tags_of
@@ -124,6 +125,9 @@ def train_into(
         run.rename(job.name)
         run.set_tags(_fold_tags(settings, job, data) | colour_of(job.fold, job.variant))
         run.set_tags({"patient_ids": data.inputs.patient_ids, "folds_from": data.inputs.folds_from})
+        if scaler.left_out:
+            left_out = ", ".join(scaler.left_out)
+            log.warning("%s leaves out %s: too few values among its training patients.", job.name, left_out)
         run.log_dataset(settings.cohort_name, data.inputs.digest)
     try:
         with checkpoint.locked(PATIENCE if settings.resume else 0) if main else nullcontext():
@@ -131,6 +135,7 @@ def train_into(
             if main:
                 log_result(run, settings, trained, job.fold)
                 run.log_table(participants(data.inputs, "I"), PARTICIPANTS)
+                run.log_text(seen_of(data.inputs, data.patients).to_json(), TRAINED_ON)
                 run.finish()
                 checkpoint.remove()
     except InputError as error:
@@ -213,7 +218,7 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     patients = [data.patients[i] for i in fold.fold_data.validation]
     predictions = build_predictions(
         patients, fold.references, fold.scaler.unscale(state.best_predictions),
-        cohort="I", variant=job.variant, fold=job.fold,
+        cohort="I", variant=job.variant, fold=job.fold, persons=data.inputs.persons(patients),
     )  # fmt: skip
     network = put_weights(data.network(settings), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")

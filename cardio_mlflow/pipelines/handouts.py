@@ -15,6 +15,7 @@ from cardio_mlflow import __version__
 from cardio_mlflow.analysis.results import Evidence, notes
 from cardio_mlflow.analysis.summary import MeanCorrelation
 from cardio_mlflow.figures.style import signed
+from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.evaluation import Evaluation
 from cardio_mlflow.report.checklists import checklist_rows
 from cardio_mlflow.report.method_facts import MethodFacts
@@ -65,6 +66,7 @@ def summary_sheet(predictions: pd.DataFrame, evaluation: Evaluation, mean: MeanC
     }
     counted = {
         "patients": predictions["patient_id"].nunique(),
+        "persons": count_of_persons(predictions),
         "folds": evaluation.folds,
         "uses of Cohort II on record": evaluation.uses,
     }
@@ -117,6 +119,8 @@ def report_content(
         champion=evaluation.champion,
         folds_from=evaluation.folds_from,
         tuned=evaluation.tuned,
+        persons=count_of_persons(evidence.predictions),
+        left_out=[key for key in KEYS if key not in set(evidence.predictions["parameter"])],
     )
     shown = {name: table for name, table in tables.items() if name not in _NOT_IN_REPORT}
     return ReportContent(
@@ -145,6 +149,13 @@ def _contained(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> set[st
         found |= {"subgroups:scanner"} if "scanner" in kinds else set()
         found |= {"subgroups:people"} if kinds & {"sex", "age_band", "rhythm", "bmi_band"} else set()
     return found
+
+
+def count_of_persons(predictions: pd.DataFrame) -> int | None:
+    """How many persons the patients are examinations of; None where each is one."""
+    patients = predictions["patient_id"].nunique()
+    persons = predictions["person"].nunique() if "person" in predictions.columns else patients
+    return persons if persons < patients else None
 
 
 def versions_in_use() -> dict[str, str]:

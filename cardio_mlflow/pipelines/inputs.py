@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.batch.sandbox import Limits
 from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
 from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
+from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
 from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
 from cardio_mlflow.errors import InputError
@@ -78,6 +80,11 @@ class StudyInputs:
         """(N, 9) references of these patients in their units; NaN where one is missing."""
         return self.cohort.labels.loc[list(patients), list(KEYS)].to_numpy(dtype=np.float64)
 
+    def persons(self, patients: Sequence[str]) -> list[str] | None:
+        """The person of each of these patients; None where every patient of the cohort is a person."""
+        shared = shared_persons(self.cohort.labels)
+        return None if shared is None else list(shared[list(patients)])
+
 
 def load_inputs(settings: Settings) -> StudyInputs:
     """Make the synthetic cohort if asked for, read the cohort, prepare its clips; nothing is done twice.
@@ -90,6 +97,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
     cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size)
     for note in cohort.notes:
         log.info("Note: %s", note)
+    _tell(settings, cohort)
     folds_from = "given" if _folds_file(settings, cohort) else "drawn"
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them
     patient_ids = ORIGINAL_IDS
@@ -108,8 +116,24 @@ def load_inputs(settings: Settings) -> StudyInputs:
     return StudyInputs(cohort, prepared, folds, digest, patient_ids, folds_from)
 
 
+def _tell(settings: Settings, cohort: Cohort) -> None:
+    """Say what becomes of persons with several examinations and of parameters that nobody has."""
+    labels = cohort.labels
+    absent = [key for key in KEYS if labels[key].isna().all()]
+    if absent:
+        log.warning(
+            "Nobody has a value of %s: it is neither learned, predicted nor judged.", ", ".join(absent)
+        )
+    if (shared := shared_persons(labels)) is not None:
+        log.info(
+            "%d patients of the sheet are examinations of %d persons: folds, cohorts and intervals go by "
+            "person. %s", len(labels), shared.nunique(), "" if settings.pseudonymize else
+            "Persons are named in predictions as in the sheet; -P pseudonymize=true gives them pseudonyms.",
+        )  # fmt: skip
+
+
 def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:
-    """The fold of each Cohort I patient: the user's folds.csv, or patient-level folds balanced on PH.
+    """The fold of each Cohort I patient: the user's folds.csv, or folds of whole persons, balanced on PH.
 
     Raises:
         InputError: the given folds do not fit the cohort, or there are too few patients.
@@ -118,7 +142,8 @@ def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:
     if cohort1.empty:
         return pd.Series({}, dtype="int64", name="fold")
     if path := _folds_file(settings, cohort):
-        return read_folds(path, tuple(cohort1.index), settings.num_folds)
+        persons = dict(zip(cohort1.index, cohort1[PERSON], strict=True))
+        return read_folds(path, tuple(cohort1.index), settings.num_folds, persons)
     return assign_folds(cohort1, settings.num_folds, settings.seed)
 
 
@@ -166,10 +191,10 @@ def _cohort_folder(settings: Settings) -> Path:
 
 
 def _pseudonyms(settings: Settings, cohort: Cohort) -> tuple[dict[str, str], str]:
-    """The pseudonym of each patient, kept beside the key as well, and what `StudyInputs.patient_ids` says."""
+    """The pseudonym of each patient and person, kept beside the key, and `StudyInputs.patient_ids`."""
     key_file = Path(settings.pseudonym_key or _default_key_file())
     key = read_key(key_file, (cohort.folder, settings.cache, _PACKAGE))
-    names = pseudonyms(key, list(cohort.labels.index))
+    names = pseudonyms(key, [*cohort.labels.index, *cohort.labels[PERSON]])
     keep_mapping(key_file, names)
     log.info("Patient ids are replaced by pseudonyms; the table that leads back lies beside %s", key_file)
     return names, f"pseudonyms of key {key_name(key)}"
@@ -180,5 +205,6 @@ def _default_key_file() -> Path:
 
 
 def _digest(labels: pd.DataFrame, folds: pd.Series[int], prepared_key: str) -> str:
-    text = labels[["cohort", *KEYS]].to_csv() + folds.to_csv() + prepared_key
+    persons = [] if shared_persons(labels) is None else [PERSON]
+    text = labels[["cohort", *persons, *KEYS]].to_csv() + folds.to_csv() + prepared_key
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

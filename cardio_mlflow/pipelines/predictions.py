@@ -22,19 +22,21 @@ def build_predictions(
     cohort: str,
     variant: str,
     fold: int | None = None,
+    persons: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The predictions table of one model.
 
     Args:
         patients: N ids.
         references: (N, 9) in the units of the parameter table, NaN where missing.
-        predictions: (N, 9) in the same units.
+        predictions: (N, 9) in the same units, NaN for what is not predicted.
         cohort: I or II.
         variant: the network's variant.
         fold: the fold whose validation patients these are; none for Cohort II.
+        persons: the N patients' persons, where some share one.
 
     Returns:
-        9 N rows, a patient's parameters together.
+        A row for each prediction, a patient's parameters together.
     """
     count = len(patients)
     columns = {
@@ -47,7 +49,10 @@ def build_predictions(
         "reference": references.ravel(),
         "prediction": predictions.ravel(),
     }
-    return pd.DataFrame(columns)[list(COLUMNS)]
+    table = pd.DataFrame(columns)[list(COLUMNS)]
+    if persons is not None:
+        table["person"] = np.repeat(np.asarray(persons, dtype=object), len(KEYS))
+    return table[table["prediction"].notna()].reset_index(drop=True)
 
 
 def features_table(patients: Sequence[str], features: Mapping[int, FloatArray]) -> pd.DataFrame:

@@ -10,13 +10,15 @@ import pandas as pd
 from cardio_mlflow.analysis.predictions import check_predictions, read_predictions
 from cardio_mlflow.analysis.results import Evidence
 from cardio_mlflow.data.clips import PREPARED_FRAMES
+from cardio_mlflow.data.cohort.persons import PERSON
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.evaluation import Evaluation, read_evidence
-from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, load_inputs
+from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs
 from cardio_mlflow.pipelines.judgement import log_evaluation
 from cardio_mlflow.pipelines.participants import participants
 from cardio_mlflow.pipelines.predictions import build_predictions, features_table
+from cardio_mlflow.pipelines.trained_on import check_new, read_trained_on
 from cardio_mlflow.pipelines.training_set import with_used_views
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
@@ -54,12 +56,17 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
             "cohort column, or set cohort1_size to the number of Cohort I rows."
         )
     patients = with_used_views(_study_settings(model), inputs, patients)
-    check_unseen(settings, model, patients, inputs.patient_ids)
+    check_unseen(settings, model, inputs, patients)
     run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, **model_tags(model)})
     uses = count_use(run, inputs.cohort2_digest)
     answer = model.evaluate(load_clips(inputs.prepared.path, patients, PREPARED_FRAMES))
     table = build_predictions(
-        patients, inputs.references(patients), answer.predictions, cohort="II", variant="full"
+        patients,
+        inputs.references(patients),
+        answer.predictions,
+        cohort="II",
+        variant="full",
+        persons=inputs.persons(patients),
     )
     evidence = Evidence(check_predictions(table), participants(inputs, "II"), _features(patients, answer))
     evaluation = Evaluation(
@@ -84,18 +91,19 @@ def _study_settings(model: RegisteredModel) -> Settings:
 
 
 def check_unseen(
-    settings: Settings, model: RegisteredModel, patients: tuple[str, ...], patient_ids: str
+    settings: Settings, model: RegisteredModel, inputs: StudyInputs, patients: tuple[str, ...]
 ) -> None:
     """Check that the model has not been trained on the patients it is to be tested on.
 
-    Patients are compared by their ids. Where ids cannot tell (pseudonyms on one side only or of two keys),
-    or are shared by two cohorts, the user is warned; within one cohort it is an error.
+    Clips are compared by content and persons by name, whatever the cohorts are called, and patients by
+    their ids. Where ids cannot tell (pseudonyms on one side only or of two keys), or are shared by two
+    cohorts, the user is warned; within one cohort it is an error.
 
     Args:
         settings: of the test.
         model: the registered model.
+        inputs: the cohort of the test.
         patients: ids to test on.
-        patient_ids: what kind of ids they are, as `StudyInputs.patient_ids`.
 
     Raises:
         InputError: it was trained on some of them, that cannot be told, or one of model and cohort is
@@ -107,8 +115,11 @@ def check_unseen(
             f"The champion was trained on the cohort {trained_cohort!r} and cannot be tested on "
             f"{settings.cohort_name!r}: give its cohort with -P data=, or register another model (validate)."
         )
-    seen = set(run_by_id(model.run_id).predictions()["patient_id"])
-    shared = len(seen & set(patients))
+    registering, patient_ids = run_by_id(model.run_id), inputs.patient_ids
+    seen = read_trained_on(registering)
+    check_new(seen, inputs, patients, same_names=trained_ids == patient_ids)
+    ids, persons = {*registering.predictions()["patient_id"], *seen.persons}, inputs.cohort.labels[PERSON]
+    shared = sum(not ids.isdisjoint((patient, persons[patient])) for patient in patients)
     if trained_ids != patient_ids:
         problem = (
             f"The champion's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "

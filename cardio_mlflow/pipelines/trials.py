@@ -180,7 +180,8 @@ def _metrics(epoch: JointEpoch, folds: list[_TrialFold]) -> dict[str, float]:
 
 def _predictions(fold: _TrialFold, data: TrainingSet) -> pd.DataFrame:
     """The predictions table of a fold's validation patients, by its best epoch."""
+    patients = [data.patients[i] for i in fold.data.validation]
     return build_predictions(
-        [data.patients[i] for i in fold.data.validation], fold.references,
-        fold.scaler.unscale(fold.state.best_predictions), cohort="I", variant="full", fold=fold.fold,
+        patients, fold.references, fold.scaler.unscale(fold.state.best_predictions),
+        cohort="I", variant="full", fold=fold.fold, persons=data.inputs.persons(patients),
     )  # fmt: skip

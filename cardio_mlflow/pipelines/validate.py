@@ -18,6 +18,7 @@ from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
 from cardio_mlflow.pipelines.judgement import log_evaluation
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
+from cardio_mlflow.pipelines.trained_on import TRAINED_ON
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, download_bundles, log_model, register
@@ -57,6 +58,8 @@ def validate_study(settings: Settings, run: Run, alias: str = CHAMPION) -> pd.Da
     run.set_tags({k: first.tags[k] for k in ("cohort", "cohort_digest", "settings_digest")})
     folds_from = first.tags.get("folds_from", "")
     run.set_tags({"patient_ids": first.tags.get("patient_ids", ORIGINAL_IDS), "folds_from": folds_from})
+    if first.has(TRAINED_ON):
+        run.log_text(first.text(TRAINED_ON), TRAINED_ON)
     trained_with = settings_from_yaml(first.text("settings.yaml"))
     evaluation = Evaluation("cohort1", NAME, settings, trained_with, synthetic, len(folds),
                             folds_from=folds_from, tuned=is_tuned(first))  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,8 @@ class MethodFacts:
         uses_of_cohort2: how often Cohort II is on record as used; None when not known.
         champion: what the registered model is, ``mean`` or ``best_fold``; empty when not known.
         folds_from: whether the folds were ``given`` or ``drawn``; empty when not known.
+        persons: how many persons the patients are examinations of; None where each is one.
+        left_out: parameters that were not predicted, for want of references.
         tuned: whether settings were chosen by how well these patients were predicted.
     """
 
@@ -38,3 +40,5 @@ class MethodFacts:
     champion: str = ""
     folds_from: str = ""
     tuned: bool = False
+    persons: int | None = None
+    left_out: Sequence[str] = ()

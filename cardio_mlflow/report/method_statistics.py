@@ -69,5 +69,18 @@ def _intervals(facts: MethodFacts) -> str:
         "1987;82:171-185). Those of the mean r, of subgroups and of the decision curve are percentile "
         "intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). All but the decision "
         "curve's are widened for few patients (Hesterberg, Am Stat 2015;69:371-386). No correction was made "
-        "for multiple comparisons."
+        f"for multiple comparisons.{_persons(facts)}"
+    )
+
+
+def _persons(facts: MethodFacts) -> str:
+    if facts.persons is None:
+        return ""
+    return (
+        f" The {facts.patients} examinations were of {facts.persons} persons: the bootstrap drew persons, "
+        "each with all examinations (cluster bootstrap; Davison and Hinkley, Bootstrap Methods and their "
+        "Application, 1997), and DeLong's variance was summed by person (Obuchowski, Biometrics "
+        "1997;53:567-578). The intervals of Fisher, Wilson and of likelihood ratios, those of bias and "
+        "limits of agreement by the t distribution, and the tests of the residuals' spread take "
+        "examinations for independent."
     )

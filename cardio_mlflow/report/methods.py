@@ -19,7 +19,7 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
     Returns:
         Paragraphs of plain text.
     """
-    paragraphs = [_cohort(facts, settings), _targets()]
+    paragraphs = [_cohort(facts, settings), _targets(facts)]
     if settings is None:
         paragraphs.append(
             "The predictions were given as a table. How the clips were prepared and how the network was "
@@ -27,7 +27,7 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
         )
     else:
         paragraphs += [
-            _network(settings), _scaling(), _training(settings), _augmentation(settings),
+            _network(settings), _scaling(facts), _training(settings), _augmentation(settings),
             _validation(settings, facts),
         ]  # fmt: skip
     paragraphs += statistics_paragraphs(facts)
@@ -68,20 +68,29 @@ def _cohort(facts: MethodFacts, settings: Settings | None) -> str:
         )
         if facts.uses_of_cohort2 is not None:
             text += f" Cohort II is on record as evaluated {_plural(facts.uses_of_cohort2, 'time')}."
+    if facts.persons is not None and settings is not None:
+        text += (
+            f" They are examinations of {facts.persons} persons; all examinations of a person were in one "
+            "cohort and one fold."
+        )
     if facts.synthetic:
         seed = f" (seed {settings.synthetic_seed})" if settings is not None else ""
         text += f" The cohort was synthetic, made by a program{seed}: the numbers say nothing about patients."
     return text
 
 
-def _targets() -> str:
-    listed = "; ".join(f"{p.key}, {p.meaning} ({p.criterion})" for p in PARAMETERS)
+def _targets(facts: MethodFacts) -> str:
+    kept = [p for p in PARAMETERS if p.key not in facts.left_out]
+    listed = "; ".join(f"{p.key}, {p.meaning} ({p.criterion})" for p in kept)
+    left_out = " and ".join(filter(None, [", ".join(facts.left_out[:-1]), *facts.left_out[-1:]]))
+    told = f" {left_out} {'was' if len(facts.left_out) == 1 else 'were'} not predicted." if left_out else ""
     ph = PULMONARY_HYPERTENSION
     return (
         "The reference was right-heart catheterisation. The parameters, with the criterion of an abnormal "
         f"value that was fixed beforehand, were: {listed}. Pulmonary hypertension (PH) was {ph.key} "
         f"{ph.criterion} (ESC/ERS 2022; Humbert M et al., Eur Heart J 2022;43:3618-3731). A patient without "
         "a reference for a parameter was left out of that parameter's analysis; no reference was imputed."
+        f"{told}"
     )
 
 
@@ -105,12 +114,13 @@ def _network(settings: Settings) -> str:
     )
 
 
-def _scaling() -> str:
+def _scaling(facts: MethodFacts) -> str:
+    kept = [p for p in PARAMETERS if p.key not in facts.left_out]
     groups: dict[tuple[float, float], list[str]] = {}
-    for p in PARAMETERS:
+    for p in kept:
         groups.setdefault(p.winsor, []).append(p.key)
     limits = "; ".join(f"{low:g} and {high:g} ({', '.join(keys)})" for (low, high), keys in groups.items())
-    logs = ", ".join(p.key for p in PARAMETERS if p.log)
+    logs = ", ".join(p.key for p in kept if p.log) or "none"
     return (
         "For training only, references were winsorised at the percentiles "
         f"{limits}, the logarithm was taken of {logs}, and all were standardised; the scale was fitted on "

@@ -53,7 +53,8 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
             mask: (N, 4) uint8 or bool.
 
         Returns:
-            (N, 9) values, the mean over the folds, and (N, D) features by the name of the fold.
+            (N, 9) values, the mean over the folds, NaN of a parameter that none has learned; and (N, D)
+            features by the name of the fold.
 
         Raises:
             ValueError: the arrays do not have the shapes that the class states.
@@ -61,8 +62,11 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
         check_shapes(views, mask)
         clips, present = torch.from_numpy(views), torch.from_numpy(mask.astype(bool))
         found = {name: predict(bundle, clips, present) for name, bundle in self.bundles.items()}
-        values = np.mean([prediction.predictions for prediction in found.values()], axis=0)
-        return values, {name: prediction.features for name, prediction in found.items()}
+        values = np.stack([prediction.predictions for prediction in found.values()])
+        given = ~np.isnan(values)
+        mean = np.full(values.shape[1:], np.nan)
+        np.divide(np.where(given, values, 0).sum(0), given.sum(0), out=mean, where=given.any(0))
+        return mean, {name: prediction.features for name, prediction in found.items()}
 
     def code_folder(self) -> Path:
         """The folder of the code that answers: the model's own when it was loaded in isolation."""

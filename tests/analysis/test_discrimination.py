@@ -20,6 +20,9 @@ from cardio_mlflow.analysis.discrimination import (
 )
 from cardio_mlflow.parameters import KEYS, PARAMETERS, parameter
 
+EACH = np.arange(40)
+"""Everybody a person of its own."""
+
 PAIRS = hnp.arrays(np.float64, st.tuples(st.just(2), st.integers(2, 30)), elements=st.integers(0, 9))
 
 
@@ -69,17 +72,17 @@ def test_delong_equals_a_slow_direct_implementation_ties_included(seed: int) -> 
     positive = np.arange(40) < 14
     score = np.round(generator.normal(size=40) + 0.8 * positive, 1 if seed % 2 else 6)
     auc, variance = slow_delong(positive, score)
-    assert delong_variance(positive, score) == pytest.approx(variance, rel=1e-10)
+    assert delong_variance(positive, score, EACH) == pytest.approx(variance, rel=1e-10)
     half = 1.959964 * np.sqrt(variance) / (auc * (1 - auc))
     expected = special.expit(special.logit(auc) + np.array([-half, half]))
-    assert delong_interval(positive, score) == pytest.approx(tuple(expected), rel=1e-6)
+    assert delong_interval(positive, score, EACH) == pytest.approx(tuple(expected), rel=1e-6)
 
 
 def test_delong_is_nan_where_undefined() -> None:
     score = np.arange(6.0)
-    assert np.isnan(delong_variance(score > 4.5, score))
-    assert np.isnan(delong_interval(score > 2.5, score)).all()
-    assert np.isnan(delong_interval(score > 9, score)).all()
+    assert np.isnan(delong_variance(score > 4.5, score, EACH[: score.size]))
+    assert np.isnan(delong_interval(score > 2.5, score, EACH[: score.size])).all()
+    assert np.isnan(delong_interval(score > 9, score, EACH[: score.size])).all()
 
 
 def labels_and_score(one, key: str, outcome: str):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +17,8 @@ from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import inputs as module
 from cardio_mlflow.pipelines import test as test_step
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs, training_subset
+from cardio_mlflow.pipelines.predictions import build_predictions
+from cardio_mlflow.pipelines.trained_on import TrainedOn, seen_of
 from cardio_mlflow.settings import Settings, load_settings
 
 PATIENTS = [f"ROE{i}" for i in range(9)]
@@ -107,13 +111,17 @@ def check(
     tested: StudyInputs,
     trained: StudyInputs,
     cohort: str,
+    seen: TrainedOn | None = None,
 ) -> None:
     """Run the check of `test` for a model that was trained on all patients of `trained`."""
     table = pd.DataFrame({"patient_id": list(trained.cohort.labels.index)})
-    monkeypatch.setattr(test_step, "run_by_id", lambda _: SimpleNamespace(predictions=lambda: table))
+    kept = SimpleNamespace(
+        predictions=lambda: table, has=lambda _: seen is not None, text=lambda _: seen and seen.to_json()
+    )
+    monkeypatch.setattr(test_step, "run_by_id", lambda _: kept)
     tags = {"synthetic": "false", "cohort": cohort, "patient_ids": trained.patient_ids}
     model = SimpleNamespace(tags=tags, run_id="r")
-    test_step.check_unseen(settings, model, tested.patients("II"), tested.patient_ids)
+    test_step.check_unseen(settings, model, tested, tested.patients("II"))
 
 
 @pytest.mark.parametrize("trained_hidden", ["true", "false"])
@@ -145,3 +153,90 @@ def test_pseudonyms_of_two_keys_cannot_be_compared(
     trained = load_inputs(given(pseudonymize="true", pseudonym_key=str(tmp_path / "k" / "other.key")))
     with pytest.raises(InputError, match="cannot be told"):
         check(monkeypatch, settings, tested, trained, "cohort")
+
+
+NOBODY = TrainedOn(frozenset(), frozenset())
+
+
+def test_clips_that_were_trained_on_are_found_under_any_name(
+    given: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another folder, other ids, pseudonyms of another key: the files are the same."""
+    settings = given(pseudonymize="true")
+    tested, trained = load_inputs(settings), load_inputs(given())
+    one, two = tested.patients("II")[:2]
+    same = {one: ("digest-1", "digest-2"), two: ("digest-3",)}
+    tested = replace(tested, prepared=replace(tested.prepared, contents=same))
+    seen = TrainedOn(frozenset({"digest-2", "digest-9"}), frozenset())
+    with pytest.raises(InputError, match=r"1 of the 3 Cohort II patients have a clip, the same file"):
+        check(monkeypatch, settings, tested, trained, "/backup/elsewhere", seen)
+    check(monkeypatch, settings, tested, trained, "/backup/elsewhere", NOBODY)
+    assert "ids alone" not in caplog.text
+    check(monkeypatch, settings, tested, trained, "/backup/elsewhere", None)
+    assert "can be told by the patients' ids alone" in caplog.text
+
+
+def with_persons(settings: Settings, persons: list[str]) -> Settings:
+    """Give the label sheet a column of persons."""
+    path = Path(settings.data) / "labels.csv"
+    table = pd.read_csv(path, dtype=str).assign(mrn=persons)
+    table.to_csv(path, index=False)
+    return settings
+
+
+TWICE = ["DOE1", "DOE1", "DOE2", "DOE2", "", "", "DOE3", "DOE3", "DOE4"]
+
+
+@pytest.mark.parametrize("hidden", ["true", "false"])
+def test_persons_that_were_trained_on_are_found_under_any_name(
+    given: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    settings = with_persons(given(pseudonymize=hidden), TWICE)
+    tested = load_inputs(settings)
+    seen = seen_of(tested, tested.patients("II"))
+    assert len(seen.persons) == 2
+    other = load_inputs(given(pseudonymize=hidden))  # of which the predictions alone are asked for
+    other = replace(other, cohort=replace(other.cohort, labels=other.cohort.labels.iloc[:0]))
+    with pytest.raises(InputError, match=r"3 of the 3 Cohort II patients are examinations of a person"):
+        check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen)
+    assert "DOE" not in seen.to_json() or hidden == "false"
+    check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen_of(tested, tested.patients("I")))
+
+
+def test_persons_stay_together_and_get_pseudonyms(
+    given: Callable[..., Settings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = with_persons(given(pseudonymize="true"), TWICE)
+    with caplog.at_level("INFO"):
+        inputs = load_inputs(settings)
+    assert "9 patients of the sheet are examinations of 6 persons" in caplog.text
+    folds = list(inputs.folds)
+    assert (folds[0], folds[2]) == (folds[1], folds[3])
+    cohort1 = inputs.patients("I")
+    persons = inputs.persons(cohort1)
+    assert persons is not None
+    assert [persons.index(p) for p in persons] == [0, 0, 2, 2, 4, 5]
+    assert persons[4:] == list(cohort1[4:])
+    values = np.ones((6, len(KEYS)))
+    table = build_predictions(cohort1, values, values, cohort="I", variant="full", persons=persons)
+    assert list(table.columns)[-1] == "person"
+    text = table.to_csv() + inputs.cohort.labels.to_csv() + caplog.text
+    assert "DOE" not in text
+    assert "DOE1" in next((tmp_path / "config").rglob("*mapping.csv")).read_text()
+
+
+def test_without_shared_persons_nothing_changes(given: Callable[..., Settings]) -> None:
+    before = load_inputs(given())
+    after = load_inputs(with_persons(given(), [f"DOE{i}" for i in range(9)]))
+    assert after.digest == before.digest
+    assert list(after.folds) == list(before.folds)
+    assert after.persons(after.patients("I")) is None
+    values = np.ones((1, len(KEYS)))
+    assert "person" not in build_predictions(["P"], values, values, cohort="I", variant="full")
+
+
+def test_given_folds_may_not_part_a_person(given: Callable[..., Settings], tmp_path: Path) -> None:
+    folds = tmp_path / "folds.csv"
+    folds.write_text("patient_id,fold\n" + "".join(f"{p},{1 + i % 2}\n" for i, p in enumerate(PATIENTS[:6])))
+    with pytest.raises(InputError, match="row 3, as row 2: one person in fold 1 and in fold 2"):
+        load_inputs(with_persons(given(folds=str(folds)), TWICE))

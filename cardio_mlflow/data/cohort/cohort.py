@@ -11,6 +11,7 @@ import pandas as pd
 from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.cohort.clip_files import find_clips
 from cardio_mlflow.data.cohort.labels import read_labels
+from cardio_mlflow.data.cohort.persons import PERSON
 
 __all__ = ["Clip", "Cohort", "read_cohort"]
 
@@ -22,8 +23,9 @@ class Cohort:
     Attributes:
         name: the folder's name.
         folder: the cohort folder.
-        labels: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), the nine values
-            (float, NaN where missing), and HR, BSA, MAP, sex, age, rhythm, BMI, scanner where given.
+        labels: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), `person` (the patient
+            id where none is given), the nine values (float, NaN where missing), and HR, BSA, MAP, sex, age,
+            rhythm, BMI, scanner where given.
         clips: at most one for each patient and view, in the order of patients and views.
         notes: what the user should be told: clips left out, patients without any clip, and the like; they
             name rows of the label sheet and never a patient or a file.
@@ -40,17 +42,20 @@ class Cohort:
         return self.labels[self.labels["cohort"] == cohort]
 
     def renamed(self, names: Mapping[str, str]) -> Cohort:
-        """This cohort with other patient ids, in the same order.
+        """This cohort with other ids of patients and persons, in the same order.
 
         Args:
-            names: the new id of each patient; each one different.
+            names: the new id of each patient and person; each one different.
 
         Raises:
-            KeyError: a patient has no new id.
+            KeyError: a patient or person has no new id.
         """
         index = pd.Index([names[p] for p in self.labels.index], name=self.labels.index.name, dtype="object")
         clips = tuple(replace(clip, patient_id=names[clip.patient_id]) for clip in self.clips)
-        return replace(self, labels=self.labels.set_axis(index), clips=clips)
+        labels = self.labels.set_axis(index)
+        if PERSON in labels:
+            labels[PERSON] = [names[person] for person in labels[PERSON]]
+        return replace(self, labels=labels, clips=clips)
 
 
 def read_cohort(folder: Path, cohort1_size: int) -> Cohort:

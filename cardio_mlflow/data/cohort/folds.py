@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cardio_mlflow.data.cohort.cells import canonical_id
+from cardio_mlflow.data.cohort.persons import PERSON, persons_apart
 from cardio_mlflow.data.cohort.sheet import Sheet, raise_problems, read_sheet
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION, normalise_name
@@ -22,8 +23,12 @@ def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.
     turn, so that fold sizes and each group's share differ by one patient at most. The result
     depends on the patients and the seed, not on the order of the rows.
 
+    All examinations of a person come into one fold. Persons of several are dealt first, the largest
+    ones before, each to the fold that holds fewest of the same groups; those of one fill what is uneven.
+
     Args:
-        labels_cohort1: indexed by patient_id, with the column meanPAP (mmHg, NaN where missing).
+        labels_cohort1: indexed by patient_id, with the columns meanPAP (mmHg, NaN where missing) and
+            person; without the latter each patient is a person.
         num_folds: how many folds, at least 2.
         seed: any non-negative integer.
 
@@ -31,18 +36,31 @@ def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.
         The fold (1 to num_folds) of each patient, in the order of the labels.
 
     Raises:
-        InputError: fewer than two folds, or fewer patients than folds.
+        InputError: fewer than two folds, or fewer persons than folds.
     """
-    _check_sizes(len(labels_cohort1), num_folds)
-    pressure = labels_cohort1[PULMONARY_HYPERTENSION.key].sort_index()
-    generator = np.random.default_rng(seed)
-    cutoff = PULMONARY_HYPERTENSION.cutoff
-    groups = [
-        list(pressure.index[group]) for group in (pressure > cutoff, pressure <= cutoff, pressure.isna())
-    ]
-    dealt = [group[i] for group in groups for i in generator.permutation(len(group))]
-    folds = pd.Series(np.arange(len(dealt)) % num_folds + 1, index=dealt, name="fold", dtype="int64")
-    return folds.reindex(labels_cohort1.index)
+    table = labels_cohort1.sort_index()
+    persons = table[PERSON] if PERSON in table else table.index.to_series()
+    pressure, cutoff = table[PULMONARY_HYPERTENSION.key], PULMONARY_HYPERTENSION.cutoff
+    groups = pd.DataFrame({0: pressure > cutoff, 1: pressure <= cutoff, 2: pressure.isna()})
+    counts = groups.astype(np.int64).groupby(persons.to_numpy(), sort=False).sum()
+    _check_sizes(len(counts), num_folds)
+    folds = persons.map(_deal(counts, num_folds, np.random.default_rng(seed)))
+    return folds.reindex(labels_cohort1.index).rename("fold").astype("int64")
+
+
+def _deal(counts: pd.DataFrame, num_folds: int, generator: np.random.Generator) -> dict[str, int]:
+    """The fold of each person by its numbers of examinations with, without and of unknown PH."""
+    first = counts.to_numpy().argmax(axis=1) if len(counts) else np.empty(0, int)
+    first = np.where(counts[0] > 0, 0, first)  # a person who has had PH counts as one with
+    order = [i for g in range(3) for i in generator.permutation(np.flatnonzero(first == g))]
+    sizes = counts.sum(axis=1).to_numpy()
+    held, dealt = np.zeros((num_folds, 3), np.int64), {}
+    for i in sorted(order, key=lambda i: -sizes[i]):
+        own = counts.to_numpy()[i]
+        fold = int(np.lexsort((held.sum(axis=1), held @ own))[0])
+        held[fold] += own
+        dealt[counts.index[i]] = fold + 1
+    return dealt
 
 
 def _check_sizes(patients: int, num_folds: int) -> None:
@@ -55,13 +73,16 @@ def _check_sizes(patients: int, num_folds: int) -> None:
         )
 
 
-def read_folds(path: Path, patients: Sequence[str], num_folds: int) -> pd.Series[int]:
+def read_folds(
+    path: Path, patients: Sequence[str], num_folds: int, persons: Mapping[str, str] | None = None
+) -> pd.Series[int]:
     """Read the user's own folds from a sheet with the columns patient_id and fold.
 
     Args:
         path: folds.csv (or .xlsx).
         patients: the ids of Cohort I.
         num_folds: the folds are 1 to num_folds.
+        persons: the person of each patient, who stays in one fold; by default each is one.
 
     Returns:
         The fold of each patient, in the order of `patients`.
@@ -72,7 +93,7 @@ def read_folds(path: Path, patients: Sequence[str], num_folds: int) -> pd.Series
     if not path.is_file():
         raise InputError(f"There is no file of folds {path}: give its absolute path, or leave folds empty.")
     sheet = read_sheet(path)
-    folds = _parse_rows(sheet, frozenset(patients), num_folds)
+    folds = _parse_rows(sheet, {p: p for p in patients} | dict(persons or {}), num_folds)
     missing = [str(number) for number, patient in enumerate(patients, start=1) if patient not in folds]
     if missing:
         shown = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
@@ -89,23 +110,26 @@ def read_folds(path: Path, patients: Sequence[str], num_folds: int) -> pd.Series
     return pd.Series([folds[p] for p in patients], index=index, name="fold", dtype="int64")
 
 
-def _parse_rows(sheet: Sheet, patients: frozenset[str], num_folds: int) -> dict[str, int]:
+def _parse_rows(sheet: Sheet, persons: Mapping[str, str], num_folds: int) -> dict[str, int]:
     positions = {normalise_name(c): i for i, c in enumerate(sheet.columns)}
     if not {"patientid", "fold"} <= positions.keys():
         raise InputError(f"{sheet.name} needs the columns patient_id and fold.")
     folds: dict[str, int] = {}
+    rows: list[int] = []
     problems = []
     for row in sheet.rows:
         patient = canonical_id(row.cells[positions["patientid"]])
         fold = canonical_id(row.cells[positions["fold"]])
         if patient in folds:
             problems.append(f"row {row.number}, column patient_id: this patient already has a fold")
-        elif patient not in patients:
+        elif patient not in persons:
             problems.append(f"row {row.number}, column patient_id: no patient of Cohort I has this id")
         elif not re.fullmatch("[0-9]{1,4}", fold) or not 1 <= int(fold) <= num_folds:
             problems.append(f"row {row.number}, column fold: expected a whole number from 1 to {num_folds}")
         else:
             folds[patient] = int(fold)
+            rows.append(row.number)
+    problems += persons_apart([persons[p] for p in folds], [f"fold {f}" for f in folds.values()], rows)
     raise_problems(sheet.name, problems)
     return folds
 

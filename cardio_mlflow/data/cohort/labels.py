@@ -12,7 +12,15 @@ from typing import Final
 
 import pandas as pd
 
-from cardio_mlflow.data.cohort.cells import canonical_id, id_problem, parse_number, range_problem, wrong_unit
+from cardio_mlflow.data.cohort.cells import (
+    canonical_id,
+    id_problem,
+    is_missing,
+    parse_number,
+    range_problem,
+    wrong_unit,
+)
+from cardio_mlflow.data.cohort.persons import ALIASES, PERSON, numbered_alike, persons_apart
 from cardio_mlflow.data.cohort.sheet import SHOWN_PROBLEMS, Row, Sheet, raise_problems, read_sheet
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, is_parameter, normalise_name, parameter
@@ -30,7 +38,9 @@ TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
 _KNOWN_HEADINGS: Final = 3
 """From how many known columns on a first row is taken for headings, whose text may be shown."""
 
-_OPTIONAL: Final = {normalise_name(name): name for name in ("cohort", *NUMBERS, *TEXTS)}
+_OPTIONAL: Final = {normalise_name(name): name for name in ("cohort", *NUMBERS, *TEXTS)} | {
+    normalise_name(name): PERSON for name in ALIASES
+}
 
 
 def match_columns(sheet: Sheet) -> dict[str, int]:
@@ -52,6 +62,8 @@ def match_columns(sheet: Sheet) -> dict[str, int]:
         positions[name] = position
     _check_required(sheet, positions)
     if PATIENT_ID not in positions:
+        if positions.get(PERSON) == 0:  # then it is the only id
+            del positions[PERSON]
         if 0 in positions.values():
             raise InputError(f"{sheet.name}: no patient_id column, and the first one is no id either.")
         positions[PATIENT_ID] = 0
@@ -94,11 +106,11 @@ def _no_header(sheet: Sheet) -> str:
 
 def _check_required(sheet: Sheet, positions: dict[str, int]) -> None:
     missing = [key for key in KEYS if key not in positions]
-    if not missing:
-        return
     unknown = [c for i, c in enumerate(sheet.columns) if c and i not in positions.values()]
-    if len(positions) < _KNOWN_HEADINGS:
+    if missing and len(positions) < _KNOWN_HEADINGS:
         raise InputError(_no_header(sheet))
+    if not missing or not unknown:
+        return
     lines = [f"{sheet.name} lacks {len(missing)} of the {len(KEYS)} required columns:"]
     for key in missing:
         names = {normalise_name(name): name for name in (key, *parameter(key).aliases)}
@@ -123,8 +135,9 @@ class LabelSheet:
 
     Attributes:
         name: the file's name.
-        table: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), the nine values (float,
-            NaN where missing), and the optional columns that the sheet has.
+        table: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), `person` (text; the
+            patient id where none is given), the nine values (float, NaN where missing), and the optional
+            columns that the sheet has.
         rows: the row of each patient in the file, counted from 1, for messages that name no patient.
         notes: what the user should be told.
     """
@@ -166,7 +179,9 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
     if not sheet.rows:
         raise InputError(f"{sheet.name} has a header but no patient below it.")
     ids = _patient_ids(reading)
-    columns: dict[str, Sequence[object]] = {"cohort": _cohorts(reading, cohort1_size)}
+    cohorts, persons = _cohorts(reading, cohort1_size), _persons(reading, ids)
+    _check_persons(reading, persons, cohorts)
+    columns: dict[str, Sequence[object]] = {"cohort": cohorts, PERSON: persons}
     columns |= {key: _values(reading, key) for key in KEYS}
     columns |= {name: _numbers(reading, name) for name in NUMBERS if name in reading.positions}
     columns |= {name: _texts(reading, name) for name in TEXTS if name in reading.positions}
@@ -191,7 +206,8 @@ def find_sheet(folder: Path) -> Path:
         raise InputError(
             f"{folder.name} holds no labels.csv or labels.xlsx. Expected a sheet with a header row, a row "
             f"for each patient, a patient_id column (else the first column is taken) and the columns "
-            f"{', '.join(KEYS)}; optional: cohort (I or II), {', '.join(NUMBERS)}, {', '.join(TEXTS)}."
+            f"{', '.join(KEYS)}; optional: cohort (I or II), "
+            f"{', '.join((PERSON, *NUMBERS, *TEXTS))}."
         )
     return found[0]
 
@@ -223,7 +239,26 @@ def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
     return cohorts
 
 
+def _persons(reading: _Reading, ids: list[str]) -> list[str]:
+    if PERSON not in reading.positions:
+        return ids
+    texts = [canonical_id(reading.text(row, PERSON)) for row in reading.sheet.rows]
+    return [patient if is_missing(text) else text for text, patient in zip(texts, ids, strict=True)]
+
+
+def _check_persons(reading: _Reading, persons: list[str], cohorts: list[str]) -> None:
+    """A person stays in one cohort."""
+    rows = [row.number for row in reading.sheet.rows]
+    apart = persons_apart(persons, [f"Cohort {cohort}" for cohort in cohorts], rows)
+    advice = "give both rows one cohort"
+    if "cohort" not in reading.positions:
+        advice = "cohort1_size parts the sheet there: choose another, or give a cohort column"
+    reading.problems += [f"{problem}; {advice}" for problem in apart]
+
+
 def _values(reading: _Reading, key: str) -> list[float]:
+    if key not in reading.positions:
+        return [math.nan] * len(reading.sheet.rows)
     values = _numbers(reading, key, (parameter(key).unit,))
     for row, value in zip(reading.sheet.rows, values, strict=True):
         if problem := range_problem(value, parameter(key)):
@@ -257,6 +292,13 @@ def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[s
     heading = reading.sheet.columns[reading.positions[PATIENT_ID]]
     if not is_patient_id(heading):
         notes.append(f"no patient_id column: the first column, {heading!r}, holds the patient ids")
+    if PERSON not in reading.positions and (alike := numbered_alike(list(labels.index))):
+        rows = " and ".join(str(reading.sheet.rows[position].number) for position in alike[:2])
+        notes.append(
+            f"{len(alike)} patient ids look like examinations of the same persons (rows {rows} first). If "
+            f"they are, give each row its person in a column {PERSON!r}: folds, cohorts and intervals then "
+            "go by person. Without it a network may be judged on a person that it was trained on"
+        )
     missing = labels[list(KEYS)].isna().sum()
     if missing.any():
         counted = ", ".join(f"{key} {count}" for key, count in missing.items() if count)

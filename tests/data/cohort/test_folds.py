@@ -31,6 +31,44 @@ def test_sizes_and_each_stratum_are_balanced_to_one_patient(pressures, num_folds
         assert counts.max() - counts.min() <= 1
 
 
+def drawn_as_before(table: pd.DataFrame, num_folds: int, seed: int) -> list[int]:
+    """Folds as they were dealt before persons were known: the groups shuffled, then fold after fold."""
+    pressure, generator = table["meanPAP"].sort_index(), np.random.default_rng(seed)
+    groups = [list(pressure.index[g]) for g in (pressure > 20, pressure <= 20, pressure.isna())]
+    dealt = [group[i] for group in groups for i in generator.permutation(len(group))]
+    return [dealt.index(patient) % num_folds + 1 for patient in table.index]
+
+
+@given(PRESSURES, st.integers(2, 5), st.integers(0, 2**32))
+def test_folds_of_persons_of_one_examination_stay_what_they_were(pressures, num_folds, seed) -> None:
+    table = labels(pressures)
+    persons = [f"person {i % 7} of {p}" for i, p in enumerate(table.index)]
+    for one in (table, table.assign(person=persons)):
+        assert assign_folds(one, num_folds, seed).tolist() == drawn_as_before(table, num_folds, seed)
+
+
+@given(PRESSURES, st.data(), st.integers(2, 4), st.integers(0, 99))
+def test_no_person_is_in_two_folds_and_the_folds_stay_balanced(pressures, data, num_folds, seed) -> None:
+    persons = data.draw(st.lists(st.integers(0, 40), min_size=len(pressures), max_size=len(pressures)))
+    table = labels(pressures).assign(person=[f"S{p}" for p in persons])
+    if len(set(persons)) < num_folds:
+        with pytest.raises(InputError, match="fewer than num_folds"):
+            assign_folds(table, num_folds, seed)
+        return
+    folds = assign_folds(table, num_folds, seed)
+    assert set(folds) == set(range(1, num_folds + 1))
+    assert len(set(zip(folds, table["person"], strict=True))) == len(set(persons))
+    assert assign_folds(table.iloc[::-1], num_folds, seed).loc[table.index].equals(folds)
+    largest = table["person"].value_counts().max()
+    for group in (folds, folds[table["meanPAP"] > 20]):
+        counts = group.value_counts().reindex(range(1, num_folds + 1), fill_value=0)
+        assert counts.max() - counts.min() <= BOUND * largest
+
+
+BOUND = 2
+"""How many largest persons two folds may differ by."""
+
+
 @given(PRESSURES, st.randoms())
 def test_the_order_of_rows_does_not_matter(pressures, random) -> None:
     table = labels(pressures)
@@ -49,6 +87,18 @@ def test_golden_folds_and_another_seed() -> None:
 
 
 GOLDEN = [1, 2, 3, 2, 3, 2, 1, 1]
+
+
+def test_a_second_visit_of_some_leaves_ph_balanced() -> None:
+    """The study's size: 235 patients, every sixth of whom came twice or three times."""
+    generator = np.random.default_rng(0)
+    visits = generator.choice([1, 1, 1, 1, 1, 2, 3], 200)
+    pressures = np.repeat(generator.normal(25, 10, 200), visits) + generator.normal(0, 3, visits.sum())
+    table = labels(pressures.tolist()).assign(person=np.repeat([f"S{i}" for i in range(200)], visits))
+    folds = assign_folds(table, 5, 0)
+    for group in (folds, folds[table["meanPAP"] > 20], folds[table["meanPAP"] <= 20]):
+        counts = group.value_counts()
+        assert counts.max() - counts.min() <= 2
 
 
 def test_too_few_patients_or_folds() -> None:
@@ -115,3 +165,12 @@ def test_any_text_gives_sorted_positions_or_an_input_error(text: str) -> None:
         return
     assert positions == tuple(sorted(set(positions)))
     assert 0 <= positions[0] <= positions[-1] < 50
+
+
+def test_given_folds_that_part_a_person_name_the_rows(tmp_path: Path) -> None:
+    path = folds_file(tmp_path, "patient_id,fold\nS1_a,1\nS2,2\nS1_b,2\n")
+    persons = {"S1_a": "S1", "S1_b": "S1", "S2": "S2"}
+    with pytest.raises(InputError, match="row 4, as row 2: one person in fold 1 and in fold 2") as error:
+        read_folds(path, list(persons), 2, persons)
+    assert "S1" not in str(error.value)
+    assert read_folds(path, list(persons), 2).tolist() == [1, 2, 2]

@@ -41,7 +41,7 @@ def test_the_table_is_complete_and_in_sheet_order(tmp_path: Path) -> None:
     )
     read = read_labels(write(tmp_path, table), 235)
     labels = read.table
-    assert list(labels.columns) == ["cohort", *KEYS, "HR", "sex"]
+    assert list(labels.columns) == ["cohort", "person", *KEYS, "HR", "sex"]
     assert list(labels.index) == ["P1", "P2", "P3", "P4"]
     assert list(labels["cohort"]) == ["II", "I", "I", "II"]
     assert labels[list(KEYS)].dtypes.eq(np.float64).all()
@@ -77,7 +77,7 @@ def test_aliases_any_case_and_units_in_headings(tmp_path: Path) -> None:
         "CO": "Cardiac Output [L/min]",
     }
     labels = read_labels(write(tmp_path, sheet().rename(columns=names)), 2).table
-    assert list(labels.columns[1:]) == list(KEYS)
+    assert list(labels.columns[2:]) == list(KEYS)
 
 
 def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""What a network has seen, kept with its run, so that it is never tested on the same clips or persons."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from cardio_mlflow.data.cohort.persons import PERSON
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.tracking.finished import FinishedRun
+
+TRAINED_ON: Final = "trained_on.json"
+"""The artifact: digests of the clips' files, and the persons, under pseudonyms where ids are."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What folds were trained, validated and chosen on.
+
+    Attributes:
+        contents: content digests of the clips' files.
+        persons: those that the label sheet named, apart from the patient ids.
+    """
+
+    contents: frozenset[str]
+    persons: frozenset[str]
+
+    def to_json(self) -> str:
+        """As text, sorted."""
+        return json.dumps({"contents": sorted(self.contents), "persons": sorted(self.persons)}, indent=1)
+
+
+def seen_of(inputs: StudyInputs, patients: tuple[str, ...]) -> TrainedOn:
+    """The clips and persons of these patients."""
+    contents = {digest for patient in patients for digest in inputs.prepared.contents.get(patient, ())}
+    return TrainedOn(frozenset(contents), frozenset(named_persons(inputs, patients).values()))
+
+
+def named_persons(inputs: StudyInputs, patients: tuple[str, ...]) -> dict[str, str]:
+    """The person of each of these patients for whom the label sheet gives one."""
+    persons = inputs.cohort.labels[PERSON]
+    return {patient: persons[patient] for patient in patients if persons[patient] != patient}
+
+
+def read_trained_on(run: FinishedRun) -> TrainedOn:
+    """What the folds behind a run have seen; nothing, and a warning, of a run older than this record."""
+    if not run.has(TRAINED_ON):
+        log.warning(
+            "The champion was registered before models kept the contents of their clips: whether it was "
+            "trained on a clip of this test can be told by the patients' ids alone. Train and validate anew "
+            "to have the clips compared too."
+        )
+        return TrainedOn(frozenset(), frozenset())
+    found = json.loads(run.text(TRAINED_ON))
+    return TrainedOn(frozenset(found["contents"]), frozenset(found["persons"]))
+
+
+def check_new(seen: TrainedOn, inputs: StudyInputs, patients: tuple[str, ...], *, same_names: bool) -> None:
+    """Check that no clip and no person of a test was trained on, whatever the cohorts are called.
+
+    Args:
+        seen: by the model.
+        inputs: the cohort of the test.
+        patients: those to test on.
+        same_names: whether the persons of both are named alike: as in the sheet, or by one key.
+
+    Raises:
+        InputError: some were; they are counted, not named.
+    """
+    contents, persons = inputs.prepared.contents, named_persons(inputs, patients)
+    clips = sum(not seen.contents.isdisjoint(contents.get(patient, ())) for patient in patients)
+    known = sum(person in seen.persons for person in persons.values()) if same_names else 0
+    for count, what in ((clips, "have a clip, the same file,"), (known, "are examinations of a person")):
+        if count:
+            raise InputError(
+                f"{count} of the {len(patients)} Cohort II patients {what} that the champion was trained on. "
+                "Take them out of Cohort II (the label sheet's cohort column), or register a model that was "
+                "trained without them."
+            )
