@@ -29,6 +29,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from cardio_mlflow.data.batch.patient_files import patient_files, prepare_patient
 from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
 from safetensors.numpy import load_file
@@ -36,7 +37,6 @@ from tqdm import tqdm
 
 from benchmarks.mutations import MUTATIONS, cut
 from benchmarks.sound_clips import sound_clips
-from cardio_mlflow.data.batch.patient_files import patient_files, prepare_patient
 from cardio_mlflow.data.batch.sandbox import Limits, Sandbox
 from cardio_mlflow.data.cohort.cohort import Clip
 

@@ -154,9 +154,8 @@ def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:
         raise InputError(
             "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
         )
-    path, key = inputs.prepared.path, inputs.prepared.key
     patients = with_used_views(settings, inputs, patients)
-    clips = open_clips(path, patients, settings.training_frames, key)
+    clips = open_clips(inputs.prepared.clips_of, patients, settings.training_frames)
     return replace(clips, present=clips.present & used_views(settings))
 
 
@@ -166,7 +165,7 @@ def with_used_views(settings: Settings, inputs: StudyInputs, patients: tuple[str
     Raises:
         InputError: nobody has.
     """
-    clips = open_clips(inputs.prepared.path, patients, 1, inputs.prepared.key)
+    clips = open_clips(inputs.prepared.clips_of, patients, 1)
     has = (clips.present & used_views(settings)).any(1).tolist()
     kept = tuple(patient for patient, seen in zip(patients, has, strict=True) if seen)
     if not kept:

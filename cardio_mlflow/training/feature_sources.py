@@ -43,7 +43,8 @@ class Sources:
             digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
         changes = [getattr(self.augmentation, field.name) for field in fields(self.augmentation)]
         config = self.encoder.vit.config.to_json_string()
-        known = (VERSION, self.clips.digest(), str(self.dtype), kernels(self.device), config, self.copies)
+        shown = [(p, self.clips.content_of(i)) for i, p in enumerate(self.clips.patient_ids)]
+        known = (VERSION, shown, str(self.dtype), kernels(self.device), config, self.copies)
         digest.update(repr((*known, changes if self.copies else None)).encode())
         return digest.hexdigest()
 

@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 
 import cv2
 
-from cardio_mlflow.data.batch.patients import instance_digest
+from cardio_mlflow.data.batch.identities import instance_digest
 from cardio_mlflow.data.batch.sandbox import clip_head, send_answer
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 

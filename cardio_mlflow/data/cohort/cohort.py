@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +27,7 @@ class Cohort:
         clips: at most one for each patient and view, in the order of patients and views.
         notes: what the user should be told: clips left out, patients without any clip, and the like; they
             name rows of the label sheet and never a patient or a file.
+        rows: the row of each patient in the label sheet, counted from 1.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Cohort:
     labels: pd.DataFrame
     clips: tuple[Clip, ...]
     notes: tuple[str, ...]
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     def members(self, cohort: str) -> pd.DataFrame:
         """The labels of Cohort "I" or "II", in sheet order."""
@@ -50,7 +52,8 @@ class Cohort:
         """
         index = pd.Index([names[p] for p in self.labels.index], name=self.labels.index.name, dtype="object")
         clips = tuple(replace(clip, patient_id=names[clip.patient_id]) for clip in self.clips)
-        return replace(self, labels=self.labels.set_axis(index), clips=clips)
+        rows = {names[patient]: row for patient, row in self.rows.items()}
+        return replace(self, labels=self.labels.set_axis(index), clips=clips, rows=rows)
 
 
 def read_cohort(folder: Path, cohort1_size: int) -> Cohort:
@@ -65,4 +68,4 @@ def read_cohort(folder: Path, cohort1_size: int) -> Cohort:
     """
     sheet = read_labels(folder, cohort1_size)
     clips, clip_notes = find_clips(folder, sheet)
-    return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes)
+    return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes, sheet.rows)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from cardio_mlflow.data.batch.patient_files import patient_files
+from cardio_mlflow.data.review.contact_cell import CELL_HEIGHT, CELL_WIDTH, LEGEND
+from cardio_mlflow.data.review.contact_sheet import write_contact_sheets
+from cardio_mlflow.data.review.lettering import fitted, font, wrapped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
-from cardio_mlflow.data.batch.patient_files import patient_files
 from cardio_mlflow.data.outcomes import Outcome, outcome_words
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview
-from cardio_mlflow.data.review.contact_cell import CELL_HEIGHT, CELL_WIDTH, LEGEND
-from cardio_mlflow.data.review.contact_sheet import write_contact_sheets
-from cardio_mlflow.data.review.lettering import fitted, font, wrapped
 from cardio_mlflow.data.review.page import ASSUMED, R_MARK, draw_ecg_strip, sampled_ecg
 
 HEAD = 48

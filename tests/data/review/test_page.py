@@ -14,12 +14,12 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from cardio_mlflow.data.batch.patient_files import patient_files
+from cardio_mlflow.data.review.filmstrips import FILM_SIDE, filmstrip
 from PIL import Image
 from safetensors.numpy import save_file
 
-from cardio_mlflow.data.batch.patient_files import patient_files
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview
-from cardio_mlflow.data.review.filmstrips import FILM_SIDE, filmstrip
 from cardio_mlflow.data.review.page import SHOWN_COLUMNS, plain, write_review_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$data&\"'"
