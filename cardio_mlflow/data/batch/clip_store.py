@@ -37,7 +37,7 @@ MAX_AGE: Final = 90 * 86400.0
 _CLIP_BYTES: Final = PREPARED_FRAMES * PREPARED_SIZE**2 + 2**16  # and its film
 _PART: Final = ".part"
 _PART_AGE: Final = 3600.0
-_OLD_FORMAT: Final = re.compile("[0-9a-f]{20}")  # a cohort's folder of versions before 4
+_COHORT: Final = re.compile("[0-9a-f]{20}")  # its folder; that of versions before 4 lies one floor higher
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,7 @@ class ClipStore:
     """Entries in ``<folder>/clips``: ``<key>.safetensors`` and perhaps its film, ``<key>.webp``."""
 
     def __init__(self, folder: Path, budget: float) -> None:
-        """Use a folder, which is made if need be.
-
-        Args:
-            folder: of all that is prepared: clips, cohorts, and who uses them.
-            budget: bytes that all of it may take; more only where commands use it.
+        """Use a folder, made if need be, of which everything may take so many bytes, or what commands use.
 
         Raises:
             InputError: it cannot be written.
@@ -117,11 +113,7 @@ class ClipStore:
         return None if seconds < limits.seconds or memory < limits.memory else entry
 
     def write(self, key: str, entry: Entry, frames: NDArray[np.uint8] | None) -> None:
-        """Write an entry, whole or not at all.
-
-        Raises:
-            InputError: the disk is full, or the folder cannot be written.
-        """
+        """Write an entry, as `write_bytes` does."""
         tensors = {} if frames is None else {"frames": frames}
         write_bytes(self.path(key), save(tensors, {"clip": _ENTRIES.dump_json(entry).decode()}))
 
@@ -159,13 +151,12 @@ class ClipStore:
 
     def _remove_old(self, needed: int) -> None:
         """Remove what is too old and, until so many bytes fit, what was used least recently."""
-        held, now = self._held(), time.time()
-        things = sorted((thing for thing in self._things() if thing.name not in held), key=lambda t: t.used)
-        excess = sum(thing.size for thing in self._things()) + needed - self._budget
-        for thing in things:
-            if excess > 0 or now - thing.used > MAX_AGE:
-                excess -= thing.size
-                for path in thing.paths:
+        held, now, things = self._held(), time.time(), sorted(self._things())
+        excess = sum(size for _, size, _, _ in things) + needed - self._budget
+        for used, size, name, paths in things:
+            if name not in held and (excess > 0 or now - used > MAX_AGE):
+                excess -= size
+                for path in paths:
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _held(self) -> set[str]:
@@ -176,36 +167,27 @@ class ClipStore:
             try:
                 with lock.acquire(timeout=0):
                     path.unlink()
-                path.with_suffix(".lock").unlink(missing_ok=True)
+                    path.with_suffix(".lock").unlink(missing_ok=True)
             except Timeout:
                 held |= set(json.loads(path.read_text()))
         return held
 
-    def _things(self) -> Iterator[_Thing]:
-        """All that can be removed: clips, cohorts, folders of older versions, halves that a kill left."""
-        clips: dict[str, list[Path]] = defaultdict(list)
-        for path in (self.folder / "clips").iterdir():
-            if path.suffix in (".safetensors", ".webp"):
-                clips[path.stem].append(path)
-        yield from (_Thing(key, paths) for key, paths in clips.items())
-        yield from (
-            _Thing(path.name, [path]) for path in (self.folder / "cohorts").iterdir() if path.is_dir()
-        )
-        yield from (_Thing(p.name, [p]) for p in self.folder.iterdir() if _OLD_FORMAT.fullmatch(p.stem))
-        for part in self.folder.rglob(f".*{_PART}"):
-            if time.time() - part.stat().st_mtime > _PART_AGE:
-                part.unlink(missing_ok=True)
+    def _things(self) -> Iterator[tuple[float, int, str, list[Path]]]:
+        """What can be removed, each with its last use, bytes, name and paths.
 
-
-class _Thing:
-    """Something in the store that is removed as a whole: its name, paths, bytes and last use."""
-
-    def __init__(self, name: str, paths: list[Path]) -> None:
-        self.name, self.paths = name, paths
-        stats = [path.stat() for path in paths]
-        self.used = max(stat.st_mtime for stat in stats)
-        inside = [p.stat() for path in paths if path.is_dir() for p in path.rglob("*") if p.is_file()]
-        self.size = sum(stat.st_size // stat.st_nlink for stat in stats + inside)
+        Clips, cohorts, folders of older versions, and the halves that a killed process left.
+        """
+        things = defaultdict(list)
+        for path in [p for name in ("clips", "cohorts", ".") for p in (self.folder / name).iterdir()]:
+            if path.suffix in (".safetensors", ".webp") or (path.is_dir() and _COHORT.fullmatch(path.name)):
+                things[path.stem].append(path)
+            elif path.suffix == _PART and time.time() - path.stat().st_mtime > _PART_AGE:
+                path.unlink(missing_ok=True)
+        for name, paths in things.items():
+            stats = [path.stat() for path in paths]
+            inside = [p.stat() for p in paths[0].rglob("*") if p.is_file()]  # none, where it is a file
+            size = sum(stat.st_size // stat.st_nlink for stat in stats + inside)
+            yield max(stat.st_mtime for stat in stats), size, name, paths
 
 
 def write_bytes(path: Path, data: bytes) -> None:
