@@ -43,7 +43,7 @@ def main() -> None:
     inputs = load_inputs(settings)
     data = load_training_set(settings, inputs)
     patients = inputs.patients("II")
-    cohort2 = load_clips(inputs.prepared.path, patients, PREPARED_FRAMES)
+    cohort2 = load_clips(inputs.prepared.clips_of, patients, PREPARED_FRAMES)
     if control == "shuffled":
         order = np.random.default_rng(settings.seed).permutation(len(data.patients))
         data = replace(data, references=data.references[order])

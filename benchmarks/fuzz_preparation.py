@@ -2,7 +2,7 @@
 
 Small clips of every kind (each transfer syntax, gray and colour, 16 bits, palettes, fragments and offset
 tables, tagged and drawn ECGs, videos, tensors) are damaged (bits, runs, cuts, splices, elements, lengths,
-numbers, frames, pictures) and go through the preparation of a patient, which decodes in a child process.
+numbers, frames, pictures) and go through the preparation of a clip, which decodes in a child process.
 
 Printed are the outcomes by kind of damage; children that died or were stopped, which become outcomes; and
 tensors that came from damaged files, told apart by a second reader (pydicom, FFmpeg behind OpenCV, torch):
@@ -36,9 +36,10 @@ from tqdm import tqdm
 
 from benchmarks.mutations import MUTATIONS, cut
 from benchmarks.sound_clips import sound_clips
-from cardio_mlflow.data.batch.patient_files import patient_files, prepare_patient
+from cardio_mlflow.data.batch.clip_store import ClipStore
 from cardio_mlflow.data.batch.sandbox import Limits, Sandbox
-from cardio_mlflow.data.cohort.cohort import Clip
+from cardio_mlflow.data.batch.workers import prepare_entry
+from cardio_mlflow.data.outcomes import Outcome
 
 LIMITS = Limits(seconds=30.0, memory=512)
 FAILED = "the program failed"
@@ -100,21 +101,20 @@ def _fuzz(folder: Path, sandbox: Sandbox, files: int, seed: int, keep: Path | No
 
 
 def _prepared(folder: Path, sandbox: Sandbox, name: str, content: bytes) -> Judged:
-    """Prepare one file as the only clip of a patient."""
-    path, files = folder / name, patient_files(folder, "P")
+    """Prepare one file, keep it, and look at what was kept."""
+    path, store = folder / name, ClipStore(folder / "prepared", 2**40)
     path.write_bytes(content)
-    files.tensors.unlink(missing_ok=True)
     try:
-        [row] = prepare_patient(folder, "P", [Clip("P", "FC", path)], sandbox, check_text=True)
+        entry, frames = prepare_entry(path, sandbox)
+        store.write("key", entry, frames)
     except Exception as error:  # noqa: BLE001 - what this benchmark looks for
         return Judged("unexpected", None, f"unexpected {type(error).__name__}")
-    there = files.tensors.exists()
-    if there != (row["outcome"] == "OK"):
-        return Judged(row["outcome"], None, REFUSED)
-    if there:
-        return Judged("OK", load_file(files.tensors)["views"].max(axis=0))
-    note = row["message"] if row["message"].startswith((FAILED, *STOPPED)) else ""
-    return Judged(row["outcome"], None, note)
+    outcome, message, kept = entry.quality.outcome, entry.quality.message, load_file(store.path("key"))
+    if bool(kept) != (outcome == Outcome.OK):
+        return Judged(outcome, None, REFUSED)
+    if kept:
+        return Judged(outcome, kept["frames"])
+    return Judged(outcome, None, message if message.startswith((FAILED, *STOPPED)) else "")
 
 
 def _told(

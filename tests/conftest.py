@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,9 @@ from safetensors.numpy import save_file
 from transformers import ViTConfig, ViTModel
 
 from cardio_mlflow.analysis.predictions import check_predictions
-from cardio_mlflow.data.batch.patient_files import patient_files
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.model.backbone import new_backbone
-from cardio_mlflow.parameters import PARAMETERS, VIEWS
+from cardio_mlflow.parameters import PARAMETERS, VIEW_CODES, VIEWS
 from cardio_mlflow.settings import Settings, load_settings
 
 hypothesis_settings.register_profile(  # an example takes as long as it takes on a busy machine
@@ -114,17 +113,16 @@ def vit_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def prepared_cohort(tmp_path: Path) -> tuple[Callable[[str], Path], tuple[str, ...]]:
-    """Three prepared patients as ``data.prepare`` writes them: the file of an id, and the ids.
+def prepared_cohort(tmp_path: Path) -> tuple[Callable[[str], Mapping[str, Path]], tuple[str, ...]]:
+    """Three prepared patients as ``data.prepare`` keeps them: the files of an id by view, and the ids.
 
     A pixel holds 60 · view + 2 · frame + patient; the second patient lacks its last view.
     """
-    patients = ("A", "B", "C")
-    for number, patient in enumerate(patients):
-        value = 60 * np.arange(4)[:, None] + 2 * np.arange(32)[None] + number
-        views = np.broadcast_to(value[..., None, None], (4, 32, 224, 224)).astype(np.uint8)
-        mask = np.ones(4, np.uint8)
-        if patient == "B":
-            views[3], mask[3] = 0, 0
-        save_file({"views": views, "view_mask": mask}, patient_files(tmp_path, patient).tensors)
-    return lambda patient: patient_files(tmp_path, patient).tensors, patients
+    files: dict[str, dict[str, Path]] = {"A": {}, "B": {}, "C": {}}
+    for number, (patient, clips) in enumerate(files.items()):
+        for position, view in enumerate(VIEW_CODES[:3] if patient == "B" else VIEW_CODES):
+            value = 60 * position + 2 * np.arange(32)[:, None, None] + number
+            frames = np.broadcast_to(value, (32, 224, 224)).astype(np.uint8)
+            clips[view] = tmp_path / f"{number}{position}.safetensors"
+            save_file({"frames": frames}, clips[view])
+    return files.__getitem__, tuple(files)

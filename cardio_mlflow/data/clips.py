@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
 from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
 from cardio_mlflow.data.cycle.gating import Evidence, Gating, gate
-from cardio_mlflow.data.files.header import ClipHeader, read_header
+from cardio_mlflow.data.files.header import ClipHeader, read_header, uid_digest
 from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.files.regions import scaled
 from cardio_mlflow.data.files.tensors import read_tensor
@@ -130,11 +129,7 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
                       inpainted_percent=round(painted, 3))  # fmt: skip
     stack = _stack(frames, overlays, mask, crop, chosen)
     review_data = _review(picture, ecg, gating, evidence, crop)
-    return PreparedClip(stack, quality, review_data, _digest(picture.header.sop_uid))
-
-
-def _digest(uid: str) -> str:
-    return hashlib.blake2b(uid.encode(), digest_size=16).hexdigest() if uid else ""
+    return PreparedClip(stack, quality, review_data, uid_digest(picture.header.sop_uid))
 
 
 def _evidence(picture: _Picture, ecg: ClipEcg) -> Evidence:

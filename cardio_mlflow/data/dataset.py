@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,12 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
+
+from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
+from cardio_mlflow.parameters import VIEW_CODES
+
+Files = Mapping[str, Path]
+"""The store's file of each of a patient's prepared clips, by view code."""
 
 
 class Clips(Protocol):
@@ -33,7 +39,7 @@ class Clips(Protocol):
         """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
 
     def content_of(self, patient: int) -> str:
-        """Hexadecimal digest: changes when a pixel or the view mask of this patient does; not with the id."""
+        """Digest of what a patient shows: changes with a pixel or the view mask, not with the id."""
 
 
 @dataclass(frozen=True)
@@ -64,57 +70,65 @@ class ClipTensor:
         return self.clips[patient]
 
     def content_of(self, patient: int) -> str:
-        """Hexadecimal digest of the pixels and the view mask of the patient at this position."""
-        return _content(self.clips[patient], self.present[patient])
+        """Digest of what a patient shows: changes with a pixel or the view mask, not with the id."""
+        clips, present = self.clips[patient], self.present[patient]
+        digest = hashlib.blake2b(repr((clips.shape, present.tolist())).encode(), digest_size=16)
+        digest.update(clips.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """Prepared clips of N patients on disk, a file a patient, each read when it is asked for.
+    """Prepared clips of N patients on disk, one file per clip, each read when it is asked for.
 
     Attributes:
         patient_ids: N ids.
-        paths: N files as ``data.prepare`` writes them.
+        files: of each patient, the store's file of each view's clip.
         frames: how many of the prepared frames, evenly spaced over the cycle.
         present: (N, V) bool view mask.
     """
 
     patient_ids: tuple[str, ...]
-    paths: tuple[Path, ...]
+    files: tuple[Files, ...]
     frames: int
     present: Tensor
 
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
-        return _load(self.paths[patient], self.frames)[0]
+        return _load(self.files[patient], self.frames)
 
     def content_of(self, patient: int) -> str:
-        """Hexadecimal digest of the pixels and the view mask of the patient at this position."""
-        return _content(self.clips_of(patient), self.present[patient])
+        """Digest of what a patient shows: changes with a pixel or the view mask, not with the id.
+
+        A file's name in the store tells its content, so none is read.
+        """
+        names = sorted((view, path.stem) for view, path in self.files[patient].items())
+        known = (names, self.frames, self.present[patient].tolist())
+        return hashlib.blake2b(repr(known).encode(), digest_size=16).hexdigest()
 
 
-def open_clips(paths: Callable[[str], Path], patient_ids: Sequence[str], frames: int) -> ClipFiles:
-    """Open prepared clips; only the view masks are read.
+def open_clips(files: Callable[[str], Files], patient_ids: Sequence[str], frames: int) -> ClipFiles:
+    """Open prepared clips; none is read.
 
     Args:
-        paths: gives a patient's prepared file.
+        files: gives a patient's prepared clips by view code, as `PreparedCohort.clips_of`.
         patient_ids: whom to open, in this order.
         frames: how many of the prepared frames, evenly spaced over the cycle.
     """
-    files = tuple(paths(patient) for patient in patient_ids)
-    return ClipFiles(tuple(patient_ids), files, frames, torch.stack([_mask(f) for f in files]))
+    found = tuple(files(patient) for patient in patient_ids)
+    return ClipFiles(tuple(patient_ids), found, frames, torch.stack([_mask(clips) for clips in found]))
 
 
-def load_clips(paths: Callable[[str], Path], patient_ids: Sequence[str], frames: int) -> ClipTensor:
+def load_clips(files: Callable[[str], Files], patient_ids: Sequence[str], frames: int) -> ClipTensor:
     """Load prepared clips, only the frames asked for.
 
     Args:
-        paths: gives a patient's prepared file.
+        files: gives a patient's prepared clips by view code, as `PreparedCohort.clips_of`.
         patient_ids: whom to load, in this order.
         frames: how many of the prepared frames, evenly spaced over the cycle.
     """
-    loaded = [_load(paths(patient), frames) for patient in patient_ids]
-    clips, present = zip(*loaded, strict=True)
+    found = [files(patient) for patient in patient_ids]
+    clips, present = [_load(f, frames) for f in found], [_mask(f) for f in found]
     return ClipTensor(tuple(patient_ids), torch.stack(clips), torch.stack(present))
 
 
@@ -127,20 +141,14 @@ def frame_positions(available: int, frames: int) -> list[int]:
     return [int(p) for p in np.floor(np.arange(frames) * available / frames)]
 
 
-def _load(path: Path, frames: int) -> tuple[Tensor, Tensor]:
-    with safe_open(str(path), framework="pt") as file:
-        views = file.get_tensor("views")
-        positions = frame_positions(views.shape[1], frames)
-        return views[:, positions].clone(), file.get_tensor("view_mask").bool()
+def _load(files: Files, frames: int) -> Tensor:
+    positions = frame_positions(PREPARED_FRAMES, frames)
+    views = torch.zeros(len(VIEW_CODES), frames, PREPARED_SIZE, PREPARED_SIZE, dtype=torch.uint8)
+    for view, path in files.items():
+        with safe_open(str(path), framework="pt") as file:
+            views[VIEW_CODES.index(view)] = file.get_tensor("frames")[positions]
+    return views
 
 
-def _mask(path: Path) -> Tensor:
-    with safe_open(str(path), framework="pt") as file:
-        mask: Tensor = file.get_tensor("view_mask").bool()
-        return mask
-
-
-def _content(clips: Tensor, present: Tensor) -> str:
-    digest = hashlib.blake2b(repr((tuple(clips.shape), present.tolist())).encode(), digest_size=16)
-    digest.update(clips[present].contiguous().numpy().data)
-    return digest.hexdigest()
+def _mask(files: Files) -> Tensor:
+    return torch.tensor([view in files for view in VIEW_CODES])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 MAX_SIDE: Final = 4096
 """Rows or columns of a frame."""
@@ -16,28 +18,82 @@ MAX_INFLATED_BYTES: Final = 4 * 1024**3
 
 
 class Outcome(StrEnum):
-    """Outcome code of one clip, as it stands in ``quality.csv``."""
+    """Outcome code of one clip, as it stands in ``quality.csv``; a few words for it, and what to do.
 
-    OK = "OK"
-    NOT_DICOM = "NOT_DICOM"
-    NO_PIXELS = "NO_PIXELS"
-    WRONG_MODALITY = "WRONG_MODALITY"
-    WRONG_SOP = "WRONG_SOP"
-    UNSUPPORTED_TRANSFER_SYNTAX = "UNSUPPORTED_TRANSFER_SYNTAX"
-    TRUNCATED = "TRUNCATED"
-    CORRUPT_FRAME = "CORRUPT_FRAME"
-    FRAME_COUNT_MISMATCH = "FRAME_COUNT_MISMATCH"
-    SINGLE_FRAME = "SINGLE_FRAME"
-    TOO_LARGE = "TOO_LARGE"
-    NOT_2D = "NOT_2D"
-    COLOR_DOPPLER = "COLOR_DOPPLER"
-    MULTI_2D = "MULTI_2D"
-    NO_SECTOR = "NO_SECTOR"
-    NO_TIMING = "NO_TIMING"
-    NO_FULL_CYCLE = "NO_FULL_CYCLE"
-    UID_CONFLICT = "UID_CONFLICT"
-    BAD_TENSOR = "BAD_TENSOR"
-    BAD_VIDEO = "BAD_VIDEO"
+    >>> Outcome("NO_SECTOR").words
+    'no sector found'
+    """
+
+    words: str
+    hint: str
+
+    def __new__(cls, code: str, words: str = "", hint: str = "") -> Self:
+        """A code with its words and its hint."""
+        member = str.__new__(cls, code)
+        member._value_, member.words, member.hint = code, words, hint
+        return member
+
+    OK = "OK", "prepared", ""
+    NOT_DICOM = "NOT_DICOM", "not a DICOM file", "export the clip again, or take the file out of the cohort"
+    NO_PIXELS = "NO_PIXELS", "no pixel data", "a report or a header without an image; export the clip itself"
+    WRONG_MODALITY = "WRONG_MODALITY", "not an ultrasound file", "not ultrasound; take it out of the cohort"
+    WRONG_SOP = (
+        "WRONG_SOP",
+        "not an ultrasound cine",
+        "not an ultrasound multi-frame image; export it as a cine loop",
+    )
+    UNSUPPORTED_TRANSFER_SYNTAX = (
+        "UNSUPPORTED_TRANSFER_SYNTAX",
+        "transfer syntax not supported",
+        "export as uncompressed or JPEG",
+    )
+    TRUNCATED = "TRUNCATED", "file cut short", "copy the file again"
+    CORRUPT_FRAME = (
+        "CORRUPT_FRAME",
+        "a frame cannot be decoded",
+        "copy or export again; a clip that took too long: -P clip_seconds=",
+    )
+    FRAME_COUNT_MISMATCH = "FRAME_COUNT_MISMATCH", "wrong number of frames", "export the clip again"
+    SINGLE_FRAME = "SINGLE_FRAME", "a still, not a clip", "a still; export the cine loop"
+    TOO_LARGE = (
+        "TOO_LARGE",
+        "too large",
+        "export a shorter loop, or a smaller image; out of memory: -P clip_memory=",
+    )
+    NOT_2D = "NOT_2D", "M-mode or spectral Doppler", "M-mode or spectral Doppler; take a 2-D clip of the view"
+    COLOR_DOPPLER = "COLOR_DOPPLER", "colour Doppler", "take the clip without colour"
+    MULTI_2D = "MULTI_2D", "two panels", "two images side by side; take a clip of one"
+    NO_SECTOR = (
+        "NO_SECTOR",
+        "no sector found",
+        "no sector found, so nothing could be masked; take another clip of the view",
+    )
+    NO_TIMING = "NO_TIMING", "no frame times", "export with frame times"
+    NO_FULL_CYCLE = "NO_FULL_CYCLE", "no whole heart cycle", "take a clip of at least one whole heart cycle"
+    UID_CONFLICT = (
+        "UID_CONFLICT",
+        "two files claim one identity",
+        "two different files claim to be one clip; find out which is right",
+    )
+    SAME_CLIP = (
+        "SAME_CLIP",
+        "one clip for two patients",
+        "one clip stands for two patients; find out whose it is",
+    )
+    UNREADABLE = (
+        "UNREADABLE",
+        "file cannot be read",
+        "the file is not there or may not be read; copy it again, mend its permissions",
+    )
+    BAD_TENSOR = "BAD_TENSOR", "unusable tensor", "needs one float tensor of 0 to 1, frames x rows x columns"
+    BAD_VIDEO = "BAD_VIDEO", "unusable video", "convert it to AVI or MP4 that OpenCV reads, or export DICOM"
+
+
+def outcome_table(codes: Iterable[str]) -> str:
+    """The number of clips by outcome code, OK first, then the most frequent, each with what to do."""
+    counts = Counter(map(Outcome, codes))
+    order = sorted(counts, key=lambda code: (code != Outcome.OK, -counts[code], code))
+    return "\n".join(f"  {code:<28}{counts[code]:>6}  {code.hint}".rstrip() for code in order)
 
 
 class ClipRefused(Exception):  # noqa: N818 - what happened to the clip, in the words of the design
@@ -56,36 +112,3 @@ class ClipRefused(Exception):  # noqa: N818 - what happened to the clip, in the 
 
     def __reduce__(self) -> tuple[type[ClipRefused], tuple[Outcome, str]]:
         return ClipRefused, (self.outcome, self.message)
-
-
-_WORDS: Final[dict[str, str]] = {
-    Outcome.OK: "prepared",
-    Outcome.NOT_DICOM: "not a DICOM file",
-    Outcome.NO_PIXELS: "no pixel data",
-    Outcome.WRONG_MODALITY: "not an ultrasound file",
-    Outcome.WRONG_SOP: "not an ultrasound cine",
-    Outcome.UNSUPPORTED_TRANSFER_SYNTAX: "transfer syntax not supported",
-    Outcome.TRUNCATED: "file cut short",
-    Outcome.CORRUPT_FRAME: "a frame cannot be decoded",
-    Outcome.FRAME_COUNT_MISMATCH: "wrong number of frames",
-    Outcome.SINGLE_FRAME: "a still, not a clip",
-    Outcome.TOO_LARGE: "too large",
-    Outcome.NOT_2D: "M-mode or spectral Doppler",
-    Outcome.COLOR_DOPPLER: "colour Doppler",
-    Outcome.MULTI_2D: "two panels",
-    Outcome.NO_SECTOR: "no sector found",
-    Outcome.NO_TIMING: "no frame times",
-    Outcome.NO_FULL_CYCLE: "no whole heart cycle",
-    Outcome.UID_CONFLICT: "two files claim one identity",
-    Outcome.BAD_TENSOR: "unusable tensor",
-    Outcome.BAD_VIDEO: "unusable video",
-}
-
-
-def outcome_words(code: str) -> str:
-    """A few words for an outcome code; a code without any is spelled out.
-
-    >>> outcome_words("NO_SECTOR"), outcome_words("SOME_NEW_CODE")
-    ('no sector found', 'some new code')
-    """
-    return _WORDS.get(code) or code.replace("_", " ").lower()

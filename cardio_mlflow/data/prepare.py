@@ -1,51 +1,53 @@
-"""The batch: a cohort's clips made into a prepared cohort, once."""
+"""The batch: a cohort's clips prepared, each once, and a cohort made of them."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
+import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from joblib import cpu_count
 
-from cardio_mlflow.data.batch.patient_files import (
-    PREPARATION_VERSION,
-    Row,
-    clear_parts,
-    patient_files,
-    review_of,
+from cardio_mlflow.data.batch.clip_store import (
+    ClipStore,
+    Entry,
+    Hold,
+    clip_key,
+    made,
     unwritable,
     write_bytes,
 )
-from cardio_mlflow.data.batch.patients import (
-    DUPLICATE,
-    cohort_rows,
-    content_digests,
-    outcome_table,
-    prepare_patients,
-)
+from cardio_mlflow.data.batch.identities import DUPLICATE, Judged, judge, read_contents
 from cardio_mlflow.data.batch.sandbox import Limits
-from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
-from cardio_mlflow.data.cohort.cohort import Clip
-from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.data.quality import QUALITY_COLUMNS, Quality
-from cardio_mlflow.data.review.contact_sheet import write_contact_sheets
-from cardio_mlflow.data.review.page import write_review_page
+from cardio_mlflow.data.batch.workers import prepared_entries, unreadable
+from cardio_mlflow.data.clips import TEXT_LEFT
+from cardio_mlflow.data.cohort.clip import Clip
+from cardio_mlflow.data.outcomes import Outcome, outcome_table
+from cardio_mlflow.data.quality import QUALITY_COLUMNS, UNMASKED, Quality
+from cardio_mlflow.data.review.films import write_films
+from cardio_mlflow.data.review.montage import write_contact_sheets
+from cardio_mlflow.data.review.page import Shown, write_review_page
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import VIEW_CODES
 
-_MARKER: Final = "prepared.json"
+CACHE_DISK: Final = 40.0
+"""GiB that everything prepared may take, where nothing else is said."""
+
+_PAGES: Final = 1  # raised whenever the same clips would be shown differently
+_MARKER: Final = "clips.json"
 _TABLE: Final = "quality.csv"
 _TEXT: Final = ("patient_id", "view", *(f.name for f in fields(Quality) if f.type in ("str", "Outcome")))
 _COUNTS: Final = tuple(f.name for f in fields(Quality) if f.type == "int | None")
+_NO_ROWS: Final[Mapping[str, int]] = MappingProxyType({})
 _log = logging.getLogger(__name__)
 
 
@@ -54,12 +56,15 @@ class PreparedCohort:
     """A cohort whose clips are prepared.
 
     Attributes:
-        folder: where the files lie: a safetensors file a patient, ``quality.csv``, contact sheets.
-        key: digest of the clips' content and of the way of preparation.
-        quality: one row a clip, the columns of ``QUALITY_COLUMNS``.
-        patients: ids that have a file, in the order of the clips given.
+        folder: ``quality.csv``, contact sheets, the review page, and ``clips.json``, the list of clips.
+        key: digest of who has which prepared clip.
+        quality: one row per clip, the columns of ``QUALITY_COLUMNS``.
+        patients: ids that have a prepared clip, in the order of the clips given.
         missing: ids of which no clip could be prepared.
-        contents: content digests of the files of each patient's prepared clips.
+        clips: of each patient who has any, the file of each view's clip: ``frames``, uint8, 32 × 224 × 224.
+        contents: of each such patient, digests of the files that these clips were prepared from.
+        same_clips: patients who have one clip together, which is refused for all of them; a tuple per clip.
+        hold: keeps all of it from being removed from the cache.
     """
 
     folder: Path
@@ -67,7 +72,10 @@ class PreparedCohort:
     quality: pd.DataFrame
     patients: tuple[str, ...]
     missing: tuple[str, ...]
+    clips: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    same_clips: tuple[tuple[str, ...], ...] = ()
+    hold: Hold = field(default_factory=Hold, repr=False, compare=False)
 
     @property
     def table(self) -> Path:
@@ -89,15 +97,28 @@ class PreparedCohort:
         """Number of clips that were refused."""
         return int((self.quality["outcome"] != Outcome.OK).sum())
 
-    def path(self, patient_id: str) -> Path:
-        """The patient's safetensors file: ``views`` uint8 4 × 32 × 224 × 224, ``view_mask`` uint8 4.
+    def clips_of(self, patient_id: str) -> Mapping[str, Path]:
+        """The files of a patient's prepared clips by view code.
 
         Raises:
             KeyError: no clip of this patient was prepared.
         """
-        if patient_id not in self.patients:
-            raise KeyError(patient_id)
-        return patient_files(self.folder, patient_id).tensors
+        return self.clips[patient_id]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A cohort's clips with what was made of each: file contents, keys (empty if unreadable), entries."""
+
+    clips: Sequence[Clip]
+    contents: Sequence[str]
+    keys: Sequence[str]
+    entries: Sequence[Entry]
+    judged: Judged
+
+    def prepared(self) -> list[int]:
+        """Positions of the clips that are prepared and not refused."""
+        return [i for i, quality in enumerate(self.judged.qualities) if quality.outcome == Outcome.OK]
 
 
 def prepare_cohort(
@@ -108,143 +129,159 @@ def prepare_cohort(
     check_text: bool = False,
     synthetic: bool = False,
     limits: Limits | None = None,
+    rows: Mapping[str, int] = _NO_ROWS,
+    cache_disk: float = CACHE_DISK,
 ) -> PreparedCohort:
-    """Prepare a cohort's clips, or find them prepared already.
+    """Prepare a cohort's clips, each in a child process, and each once, whatever cohort it stands in.
 
-    A run that was stopped, at whatever moment, goes on where it was. The files are the same bytes at
-    any number of jobs. Each clip is decoded in a child process.
+    A run that was stopped, at whatever moment, goes on where it was; several may work in one folder. The
+    files are the same bytes at any number of jobs.
 
     Args:
         clips: at most one for a patient and view.
-        folder: the cache folder; the cohort's own folder ``prepared/<key>`` is made in it.
-        jobs: number of child processes; -1 for one a core.
+        folder: the cache folder; all lies in its folder ``prepared``.
+        jobs: number of child processes; -1 for one per core.
         check_text: mark clips with text left inside the sector for review.
         synthetic: say on the page and the contact sheets that no real patient is shown.
-        limits: time and memory of one clip. They are no part of the key: clips that were stopped by lower
-            ones are prepared again.
+        limits: time and memory of one clip; clips that were stopped by lower ones are prepared again.
+        rows: row of the label sheet of each patient, by which messages name them.
+        cache_disk: GiB that all that is prepared may take; what was used least recently makes way, and what
+            nobody has used for 90 days.
 
     Raises:
-        InputError: there are two clips of one patient and view, a clip's file cannot be read, the cache
-            folder cannot be written, or no clip at all could be prepared.
+        InputError: there are two clips of one patient and view, the cache folder cannot be written, or no
+            clip at all could be prepared.
     """
-    by_patient, limits = _by_patient(clips), limits or Limits()
-    jobs = jobs if jobs > 0 else cpu_count()
-    store = _made(folder / "prepared")
-    contents = content_digests(clips, store, jobs)
-    key = cohort_key(clips, contents, check_text, synthetic)
-    home = _made(store / key)
-    with _locked(home):
-        if not _is_finished(home, limits):
-            (home / _MARKER).unlink(missing_ok=True)
-            clear_parts(home)
-            clear_parts(home / "review")
-            _log.info("preparing %d clips of %d patients", len(clips), len(by_patient))
-            prepare_patients(by_patient, home, jobs, check_text, limits)
-            rows = cohort_rows(by_patient, dict(zip(clips, contents, strict=True)), home)
-            _finish(list(by_patient), rows, home, synthetic, jobs)
-    loaded = _load(home, key)
-    good = loaded.quality[loaded.quality["outcome"] == Outcome.OK]
-    prepared = set(zip(good["patient_id"], good["view"], strict=True))
-    of_patient: dict[str, tuple[str, ...]] = {}
-    for clip, digest in zip(clips, contents, strict=True):
-        if (clip.patient_id, clip.view) in prepared:
-            of_patient[clip.patient_id] = (*of_patient.get(clip.patient_id, ()), digest)
-    return replace(loaded, contents=of_patient)
-
-
-def cohort_key(clips: Sequence[Clip], contents: Sequence[str], check_text: bool, synthetic: bool) -> str:
-    """Digest of ids, views, file contents and the way of preparation, 20 hexadecimal digits.
-
-    Args:
-        clips: the clips.
-        contents: digest of each clip's file.
-        check_text: as in ``prepare_cohort``: it changes what stands in the column ``review``.
-        synthetic: as in ``prepare_cohort``: it changes the pictures.
-    """
-    constants = ["preparation", PREPARATION_VERSION, PREPARED_FRAMES, PREPARED_SIZE, *VIEW_CODES]
-    constants += [check_text, synthetic]
-    rows = [[clip.patient_id, clip.view, digest] for clip, digest in zip(clips, contents, strict=True)]
-    return hashlib.blake2b(json.dumps([constants, rows]).encode(), digest_size=10).hexdigest()
-
-
-def _by_patient(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
-    found: dict[str, list[Clip]] = defaultdict(list)
-    for i, clip in enumerate(clips):
-        if any(other.view == clip.view for other in found[clip.patient_id]):
-            raise InputError(
-                f"Clip {i + 1} of the list is the second of its patient for view {clip.view}; "
-                "keep one of them."
-            )
-        found[clip.patient_id].append(clip)
-    return dict(found)
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise unwritable(fault) from None
-    return folder
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    lock = FileLock(home.with_name(f"{home.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _log.info("another process prepares this cohort; waiting for it")
-        lock.acquire()
-    except OSError as fault:
-        raise unwritable(fault) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _is_finished(home: Path, limits: Limits) -> bool:
-    """Whether all is prepared that can be within these limits."""
-    if not (home / _MARKER).exists():
-        return False
-    stopped = json.loads((home / _MARKER).read_text("utf-8"))["stopped"]
-    return not any(limits.seconds > seconds or limits.memory > memory for seconds, memory in stopped)
-
-
-def _finish(everyone: Sequence[str], rows: Sequence[Row], home: Path, synthetic: bool, jobs: int) -> None:
-    """Write the quality table, the contact sheets, the page and, last, the marker."""
-    quality = pd.DataFrame(rows, columns=list(QUALITY_COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
-    write_bytes(home / _TABLE, quality.to_csv(index=False, lineterminator="\n").encode())
-    prepared = {patient: patient_files(home, patient).tensors.exists() for patient in everyone}
-    patients = [patient for patient, there in prepared.items() if there]
-    if not patients:
-        raise _nothing(quality, home / _TABLE)
-    reviews = {(row["patient_id"], row["view"]): review_of(row) for row in rows}
-    write_contact_sheets(home, quality, patients, reviews, synthetic=synthetic)
-    write_review_page(home, quality, patients, reviews, synthetic=synthetic, jobs=jobs)
-    stopped = sorted({tuple(row["limits"]) for row in rows if row["limits"]})
-    missing = [patient for patient, there in prepared.items() if not there]
-    marker = {"patients": patients, "missing": missing, "stopped": stopped}
-    write_bytes(home / _MARKER, json.dumps(marker, indent=1).encode())
-
-
-def _load(home: Path, key: str) -> PreparedCohort:
-    marker = json.loads((home / _MARKER).read_text("utf-8"))
-    quality = pd.read_csv(home / _TABLE, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False,
-                          na_values={c: [""] for c in QUALITY_COLUMNS if c not in _TEXT})  # fmt: skip
-    prepared = PreparedCohort(home, key, quality, tuple(marker["patients"]), tuple(marker["missing"]))
-    for warning in _warnings(prepared):
+    _check_once(clips)
+    limits, jobs = limits or Limits(), jobs if jobs > 0 else cpu_count()
+    store = ClipStore(folder / "prepared", cache_disk * 2**30)
+    contents = read_contents([clip.path for clip in clips], store.folder, jobs)
+    found = list(zip(clips, contents, strict=True))
+    keys = [clip_key(content.digest, clip.path) if content.digest else "" for clip, content in found]
+    name = _digest([_PAGES, check_text, synthetic, [[*_place(clip)] for clip in clips], keys])
+    hold = store.hold(filter(None, keys), name)
+    files = {key: (clip.path, content) for key, (clip, content) in zip(keys, found, strict=True) if key}
+    of_key = prepared_entries(files, store, jobs, limits)
+    entries = [
+        _shown_words(of_key[key], check_text) if key else unreadable(content.fault)
+        for key, content in zip(keys, contents, strict=True)
+    ]
+    judged = judge(clips, keys, entries, rows)
+    batch = _Batch(clips, [content.digest for content in contents], keys, entries, judged)
+    home, table = made(store.folder / "cohorts" / name), _quality_text(batch)
+    _write_cohort(home, table, batch, store, synthetic, jobs)
+    prepared = _cohort(home, _read_quality(table), batch, store, hold)
+    for warning in _warnings(prepared, judged.placeholders):
         _log.warning(warning)
     return prepared
 
 
-def _warnings(prepared: PreparedCohort) -> list[str]:
+def _check_once(clips: Sequence[Clip]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for i, clip in enumerate(clips):
+        if (clip.patient_id, clip.view) in seen:
+            raise InputError(
+                f"Clip {i + 1} of the list is the second of its patient for view {clip.view}; "
+                "keep one of them."
+            )
+        seen.add((clip.patient_id, clip.view))
+
+
+def _digest(known: object) -> str:
+    return hashlib.blake2b(json.dumps(known).encode(), digest_size=10).hexdigest()
+
+
+def _shown_words(entry: Entry, check_text: bool) -> Entry:
+    """An entry whose review says that text is left only where that is asked for."""
+    words = [word for word in entry.quality.review.split() if check_text or word != TEXT_LEFT]
+    return replace(entry, quality=replace(entry.quality, review=" ".join(words)))
+
+
+def _quality_text(batch: _Batch) -> str:
+    """The quality table as CSV."""
+    rows = [
+        {"patient_id": clip.patient_id, "view": clip.view, **asdict(quality)}
+        for clip, quality in zip(batch.clips, batch.judged.qualities, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=list(QUALITY_COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _read_quality(table: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(table), dtype=dict.fromkeys(_TEXT, str), keep_default_na=False,
+                       na_values={c: [""] for c in QUALITY_COLUMNS if c not in _TEXT})  # fmt: skip
+
+
+def _write_cohort(
+    home: Path, table: str, batch: _Batch, store: ClipStore, synthetic: bool, jobs: int
+) -> None:
+    """Write the table, the contact sheets, the page and, last, the list of clips; once for one outcome."""
+    listed = [[clip.patient_id, clip.view, key] for clip, key in zip(batch.clips, batch.keys, strict=True)]
+    marker = json.dumps({"clips": listed, "quality": _digest(table)}, indent=1)
+    try:
+        with FileLock(home.with_suffix(".lock")):
+            os.utime(home)
+            if (home / _MARKER).exists() and (home / _MARKER).read_text("utf-8") == marker:
+                return
+            write_bytes(home / _TABLE, table.encode())
+            quality = _read_quality(table)
+            if not batch.prepared():
+                raise _nothing(quality, home / _TABLE)
+            _draw_cohort(home, quality, batch, store, synthetic, jobs)
+            write_bytes(home / _MARKER, marker.encode())
+    except OSError as fault:
+        raise unwritable(fault) from None
+
+
+def _draw_cohort(
+    home: Path, quality: pd.DataFrame, batch: _Batch, store: ClipStore, synthetic: bool, jobs: int
+) -> None:
+    shown, paths = {}, {}
+    for i in batch.prepared():
+        place, masked = _place(batch.clips[i]), UNMASKED not in batch.entries[i].quality.review.split()
+        shown[place] = Shown(batch.entries[i].review, f"review/{batch.keys[i]}.webp" if masked else None)
+        if masked:
+            paths[place] = store.path(batch.keys[i])
+    write_films(store, [path.stem for path in paths.values()], home / "review", jobs)
+    write_contact_sheets(home, quality, paths, synthetic=synthetic)
+    write_review_page(home / "review.html", quality, shown, synthetic=synthetic)
+
+
+def _place(clip: Clip) -> tuple[str, str]:
+    return clip.patient_id, clip.view
+
+
+def _cohort(home: Path, quality: pd.DataFrame, batch: _Batch, store: ClipStore, hold: Hold) -> PreparedCohort:
+    files: dict[str, dict[str, Path]] = defaultdict(dict)
+    contents: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    for i in batch.prepared():
+        patient, view = _place(batch.clips[i])
+        files[patient][view] = store.path(batch.keys[i])
+        contents[patient] += (batch.contents[i],)
+    everyone = dict.fromkeys(clip.patient_id for clip in batch.clips)
+    patients = tuple(patient for patient in everyone if patient in files)
+    missing = tuple(patient for patient in everyone if patient not in files)
+    key = _digest([[*_place(batch.clips[i]), batch.keys[i]] for i in batch.prepared()])
+    shared = batch.judged.shared
+    return PreparedCohort(home, key, quality, patients, missing, dict(files), dict(contents), shared, hold)
+
+
+def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
     told = []
     if prepared.refused:
         told.append(f"{prepared.refused} of {len(prepared.quality)} clips were refused: {prepared.table}")
-    same = int(prepared.quality["review"].str.split().map(lambda words: DUPLICATE in words).sum())
+    same = int((prepared.quality["outcome"] == Outcome.SAME_CLIP).sum())
     if same:
-        told.append(f"{same} clips are the same file as another clip of the cohort (review: {DUPLICATE})")
+        told.append(
+            f"{same} of them stand for more than one patient ({Outcome.SAME_CLIP}): find out whose they are"
+        )
+    twice = int(prepared.quality["review"].str.split().map(lambda words: DUPLICATE in words).sum())
+    if twice:
+        told.append(
+            f"{twice} clips stand for two views of one patient (review: {DUPLICATE}), of which one is wrong"
+        )
+    if placeholders:
+        told.append(f"{placeholders} clips share a placeholder for a SOP Instance UID, so it tells nothing")
     if prepared.missing:
         told.append(f"{len(prepared.missing)} patients are left out: none of their clips could be prepared")
     return told
@@ -254,6 +291,6 @@ def _nothing(quality: pd.DataFrame, table: Path) -> InputError:
     if quality.empty:
         return InputError("There are no clips to prepare.")
     return InputError(
-        f"None of the {len(quality)} clips could be prepared:\n{outcome_table(quality)}\n"
+        f"None of the {len(quality)} clips could be prepared:\n{outcome_table(quality['outcome'])}\n"
         f"Each clip's reason is in {table}"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.data.dataset import Files, load_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.faithfulness import check_table, deletion_insertion, randomised, with_noise
@@ -58,13 +57,13 @@ class Explained:
 
 
 def explain_patient(
-    bundle: Bundle, path: Path, patient: str, settings: Settings, cohort_mean: Tensor | None
+    bundle: Bundle, files: Files, patient: str, settings: Settings, cohort_mean: Tensor | None
 ) -> Explained:
     """Explain a patient.
 
     Args:
         bundle: a network that was not trained on them.
-        path: their prepared file.
+        files: their prepared clips by view code.
         patient: their id.
         settings: ``ig_steps``, ``ig_tolerance``, ``ig_baseline``, ``rollout_heads``, ``step_memory``.
         cohort_mean: (V, h, w) mean images, for ``ig_baseline=cohort_mean``.
@@ -72,7 +71,7 @@ def explain_patient(
     Raises:
         InputError: there is no view to explain, or the attribution misses its tolerance.
     """
-    data = load_clips(lambda _: path, [patient], bundle.settings.training_frames)
+    data = load_clips(lambda _: files, [patient], bundle.settings.training_frames)
     device = choose_device()
     present = data.present[0] & used_views(bundle.settings)
     subject = subject_of(bundle.network.to(device), data.clips[0].to(device), present.to(device))

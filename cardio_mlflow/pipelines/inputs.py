@@ -29,6 +29,7 @@ from cardio_mlflow.synthetic.cohort import GENERATOR_VERSION, make_cohort
 ORIGINAL_IDS: Final = "as in the label sheet"
 """What the tag ``patient_ids`` says of a run without pseudonyms."""
 
+_SHOWN: Final = 10
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,10 @@ class StudyInputs:
 
     @property
     def cohort2_digest(self) -> str:
-        """Changes when a label or a clip of Cohort II changes, whatever becomes of Cohort I.
+        """Changes when a label or a clip file of Cohort II changes, whatever becomes of Cohort I.
 
-        It does not depend on ids, so that uses of Cohort II are counted whether pseudonyms are used or not.
+        It does not depend on ids or on the way of preparation, so that uses of Cohort II are counted whether
+        pseudonyms are used or not, and in newer versions too.
         """
         labels = self.cohort.labels
         patients = self.patients("II")
@@ -73,7 +75,7 @@ class StudyInputs:
             labels.loc[list(patients), list(KEYS)].to_csv(index=False).encode(), digest_size=6
         )
         for patient in patients:
-            digest.update(self.prepared.path(patient).read_bytes())
+            digest.update(repr(self.prepared.contents[patient]).encode())
         return digest.hexdigest()
 
     def references(self, patients: tuple[str, ...]) -> NDArray[np.float64]:
@@ -111,7 +113,10 @@ def load_inputs(settings: Settings) -> StudyInputs:
         check_text=settings.check_text,
         synthetic=settings.is_synthetic,
         limits=Limits(settings.clip_seconds, settings.clip_memory),
+        rows=cohort.rows,
+        cache_disk=settings.cache_disk,
     )
+    _check_apart(cohort, prepared.same_clips)
     digest = _digest(cohort.labels, folds, prepared.key)
     return StudyInputs(cohort, prepared, folds, digest, patient_ids, folds_from)
 
@@ -130,6 +135,19 @@ def _tell(settings: Settings, cohort: Cohort) -> None:
             "person. %s", len(labels), shared.nunique(), "" if settings.pseudonymize else
             "Persons are named in predictions as in the sheet; -P pseudonymize=true gives them pseudonyms.",
         )  # fmt: skip
+
+
+def _check_apart(cohort: Cohort, same_clips: tuple[tuple[str, ...], ...]) -> None:
+    """Check that no clip stands in both cohorts: the test would not be on unseen patients."""
+    of = cohort.labels["cohort"]
+    across = [group for group in same_clips if len({of[patient] for patient in group}) > 1]
+    if across:
+        rows = "; ".join(", ".join(str(cohort.rows[p]) for p in group) for group in across[:_SHOWN])
+        more = f" and {len(across) - _SHOWN} more" if len(across) > _SHOWN else ""
+        raise InputError(
+            f"{len(across)} clips stand for patients of Cohort I and of Cohort II: rows {rows}{more} of "
+            "the label sheet. Find out whose each clip is, and take the other copy out."
+        )
 
 
 def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:

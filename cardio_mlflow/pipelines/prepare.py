@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from cardio_mlflow.data.batch.patients import outcome_table
+from cardio_mlflow.data.outcomes import outcome_table
 from cardio_mlflow.data.prepare import PreparedCohort
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.settings import Settings
@@ -30,7 +30,7 @@ def prepare(settings: Settings, run: Run) -> int:
         "%d clips of %d patients:\n%s\n%s",
         len(prepared.quality),
         len(prepared.patients) + len(prepared.missing),
-        outcome_table(prepared.quality),
+        outcome_table(prepared.quality["outcome"]),
         _places(prepared),
     )
     return SOME_REFUSED if prepared.refused else 0

@@ -155,7 +155,7 @@ def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:
             "No patient of Cohort I has a prepared clip. quality.csv says what was wrong with each."
         )
     patients = with_used_views(settings, inputs, patients)
-    clips = open_clips(inputs.prepared.path, patients, settings.training_frames)
+    clips = open_clips(inputs.prepared.clips_of, patients, settings.training_frames)
     return replace(clips, present=clips.present & used_views(settings))
 
 
@@ -165,7 +165,7 @@ def with_used_views(settings: Settings, inputs: StudyInputs, patients: tuple[str
     Raises:
         InputError: nobody has.
     """
-    clips = open_clips(inputs.prepared.path, patients, 1)
+    clips = open_clips(inputs.prepared.clips_of, patients, 1)
     has = (clips.present & used_views(settings)).any(1).tolist()
     kept = tuple(patient for patient, seen in zip(patients, has, strict=True) if seen)
     if not kept:

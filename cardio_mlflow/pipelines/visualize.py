@@ -109,7 +109,7 @@ def _explain_chosen(
                 mean = _mean_images(settings, inputs, bundle, patient.fold)
                 with _named(patient):
                     found = explain_patient(
-                        bundle, inputs.prepared.path(patient_id), patient_id, settings, mean
+                        bundle, inputs.prepared.clips_of(patient_id), patient_id, settings, mean
                     )
                     log_patient(run, settings, inputs, found, patient, loose_frames)
                     deltas.append(convergence_table(patient, found.attribution))
@@ -176,7 +176,7 @@ def _mean_images(settings: Settings, inputs: StudyInputs, bundle: Bundle, fold: 
     size = bundle.network.encoder.image_size
     total, count = torch.zeros(4, *size), torch.zeros(4, 1, 1)
     for patient in chosen:
-        data = load_clips(inputs.prepared.path, [patient], bundle.settings.training_frames)
+        data = load_clips(inputs.prepared.clips_of, [patient], bundle.settings.training_frames)
         present = data.present[0] & used_views(bundle.settings)
         mean = unit_range(data.clips[0]).mean(1)
         total += resize_frames(mean, size) * present[:, None, None]

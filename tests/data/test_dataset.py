@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.dataset import frame_positions, load_clips
+from cardio_mlflow.data.dataset import frame_positions, load_clips, open_clips
 
 
 @pytest.mark.parametrize("frames", [1, 4, 5, 32])
@@ -34,6 +36,33 @@ def test_keeps_the_order_asked_for(prepared_cohort):
     assert data.patient_ids == ("C", "A")
     assert len(data) == 2
     assert data.clips[:, 0, 0, 0, 0].tolist() == [2, 0]
+
+
+def test_clips_on_disk_are_those_in_memory(prepared_cohort):
+    files, patients = prepared_cohort
+    there, here = open_clips(files, patients, 4), load_clips(files, patients, 4)
+    assert torch.equal(there.present, here.present)
+    assert all(torch.equal(there.clips_of(i), here.clips_of(i)) for i in range(3))
+
+
+@pytest.mark.parametrize("opened", [open_clips, load_clips])
+def test_content_goes_by_pixels_and_views_and_not_by_ids(prepared_cohort, opened):
+    files, patients = prepared_cohort
+
+    def content(changed, frames=4):
+        data = opened(lambda patient: changed.get(patient) or files(patient), [*changed, "A"], frames)
+        return data.content_of(0)
+
+    same = content({"other id": files("A")})
+    assert same == content({"A": files("A")}) == content({"A": dict(reversed(files("A").items()))})
+    fewer = {view: path for view, path in files("A").items() if view != "TC"}
+    turned = {**files("A"), "TC": files("A")["FC"]}
+    others = [content({"A": changed}) for changed in (files("C"), fewer, turned)]
+    others.append(content({"A": files("A")}, 2))
+    assert len({same, *others}) == 5
+    data = opened(files, patients, 4)
+    masked = replace(data, present=data.present & torch.tensor([True, False, True, True]))
+    assert masked.content_of(0) != data.content_of(0)
 
 
 @given(st.integers(1, 64), st.data())

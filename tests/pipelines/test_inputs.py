@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.prepare import PreparedCohort
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
@@ -32,16 +33,16 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sett
     rows = "".join(f"{p},6,24,9,{10 + 3 * i},9,5.1,2.9,2100,1.2\n" for i, p in enumerate(PATIENTS))
     (folder / "labels.csv").write_text(f"patient_id,{','.join(KEYS)}\n{rows}")
     for patient in PATIENTS:
-        (folder / "dicom" / f"{patient}_FC.dcm").write_bytes(b"x")
+        (folder / "dicom" / f"{patient}_FC.dcm").write_text(patient)
 
-    def prepare(clips: tuple[object, ...], cache: Path, *_: object, **__: object) -> PreparedCohort:
+    def prepare(clips: tuple[Clip, ...], cache: Path, *_: object, **__: object) -> PreparedCohort:
         ids = tuple(clip.patient_id for clip in clips)
-        for patient in ids:
-            (tmp_path / f"{patient}.safetensors").write_bytes(b"pixels")
-        return PreparedCohort(tmp_path, "key", pd.DataFrame(), ids, ())
+        contents = {clip.patient_id: (clip.path.read_bytes().hex(),) for clip in clips}
+        first = {contents[p]: p for p in reversed(ids)}
+        shared = tuple((first[c], p) for p, c in contents.items() if first[c] != p)
+        return PreparedCohort(tmp_path, f"key{ids}", pd.DataFrame(), ids, (), {}, contents, shared)
 
     monkeypatch.setattr(module, "prepare_cohort", prepare)
-    monkeypatch.setattr(PreparedCohort, "path", lambda self, patient: tmp_path / f"{patient}.safetensors")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
     def settings(**more: str) -> Settings:
@@ -67,6 +68,34 @@ def test_ids_are_replaced_everywhere_and_nothing_else_changes(given: Callable[..
     assert hidden.cohort2_digest == plain.cohort2_digest
     assert hidden.digest != plain.digest
     assert (plain.patient_ids, hidden.patient_ids[:18]) == (ORIGINAL_IDS, "pseudonyms of key ")
+
+
+def test_a_use_of_cohort_2_is_known_again_by_labels_and_clip_files(
+    given: Callable[..., Settings], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cohort"
+    first = load_inputs(given()).cohort2_digest
+    (folder / "dicom" / "ROE0_FC.dcm").write_text("another clip of Cohort I")
+    assert load_inputs(given()).cohort2_digest == first
+    (folder / "dicom" / "ROE8_FC.dcm").write_text("another clip of Cohort II")
+    changed = load_inputs(given()).cohort2_digest
+    (folder / "dicom" / "ROE8_FC.dcm").write_text("ROE8")
+    labels = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(labels.replace("ROE8,6,", "ROE8,7,"))
+    assert len({first, changed, load_inputs(given()).cohort2_digest}) == 3
+
+
+@pytest.mark.parametrize("hidden", ["false", "true"])
+def test_one_clip_in_both_cohorts_stops_the_command(
+    given: Callable[..., Settings], tmp_path: Path, hidden: str
+) -> None:
+    clips = tmp_path / "cohort" / "dicom"
+    (clips / "ROE1_FC.dcm").write_bytes((clips / "ROE0_FC.dcm").read_bytes())
+    load_inputs(given(pseudonymize=hidden))  # both are in Cohort I: they are refused, and the rest goes on
+    (clips / "ROE7_FC.dcm").write_bytes((clips / "ROE2_FC.dcm").read_bytes())
+    with pytest.raises(InputError, match=r"1 clips stand .* rows 4, 9 of the label sheet") as error:
+        load_inputs(given(pseudonymize=hidden))
+    assert "ROE" not in str(error.value)
 
 
 def test_the_same_key_gives_the_same_pseudonyms_again(given: Callable[..., Settings], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +29,7 @@ class Cohort:
         clips: at most one for each patient and view, in the order of patients and views.
         notes: what the user should be told: clips left out, patients without any clip, and the like; they
             name rows of the label sheet and never a patient or a file.
+        rows: the row of each patient in the label sheet, counted from 1.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Cohort:
     labels: pd.DataFrame
     clips: tuple[Clip, ...]
     notes: tuple[str, ...]
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     def members(self, cohort: str) -> pd.DataFrame:
         """The labels of Cohort "I" or "II", in sheet order."""
@@ -55,7 +57,8 @@ class Cohort:
         labels = self.labels.set_axis(index)
         if PERSON in labels:
             labels[PERSON] = [names[person] for person in labels[PERSON]]
-        return replace(self, labels=labels, clips=clips)
+        rows = {names[patient]: row for patient, row in self.rows.items()}
+        return replace(self, labels=labels, clips=clips, rows=rows)
 
 
 def read_cohort(folder: Path, cohort1_size: int) -> Cohort:
@@ -70,4 +73,4 @@ def read_cohort(folder: Path, cohort1_size: int) -> Cohort:
     """
     sheet = read_labels(folder, cohort1_size)
     clips, clip_notes = find_clips(folder, sheet)
-    return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes)
+    return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes, sheet.rows)

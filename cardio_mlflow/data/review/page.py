@@ -6,42 +6,29 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Final
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.batch.patient_files import write_bytes
+from cardio_mlflow.data.batch.clip_store import write_bytes
 from cardio_mlflow.data.clips import PREPARED_FRAMES
-from cardio_mlflow.data.outcomes import Outcome, outcome_words
+from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.picture.crop import PREPARED_SIZE
-from cardio_mlflow.data.quality import UNMASKED, ClipReview
-from cardio_mlflow.data.review.filmstrips import write_filmstrips
+from cardio_mlflow.data.quality import ClipReview
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS
-
-Image = NDArray[np.uint8]
-Color = tuple[int, int, int]
-
-TRACE: Final[Color] = (120, 220, 140)
-R_MARK: Final[Color] = (255, 120, 110)
-ASSUMED: Final[Color] = (150, 150, 150)
-CYCLE: Final[Color] = (44, 70, 104)
-_GROUND: Final[Color] = (34, 34, 38)
-_ASSUMED_CYCLE: Final[Color] = (58, 58, 64)
 
 # A hole longer than this many sample spacings is a stretch that nobody read, such as the gap that a
 # sweeping trace wipes before it.
 _GAP: Final = 4.0
 _SAME_S: Final = 1e-6
-_SUBPIXEL: Final = 4
-_DASH: Final = 3
 
 
 def sampled_ecg(review: ClipReview, count: int) -> NDArray[np.uint8]:
@@ -72,44 +59,6 @@ def _is_read(wanted: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray
     return np.asarray((before >= 0) & (after <= last) & near, np.bool_)
 
 
-def draw_ecg_strip(image: Image, review: ClipReview, verified: bool) -> None:
-    """Draw the time line of a clip over a whole image, in place.
-
-    The chosen cycle is shaded. With an ECG there is its trace; without one a bar along the clip. R waves
-    are solid marks; a cycle whose phase is not verified is gray and its bounds are dashed.
-
-    Args:
-        image: uint8, height × width × 3, red first.
-        review: the clip's numbers; without a duration only the ground is drawn.
-        verified: whether the marks are R waves.
-    """
-    image[:] = _GROUND
-    if review.duration_s <= 0:
-        return
-    height, width = image.shape[:2]
-    places = np.asarray([*review.cycle_s, *review.r_waves_s], np.float64) / review.duration_s
-    columns = np.round(np.clip(places, -1.0, 2.0) * (width - 1)).astype(int).tolist()
-    image[:, max(0, columns[0]) : max(0, columns[1] + 1)] = CYCLE if verified else _ASSUMED_CYCLE
-    for column in columns[2:]:
-        if 0 <= column < width:
-            image[:: 1 if verified else _DASH, column] = R_MARK if verified else ASSUMED
-    levels = sampled_ecg(review, width)
-    if levels.any():
-        _draw_trace(image, levels)
-    else:
-        image[height // 2, :: 1 if verified else _DASH] = TRACE if verified else ASSUMED
-
-
-def _draw_trace(image: Image, levels: NDArray[np.uint8]) -> None:
-    """A line through the known levels, broken where they are unknown."""
-    scale = 1 << _SUBPIXEL
-    rows = (1.0 - (levels - 1.0) / 254.0) * (image.shape[0] - 5) + 2
-    points = np.round(np.column_stack([np.arange(len(levels)), rows]) * scale).astype(np.int32)
-    known = np.flatnonzero(levels)
-    for piece in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
-        cv2.polylines(image, [points[piece]], False, TRACE, 1, cv2.LINE_AA, _SUBPIXEL)
-
-
 SHOWN_COLUMNS: Final[tuple[str, ...]] = (
     "outcome", "message", "review", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg", "timing",
     "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
@@ -124,21 +73,29 @@ _MOST_SAMPLES: Final = 400
 Plain = str | int | float | bool | None
 
 
-def review_records(
-    quality: pd.DataFrame,
-    reviews: Mapping[tuple[str, str], ClipReview],
-    pictures: Mapping[tuple[str, str], str],
-) -> dict[str, object]:
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows of a prepared clip beside its row.
+
+    Attributes:
+        review: numbers to draw it from.
+        picture: path of its film, relative to the page; None for a clip that is shown nowhere.
+    """
+
+    review: ClipReview
+    picture: str | None
+
+
+def review_records(quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown]) -> dict[str, object]:
     """The page's data.
 
     Args:
-        quality: one row a clip, the columns of ``QUALITY_COLUMNS``.
-        reviews: the clips' numbers by patient id and view code.
-        pictures: path of each clip's filmstrip.
+        quality: one row per clip, the columns of ``QUALITY_COLUMNS``.
+        shown: the prepared clips by patient id and view code.
 
     Returns:
         ``columns``: names of ``SHOWN_COLUMNS``. ``patients``: ids in the order of the table. ``clips``: a
-        list a clip: number of the patient, number of the view, values of the columns, path of the picture
+        list per clip: number of the patient, number of the view, values of the columns, path of the picture
         or None, the drawing or None. ``words``: each outcome code in words. ``frames`` and ``size``: of a
         prepared clip.
     """
@@ -147,13 +104,12 @@ def review_records(
     clips = []
     for row in quality.to_dict("records"):
         key = (str(row["patient_id"]), str(row["view"]))
-        prepared = row["outcome"] == Outcome.OK
-        review = reviews.get(key) if prepared else None
+        found = shown.get(key) if row["outcome"] == Outcome.OK else None
         clips.append([
             numbers[key[0]], VIEW_CODES.index(key[1]), [plain(row.get(name)) for name in SHOWN_COLUMNS],
-            pictures.get(key) if prepared else None, None if review is None else _drawing(review),
+            found and found.picture, found and _drawing(found.review),
         ])  # fmt: skip
-    words = {code: outcome_words(code) for code in sorted(set(quality["outcome"].map(str)))}
+    words = {code: Outcome(code).words for code in sorted(set(quality["outcome"].map(str)))}
     return {
         "columns": list(SHOWN_COLUMNS), "patients": patients, "clips": clips, "words": words,
         "frames": PREPARED_FRAMES, "size": PREPARED_SIZE,
@@ -196,38 +152,20 @@ _TOTALS: Final = (("outcome", "Outcome"), ("gating", "Gating"), ("manufacturer",
 
 
 def write_review_page(
-    folder: Path,
-    quality: pd.DataFrame,
-    patients: Sequence[str],
-    reviews: Mapping[tuple[str, str], ClipReview],
-    *,
-    synthetic: bool = False,
-    jobs: int = 1,
-) -> Path:
-    """Write ``review.html`` and the folder ``review`` with its pictures.
+    path: Path, quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown], *, synthetic: bool = False
+) -> None:
+    """Write the page; its pictures are written by `films.write_films`.
 
     The page needs no network and no server; its policy forbids it to load anything but its own pictures. The
     same input gives the same bytes.
 
     Args:
-        folder: the prepared cohort's folder.
-        quality: one row a clip, the columns of ``QUALITY_COLUMNS``.
-        patients: ids that have a file.
-        reviews: the clips' numbers by patient id and view code; a clip without any has no outline and no
-            time line.
+        path: the file.
+        quality: one row per clip, the columns of ``QUALITY_COLUMNS``.
+        shown: the prepared clips by patient id and view code.
         synthetic: whether to say at the top that no real patient is shown.
-        jobs: number of threads that make pictures.
-
-    Returns:
-        The page.
     """
-    prepared = quality[quality["outcome"] == Outcome.OK]
-    masked = prepared[[UNMASKED not in str(words).split() for words in prepared["review"]]]
-    shown = set(zip(masked["patient_id"].map(str), masked["view"].map(str), strict=True))
-    pictures = write_filmstrips(folder, shown, patients, jobs)
-    path = folder / "review.html"
-    write_bytes(path, _page(quality, review_records(quality, reviews, pictures), synthetic).encode())
-    return path
+    write_bytes(path, _page(quality, review_records(quality, shown), synthetic).encode())
 
 
 def _page(quality: pd.DataFrame, records: dict[str, object], synthetic: bool) -> str:
@@ -295,7 +233,7 @@ def _words(title: str, value: object) -> str:
     code = str(value)
     if title != "Outcome":
         return escape(code.replace("_", " "))
-    return f"<code>{escape(code)}</code>" + ("" if code == Outcome.OK else f" {escape(outcome_words(code))}")
+    return f"<code>{escape(code)}</code>" + ("" if code == Outcome.OK else f" {escape(Outcome(code).words)}")
 
 
 def _table(quality: pd.DataFrame) -> str:

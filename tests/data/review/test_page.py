@@ -10,17 +10,18 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
-from cardio_mlflow.data.batch.patient_files import patient_files
-from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview
-from cardio_mlflow.data.review.filmstrips import FILM_SIDE, filmstrip
-from cardio_mlflow.data.review.page import SHOWN_COLUMNS, plain, write_review_page
+from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
+from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview, Quality
+from cardio_mlflow.data.review import films
+from cardio_mlflow.data.review.films import FILM_SIDE, filmstrip, write_films
+from cardio_mlflow.data.review.page import SHOWN_COLUMNS, Shown, plain, sampled_ecg, write_review_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$data&\"'"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -36,13 +37,17 @@ REVIEW = ClipReview(
 
 @pytest.fixture
 def cohort(tmp_path):
-    """Two patients with files; a third whose only clip was refused."""
-    for patient, views in (("P1", (1, 1, 0, 1)), (HOSTILE, (1, 0, 0, 0))):
-        frames = np.random.default_rng(1).integers(0, 200, (4, 32, 224, 224)).astype(np.uint8)
-        save_file(
-            {"views": frames, "view_mask": np.array(views, np.uint8)},
-            patient_files(tmp_path, patient).tensors,
-        )
+    """Clips of two patients in a store, their films beside the page; a third whose only clip was refused."""
+    store, frames = ClipStore(tmp_path / "store", 1e12), np.random.default_rng(1)
+    keys = {("P1", "FC"): "a" * 32, ("P1", "TC"): "b" * 32, (HOSTILE, "FC"): "c" * 32}
+    for key in keys.values():
+        clip = frames.integers(0, 200, (32, 224, 224)).astype(np.uint8)
+        store.write(key, Entry(Quality(), pixels=key), clip)
+    write_films(store, keys.values(), tmp_path / "review", jobs=2)
+    shown = {place: Shown(ClipReview(), f"review/{key}.webp") for place, key in keys.items()}
+    shown["P1", "FC"] = replace(shown["P1", "FC"], review=REVIEW)
+    shown["P1", "SA"] = Shown(ClipReview(), None)  # prepared, but its picture is not to be seen
+    shown["P1", "LA"] = Shown(REVIEW, "review/refused.webp")  # of a refused clip nothing is shown
     rows = [
         {"patient_id": "P1", "view": "FC", "outcome": "OK", "rr_ms": 812.5, "frames": 48.0,
          "gating": "ecg_trace", "phase_verified": True, "manufacturer": "GE"},
@@ -54,7 +59,12 @@ def cohort(tmp_path):
         {"patient_id": "P3", "view": "LA", "outcome": "TRUNCATED", "message": "cut after 3 of 9 frames"},
     ]  # fmt: skip
     quality = pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
-    return tmp_path, quality, ["P1", HOSTILE], {("P1", "FC"): REVIEW, ("P1", "LA"): REVIEW}
+    return tmp_path, quality, shown
+
+
+def _write(folder, quality, shown, **options):
+    write_review_page(folder / "review.html", quality, shown, **options)
+    return folder / "review.html"
 
 
 def _embedded(text):
@@ -64,10 +74,8 @@ def _embedded(text):
 
 
 def test_the_page_knows_every_clip(cohort):
-    folder, quality, patients, reviews = cohort
-    path = write_review_page(folder, quality, patients, reviews)
-    assert path == folder / "review.html"
-    data = _embedded(path.read_text("utf-8"))
+    folder, quality, shown = cohort
+    data = _embedded(_write(folder, quality, shown).read_text("utf-8"))
     assert data["patients"] == ["P1", HOSTILE, "P3"]
     assert data["columns"] == list(SHOWN_COLUMNS)
     assert [clip[:2] for clip in data["clips"]] == [[0, 0], [0, 1], [0, 2], [0, 3], [1, 0], [2, 3]]
@@ -83,14 +91,13 @@ def test_the_page_knows_every_clip(cohort):
 
 
 def test_only_prepared_clips_get_a_picture_or_a_drawing(cohort):
-    folder, quality, patients, reviews = cohort
-    data = _embedded(write_review_page(folder, quality, patients, reviews).read_text("utf-8"))
+    folder, quality, shown = cohort
+    data = _embedded(_write(folder, quality, shown).read_text("utf-8"))
     pictures = [clip[3] for clip in data["clips"]]
     written = sorted(f"review/{path.name}" for path in (folder / "review").iterdir())
     assert sorted(filter(None, pictures)) == written
-    # The third is called prepared but its file lacks it; the fourth is in the file but was refused.
     assert [picture is None for picture in pictures] == [False, False, True, True, False, True]
-    assert [clip[4] is None for clip in data["clips"]] == [False, True, True, True, True, True]
+    assert [clip[4] is None for clip in data["clips"]] == [False, False, False, True, False, True]
     assert all(re.fullmatch(r"review/[A-Za-z0-9_-]+\.webp", name) for name in written)
 
 
@@ -105,8 +112,8 @@ def test_a_filmstrip_holds_all_frames_in_order():
 
 
 def test_nothing_of_an_id_is_taken_for_markup(cohort):
-    folder, quality, patients, reviews = cohort
-    text = write_review_page(folder, quality, patients, reviews).read_text("utf-8")
+    folder, quality, shown = cohort
+    text = _write(folder, quality, shown).read_text("utf-8")
     assert HOSTILE not in text
     assert "<img" not in text.split('<script>"use strict"')[0]
     assert text.count("</script>") == 2
@@ -115,8 +122,8 @@ def test_nothing_of_an_id_is_taken_for_markup(cohort):
 
 
 def test_the_policy_allows_only_what_stands_in_the_page(cohort):
-    folder, quality, patients, reviews = cohort
-    text = write_review_page(folder, quality, patients, reviews).read_text("utf-8")
+    folder, quality, shown = cohort
+    text = _write(folder, quality, shown).read_text("utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]
     assert policy.startswith("default-src 'none';")
     assert "unsafe" not in policy
@@ -132,8 +139,8 @@ def test_the_policy_allows_only_what_stands_in_the_page(cohort):
 
 
 def test_lines_and_keys_are_explained(cohort):
-    folder, quality, patients, reviews = cohort
-    text = write_review_page(folder, quality, patients, reviews).read_text("utf-8")
+    folder, quality, shown = cohort
+    text = _write(folder, quality, shown).read_text("utf-8")
     legend = text.split('aria-label="Legend">')[1].split("</ul>")[0]
     for word in ("sector", "ECG", "R wave", "cycle", "phase"):
         assert word in legend
@@ -160,13 +167,13 @@ def _shown(page, folder, script=""):
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 def test_a_browser_shows_every_clip_and_no_foreign_markup(cohort, tmp_path):
-    folder, quality, patients, reviews = cohort
-    shown = _shown(write_review_page(folder, quality, patients, reviews), tmp_path)
-    main = shown.split('<main id="clips"')[1].split("</main>")[0]
+    folder, quality, shown = cohort
+    seen = _shown(_write(folder, quality, shown), tmp_path)
+    main = seen.split('<main id="clips"')[1].split("</main>")[0]
     assert len(re.findall(r'<article class="clip', main)) == 6
     assert html.escape(HOSTILE, quote=False) in main
     assert main.count("<img ") == len(re.findall(r'<img src="review/[\w-]+\.webp"', main)) == 3
-    assert "3 of 3 patients, 6 of 6 clips" in shown
+    assert "3 of 3 patients, 6 of 6 clips" in seen
     assert "no &lt;fan&gt; &amp; nothing" in main
     assert '<polygon points="112 0 224 112 0 112">' in main
     assert 'class="r" x1="25" x2="25"' in main
@@ -188,16 +195,16 @@ def test_a_browser_shows_every_clip_and_no_foreign_markup(cohort, tmp_path):
     ],
 )
 def test_a_filter_shows_what_it_says(cohort, tmp_path, name, value, count):
-    folder, quality, patients, reviews = cohort
-    page = write_review_page(folder, quality, patients, reviews)
-    shown = _shown(page, tmp_path, f"get('{name}').value = {value!r}; fresh();")
-    assert count == re.search(r'<output id="count"[^>]*>([^<]*)<', shown)[1]
-    assert re.search(r'<button id="reset" type="button">', shown)
+    folder, quality, shown = cohort
+    page = _write(folder, quality, shown)
+    seen = _shown(page, tmp_path, f"get('{name}').value = {value!r}; fresh();")
+    assert count == re.search(r'<output id="count"[^>]*>([^<]*)<', seen)[1]
+    assert re.search(r'<button id="reset" type="button">', seen)
 
 
 def test_the_head_counts(cohort):
-    folder, quality, patients, reviews = cohort
-    text = write_review_page(folder, quality, patients, reviews).read_text("utf-8")
+    folder, quality, shown = cohort
+    text = _write(folder, quality, shown).read_text("utf-8")
     assert "3 patients · 6 clips · 4 prepared · 2 refused · 1 to review" in text
     outcomes = text.split("<caption>Outcome</caption>")[1].split("</table>")[0]
     assert re.findall(r"<code>(\w+)</code>.*?<td>(\d+)</td>", outcomes) == [
@@ -210,27 +217,36 @@ def test_the_head_counts(cohort):
 
 
 def test_synthetic_data_are_called_so(cohort):
-    folder, quality, patients, reviews = cohort
-    assert "Synthetic data" not in write_review_page(folder, quality, patients, reviews).read_text("utf-8")
-    page = write_review_page(folder, quality, patients, reviews, synthetic=True).read_text("utf-8")
+    folder, quality, shown = cohort
+    assert "Synthetic data" not in _write(folder, quality, shown).read_text("utf-8")
+    page = _write(folder, quality, shown, synthetic=True).read_text("utf-8")
     assert "<strong>Synthetic data.</strong>" in page
 
 
-def test_the_same_bytes_at_any_number_of_threads(cohort):
-    folder, quality, patients, reviews = cohort
-    found = []
-    for jobs in (1, 3):
-        page = write_review_page(folder, quality, patients, reviews, jobs=jobs)
-        found.append([page.read_bytes(), *(p.read_bytes() for p in sorted((folder / "review").iterdir()))])
-    assert found[0] == found[1]
+def test_a_film_is_made_once_and_is_the_same_file_in_every_cohort(cohort, monkeypatch):
+    folder, _, _ = cohort
+    store = ClipStore(folder / "store", 1e12)
+    keys = [path.stem for path in sorted((folder / "review").iterdir())]
+    before = [(folder / "review" / f"{key}.webp").read_bytes() for key in keys]
+    assert before == [filmstrip(store.frames(key)) for key in keys]
+    monkeypatch.setattr(films, "filmstrip", None)
+    write_films(store, keys, folder / "other", jobs=1)
+    assert [(folder / "other" / f"{key}.webp").read_bytes() for key in keys] == before
+
+
+def test_a_file_system_without_links_gets_copies(cohort, monkeypatch):
+    folder, _, _ = cohort
+    monkeypatch.setattr(films.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    write_films(ClipStore(folder / "store", 1e12), ["a" * 32], folder / "other", jobs=1)
+    assert (folder / "other" / f"{'a' * 32}.webp").stat().st_size > 1000
 
 
 def test_a_table_read_back_makes_the_same_page(cohort):
-    folder, quality, patients, reviews = cohort
-    first = write_review_page(folder, quality, patients, reviews).read_bytes()
+    folder, quality, shown = cohort
+    first = _write(folder, quality, shown).read_bytes()
     quality.to_csv(folder / "quality.csv", index=False)
     again = pd.read_csv(folder / "quality.csv")
-    assert write_review_page(folder, again, patients, reviews).read_bytes() == first
+    assert _write(folder, again, shown).read_bytes() == first
 
 
 def test_cells_become_plain_values():
@@ -238,3 +254,20 @@ def test_cells_become_plain_values():
     assert plain(np.int64(3)) == 3
     assert plain(np.bool_(True)) is True
     assert plain(float("inf")) is plain("") is plain(pd.NA) is plain(None) is None
+
+
+BEATS = ClipReview((), (0.0, 0.5, 1.0, 1.5, 2.0), (0.0, 1.0, 0.0, 1.0, 0.0), (), (0.0, 1.0), 2.0)
+
+
+def test_the_ecg_is_sampled_over_the_whole_clip():
+    assert sampled_ecg(BEATS, 5).tolist() == [1, 255, 1, 255, 1]
+    late = ClipReview((), (1.0, 1.1, 1.2), (0.0, 0.5, 1.0), (), (0.0, 1.0), 2.0)
+    assert sampled_ecg(late, 21).nonzero()[0].tolist() == [10, 11, 12]
+    assert not sampled_ecg(ClipReview((), (), (), (0.1,), (0.0, 1.0), 2.0), 9).any()
+    assert not sampled_ecg(ClipReview(), 9).any()
+
+
+def test_a_stretch_that_nobody_read_stays_empty():
+    times = tuple(t / 100 for t in range(201) if not 80 < t < 120)
+    levels = sampled_ecg(ClipReview((), times, (0.5,) * len(times), (), (0.0, 1.0), 2.0), 201)
+    assert set(np.flatnonzero(levels == 0)) == set(range(81, 120))

@@ -1,0 +1,191 @@
+"""Which clip files are the same: by their content, by their pixels, by the identity that they claim."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from cardio_mlflow.data.batch.clip_store import Entry, write_bytes
+from cardio_mlflow.data.cohort.clip import Clip
+from cardio_mlflow.data.files.header import PLACEHOLDER
+from cardio_mlflow.data.outcomes import Outcome
+from cardio_mlflow.data.quality import Quality
+
+_MEMO: Final = "contents.json"
+_MAX_REMEMBERED: Final = 200_000
+# A file written so short a time ago could be written again within one tick of the file system's clock.
+_SETTLING_NS = 3 * 10**9
+
+
+@dataclass(frozen=True)
+class Content:
+    """A clip file as it was found.
+
+    Attributes:
+        mark: changes whenever the file does.
+        digest: of its bytes, 32 hexadecimal digits; empty where it cannot be read.
+        fault: why it cannot be read; empty where it can.
+    """
+
+    mark: str = ""
+    digest: str = ""
+    fault: str = ""
+
+
+def read_contents(paths: Sequence[Path], folder: Path, jobs: int) -> list[Content]:
+    """The content of each clip file, in the order given; a file that cannot be read says so.
+
+    A file whose place, size, inode and times of change are those of an earlier call is not read again.
+    The time of the inode's change is among them: nobody can set it back. The memo names no file.
+
+    Args:
+        paths: the files.
+        folder: where the memo lies; it must exist.
+        jobs: number of files read at a time.
+    """
+    found = [marked(path) for path in paths]
+    known = _read_memo(folder / _MEMO)
+    new = {content.mark: i for i, content in enumerate(found) if content.mark and content.mark not in known}
+    read: dict[str, Content] = {}
+    with ExitStack() as stack:
+        workers = stack.enter_context(ThreadPoolExecutor(jobs))
+        stack.callback(workers.shutdown, wait=False, cancel_futures=True)
+        contents = workers.map(lambda i: _digested(paths[i], found[i].mark), new.values())
+        bar = stack.enter_context(tqdm(total=len(new), desc="read", unit="clip", delay=1.0))
+        for content in contents:
+            read[content.mark] = content
+            bar.update()
+    settled = {m: c.digest for m, c in read.items() if c.digest and _settled(paths[new[m]], m)}
+    if settled:
+        with FileLock(folder / f"{_MEMO}.lock"):
+            memo = list((_read_memo(folder / _MEMO) | settled).items())[-_MAX_REMEMBERED:]
+            write_bytes(folder / _MEMO, json.dumps(dict(memo), indent=0).encode())
+    read |= {mark: Content(mark, digest) for mark, digest in known.items()}
+    return [read.get(content.mark, content) for content in found]
+
+
+def marked(path: Path) -> Content:
+    """A file as it is now, not read."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            return Content(fault="it is no file")
+        place = str(path.resolve())
+    except OSError as fault:
+        return Content(fault=fault.strerror or "it is not there")
+    known = [place, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+    return Content(hashlib.blake2b(json.dumps(known).encode(), digest_size=16).hexdigest())
+
+
+def _digested(path: Path, mark: str) -> Content:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    except OSError as fault:
+        return Content(mark, fault=fault.strerror or "it cannot be read")
+    return Content(mark, str(digest.hexdigest()))
+
+
+def _settled(path: Path, mark: str) -> bool:
+    """Whether a file is as it was before it was read, and has been so for a while."""
+    if marked(path).mark != mark:
+        return False
+    facts = path.stat()
+    return time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > _SETTLING_NS
+
+
+def _read_memo(path: Path) -> dict[str, str]:
+    try:
+        memo = json.loads(path.read_text("ascii"))
+    except (OSError, ValueError):
+        return {}
+    return memo if isinstance(memo, dict) else {}
+
+
+DUPLICATE: Final = "duplicate"
+"""The word in the column ``review`` of a clip that is the same as another view's of its patient."""
+
+_CONFLICT: Final = Quality(
+    outcome=Outcome.UID_CONFLICT,
+    message="another file of the cohort has the same SOP Instance UID and other content",
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a cohort's clips are beside each other.
+
+    Attributes:
+        qualities: of each clip, in the order given.
+        shared: patients who have one clip together, one group per clip.
+        placeholders: clips with a placeholder for a SOP Instance UID that another clip has too.
+    """
+
+    qualities: list[Quality]
+    shared: tuple[tuple[str, ...], ...]
+    placeholders: int
+
+
+def judge(
+    clips: Sequence[Clip], keys: Sequence[str], entries: Sequence[Entry], rows: Mapping[str, int]
+) -> Judged:
+    """Judge prepared clips beside each other.
+
+    A clip that stands for two patients, in the same file or with the same prepared pixels, is refused for
+    both, since nobody can say whose it is; so are two that claim one identity and differ in content. One
+    clip for two views of a patient is kept and marked: one of the two views must be wrong.
+
+    Args:
+        clips: the clips.
+        keys: the entry of each.
+        entries: what was kept of it.
+        rows: row of the label sheet of each patient, where known; messages name patients by them alone.
+    """
+    fine = [i for i, entry in enumerate(entries) if entry.quality.outcome == Outcome.OK]
+    judged = [entry.quality for entry in entries]
+    by_instance = _groups({i: entries[i].instance for i in fine if entries[i].instance})
+    for group in by_instance:
+        if len({keys[i] for i in group}) > 1 and not entries[group[0]].instance.startswith(PLACEHOLDER):
+            for i in group:
+                judged[i] = _CONFLICT
+    shared = []
+    for group in _groups({i: entries[i].pixels for i in fine}):
+        patients = tuple(dict.fromkeys(clips[i].patient_id for i in group))
+        if len(patients) > 1:
+            shared.append(patients)
+        for i in group:
+            if len(patients) > 1:
+                others = [clips[j] for j in group if clips[j].patient_id != clips[i].patient_id]
+                judged[i] = Quality(outcome=Outcome.SAME_CLIP, message=_same_as(others, rows))
+            elif judged[i].outcome == Outcome.OK:
+                judged[i] = replace(judged[i], review=f"{judged[i].review} {DUPLICATE}".strip())
+    placeholders = sum(len(g) for g in by_instance if entries[g[0]].instance.startswith(PLACEHOLDER))
+    return Judged(judged, tuple(shared), placeholders)
+
+
+def _groups(values: Mapping[int, Hashable]) -> list[list[int]]:
+    """Positions that have one value together, two or more of them."""
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for i, value in values.items():
+        found[value].append(i)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _same_as(others: Sequence[Clip], rows: Mapping[str, int]) -> str:
+    names = [
+        f"{f'row {rows[o.patient_id]}' if o.patient_id in rows else 'another patient'}, view {o.view}"
+        for o in others[:3]
+    ]
+    return f"the same clip stands for {'; '.join(names)}" + (" and others" if len(others) > 3 else "")

@@ -1,0 +1,131 @@
+"""Contact sheets of a prepared cohort as PNG files, made from masked pixels only."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import matplotlib
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+from safetensors import safe_open
+
+from cardio_mlflow.data.batch.clip_store import write_bytes
+from cardio_mlflow.data.outcomes import Outcome
+from cardio_mlflow.data.review.page import plain
+from cardio_mlflow.parameters import VIEWS
+
+PER_SHEET: Final = 24
+"""Patients of one sheet."""
+
+_SIDE, _GAP, _HEAD, _NAME, _LINE = 112, 8, 48, 118, 15
+_WIDTH, _HEIGHT = 2 * _SIDE + _GAP, _SIDE + 2 * _LINE + _GAP
+_GROUND, _INK, _SOFT = (22, 22, 25), (232, 232, 235), (160, 160, 168)
+_FLAG, _REFUSED, _REFUSED_GROUND = (255, 190, 90), (255, 140, 130), (52, 26, 28)
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib brings it, laid out glyph by glyph so that every machine draws the same."""
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf")
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def fitted(text: str, face: ImageFont.FreeTypeFont, width: int) -> str:
+    """Shorten a text to a width by cutting out its middle: ids often differ at their ends.
+
+    Characters that cannot be printed, line breaks among them, become the replacement character.
+
+    >>> fitted("P0001", font(12), 200)
+    'P0001'
+    """
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    kept, short = min(len(text), width), text
+    while kept and face.getlength(short) > width:
+        kept -= 1
+        short = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+    return short
+
+
+def write_contact_sheets(
+    folder: Path, quality: pd.DataFrame, shown: Mapping[tuple[str, str], Path], *, synthetic: bool = False
+) -> list[Path]:
+    """Write ``contact_sheet.png`` and, for more than 24 patients, ``contact_sheet_02.png`` and so on.
+
+    A row is a patient, those without any prepared clip included; a column is a view. A prepared clip shows
+    the first frame of its cycle and the one three eighths of the cycle later, near end-systole; a refused
+    one says why. Sector, ECG and cycle stand on the page, from the same frames.
+
+    Args:
+        folder: the cohort's folder.
+        quality: one row per clip, the columns of ``QUALITY_COLUMNS``.
+        shown: the store's file of each clip whose picture may be shown, by patient id and view code.
+        synthetic: whether to say on every sheet that no real patient is shown.
+
+    Returns:
+        The files, in order.
+    """
+    rows = {(str(row["patient_id"]), str(row["view"])): row for row in quality.to_dict("records")}
+    everyone = list(dict.fromkeys(patient for patient, _ in rows))
+    sheets: list[Path] = []
+    for start in range(0, len(everyone), PER_SHEET):
+        part = everyone[start : start + PER_SHEET]
+        page = Image.new("RGB", (_NAME + 4 * _WIDTH, _HEAD + len(part) * _HEIGHT), _GROUND)
+        draw = ImageDraw.Draw(page)
+        title = f"Prepared clips, patients {start + 1} to {start + len(part)} of {len(everyone)}"
+        draw.text((_GAP, 6), title, _INK, font(14, bold=True))
+        if synthetic:
+            draw.text((page.width - _GAP, 6), "Synthetic data", _FLAG, font(14, bold=True), anchor="ra")
+        for left, view in zip(range(_NAME, page.width, _WIDTH), VIEWS, strict=True):
+            draw.text((left, 28), f"{view.code} · {view.name}", _SOFT, font(12))
+            for top, patient in zip(range(_HEAD, page.height, _HEIGHT), part, strict=True):
+                key = (patient, view.code)
+                _draw_clip(page, (left, top), rows.get(key), shown.get(key))
+        for number, patient in enumerate(part):
+            top = _HEAD + number * _HEIGHT
+            draw.text((_GAP, top), str(start + number + 1), _SOFT, font(12))
+            draw.text((_GAP, top + 16), fitted(patient, font(13), _NAME - 2 * _GAP), _INK, font(13))
+        out = io.BytesIO()
+        page.save(out, "PNG", compress_level=1)
+        sheets.append(folder / f"contact_sheet{f'_{len(sheets) + 1:02d}' if sheets else ''}.png")
+        write_bytes(sheets[-1], out.getvalue())
+    return sheets
+
+
+def _draw_clip(
+    page: Image.Image, corner: tuple[int, int], row: Mapping[Any, Any] | None, path: Path | None
+) -> None:
+    (left, top), draw = corner, ImageDraw.Draw(page)
+    if row is None:
+        draw.text(corner, "no clip", _SOFT, font(12))
+        return
+    lines, refused = _facts(row), row["outcome"] != Outcome.OK
+    if refused:
+        draw.rectangle((left, top, left + 2 * _SIDE - 1, top + _HEIGHT - 2 * _GAP), _REFUSED_GROUND)
+    elif path is not None:
+        with safe_open(path, "numpy") as file:
+            frames = file.get_slice("frames")
+            for place, number in enumerate((0, 3 * frames.get_shape()[0] // 8)):
+                small = cv2.resize(frames[number], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+                page.paste(Image.fromarray(small), (left + place * _SIDE, top))
+    left, top = (left + _GAP, top + _GAP) if refused else (left, top + _SIDE + 1)
+    for number, (text, color) in enumerate(lines):
+        draw.text((left, top + number * _LINE), fitted(text, font(11), 2 * _SIDE - _GAP), color, font(11))
+
+
+def _facts(row: Mapping[Any, Any]) -> list[tuple[str, tuple[int, int, int]]]:
+    """Lines of text with their colors: why a clip was refused; or its gating, and what stands out."""
+    outcome, cells = Outcome(row["outcome"]), {name: plain(value) for name, value in row.items()}
+    if outcome != Outcome.OK:
+        reason = textwrap.wrap(str(cells["message"] or ""), 36)[:5]
+        return [(outcome.words, _REFUSED), (outcome, _REFUSED), *((line, _INK) for line in reason)]
+    rr_ms, flags = cells["rr_ms"], str(cells["review"] or "").replace("_", " ").split()
+    rate = f"R–R {rr_ms:.0f} ms, {60000 / rr_ms:.0f}/min" if isinstance(rr_ms, int | float) and rr_ms else ""
+    gating = str(cells["gating"] or "").replace("_", " ")
+    flags += [] if cells["phase_verified"] else ["phase not verified"]
+    return [(" · ".join(filter(None, ("OK", gating, rate))), _INK), (", ".join(flags), _FLAG)]
