@@ -49,6 +49,7 @@ class SettingsFields(BaseModel):
         "", description="key file of the pseudonyms; empty: one in your configuration folder, made if missing"
     )
     check_text: bool = Field(False, description="mark clips with text left inside the sector for review")
+    strict: bool = Field(False, description="prepare, main: fail when any clip is refused")
     clip_seconds: float = Field(
         120.0, gt=0, le=86400, description="time limit for the preparation of one clip"
     )

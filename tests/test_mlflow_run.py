@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,19 @@ def test_a_mistake_fails_the_run_with_its_reason(studied: Path) -> None:
     )
     assert len(failed) == 1
     assert "fold=6 is not allowed" in failed[0].data.tags["failure"]
+
+
+def test_a_refused_clip_leaves_prepare_green(studied: Path, tmp_path: Path) -> None:
+    (made,) = (studied / "cache" / "cardio_mlflow" / "synthetic").glob("v*/labels.csv")
+    (tmp_path / "cohort" / "dicom").mkdir(parents=True)
+    shutil.copy(made, tmp_path / "cohort")
+    clip = next((made.parent / "dicom").rglob("*_SA.dcm"))
+    shutil.copy(clip, tmp_path / "cohort" / "dicom")
+    (tmp_path / "cohort" / "dicom" / clip.name.replace("SA", "FC")).write_bytes(b"no DICOM file")
+    done = mlflow_run(tmp_path, f"data={tmp_path / 'cohort'}", entry="prepare")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 clips are prepared, 1 refused." in done.stderr
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = mlflow.search_runs(experiment_names=["Default"], output_format="list")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["refused"] == "1"

@@ -20,8 +20,8 @@ from cardio_mlflow.settings_sources import launched_processes
 from cardio_mlflow.tracking.new_runs import command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
 
-Pipeline = Callable[..., int | None]
-"""A step: it may return an exit status for a run that is finished but needs a look."""
+Pipeline = Callable[..., None]
+"""A step, called with the settings, its run and its own options."""
 
 SETTINGS_SOURCE: Final = "settings"
 """The option of every step that names where settings are taken from."""
@@ -33,12 +33,11 @@ log = logging.getLogger(__name__)
 
 
 def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None = None) -> None:
-    """Run a pipeline as a command and exit with its status.
+    """Run a pipeline as a command; one that does not end well exits with another status than 0.
 
     The arguments are ``--name value`` pairs: settings, and the pipeline's own options. The run is
     tagged and holds the resolved settings before the pipeline starts. What the user can mend is told
-    on one screen, without a traceback, and stands on the run as the tag ``failure``. A pipeline that
-    returns a status ends its run as FINISHED and the command with that status.
+    on one screen, without a traceback, and stands on the run as the tag ``failure``.
 
     Args:
         step: the name of the step, as on the run's tag.
@@ -57,7 +56,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
             run.set_tags({"step": step})
             run.rename(step)
             with _note_of_a_stop(run, step, arguments):
-                status = _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
+                _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
     except InputError as error:
         sys.stderr.write(f"\nThis did not work:\n{error}\n")
         sys.exit(1)
@@ -67,8 +66,6 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
             f"{how_to_resume(step, arguments)}\n"
         )
         sys.exit(130)
-    if status:
-        sys.exit(status)
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
@@ -126,7 +123,7 @@ def help_text(step: str, pipeline: Pipeline, options: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[str, str], run: Run) -> int:
+def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[str, str], run: Run) -> None:
     check_names(given, [*Settings.model_fields, *options, SETTINGS_SOURCE], "setting")
     if launched_processes() > 1 and step != "train_fold":
         raise InputError(
@@ -138,7 +135,7 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
     settings = load_settings(given, stored=stored_settings(source) if source else {})
     run.set_tags(tags_of(settings, step))
     run.log_settings(settings)
-    return pipeline(settings, run, **own) or 0
+    pipeline(settings, run, **own)
 
 
 @contextmanager

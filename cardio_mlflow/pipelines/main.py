@@ -8,7 +8,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.ablation import compare_variants
 from cardio_mlflow.pipelines.fold_networks import STUDY
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
-from cardio_mlflow.pipelines.prepare import log_preparation
+from cardio_mlflow.pipelines.prepare import log_preparation, refuse_refusals
 from cardio_mlflow.pipelines.study_runs import complete_folds
 from cardio_mlflow.pipelines.summary import Summary, log_summary
 from cardio_mlflow.pipelines.test import judge_champion
@@ -62,6 +62,7 @@ def _prepared(settings: Settings, command: Run) -> StudyInputs:
     with step_run("prepare", settings, "prepare", command) as run:
         inputs = load_inputs(settings)
         log_preparation(run, inputs)
+        refuse_refusals(settings, inputs.prepared)
     return inputs
 
 

@@ -34,11 +34,14 @@ def test_all_some_and_none(workplace, cohort: Path, capsys: pytest.CaptureFixtur
     clips[0].write_bytes(b"not a DICOM file")
     clips[1].write_bytes(clips[1].read_bytes()[:-5000])
     caplog.clear()
-    assert workplace.command("prepare", data=str(cohort), **SIZES) == 3
+    assert workplace.command("prepare", data=str(cohort), **SIZES) == 0
+    assert caplog.messages[-1].endswith("10 of 12 clips are prepared, 2 refused.")
     run = workplace.runs(step="prepare")[-1]
     assert run.info.status == "FINISHED"
     assert run.data.tags["refused"] == "2"
-    assert run.data.metrics["clips/OK"] == 10
+    assert run.data.tags["prepared"] == "10"
+    counts = {name: run.data.metrics[f"clips/{name}"] for name in ("OK", "NOT_DICOM", "prepared", "refused")}
+    assert counts == {"OK": 10, "NOT_DICOM": 1, "prepared": 10, "refused": 2}
     outcomes = pd.read_csv(workplace.artifact(run, "tables/quality.csv"))["outcome"]
     assert outcomes.value_counts().to_dict() == {"OK": 10, "NOT_DICOM": 1, "TRUNCATED": 1}
     assert workplace.artifact(run, "figures/contact_sheet.png").stat().st_size > 0
@@ -52,6 +55,19 @@ def test_all_some_and_none(workplace, cohort: Path, capsys: pytest.CaptureFixtur
     assert workplace.command("prepare", data=str(cohort), **SIZES) == 1
     assert workplace.runs(step="prepare")[-1].info.status == "FAILED"
     assert "NOT_DICOM" in capsys.readouterr().err
+
+
+def test_strict_takes_no_refusal(workplace, cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert workplace.command("prepare", data=str(cohort), strict="true", **SIZES) == 0
+    next((cohort / "dicom").iterdir()).write_bytes(b"not a DICOM file")
+    for command in ("prepare", "main"):
+        assert workplace.command(command, data=str(cohort), strict="true", **SIZES) == 1
+        assert "11 of 12 clips are prepared, 1 refused. strict=true allows none." in capsys.readouterr().err
+        for run in workplace.runs(step=command)[-1], workplace.runs(step="prepare")[-1]:
+            assert run.info.status == "FAILED"
+            assert "NOT_DICOM" in run.data.tags["failure"]
+        assert workplace.artifact(run, "tables/quality.csv").stat().st_size > 0, "what there is can be seen"
+    assert not workplace.runs(step="train")
 
 
 def test_other_steps_only_warn(workplace, cohort: Path, caplog) -> None:

@@ -64,11 +64,12 @@ def serve(connection: Connection, module: str, memory: int, seconds: float) -> N
             importlib.import_module("torch").set_num_threads(1)
             _limit_memory(memory)
         _limit("RLIMIT_CPU", math.ceil(time.process_time() + seconds + _SPARE_SECONDS))
+        number = {"number": request["number"]}
         try:
             head, frames = _answer(request, prepare, memory)
-            text = json.dumps(head, allow_nan=False, default=methodcaller("item"))
+            text = json.dumps(number | head, allow_nan=False, default=methodcaller("item"))
         except BaseException as fault:
-            connection.send_bytes(json.dumps(_fault(fault) | {"number": request["number"]}).encode())
+            connection.send_bytes(json.dumps(number | _fault(fault)).encode())
             raise
         connection.send_bytes(text.encode())
         if frames:
@@ -78,18 +79,17 @@ def serve(connection: Connection, module: str, memory: int, seconds: float) -> N
 def _answer(request: dict[str, Any], prepare: Callable[..., Any], memory: int) -> tuple[Any, bytes]:
     import cv2
 
-    number = {"number": request["number"]}
     try:
         clip = prepare(Path(request["path"]), check_text=request["check_text"])
     except (ClipRefused, MemoryError, cv2.error) as fault:
         if _out_of_memory(fault):
             words = f"needs more than {memory} MiB of memory"
-            return number | _refusal(Outcome.TOO_LARGE, words) | {"stopped": True, "last": True}, b""
+            return _refusal(Outcome.TOO_LARGE, words) | {"stopped": True, "last": True}, b""
         if isinstance(fault, ClipRefused):
-            return number | _refusal(fault.outcome, fault.message), b""
+            return _refusal(fault.outcome, fault.message), b""
         raise
     told = {"quality": asdict(clip.quality), "review": asdict(clip.review), "instance": clip.instance}
-    return number | told, clip.frames.tobytes()
+    return told, clip.frames.tobytes()
 
 
 def _refusal(outcome: Outcome, message: str) -> dict[str, Any]:

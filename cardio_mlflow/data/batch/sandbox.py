@@ -136,7 +136,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """
         process = self._running()
         end = time.monotonic() + self.limits.seconds
-        clock = threading.Timer(min(self.limits.seconds, threading.TIMEOUT_MAX), _kill, [process])
+        clock = threading.Timer(min(self.limits.seconds, threading.TIMEOUT_MAX), _end, [process])
         clock.daemon = True
         clock.start()
         try:
@@ -181,6 +181,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
                 return self._process
         except (EOFError, OSError):
             pass
+        self._discard()
         raise SandboxClosedError if self._closed else _no_start("it ended at once")
 
     def _answer(self, request: dict[str, object]) -> tuple[Answer, Frames]:
@@ -256,11 +257,6 @@ def _nothing_of_ours() -> Iterator[None]:
         multiprocessing.set_start_method(method, force=True)
 
 
-def _kill(process: SpawnProcess) -> None:
-    with _ONE_AT_A_TIME:
-        process.kill()
-
-
 def _status(process: SpawnProcess, seconds: float) -> int | None:
     """Exit status of a process; None where it has none after so many seconds.
 
@@ -277,7 +273,8 @@ def _status(process: SpawnProcess, seconds: float) -> int | None:
 
 def _end(process: SpawnProcess) -> None:
     """End a process, from any thread."""
-    _kill(process)
+    with _ONE_AT_A_TIME:
+        process.kill()
     _status(process, _DYING_SECONDS)
 
 
