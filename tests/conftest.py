@@ -77,6 +77,20 @@ def make_settings(**given: object) -> Settings:
     return load_settings({name: str(value) for name, value in (tiny | given).items()}, {})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from tests.schedule import Schedule
+
+    return Schedule(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one of several processes
+        from tests.schedule import put_long_ones_first
+
+        put_long_ones_first(items)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -168,7 +169,11 @@ def _key(source: str, depth: int) -> str:
 
 def _stored(folder: Path) -> dict[str, int]:
     """The bytes of each row that is stored."""
-    return {file.stem: file.stat().st_size for file in folder.glob("*.safetensors")}
+    sizes = {}
+    for file in folder.glob("*.safetensors"):
+        with suppress(FileNotFoundError):  # it was cut off, and another process has just removed it
+            sizes[file.stem] = file.stat().st_size
+    return sizes
 
 
 def _to_come(folder: Path) -> tuple[set[str], int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -20,17 +22,15 @@ from cardio_mlflow.tuning.space import TUNED
 from tests.forked import Forked
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.pipelines.test_resume import environment
+from tests.waiting import PATIENCE
 
 FOLDS = {"num_folds": "3", "cohort1_size": "9", "epochs": "4", "stages": "1"}
-PROJECT = Path(__file__).resolve().parents[2]
 
-# Runs `tune` with signs of life every second, and kills its own process at the n-th report of a trial.
+# Runs `tune`, and kills its own process at the n-th report of a trial.
 KILLER = """
 import os, runpy, signal, sys
-from cardio_mlflow.tuning import storage
-number, calls = int(sys.argv.pop(1)), [0]
-storage.HEARTBEAT, storage.GRACE = 1, 3 if number else 60
 import optuna
+number, calls = int(sys.argv.pop(1)), [0]
 report = optuna.Trial.report
 def reported(self, value, step):
     calls[0] += 1
@@ -311,8 +311,10 @@ def prepared(workplace) -> Iterator[Workplace]:
 
 
 def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
-    assert run_tune(prepared, kill=5).wait(200).returncode == -signal.SIGKILL  # in trial 1
-    again = run_tune(prepared, resume="true").wait(200)
+    assert run_tune(prepared, kill=5).wait(PATIENCE).returncode == -signal.SIGKILL  # in trial 1
+    with closing(sqlite3.connect(prepared.folder / "tuning.db")) as database, database:
+        database.execute("update trial_heartbeats set heartbeat = '2020-01-01 00:00:00'")  # long ago
+    again = run_tune(prepared, resume="true").wait(PATIENCE)
     assert again.returncode == 0, again.stderr
     trials = study_of(prepared).trials
     assert [trial.state for trial in trials].count(TrialState.FAIL) == 1
@@ -333,7 +335,7 @@ def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
 def test_two_commands_share_one_tuning(prepared) -> None:
     processes = [run_tune(prepared, n_trials="4", study="shared") for _ in range(2)]
     for process in processes:
-        done = process.wait(300)
+        done = process.wait(PATIENCE)
         assert done.returncode == 0, done.stderr
     trials = study_of(prepared, "shared").trials
     assert len(trials) == 4

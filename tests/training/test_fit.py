@@ -130,11 +130,9 @@ def test_a_validation_loss_that_is_not_finite_stops_and_names_the_patient(
     settings = tiny_settings()
     data = tiny_fold(settings)
     data.features.prepare(3)
-    row = data.features._kept[3].read("00008-00")
-    data.features._kept[3]._open["00008-00"] = {
-        **row,
-        "rows": torch.full_like(row["rows"], float("nan")),
-    }
+    name = f"{data.features.clips.content_of(8)}-00"
+    row = data.features._kept[3].read(name)
+    data.features._kept[3]._open[name] = {**row, "rows": torch.full_like(row["rows"], float("nan"))}
     network = tiny_network(settings)
     with pytest.raises(InputError, match=r"validation loss is not finite in epoch 1.*Patients: P008\."):
         list(fit(new_state(network, settings), data, settings, seed=0))
