@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import UID
 
 from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
 from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
@@ -38,7 +40,10 @@ PREPARED_FRAMES: Final = 32
 TEXT_LEFT: Final = "text"
 """Word in the column ``review`` for a clip in whose sector text seems to stand."""
 
-__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "TEXT_LEFT", "PreparedClip", "prepare_clip"]
+PLACEHOLDER: Final = "0" * 16
+"""How the digest of a UID starts that is none; see `uid_digest`."""
+
+__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "TEXT_LEFT", "PreparedClip", "prepare_clip", "uid_digest"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,14 @@ class PreparedClip:
         frames: uint8, 32 × 224 × 224: one heart cycle, equally spaced in phase; 0 outside the sector.
         quality: how it was made.
         review: what a person needs to judge it.
+        instance: digest of the file's SOP Instance UID, 32 hexadecimal digits; empty without one. The UID
+            itself goes nowhere: with it a clip could be traced to its patient in an archive.
     """
 
     frames: Image
     quality: Quality
     review: ClipReview = field(default_factory=ClipReview)
+    instance: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,21 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     quality = replace(_quality(picture, gating, evidence, chosen), ecg=ecg.style, review=review,
                       inpainted_percent=round(painted, 3))  # fmt: skip
     stack = _stack(frames, overlays, mask, crop, chosen)
-    return PreparedClip(stack, quality, _review(picture, ecg, gating, evidence, crop))
+    review_data = _review(picture, ecg, gating, evidence, crop)
+    return PreparedClip(stack, quality, review_data, uid_digest(picture.header.sop_uid))
+
+
+def uid_digest(uid: str) -> str:
+    """Digest of a SOP Instance UID, 32 hexadecimal digits; empty for no UID.
+
+    That of one which no archive gives, such as 1.2.3.4.5, starts with `PLACEHOLDER`: it is no valid UID, is
+    shorter than 16 characters, or has no number of three digits, as every organisation's root has.
+    """
+    if not uid:
+        return ""
+    digest = hashlib.blake2b(uid.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    real = len(uid) >= 16 and any(len(part) > 2 for part in uid.split(".")) and UID(uid).is_valid
+    return digest if real else PLACEHOLDER + digest[len(PLACEHOLDER) :]
 
 
 def _evidence(picture: _Picture, ecg: ClipEcg) -> Evidence:
