@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -278,19 +279,16 @@ PERMISSION = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
-def test_a_file_without_read_permission_is_unreadable(tmp_path):
-    place = Path(os.path.realpath(tmp_path))
-    for folder in (place, *place.parents):
-        if not folder.stat().st_mode & 0o001 and folder.stat().st_uid == os.getuid():
-            folder.chmod(folder.stat().st_mode | 0o011)
-    files, memo = [tmp_path / "open.dcm", tmp_path / "closed.dcm"], tmp_path / "memo"
-    memo.mkdir()
-    memo.chmod(0o777)
-    for file, mode in zip(files, (0o644, 0o000), strict=True):
-        file.write_bytes(b"x")
-        file.chmod(mode)
-    command = [sys.executable, "-c", textwrap.dedent(PERMISSION), memo, *files]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+def test_a_file_without_read_permission_is_unreadable():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to the user `nobody`
+        place = Path(name)
+        place.chmod(0o777)
+        files = [place / "open.dcm", place / "closed.dcm"]
+        for file, mode in zip(files, (0o644, 0o000), strict=True):
+            file.write_bytes(b"x")
+            file.chmod(mode)
+        command = [sys.executable, "-c", textwrap.dedent(PERMISSION), place, *files]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert said == ["True ", "False Permission denied"]
 
 
