@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from pydicom.examples import get_path
 
 from cardio_mlflow.data.clips import PreparedClip, prepare_clip
-from cardio_mlflow.data.review.montage import font
+from cardio_mlflow.data.review.lettering import font
 
 _NAME_BOX: Final = (0, 2, 32, 12)
 """Left, top, right and bottom of the letters in the name's place, pixels of the 320 × 240 frame."""

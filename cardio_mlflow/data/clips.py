@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -9,11 +10,12 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import UID
 
 from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
 from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
 from cardio_mlflow.data.cycle.gating import Evidence, Gating, gate
-from cardio_mlflow.data.files.header import ClipHeader, read_header, uid_digest
+from cardio_mlflow.data.files.header import ClipHeader, read_header
 from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.files.regions import scaled
 from cardio_mlflow.data.files.tensors import read_tensor
@@ -38,7 +40,10 @@ PREPARED_FRAMES: Final = 32
 TEXT_LEFT: Final = "text"
 """Word in the column ``review`` for a clip in whose sector text seems to stand."""
 
-__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "TEXT_LEFT", "PreparedClip", "prepare_clip"]
+PLACEHOLDER: Final = "0" * 16
+"""How the digest of a UID starts that is none; see `uid_digest`."""
+
+__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "TEXT_LEFT", "PreparedClip", "prepare_clip", "uid_digest"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,19 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     stack = _stack(frames, overlays, mask, crop, chosen)
     review_data = _review(picture, ecg, gating, evidence, crop)
     return PreparedClip(stack, quality, review_data, uid_digest(picture.header.sop_uid))
+
+
+def uid_digest(uid: str) -> str:
+    """Digest of a SOP Instance UID, 32 hexadecimal digits; empty for no UID.
+
+    That of one which no archive gives, such as 1.2.3.4.5, starts with `PLACEHOLDER`: it is no valid UID, is
+    shorter than 16 characters, or has no number of three digits, as every organisation's root has.
+    """
+    if not uid:
+        return ""
+    digest = hashlib.blake2b(uid.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    real = len(uid) >= 16 and any(len(part) > 2 for part in uid.split(".")) and UID(uid).is_valid
+    return digest if real else PLACEHOLDER + digest[len(PLACEHOLDER) :]
 
 
 def _evidence(picture: _Picture, ecg: ClipEcg) -> Evidence:

@@ -108,23 +108,17 @@ class ClipFiles:
 
 
 def open_clips(files: Callable[[str], Files], patient_ids: Sequence[str], frames: int) -> ClipFiles:
-    """Open prepared clips; none is read.
-
-    Args:
-        files: gives a patient's prepared clips by view code, as `PreparedCohort.clips_of`.
-        patient_ids: whom to open, in this order.
-        frames: how many of the prepared frames, evenly spaced over the cycle.
-    """
+    """Open prepared clips as `load_clips` does, without reading them."""
     found = tuple(files(patient) for patient in patient_ids)
     return ClipFiles(tuple(patient_ids), found, frames, torch.stack([_mask(clips) for clips in found]))
 
 
 def load_clips(files: Callable[[str], Files], patient_ids: Sequence[str], frames: int) -> ClipTensor:
-    """Load prepared clips, only the frames asked for.
+    """Load prepared clips of these patients, in this order.
 
     Args:
         files: gives a patient's prepared clips by view code, as `PreparedCohort.clips_of`.
-        patient_ids: whom to load, in this order.
+        patient_ids: whom to load.
         frames: how many of the prepared frames, evenly spaced over the cycle.
     """
     found = [files(patient) for patient in patient_ids]

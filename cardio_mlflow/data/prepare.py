@@ -9,7 +9,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -22,14 +22,13 @@ from cardio_mlflow.data.batch.clip_store import (
     ClipStore,
     Entry,
     Hold,
-    clip_key,
     made,
     unwritable,
     write_bytes,
 )
-from cardio_mlflow.data.batch.identities import DUPLICATE, Judged, judge, read_contents
+from cardio_mlflow.data.batch.identities import DUPLICATE, Content, judge, read_contents
 from cardio_mlflow.data.batch.sandbox import Limits
-from cardio_mlflow.data.batch.workers import prepared_entries, unreadable
+from cardio_mlflow.data.batch.workers import prepared_entries
 from cardio_mlflow.data.clips import TEXT_LEFT
 from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
@@ -107,18 +106,21 @@ class PreparedCohort:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """A cohort's clips with what was made of each: file contents, keys (empty if unreadable), entries."""
+class _Made:
+    """One clip of a cohort: its file, what is kept of it, and its row of the table."""
 
-    clips: Sequence[Clip]
-    contents: Sequence[str]
-    keys: Sequence[str]
-    entries: Sequence[Entry]
-    judged: Judged
+    clip: Clip
+    file: Content
+    entry: Entry
+    quality: Quality
 
-    def prepared(self) -> list[int]:
-        """Positions of the clips that are prepared and not refused."""
-        return [i for i, quality in enumerate(self.judged.qualities) if quality.outcome == Outcome.OK]
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.clip.patient_id, self.clip.view
+
+    @property
+    def is_prepared(self) -> bool:
+        return self.quality.outcome == Outcome.OK
 
 
 def prepare_cohort(
@@ -155,22 +157,16 @@ def prepare_cohort(
     _check_once(clips)
     limits, jobs = limits or Limits(), jobs if jobs > 0 else cpu_count()
     store = ClipStore(folder / "prepared", cache_disk * 2**30)
-    contents = read_contents([clip.path for clip in clips], store.folder, jobs)
-    found = list(zip(clips, contents, strict=True))
-    keys = [clip_key(content.digest, clip.path) if content.digest else "" for clip, content in found]
-    name = _digest([_PAGES, check_text, synthetic, [[*_place(clip)] for clip in clips], keys])
-    hold = store.hold(filter(None, keys), name)
-    files = {key: (clip.path, content) for key, (clip, content) in zip(keys, found, strict=True) if key}
-    of_key = prepared_entries(files, store, jobs, limits)
-    entries = [
-        _shown_words(of_key[key], check_text) if key else unreadable(content.fault)
-        for key, content in zip(keys, contents, strict=True)
-    ]
-    judged = judge(clips, keys, entries, rows)
-    batch = _Batch(clips, [content.digest for content in contents], keys, entries, judged)
-    home, table = made(store.folder / "cohorts" / name), _quality_text(batch)
-    _write_cohort(home, table, batch, store, synthetic, jobs)
-    prepared = _cohort(home, _read_quality(table), batch, store, hold)
+    files = read_contents([clip.path for clip in clips], store.folder, jobs)
+    listed = [[clip.patient_id, clip.view, file.key] for clip, file in zip(clips, files, strict=True)]
+    name = _digest([_PAGES, check_text, synthetic, listed])
+    hold = store.hold([file.key for file in files if file.key], name)
+    entries = [_with_words(e, check_text) for e in prepared_entries(files, store, jobs, limits)]
+    judged = judge(clips, files, entries, rows)
+    batch = list(map(_Made, clips, files, entries, judged.qualities))
+    home = made(store.folder / "cohorts" / name)
+    quality = _written(home, batch, store, synthetic, jobs)
+    prepared = _cohort(home, quality, batch, store, judged.shared, hold)
     for warning in _warnings(prepared, judged.placeholders):
         _log.warning(warning)
     return prepared
@@ -191,79 +187,66 @@ def _digest(known: object) -> str:
     return hashlib.blake2b(json.dumps(known).encode(), digest_size=10).hexdigest()
 
 
-def _shown_words(entry: Entry, check_text: bool) -> Entry:
+def _with_words(entry: Entry, check_text: bool) -> Entry:
     """An entry whose review says that text is left only where that is asked for."""
     words = [word for word in entry.quality.review.split() if check_text or word != TEXT_LEFT]
     return replace(entry, quality=replace(entry.quality, review=" ".join(words)))
 
 
-def _quality_text(batch: _Batch) -> str:
-    """The quality table as CSV."""
-    rows = [
-        {"patient_id": clip.patient_id, "view": clip.view, **asdict(quality)}
-        for clip, quality in zip(batch.clips, batch.judged.qualities, strict=True)
-    ]
-    table = pd.DataFrame(rows, columns=list(QUALITY_COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
-    return table.to_csv(index=False, lineterminator="\n")
+def _written(
+    home: Path, batch: Sequence[_Made], store: ClipStore, synthetic: bool, jobs: int
+) -> pd.DataFrame:
+    """Write a cohort's folder, if it does not hold this outcome yet: the list of clips last.
 
-
-def _read_quality(table: str) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(table), dtype=dict.fromkeys(_TEXT, str), keep_default_na=False,
-                       na_values={c: [""] for c in QUALITY_COLUMNS if c not in _TEXT})  # fmt: skip
-
-
-def _write_cohort(
-    home: Path, table: str, batch: _Batch, store: ClipStore, synthetic: bool, jobs: int
-) -> None:
-    """Write the table, the contact sheets, the page and, last, the list of clips; once for one outcome."""
-    listed = [[clip.patient_id, clip.view, key] for clip, key in zip(batch.clips, batch.keys, strict=True)]
+    Returns:
+        The quality table, as it is read from its file.
+    """
+    rows = pd.DataFrame([(*one.place, *astuple(one.quality)) for one in batch], columns=list(QUALITY_COLUMNS))
+    table = rows.astype(dict.fromkeys(_COUNTS, "Int64")).to_csv(index=False, lineterminator="\n")
+    quality = pd.read_csv(io.StringIO(table), dtype=dict.fromkeys(_TEXT, str), keep_default_na=False,
+                          na_values={c: [""] for c in QUALITY_COLUMNS if c not in _TEXT})  # fmt: skip
+    listed = [[*one.place, one.file.key] for one in batch]
     marker = json.dumps({"clips": listed, "quality": _digest(table)}, indent=1)
     try:
         with FileLock(home.with_suffix(".lock")):
             os.utime(home)
-            if (home / _MARKER).exists() and (home / _MARKER).read_text("utf-8") == marker:
-                return
-            write_bytes(home / _TABLE, table.encode())
-            quality = _read_quality(table)
-            if not batch.prepared():
-                raise _nothing(quality, home / _TABLE)
-            _draw_cohort(home, quality, batch, store, synthetic, jobs)
-            write_bytes(home / _MARKER, marker.encode())
+            if not (home / _MARKER).exists() or (home / _MARKER).read_text("utf-8") != marker:
+                write_bytes(home / _TABLE, table.encode())
+                if not any(one.is_prepared for one in batch):
+                    raise _nothing(quality, home / _TABLE)
+                _draw(home, quality, batch, store, synthetic, jobs)
+                write_bytes(home / _MARKER, marker.encode())
     except OSError as fault:
         raise unwritable(fault) from None
+    return quality
 
 
-def _draw_cohort(
-    home: Path, quality: pd.DataFrame, batch: _Batch, store: ClipStore, synthetic: bool, jobs: int
+def _draw(
+    home: Path, quality: pd.DataFrame, batch: Sequence[_Made], store: ClipStore, synthetic: bool, jobs: int
 ) -> None:
-    shown, paths = {}, {}
-    for i in batch.prepared():
-        place, masked = _place(batch.clips[i]), UNMASKED not in batch.entries[i].quality.review.split()
-        shown[place] = Shown(batch.entries[i].review, f"review/{batch.keys[i]}.webp" if masked else None)
-        if masked:
-            paths[place] = store.path(batch.keys[i])
-    write_films(store, [path.stem for path in paths.values()], home / "review", jobs)
-    write_contact_sheets(home, quality, paths, synthetic=synthetic)
+    prepared = [one for one in batch if one.is_prepared]
+    seen = {one.place: one.file.key for one in prepared if UNMASKED not in one.quality.review.split()}
+    pictures = {place: f"review/{key}.webp" for place, key in seen.items()}
+    shown = {one.place: Shown(one.entry.review, pictures.get(one.place)) for one in prepared}
+    write_films(store, seen.values(), home / "review", jobs)
+    write_contact_sheets(home, quality, {p: store.path(k) for p, k in seen.items()}, synthetic=synthetic)
     write_review_page(home / "review.html", quality, shown, synthetic=synthetic)
 
 
-def _place(clip: Clip) -> tuple[str, str]:
-    return clip.patient_id, clip.view
-
-
-def _cohort(home: Path, quality: pd.DataFrame, batch: _Batch, store: ClipStore, hold: Hold) -> PreparedCohort:
-    files: dict[str, dict[str, Path]] = defaultdict(dict)
+def _cohort(
+    home: Path, quality: pd.DataFrame, batch: Sequence[_Made], store: ClipStore,
+    shared: tuple[tuple[str, ...], ...], hold: Hold,
+) -> PreparedCohort:  # fmt: skip
+    files: dict[str, dict[str, Path]] = {one.clip.patient_id: {} for one in batch}
     contents: dict[str, tuple[str, ...]] = defaultdict(tuple)
-    for i in batch.prepared():
-        patient, view = _place(batch.clips[i])
-        files[patient][view] = store.path(batch.keys[i])
-        contents[patient] += (batch.contents[i],)
-    everyone = dict.fromkeys(clip.patient_id for clip in batch.clips)
-    patients = tuple(patient for patient in everyone if patient in files)
-    missing = tuple(patient for patient in everyone if patient not in files)
-    key = _digest([[*_place(batch.clips[i]), batch.keys[i]] for i in batch.prepared()])
-    shared = batch.judged.shared
-    return PreparedCohort(home, key, quality, patients, missing, dict(files), dict(contents), shared, hold)
+    for one in batch:
+        if one.is_prepared:
+            files[one.clip.patient_id][one.clip.view] = store.path(one.file.key)
+            contents[one.clip.patient_id] += (one.file.digest,)
+    missing = tuple(patient for patient, clips in files.items() if not clips)
+    there = {patient: clips for patient, clips in files.items() if clips}
+    key = _digest([[*one.place, one.file.key] for one in batch if one.is_prepared])
+    return PreparedCohort(home, key, quality, tuple(there), missing, there, dict(contents), shared, hold)
 
 
 def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cardio_mlflow.data.review.montage import fitted, font
+from cardio_mlflow.data.review.lettering import fitted, font
 from cardio_mlflow.figures.overlay import (
     LOWERS,
     RAISES,

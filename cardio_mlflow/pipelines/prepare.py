@@ -58,7 +58,7 @@ def refuse_refusals(settings: Settings, prepared: PreparedCohort) -> None:
     """
     if settings.strict and prepared.refused:
         raise InputError(
-            f"{_counts(prepared)} strict=true allows none.\n{outcome_table(prepared.quality)}\n"
+            f"{_counts(prepared)} strict=true allows none.\n{outcome_table(prepared.quality['outcome'])}\n"
             f"Each clip's reason is in {prepared.table}\n"
             "Mend these clips, take them out of the cohort, or leave strict=true out."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ import torch
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
+from safetensors.numpy import load_file
 
 from cardio_mlflow.parameters import KEYS
 
@@ -176,8 +178,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, fan: Callable, write_dicom: 
     labels(place.cohort, f"{NAME},{VALUES}", f"{stem},{VALUES}", f"Three,{VALUES}")
     plant(write_dicom(dicom / f"{NAME}_FC.dcm", fan(words=NAME)), 1)
     plant(write_dicom(dicom / f"{NAME}_TC.dcm", fan()), 2)
-    plant(comment(write_dicom(dicom / stem / "A4C" / f"{NAME}.dcm", fan(frames=30), jpeg=True)), 3)
-    plant(write_dicom(dicom / stem / f"SA_{NAME}_2.dcm", fan()), 4)
+    plant(comment(write_dicom(dicom / stem / "A4C" / f"{NAME}.dcm", fan(frames=30, period=22), jpeg=True)), 3)
+    plant(write_dicom(dicom / stem / f"SA_{NAME}_2.dcm", fan(period=18)), 4)
     (dicom / f"Three_FC_{NAME}.dcm").write_text(f"{NAME} is no DICOM file", encoding="utf-8")
     broken = write_dicom(dicom / "Three" / f"TC_{NAME}_b.dcm", fan(), PhotometricInterpretation="ZYXELM")
     broken.write_bytes(broken.read_bytes()[:-500])
@@ -225,12 +227,12 @@ def test_words_in_the_picture_leave_no_trace(
     place: Place, prepared: subprocess.CompletedProcess[bytes]
 ) -> None:
     table = pd.read_csv(place.key_folder / "pseudonym-mapping.csv").set_index("patient_id")["pseudonym"]
-    (file,) = place.written.glob(f"cache/**/{table[NAME]}*.safetensors")
-    from safetensors.numpy import load_file
-
-    views = load_file(file)["views"]
-    assert views[0].any()
-    np.testing.assert_array_equal(views[0], views[1])
+    (listed,) = place.written.glob("cache/**/clips.json")
+    clips = json.loads(listed.read_text())["clips"]
+    keys = [key for patient, _, key in clips if patient == table[NAME]]
+    with_words, without = (load_file(next(place.written.glob(f"cache/**/{key}.safetensors"))) for key in keys)
+    assert with_words["frames"].any()
+    np.testing.assert_array_equal(with_words["frames"], without["frames"])
 
 
 def _no_clip(folder: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -28,7 +29,6 @@ from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.batch.sandbox import ClipStopped, Limits
 from cardio_mlflow.data.cohort.cohort import Clip
 from cardio_mlflow.data.dataset import load_clips
-from cardio_mlflow.data.files.header import uid_digest
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.prepare import prepare_cohort
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, Quality
@@ -190,9 +190,7 @@ def test_what_a_loss_of_power_left_is_made_again(tmp_path, clips, decoded, left)
 def test_an_unchanged_file_is_read_once(tmp_path, clips, monkeypatch):
     monkeypatch.setattr(identities, "_SETTLING_NS", 0)
     reads, digest = [], identities._digested
-    monkeypatch.setattr(
-        identities, "_digested", lambda path, mark: reads.append(path.name) or digest(path, mark)
-    )
+    monkeypatch.setattr(identities, "_digested", lambda file: reads.append(file.path.name) or digest(file))
     paths = [clip.path for clip in clips]
     first = identities.read_contents(paths, tmp_path, 2)
     assert sorted(reads) == ["bad.dcm", "good.dcm", "other.dcm", "third.dcm"]  # once where two clips share it
@@ -281,19 +279,16 @@ PERMISSION = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
-def test_a_file_without_read_permission_is_unreadable(tmp_path):
-    place = Path(os.path.realpath(tmp_path))
-    for folder in (place, *place.parents):
-        if not folder.stat().st_mode & 0o001 and folder.stat().st_uid == os.getuid():
-            folder.chmod(folder.stat().st_mode | 0o011)
-    files, memo = [tmp_path / "open.dcm", tmp_path / "closed.dcm"], tmp_path / "memo"
-    memo.mkdir()
-    memo.chmod(0o777)
-    for file, mode in zip(files, (0o644, 0o000), strict=True):
-        file.write_bytes(b"x")
-        file.chmod(mode)
-    command = [sys.executable, "-c", textwrap.dedent(PERMISSION), memo, *files]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+def test_a_file_without_read_permission_is_unreadable():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to the user `nobody`
+        place = Path(name)
+        place.chmod(0o777)
+        files = [place / "open.dcm", place / "closed.dcm"]
+        for file, mode in zip(files, (0o644, 0o000), strict=True):
+            file.write_bytes(b"x")
+            file.chmod(mode)
+        command = [sys.executable, "-c", textwrap.dedent(PERMISSION), place, *files]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert said == ["True ", "False Permission denied"]
 
 
@@ -355,9 +350,9 @@ def test_a_placeholder_is_no_identity(tmp_path, fan, write_dicom, decoded, caplo
     "uid", [UID, "1.2.840.113619.2.1.4.5", "2.25.329800735698586629295641978511506172918"]
 )
 def test_what_an_archive_gives_is_an_identity(uid):
-    assert len(uid_digest(uid)) == 32
-    assert not uid_digest(uid).startswith("0" * 16)
-    assert uid_digest("") == ""
+    assert len(clips_module.uid_digest(uid)) == 32
+    assert not clips_module.uid_digest(uid).startswith("0" * 16)
+    assert clips_module.uid_digest("") == ""
 
 
 def _exported_again(path, target):

@@ -73,15 +73,10 @@ class Hold:
 
 
 def clip_key(content: str, path: Path) -> str:
-    """The name of the entry of a clip file, 32 hexadecimal digits.
-
-    Args:
-        content: digest of the file's content.
-        path: the file; of its name only what kind of file it says counts.
-    """
+    """The name of a clip's entry: from the digest of its content and the kind of file that its name says."""
     kind = kind_of(path) or KINDS[0]
-    made_from = [PREPARATION_VERSION, PREPARED_FRAMES, PREPARED_SIZE, content]
-    made_from.append(kind if kind == KINDS[0] else path.suffix.lower())
+    named = kind if kind == KINDS[0] else path.suffix.lower()
+    made_from = [PREPARATION_VERSION, PREPARED_FRAMES, PREPARED_SIZE, content, named]
     return hashlib.blake2b(json.dumps(made_from).encode(), digest_size=16).hexdigest()
 
 
@@ -106,7 +101,7 @@ class ClipStore:
         """An entry; None where there is none, or a limit below these has stopped the clip."""
         try:
             with safe_open(self.path(key), "numpy") as file:
-                entry = _ENTRIES.validate_json(file.metadata()["clip"])
+                entry = _ENTRIES.validate_json((file.metadata() or {}).get("clip", ""))
         except (OSError, SafetensorError, ValidationError):  # not yet, or cut off by a loss of power
             return None
         seconds, memory = entry.limits or (limits.seconds, limits.memory)
@@ -124,14 +119,9 @@ class ClipStore:
         return found
 
     def hold(self, keys: Iterable[str], cohort: str) -> Hold:
-        """Keep a cohort and its entries while this process uses them; what is old makes way for the missing.
+        """Keep a cohort's folder and its entries, there or still to be made, until the hold is deleted.
 
-        Args:
-            keys: of the entries, there or still to be made.
-            cohort: name of the cohort's folder.
-
-        Returns:
-            What holds them until it is deleted.
+        What is old makes way for the entries that are missing.
 
         Raises:
             InputError: the folder cannot be written.
@@ -210,11 +200,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def made(folder: Path) -> Path:
-    """A folder that is there now.
-
-    Raises:
-        InputError: it cannot be made.
-    """
+    """A folder that is there now, or an InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:

@@ -17,9 +17,9 @@ from typing import Final
 from filelock import FileLock
 from tqdm import tqdm
 
-from cardio_mlflow.data.batch.clip_store import Entry, write_bytes
+from cardio_mlflow.data.batch.clip_store import Entry, clip_key, write_bytes
+from cardio_mlflow.data.clips import PLACEHOLDER
 from cardio_mlflow.data.cohort.clip import Clip
-from cardio_mlflow.data.files.header import PLACEHOLDER
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import Quality
 
@@ -34,14 +34,23 @@ class Content:
     """A clip file as it was found.
 
     Attributes:
+        path: the file.
         mark: changes whenever the file does.
+        settled: whether it had been as it is for a while.
         digest: of its bytes, 32 hexadecimal digits; empty where it cannot be read.
         fault: why it cannot be read; empty where it can.
     """
 
+    path: Path
     mark: str = ""
+    settled: bool = False
     digest: str = ""
     fault: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the clip's entry in the store; empty where the file cannot be read."""
+        return self.digest and clip_key(self.digest, self.path)
 
 
 def read_contents(paths: Sequence[Path], folder: Path, jobs: int) -> list[Content]:
@@ -55,55 +64,47 @@ def read_contents(paths: Sequence[Path], folder: Path, jobs: int) -> list[Conten
         folder: where the memo lies; it must exist.
         jobs: number of files read at a time.
     """
-    found = [marked(path) for path in paths]
-    known = _read_memo(folder / _MEMO)
-    new = {content.mark: i for i, content in enumerate(found) if content.mark and content.mark not in known}
-    read: dict[str, Content] = {}
+    found, known = [marked(path) for path in paths], _read_memo(folder / _MEMO)
+    new = {content.mark: content for content in found if content.mark and content.mark not in known}
     with ExitStack() as stack:
-        workers = stack.enter_context(ThreadPoolExecutor(jobs))
-        stack.callback(workers.shutdown, wait=False, cancel_futures=True)
-        contents = workers.map(lambda i: _digested(paths[i], found[i].mark), new.values())
-        bar = stack.enter_context(tqdm(total=len(new), desc="read", unit="clip", delay=1.0))
-        for content in contents:
-            read[content.mark] = content
-            bar.update()
-    settled = {m: c.digest for m, c in read.items() if c.digest and _settled(paths[new[m]], m)}
-    if settled:
+        threads = stack.enter_context(ThreadPoolExecutor(jobs))
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+        read = threads.map(_digested, new.values())
+        contents = list(tqdm(read, total=len(new), desc="read", unit="clip", delay=1.0))
+    if settled := {c.mark: c.digest for c in contents if c.digest and c.settled}:
         with FileLock(folder / f"{_MEMO}.lock"):
             memo = list((_read_memo(folder / _MEMO) | settled).items())[-_MAX_REMEMBERED:]
             write_bytes(folder / _MEMO, json.dumps(dict(memo), indent=0).encode())
-    read |= {mark: Content(mark, digest) for mark, digest in known.items()}
-    return [read.get(content.mark, content) for content in found]
+    by_mark = {content.mark: content.digest for content in contents} | known
+    faults = {content.mark: content.fault for content in contents}
+    return [
+        replace(one, digest=by_mark.get(one.mark, ""), fault=one.fault or faults.get(one.mark, ""))
+        for one in found
+    ]
 
 
 def marked(path: Path) -> Content:
     """A file as it is now, not read."""
     try:
         facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            return Content(fault="it is no file")
         place = str(path.resolve())
     except OSError as fault:
-        return Content(fault=fault.strerror or "it is not there")
+        return Content(path, fault=fault.strerror or "it is not there")
+    if not stat.S_ISREG(facts.st_mode):
+        return Content(path, fault="it is no file")
     known = [place, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
-    return Content(hashlib.blake2b(json.dumps(known).encode(), digest_size=16).hexdigest())
+    age = time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns)
+    mark = hashlib.blake2b(json.dumps(known).encode(), digest_size=16).hexdigest()
+    return Content(path, mark, age > _SETTLING_NS)
 
 
-def _digested(path: Path, mark: str) -> Content:
+def _digested(found: Content) -> Content:
     try:
-        with path.open("rb") as file:
+        with found.path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     except OSError as fault:
-        return Content(mark, fault=fault.strerror or "it cannot be read")
-    return Content(mark, str(digest.hexdigest()))
-
-
-def _settled(path: Path, mark: str) -> bool:
-    """Whether a file is as it was before it was read, and has been so for a while."""
-    if marked(path).mark != mark:
-        return False
-    facts = path.stat()
-    return time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > _SETTLING_NS
+        return replace(found, fault=fault.strerror or "it cannot be read")
+    return replace(found, digest=str(digest.hexdigest()))
 
 
 def _read_memo(path: Path) -> dict[str, str]:
@@ -139,7 +140,7 @@ class Judged:
 
 
 def judge(
-    clips: Sequence[Clip], keys: Sequence[str], entries: Sequence[Entry], rows: Mapping[str, int]
+    clips: Sequence[Clip], contents: Sequence[Content], entries: Sequence[Entry], rows: Mapping[str, int]
 ) -> Judged:
     """Judge prepared clips beside each other.
 
@@ -149,18 +150,19 @@ def judge(
 
     Args:
         clips: the clips.
-        keys: the entry of each.
+        contents: the file of each.
         entries: what was kept of it.
         rows: row of the label sheet of each patient, where known; messages name patients by them alone.
     """
     fine = [i for i, entry in enumerate(entries) if entry.quality.outcome == Outcome.OK]
     judged = [entry.quality for entry in entries]
-    by_instance = _groups({i: entries[i].instance for i in fine if entries[i].instance})
-    for group in by_instance:
-        if len({keys[i] for i in group}) > 1 and not entries[group[0]].instance.startswith(PLACEHOLDER):
+    shared, placeholders = [], 0
+    for group in _groups({i: entries[i].instance for i in fine if entries[i].instance}):
+        if entries[group[0]].instance.startswith(PLACEHOLDER):
+            placeholders += len(group)
+        elif len({contents[i].digest for i in group}) > 1:
             for i in group:
                 judged[i] = _CONFLICT
-    shared = []
     for group in _groups({i: entries[i].pixels for i in fine}):
         patients = tuple(dict.fromkeys(clips[i].patient_id for i in group))
         if len(patients) > 1:
@@ -171,7 +173,6 @@ def judge(
                 judged[i] = Quality(outcome=Outcome.SAME_CLIP, message=_same_as(others, rows))
             elif judged[i].outcome == Outcome.OK:
                 judged[i] = replace(judged[i], review=f"{judged[i].review} {DUPLICATE}".strip())
-    placeholders = sum(len(g) for g in by_instance if entries[g[0]].instance.startswith(PLACEHOLDER))
     return Judged(judged, tuple(shared), placeholders)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -23,45 +21,31 @@ from cardio_mlflow.data.batch.sandbox import ClipStopped, Limits, Sandbox, Sandb
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.quality import Quality
 
-Files = Mapping[str, tuple[Path, Content]]
-"""File and content by the key of the entry."""
 
+def prepared_entries(files: Sequence[Content], store: ClipStore, jobs: int, limits: Limits) -> list[Entry]:
+    """The entry of each clip file, from the store or prepared now, with a progress bar.
 
-def prepared_entries(files: Files, store: ClipStore, jobs: int, limits: Limits) -> dict[str, Entry]:
-    """The entry of each clip, from the store or prepared now, with a progress bar.
-
-    On an error, Ctrl-C or SIGTERM the child processes are ended at once; clips that are done stay done, and
-    those in work leave nothing.
-
-    Args:
-        files: what to prepare.
-        store: where entries are kept.
-        jobs: number of sandboxes, at least 1.
-        limits: of one clip.
+    On an error, Ctrl-C or SIGTERM the child processes, ``jobs`` of them, are ended at once; clips that are
+    done stay done, and those in work leave nothing.
 
     Raises:
         InputError: the store cannot be written, or a sandbox cannot be started.
     """
-    found = {key: entry for key in files if (entry := store.read(key, limits)) is not None}
-    missing = [key for key in files if key not in found]
+    known = {file.key: file for file in files if file.key}
+    found = {key: entry for key in known if (entry := store.read(key, limits)) is not None}
+    missing = [file for key, file in known.items() if key not in found]
     refused = sum(entry.quality.outcome != Outcome.OK for entry in found.values())
     with (
-        tqdm(
-            total=len(files),
-            initial=len(found),
-            desc="prepare",
-            unit="clip",
-            smoothing=0.05,
-            disable=not missing,
-        ) as bar,
-        _Workers(min(jobs, len(missing)), limits) as workers,
-    ):
-        for key, entry in workers.each(partial(_prepare_once, store, files, workers.closed), missing):
+        tqdm(total=len(known), initial=len(found), desc="prepare", unit="clip", smoothing=0.05,
+             disable=not missing) as bar,
+        closing(_prepare_all(missing, store, jobs, limits)) as results,
+    ):  # fmt: skip
+        for key, entry in results:
             found[key] = entry
             refused += entry.quality.outcome != Outcome.OK
             bar.set_postfix(refused=refused, refresh=False)
             bar.update()
-    return found
+    return [found[file.key] if file.key else _unreadable(file.fault) for file in files]
 
 
 def prepare_entry(path: Path, sandbox: Sandbox) -> tuple[Entry, NDArray[np.uint8] | None]:
@@ -84,17 +68,42 @@ def prepare_entry(path: Path, sandbox: Sandbox) -> tuple[Entry, NDArray[np.uint8
     return Entry(clip.quality, clip.review, clip.instance, pixels), clip.frames
 
 
-def unreadable(fault: str) -> Entry:
+def _unreadable(fault: str) -> Entry:
     """What stands for a file that cannot be read; it is kept nowhere."""
     return Entry(Quality(outcome=Outcome.UNREADABLE, message=f"the file cannot be read ({fault})"))
 
 
-def _prepare_once(
-    store: ClipStore, files: Files, closed: Event, key: str, sandbox: Sandbox
-) -> tuple[str, Entry]:
+def _prepare_all(
+    files: Sequence[Content], store: ClipStore, jobs: int, limits: Limits
+) -> Generator[tuple[str, Entry], None, None]:
+    """Entries by key, in the order in which they are finished; closing it ends everything at once."""
+    sandboxes = [Sandbox(limits) for _ in range(min(jobs, len(files)))]
+    idle, closed = SimpleQueue[Sandbox](), Event()
+    for sandbox in sandboxes:
+        idle.put(sandbox)
+
+    def lead(file: Content) -> tuple[str, Entry]:
+        sandbox = idle.get()
+        try:
+            return file.key, _prepare_once(file, store, sandbox, closed)
+        finally:
+            idle.put(sandbox)
+
+    threads = ThreadPoolExecutor(max(1, len(sandboxes)))
+    try:
+        for future in as_completed([threads.submit(lead, file) for file in files]):
+            yield future.result()
+    finally:
+        closed.set()
+        threads.shutdown(wait=False, cancel_futures=True)
+        for sandbox in sandboxes:
+            sandbox.close()
+        threads.shutdown(wait=True)
+
+
+def _prepare_once(file: Content, store: ClipStore, sandbox: Sandbox, closed: Event) -> Entry:
     """Prepare a clip, or wait for the process that is at it."""
-    path, content = files[key]
-    lock = FileLock(store.path(key).with_suffix(".lock"))
+    lock = FileLock(store.path(file.key).with_suffix(".lock"))
     try:
         lock.acquire(cancel_check=closed.is_set)
     except Timeout:
@@ -102,52 +111,14 @@ def _prepare_once(
     except OSError as fault:
         raise unwritable(fault) from None
     try:
-        if (entry := store.read(key, sandbox.limits)) is None:
-            entry, frames = prepare_entry(path, sandbox)
-            if (now := marked(path)).mark == content.mark:
-                store.write(key, entry, frames)
-            else:
-                entry = unreadable(now.fault or "it changed meanwhile")
+        if (entry := store.read(file.key, sandbox.limits)) is not None:
+            return entry
+        entry, frames = prepare_entry(file.path, sandbox)
+        now = marked(file.path)
+        if now.mark != file.mark:
+            return _unreadable(now.fault or "it changed meanwhile")
+        store.write(file.key, entry, frames)
+        return entry
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who waits for it starts anew
         lock.release()
-    return key, entry
-
-
-class _Workers:
-    """Threads that each lead a sandbox; leaving the context ends all of them at once."""
-
-    def __init__(self, count: int, limits: Limits) -> None:
-        self.closed = Event()
-        self._sandboxes = [Sandbox(limits) for _ in range(count)]
-        self._idle: SimpleQueue[Sandbox] = SimpleQueue()
-        for sandbox in self._sandboxes:
-            self._idle.put(sandbox)
-        self._threads = ThreadPoolExecutor(max(1, count))
-
-    def each(
-        self, work: Callable[[str, Sandbox], tuple[str, Entry]], keys: Iterable[str]
-    ) -> Iterator[tuple[str, Entry]]:
-        """What comes of each key, in the order in which they are finished."""
-
-        def lead(key: str) -> tuple[str, Entry]:
-            sandbox = self._idle.get()
-            try:
-                return work(key, sandbox)
-            finally:
-                self._idle.put(sandbox)
-
-        for future in as_completed([self._threads.submit(lead, key) for key in keys]):
-            yield future.result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.closed.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for sandbox in self._sandboxes:
-            sandbox.close()
-        self._threads.shutdown(wait=True)

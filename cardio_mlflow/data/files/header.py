@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
 from cardio_mlflow.data.files.header_elements import (
     PARSING_FAULTS,
@@ -49,9 +47,6 @@ _TIMING: Final = ("FrameTimeVector", "FrameTime", "CineRate", "RecommendedDispla
                   "RWaveTimeVector", "RWavePointer")  # fmt: skip
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 _MAX_UID: Final = 64
-_SHORTEST_REAL_UID: Final = 16
-PLACEHOLDER: Final = "0" * 16
-"""How the digest of a UID that no archive gives begins."""
 _MAX_FILE_BYTES: Final = 2 * 1024**3
 
 
@@ -204,19 +199,3 @@ def _manufacturer(dataset: Dataset) -> str:
     text = text_of(dataset, "Manufacturer").lower()
     known = (name for word, name in _MANUFACTURERS.items() if re.search(rf"(?<![a-z]){word}(?![a-z])", text))
     return next(known, "other") if text else ""
-
-
-def uid_digest(uid: str) -> str:
-    """Digest of a SOP Instance UID, 32 hexadecimal digits; empty for no UID.
-
-    The UID itself goes nowhere: with it a clip could be traced to its patient in an archive. The digest
-    of one that no archive gives, such as 1.2.3.4.5, starts with sixteen zeros: it is no valid UID, is
-    shorter than 16 characters, or has no number of three digits, as every organisation's root has.
-    """
-    if not uid:
-        return ""
-    digest = hashlib.blake2b(uid.encode("utf-8", "replace"), digest_size=16).hexdigest()
-    real = (
-        len(uid) >= _SHORTEST_REAL_UID and any(len(part) > 2 for part in uid.split(".")) and UID(uid).is_valid
-    )
-    return digest if real else PLACEHOLDER + digest[16:]

@@ -29,13 +29,9 @@ _METHOD: Final = 2
 
 
 def filmstrip(frames: NDArray[np.uint8]) -> bytes:
-    """Encode a prepared clip as one strip.
+    """Encode a prepared clip, uint8, T × 224 × 224 (T ≤ 102, as WebP ends at 16383 rows), as one strip.
 
-    Args:
-        frames: uint8, T × 224 × 224, gray; T up to 102 (WebP ends at 16383 rows).
-
-    Returns:
-        A lossy WebP picture, T · 160 rows by 160 columns, the first frame at the top.
+    It is a lossy WebP picture of T · 160 rows by 160 columns, the first frame at the top.
     """
     size = (FILM_SIDE, FILM_SIDE)
     small = np.concatenate([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
@@ -45,28 +41,24 @@ def filmstrip(frames: NDArray[np.uint8]) -> bytes:
 
 
 def write_films(store: ClipStore, keys: Iterable[str], folder: Path, jobs: int) -> None:
-    """Put the films of prepared clips into a folder as ``<key>.webp``; each is made once, in the store.
+    """Put the films of prepared clips, and no others, into a folder as ``<key>.webp``.
 
-    Args:
-        store: where the clips and their films lie.
-        keys: of the clips.
-        folder: which is made if need be; it gets links where the file system has them, else copies.
-        jobs: number of threads.
+    Each is made once, in the store; the folder gets links, or copies where there are none.
 
     Raises:
         InputError: the store or the folder cannot be written.
     """
+    shutil.rmtree(folder, ignore_errors=True)
     made(folder)
 
     def write(key: str) -> None:
         film, place = store.path(key).with_suffix(".webp"), folder / f"{key}.webp"
         if not film.exists():
             write_bytes(film, filmstrip(store.frames(key)))
-        if not place.exists():
-            try:
-                os.link(film, place)
-            except OSError:
-                shutil.copyfile(film, place)
+        try:
+            os.link(film, place)
+        except OSError:
+            shutil.copyfile(film, place)
 
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         try:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import matplotlib
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from safetensors import safe_open
 
 from cardio_mlflow.data.batch.clip_store import write_bytes
 from cardio_mlflow.data.outcomes import Outcome
+from cardio_mlflow.data.review.lettering import fitted, font
 from cardio_mlflow.data.review.page import plain
 from cardio_mlflow.parameters import VIEWS
 
@@ -27,29 +26,6 @@ _SIDE, _GAP, _HEAD, _NAME, _LINE = 112, 8, 48, 118, 15
 _WIDTH, _HEIGHT = 2 * _SIDE + _GAP, _SIDE + 2 * _LINE + _GAP
 _GROUND, _INK, _SOFT = (22, 22, 25), (232, 232, 235), (160, 160, 168)
 _FLAG, _REFUSED, _REFUSED_GROUND = (255, 190, 90), (255, 140, 130), (52, 26, 28)
-
-
-@cache
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib brings it, laid out glyph by glyph so that every machine draws the same."""
-    path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf")
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def fitted(text: str, face: ImageFont.FreeTypeFont, width: int) -> str:
-    """Shorten a text to a width by cutting out its middle: ids often differ at their ends.
-
-    Characters that cannot be printed, line breaks among them, become the replacement character.
-
-    >>> fitted("P0001", font(12), 200)
-    'P0001'
-    """
-    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
-    kept, short = min(len(text), width), text
-    while kept and face.getlength(short) > width:
-        kept -= 1
-        short = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
-    return short
 
 
 def write_contact_sheets(

@@ -87,17 +87,10 @@ class Shown:
 
 
 def review_records(quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown]) -> dict[str, object]:
-    """The page's data.
+    """The page's data, from what `write_review_page` is given.
 
-    Args:
-        quality: one row per clip, the columns of ``QUALITY_COLUMNS``.
-        shown: the prepared clips by patient id and view code.
-
-    Returns:
-        ``columns``: names of ``SHOWN_COLUMNS``. ``patients``: ids in the order of the table. ``clips``: a
-        list per clip: number of the patient, number of the view, values of the columns, path of the picture
-        or None, the drawing or None. ``words``: each outcome code in words. ``frames`` and ``size``: of a
-        prepared clip.
+    Of each clip a list: number of the patient, number of the view, values of ``SHOWN_COLUMNS``, path of the
+    picture or None, the drawing or None.
     """
     patients = list(dict.fromkeys(quality["patient_id"].map(str)))
     numbers = {patient: number for number, patient in enumerate(patients)}
@@ -154,10 +147,7 @@ _TOTALS: Final = (("outcome", "Outcome"), ("gating", "Gating"), ("manufacturer",
 def write_review_page(
     path: Path, quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown], *, synthetic: bool = False
 ) -> None:
-    """Write the page; its pictures are written by `films.write_films`.
-
-    The page needs no network and no server; its policy forbids it to load anything but its own pictures. The
-    same input gives the same bytes.
+    """Write the page; it needs no network and no server, and may load nothing but its own pictures.
 
     Args:
         path: the file.
@@ -176,7 +166,7 @@ def _page(quality: pd.DataFrame, records: dict[str, object], synthetic: bool) ->
     banner = '<p class="banner"><strong>Synthetic data.</strong> No real patient is shown.</p>'
     return Template(_asset("page.html")).substitute(
         policy=_policy(style, script), style=style, script=script, banner=banner if synthetic else "",
-        counts=counts, totals=totals, table=_table(quality), data=_embedded({**records, "views": views}),
+        counts=counts, totals=totals, data=_embedded({**records, "views": views}),
     )  # fmt: skip
 
 
@@ -234,19 +224,3 @@ def _words(title: str, value: object) -> str:
     if title != "Outcome":
         return escape(code.replace("_", " "))
     return f"<code>{escape(code)}</code>" + ("" if code == Outcome.OK else f" {escape(Outcome(code).words)}")
-
-
-def _table(quality: pd.DataFrame) -> str:
-    """All rows as plain text, for readers without scripts."""
-    names = ("patient_id", "view", *SHOWN_COLUMNS)
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    rows = "\n".join(
-        "<tr>" + "".join(f"<td>{_cell(row.get(name))}</td>" for name in names) + "</tr>"
-        for row in quality.to_dict("records")
-    )
-    return f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>'
-
-
-def _cell(value: object) -> str:
-    found = plain(value)
-    return "" if found is None else escape(str(found))
