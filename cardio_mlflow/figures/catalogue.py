@@ -126,11 +126,12 @@ def drawings(
 def _agreement(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterator[Drawing]:
     plain = {**mark, "stratified": False}
     both = (predictions, tables["performance"])
+    present = set(predictions["parameter"])
     yield Drawing("scatter", scatter_page, both, mark)
     yield Drawing("bland_altman", bland_altman_page, (predictions,), mark)
     yield Drawing("scatter_plain", scatter_page, both, plain)
     yield Drawing("bland_altman_plain", bland_altman_page, (predictions,), plain)
-    for key in KEYS:
+    for key in (key for key in KEYS if key in present):
         yield Drawing(f"scatter_{key}", scatter, (*both, key), mark)
         yield Drawing(f"scatter_{key}_plain", scatter, (*both, key), plain)
         yield Drawing(f"bland_altman_{key}", bland_altman, (predictions, key), mark)
@@ -140,7 +141,8 @@ def _agreement(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterato
 def _discrimination(tables: Tables, mark: Mark) -> Iterator[Drawing]:
     curves = (tables["roc"], tables["discrimination"])
     yield Drawing("roc", roc_page, curves, mark)
-    for key in KEYS:
+    present = set(tables["discrimination"]["parameter"])
+    for key in (key for key in KEYS if key in present):
         yield Drawing(f"roc_{key}", roc_curves, (*curves, key), mark)
     yield Drawing("confusion", confusion_page, (tables["classification"], "cut-off"), mark)
     yield Drawing("confusion_median", confusion_page, (tables["classification"], "median"), mark)

@@ -38,7 +38,9 @@ def confusion_page(
 
     with styled():
         title = f"{_TITLES[split]}: patients, and percentage of the reference's row"
-        return parameter_page(draw, synthetic=synthetic, height=TWO_COLUMNS * 0.95, title=title)
+        return parameter_page(
+            draw, synthetic=synthetic, height=TWO_COLUMNS * 0.95, title=title, shown=set(chosen.index)
+        )
 
 
 def _draw(axes: Axes, row: pd.Series | None, wanted: Parameter) -> None:

@@ -74,7 +74,8 @@ def embedding_page(
         _draw_values(axes, embedding, _reference(embedding, predictions, wanted.key), method, wanted)
 
     with styled():
-        return parameter_page(draw, synthetic=synthetic, height=TWO_COLUMNS * 0.92)
+        shown = set(predictions["parameter"])
+        return parameter_page(draw, synthetic=synthetic, height=TWO_COLUMNS * 0.92, shown=shown)
 
 
 def _reference(embedding: pd.DataFrame, predictions: pd.DataFrame, key: str) -> NDArray[np.float64]:

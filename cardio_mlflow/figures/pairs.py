@@ -101,4 +101,7 @@ def draw_page(
     """A page of 3×3 axes, one parameter each in table order, with one legend below."""
     every = {key: pairs_of(predictions, key) for key in KEYS}
     handles = [*(group_handles(list(every.values())) if stratified else []), *line_handles]
-    return parameter_page(lambda axes, wanted: draw(axes, every[wanted.key]), handles, synthetic=synthetic)
+    return parameter_page(
+        lambda axes, wanted: draw(axes, every[wanted.key]), handles, synthetic=synthetic,
+        shown=set(predictions["parameter"]),
+    )  # fmt: skip

@@ -42,7 +42,9 @@ def residual_page(
         Line2D([], [], color=BAND, linewidth=6, label="± its SD"),
     ]
     with styled():
-        return parameter_page(draw, handles, synthetic=synthetic, height=TWO_COLUMNS)
+        return parameter_page(
+            draw, handles, synthetic=synthetic, height=TWO_COLUMNS, shown=set(predictions["parameter"])
+        )
 
 
 def _draw(

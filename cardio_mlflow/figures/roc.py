@@ -52,7 +52,8 @@ def roc_page(roc: pd.DataFrame, discrimination: pd.DataFrame, *, synthetic: bool
         axes.set_ylabel("sensitivity", fontsize=7)
 
     with styled():
-        return parameter_page(draw, synthetic=synthetic, height=TWO_COLUMNS * 1.3)
+        shown = set(discrimination["parameter"])
+        return parameter_page(draw, synthetic=synthetic, height=TWO_COLUMNS * 1.3, shown=shown)
 
 
 def _draw(axes: Axes, roc: pd.DataFrame, discrimination: pd.DataFrame, wanted: Parameter) -> None:

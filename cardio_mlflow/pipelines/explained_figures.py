@@ -74,7 +74,7 @@ def log_patient(
         folder = Path(name)
         for figure_name, figure in figures.items():
             save_figure(figure, folder / figure_name)
-        key = PULMONARY_HYPERTENSION.key
+        key = PULMONARY_HYPERTENSION.key if PULMONARY_HYPERTENSION.key in found.keys else found.keys[0]
         maps = found.attribution.maps[KEYS.index(key)].cpu().numpy()
         write_animation(
             folder / f"cycle_{key}.webp", found.frames, maps, found.present, key=key,
@@ -115,6 +115,7 @@ def patient_figures(
             maps,
             importance,
             present,
+            found.keys,
             synthetic=mark,
             title=title,
             phases=phases,
@@ -186,7 +187,7 @@ def _write_loose(folder: Path, settings: Settings, found: Explained, frames: int
     maps = found.attribution.maps.cpu().numpy()
     best = top_frames(found.attribution.by_frame.cpu().numpy(), min(frames, found.frames.shape[1]))
     formats: Sequence[str] = settings.figure_formats
-    for k, key in enumerate(KEYS):
+    for k, key in ((KEYS.index(key), key) for key in found.keys):
         for view in np.flatnonzero(found.present):
             for rank, at in enumerate(best[k, view], 1):
                 name = f"{key}_{VIEWS[view].name}_{rank}"

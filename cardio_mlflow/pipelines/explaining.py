@@ -19,6 +19,7 @@ from cardio_mlflow.explain.integrated_gradients import Attribution, integrate
 from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_grid, patch_relevance
 from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.model.network import Output
+from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.bundle import Bundle, used_views
 from cardio_mlflow.training.precision import choose_device, compute_dtype
@@ -43,6 +44,7 @@ class Explained:
         gradient_rollout: (9, V, T, rows, columns).
         baseline: (V, T, h, w) what the attribution is measured against.
         subject: network and images.
+        keys: the parameters that the network has learned; maps of others say nothing.
     """
 
     frames: NDArray[np.uint8]
@@ -54,6 +56,7 @@ class Explained:
     gradient_rollout: FloatArray
     baseline: Tensor
     subject: Subject
+    keys: tuple[str, ...] = KEYS
 
 
 def explain_patient(
@@ -86,6 +89,7 @@ def explain_patient(
     return Explained(
         data.clips[0].numpy(), present.numpy(), output, subject.network.alphas(), attribution,
         subject.by_view(rollout[None])[0].cpu().numpy(), weighted.cpu().numpy(), baseline, subject,
+        bundle.scaler.learned,
     )  # fmt: skip
 
 

@@ -65,6 +65,11 @@ class TargetScaler:
         return np.stack([s.unscale(predictions[:, i]) for i, s in enumerate(self.scales)], 1)
 
     @property
+    def learned(self) -> tuple[str, ...]:
+        """Keys of the parameters that are learned."""
+        return tuple(key for key in KEYS if key not in self.left_out)
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """Keys of the parameters that are not learned."""
         return tuple(key for key, s in zip(KEYS, self.scales, strict=True) if not s.is_learned)

@@ -91,11 +91,30 @@ def test_json_is_keyed_by_parameter():
 
 
 @pytest.mark.parametrize("value", [3.0, np.nan])
-def test_a_column_that_does_not_vary_cannot_be_learned(value):
+def test_a_column_that_does_not_vary_is_left_out(value):
     constant = REFERENCES.copy()
     constant[:, 4] = value
-    with pytest.raises(InputError, match="PCWP"):
+    scaler = fit_scaler(constant)
+    assert scaler.left_out == ("PCWP",)
+    assert scaler.learned == tuple(key for key in KEYS if key != "PCWP")
+    for table in (scaler.scale(REFERENCES), scaler.unscale(np.zeros((60, 9)))):
+        assert np.isnan(table).any(0).tolist() == [key == "PCWP" for key in KEYS]
+        assert np.isnan(table[:, 4]).all()
+    text = scaler.to_json()
+    assert json.loads(text)["PCWP"] is None
+    again = TargetScaler.from_json(text)
+    assert again.left_out == ("PCWP",)
+    assert again.to_json() == text
+
+
+def test_a_logarithm_can_be_left_out_too_but_not_everything():
+    constant = np.ones_like(REFERENCES)
+    with pytest.raises(InputError, match="nothing can be learned"):
         fit_scaler(constant)
+    constant[:, 0] = REFERENCES[:, 0]
+    scaler = fit_scaler(constant)
+    assert scaler.learned == ("RAP",)
+    assert np.isnan(scaler.unscale(np.full((1, 9), 1e9))[0, 1:]).all()
 
 
 def test_one_different_value_among_many_is_enough():
