@@ -212,6 +212,7 @@ SAME = {
     "tune_folds": "3", "task_lr_range": "0.1,0.2", "pruner": "none", "storage": "sqlite:///x",
     "nested": "true", "challenger": "true", "step_memory": "1", "data_workers": "3",
     "data": "/elsewhere/ours", "explained_patients": "ph",
+    "studies": "newest",
 }  # fmt: skip
 
 

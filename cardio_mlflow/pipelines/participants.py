@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.data.cohort.cells import parse_number
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.sheets.cells import parse_number
 
 AGE_BANDS: Final = {0: "< 40", 40: "40-59", 60: "60-74", 75: ">= 75"}
 """Lower end of an age band, years, and its name; ages themselves are not written."""

@@ -36,18 +36,25 @@ class Findings:
 
     Attributes:
         clips: the clips of known patients, of which several can show one view.
-        strangers: clips of patients who are not in the label sheet.
+        studies: the clips in folders of studies, by patient and folder name.
+        strangers: how many clips belong to each id that is not in the label sheet.
         ignored: how many files or folders were left out, by the reason in words.
     """
 
     clips: list[Clip] = field(default_factory=list)
-    strangers: int = 0
+    studies: dict[str, dict[str, list[Clip]]] = field(default_factory=dict)
+    strangers: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
+
+    def all_clips(self) -> list[Clip]:
+        """The clips of known patients, in folders of studies and elsewhere."""
+        studies = (clips for studies in self.studies.values() for clips in studies.values())
+        return [*self.clips, *(clip for clips in studies for clip in clips)]
 
     @property
     def seen(self) -> int:
         """Files that were looked at."""
-        return len(self.clips) + self.strangers + self.ignored.total()
+        return len(self.all_clips()) + self.strangers.total() + self.ignored.total()
 
 
 def kind_of(path: Path) -> str | None:

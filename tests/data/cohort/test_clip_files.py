@@ -184,12 +184,12 @@ def test_errors_of_a_clip_sheet_name_row_and_column_and_no_cell(folder: Path) ->
     )
     message = refusal(folder)
     for expected in (
-        "row 3, column view",
-        "row 4, column path: the file must lie",
-        "row 5, column path: there is no",
-        "row 6, column patient_id",
-        "row 7, column path: the file must lie",
-        "row 8, column path: there is no",
+        "row 3, column B (view)",
+        "row 4, column C (path): the file must lie",
+        "row 5, column C (path): there is no",
+        "row 6, column A (patient_id)",
+        "row 7, column C (path): the file must lie",
+        "row 8, column C (path): there is no",
     ):
         assert expected in message
     for cell in ("P_", "outside", "no.dcm", "linked", "subcostal", "xxx"):
