@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cardio_mlflow.data.cohort.clip import Clip, Findings, kind_of, stem_of
+from cardio_mlflow.data.cohort.same_ids import difference
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, normalise_name, view
 
@@ -55,6 +56,10 @@ class KnownPatients:
             return self._exact[name]
         near = self._folded.get(name.casefold(), ())
         return next(iter(near)) if len(near) == 1 else None
+
+    def is_near(self, name: str) -> bool:
+        """Whether a name differs from an id only by what a spreadsheet does to ids."""
+        return any(difference(patient, name) for patient in self._exact)
 
 
 def view_prefix(name: str) -> str | None:
@@ -284,7 +289,7 @@ def _enter(name: str, place: _Place, search: _Search) -> _Place | None:
     if _GROUPS.fullmatch(name):
         return deeper
     if not place.has_patient:
-        return replace(deeper, stranger=name) if place.depth else None
+        return replace(deeper, stranger=name) if place.depth or search.patients.is_near(name) else None
     is_study = study_key(name) in search.studies or (_STUDY.search(name) and not _ASIDE.search(name))
     return replace(deeper, study=name) if is_study and place.study is None else None
 

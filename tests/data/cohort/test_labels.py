@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,108 @@ def test_a_first_row_of_data_or_of_names_is_not_repeated(tmp_path: Path) -> None
 )
 def test_sheets_that_cannot_be_used_say_why(tmp_path: Path, table: pd.DataFrame, expected: str) -> None:
     assert expected in refusal(tmp_path, table)
+
+
+def test_a_parameter_without_a_column_is_a_column_of_missing_values_and_noted(tmp_path: Path) -> None:
+    table = sheet(SVR=[1500] * 4, PCWP=["", "n/a", "-", ""]).drop(columns=["SVRI", "CO"])
+    read = read_labels(write(tmp_path, table), 2)
+    assert list(read.table.columns) == ["cohort", *KEYS]
+    assert read.table[["SVRI", "CO", "PCWP"]].isna().all(axis=None)
+    assert read.table[list(KEYS)].dtypes.eq(np.float64).all()
+    assert "no patient has a value of PCWP, CO, SVRI" in read.notes
+    assert not any(note.startswith("missing values") for note in read.notes)
+
+
+def test_one_parameter_is_enough_and_none_is_not(tmp_path: Path) -> None:
+    assert read_labels(write(tmp_path, sheet()[["patient_id", "meanPAP"]]), 2).table["meanPAP"].eq(15).all()
+    message = refusal(tmp_path, sheet(sex=["f"] * 4)[["patient_id", "sex"]])
+    assert "must hold the names of the columns" in message
+
+
+def test_a_row_of_units_is_no_patient_and_its_units_are_checked(tmp_path: Path) -> None:
+    units = dict(zip(KEYS, ["mmHg"] * 5 + ["l/min", "L/min/m2", "", "WU"], strict=True)) | {"HR": "bpm"}
+    table = pd.concat([pd.DataFrame([{"patient_id": "unit"} | units]), sheet(HR=[70] * 4)])
+    read = read_labels(write(tmp_path, table), 2)
+    assert list(read.table.index) == ["P1", "P2", "P3", "P4"]
+    assert read.rows["P1"] == 3
+    assert "row 2 holds units, no patient" in read.notes
+    table.iloc[0, 4] = "kPa"
+    assert "column E (meanPAP): meanPAP is wanted in mmHg; multiply by 7.5" in refusal(tmp_path, table)
+    table.iloc[0, 4] = "L/min"
+    assert "row 2, column E (meanPAP): a unit, but meanPAP is wanted in mmHg" in refusal(tmp_path, table)
+
+
+@pytest.mark.parametrize(
+    "words", [["Mean", "SD"], ["MEAN ± SD", ""], ["Median (IQR)", "n ="], ["Mittelwert"]]
+)
+def test_means_below_the_patients_are_named_as_no_patients(tmp_path: Path, words: list[str]) -> None:
+    ids = [f"P{i}" for i in range(1, 5)] + words
+    message = refusal(tmp_path, sheet(len(ids), patient_id=ids))
+    assert ("row 6, column A (patient_id): a summary" in message) == bool(words[-1])
+    assert "no patient" in message
+    assert refusal(tmp_path, sheet(5, patient_id=["SD", *ids[:3], "P1"])).count("row") == 2, "only at the end"
+
+
+def test_what_excel_made_of_a_number_is_named_by_row_and_column(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["patient_id", *KEYS])
+    for number in range(6):
+        book.active.append([f"Roe{number}", *HEALTHY.values()])
+    book.active["B2"] = datetime.datetime(2018, 5, 12)
+    book.active["C3"] = "12. May"
+    book.active["D4"] = "#DIV/0!"
+    book.active["E5"] = "=AVERAGE(E2:E4)"
+    book.active["F6"] = "<5"
+    book.active.merge_cells("G6:G7")
+    book.save(tmp_path / "labels.xlsx")
+    with pytest.raises(InputError) as error:
+        read_labels(tmp_path, 2)
+    message = str(error.value)
+    for expected in ("6 problems", "row 2, column B (RAP): a date", "row 3, column C (SPAP): a date",
+                     "row 4, column D (dPAP): an error of", "row 5, column E (meanPAP): a formula whose",
+                     "row 6, column F (PCWP): a bound", "row 7, column G (CO): part of a m"):  # fmt: skip
+        assert expected in message
+    for secret in ("Roe", "2018", "12. May", "AVERAGE"):
+        assert secret not in message
+
+
+def test_marks_beside_numbers_are_dropped_and_named(tmp_path: Path) -> None:
+    read = read_labels(write(tmp_path, sheet(CO=["5*", "5.1 L/min", 5, "~5.5"])), 4)
+    assert list(read.table["CO"]) == [5, 5.1, 5, 5.5]
+    note = next(note for note in read.notes if "mark" in note)
+    assert note.endswith("row 2, column G (CO); row 5, column G (CO)")
+    assert note.startswith("2 cells")
+
+
+def test_hidden_rows_are_no_patients_and_the_note_says_so(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["patient_id", *KEYS])
+    for number in range(4):
+        book.active.append([number, *HEALTHY.values()])
+    book.active.row_dimensions[3].hidden = True
+    book.save(tmp_path / "labels.xlsx")
+    read = read_labels(tmp_path, 2)
+    assert read.rows == {"0": 2, "2": 4, "3": 5}
+    assert any("left out (row 3)" in note for note in read.notes)
+
+
+def test_ids_in_scientific_notation_that_fell_together_are_explained(tmp_path: Path) -> None:
+    message = refusal(tmp_path, sheet(patient_id=["2.018E+11", "2.018E+11", "c", "d"]))
+    assert "row 3, column A (patient_id): duplicate id" in message
+    assert "have lost digits: format the column as text" in message
+    assert "2.018" not in message
+
+
+def test_studies_and_days_of_catheterisation_stay_out_of_the_table(tmp_path: Path) -> None:
+    table = sheet(study=["20180512", "", "b", ""], rhc_date=["2018-05-12", "12.05.2018", "", "n/a"])
+    read = read_labels(write(tmp_path, table), 2)
+    assert list(read.table.columns) == ["cohort", *KEYS]
+    assert read.studies == {"P1": "20180512", "P3": "b"}
+    assert read.dates == dict.fromkeys(("P1", "P2"), datetime.date(2018, 5, 12))
+    table["rhc_date"] = ["2018-05-12", "05/12/2018", "", ""]
+    message = refusal(tmp_path, table)
+    assert "row 3, column L (rhc_date): not a date" in message
+    assert "05/" not in message
 
 
 def test_no_sheet_two_sheets_no_folder(tmp_path: Path) -> None:
