@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, PARAMETERS
-from cardio_mlflow.sheets.cells import canonical_id, canonical_unit
+from cardio_mlflow.sheets.cells import canonical_id
 from cardio_mlflow.sheets.sheet import Sheet, raise_problems, read_sheet
+from cardio_mlflow.sheets.units import canonical_unit
 
 COLUMNS: Final = ("patient_id", "cohort", "fold", "variant", "parameter", "unit", "reference", "prediction")
 """The required columns; `lower` and `upper` (a prediction interval) may follow."""

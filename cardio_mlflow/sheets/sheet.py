@@ -192,6 +192,10 @@ def _regular(records: Sequence[Sequence[str]]) -> tuple[int, int]:
 def _decode(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", errors="replace")
+    if (
+        len(content) % 2 == 0 and 0 in content[:2]
+    ):  # UTF-16 without its mark: Latin text has every other byte 0
+        return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le", errors="replace")
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             return content.decode(encoding)

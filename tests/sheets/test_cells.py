@@ -15,9 +15,8 @@ from cardio_mlflow.sheets.cells import (
     id_problem,
     parse_date,
     parse_number,
-    range_problem,
-    wrong_unit,
 )
+from cardio_mlflow.sheets.units import range_problem, wrong_unit
 
 
 @pytest.mark.parametrize(
@@ -75,6 +74,7 @@ def test_each_parameters_own_unit_is_accepted_and_never_taken_for_a_wrong_one(ro
         ("CI", 2400.0, "divide by 1000"),
         ("SVRI", 25.0, "multiply by 80"),
         ("SVRI", 2.4, "thousands"),
+        ("CO", 43232.0, "may be a date"),
     ],
 )
 def test_values_out_of_range_hint_at_the_likely_unit(key: str, value: float, hint: str) -> None:

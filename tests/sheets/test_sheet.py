@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 import math
 import zipfile
 from pathlib import Path
 
 import openpyxl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.errors import InputError
@@ -292,3 +294,32 @@ def test_two_columns_of_one_heading_are_refused(tmp_path: Path) -> None:
 def test_cleaning_is_idempotent_and_leaves_no_space_at_the_ends(text: str) -> None:
     cleaned = clean_text(text)
     assert clean_text(cleaned) == cleaned == cleaned.strip()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=200) | st.text(";,\t\n\r\"'sep=ab12.\u00e9\0", max_size=80).map(str.encode))
+def test_any_bytes_are_a_sheet_or_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    try:
+        sheet = read_sheet(path)
+    except InputError:
+        return
+    assert all(len(row.cells) == len(sheet.columns) for row in sheet.rows)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.sampled_from([",", ";", "\t"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be"]),
+    st.lists(
+        st.lists(st.text('ab 12,;.\t"é%', max_size=6).map(clean_text), min_size=3, max_size=3), min_size=3
+    ),
+)
+def test_a_quoted_table_is_read_as_it_was_written(
+    tmp_path: Path, separator: str, encoding: str, cells: list[tuple[str, ...]]
+) -> None:
+    path, text = tmp_path / "labels.csv", io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([["id", "CO", "CI"], *cells])
+    path.write_bytes(text.getvalue().encode(encoding))
+    assert texts(read_sheet(path)) == [row for row in cells if any(row)]

@@ -1,7 +1,10 @@
-"""One clip as it lies in the cohort folder, and the kinds of file it can be."""
+"""One clip as it lies in the cohort folder, the kinds of file it can be, and names and links on its way."""
 
 from __future__ import annotations
 
+import errno
+import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,3 +85,43 @@ def stem_of(path: Path) -> str:
     ('FC', 'FC.1.2.84')
     """
     return path.name if path.suffix[1:].isdecimal() else path.stem
+
+
+def natural_key(text: str) -> tuple[tuple[int, str], ...]:
+    """Sort key that compares the numbers in a name as numbers.
+
+    >>> sorted(["FC10", "FC2", "FC_1"], key=natural_key)
+    ['FC2', 'FC10', 'FC_1']
+    """
+    parts = re.findall(r"\d+|\D+", text.lower())
+    return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-2, text))
+
+
+def study_key(name: str) -> str:
+    """A study folder's name without case, and without the marks within a date.
+
+    >>> study_key("2018-05-12") == study_key("20180512"), study_key("1.2") == study_key("12")
+    (True, False)
+    """
+    name = unicodedata.normalize("NFC", name).casefold()
+    return name.replace("-", "") if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else name
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Tell whether a path, links followed, lies in a folder; a link to nowhere need only stand there."""
+    try:
+        place = path.parent if leads_nowhere(path) else path
+        return place.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Tell whether a path is a link whose target is not there, or a link to itself."""
+    try:
+        path.stat()
+    except OSError as fault:
+        return fault.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and path.is_symlink()
+    except ValueError:  # a name that no file can have
+        return False
+    return False

@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from cardio_mlflow.data.cohort.clip import KINDS, Clip, Findings, kind_of
-from cardio_mlflow.data.cohort.clip_folders import (
-    KnownPatients,
+from cardio_mlflow.data.cohort.clip import (
+    KINDS,
+    Clip,
+    Findings,
     is_inside,
+    kind_of,
     leads_nowhere,
     natural_key,
-    search_folders,
 )
-from cardio_mlflow.data.cohort.labels import PATIENT_NAMES, LabelSheet
+from cardio_mlflow.data.cohort.clip_folders import KnownPatients, search_folders
+from cardio_mlflow.data.cohort.columns import PATIENT_NAMES
+from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.same_ids import same_ids
 from cardio_mlflow.data.cohort.studies import Choice, choose_studies
 from cardio_mlflow.errors import InputError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import stat
 import unicodedata
@@ -11,22 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from cardio_mlflow.data.cohort.clip import Clip, Findings, kind_of, stem_of
+from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of, study_key
 from cardio_mlflow.data.cohort.same_ids import difference
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, normalise_name, view
 
 _SEPARATORS: Final = "_-. "
-
-
-def natural_key(text: str) -> tuple[tuple[int, str], ...]:
-    """Sort key that compares the numbers in a name as numbers.
-
-    >>> sorted(["FC10", "FC2", "FC_1"], key=natural_key)
-    ['FC2', 'FC10', 'FC_1']
-    """
-    parts = re.findall(r"\d+|\D+", text.lower())
-    return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-2, text))
 
 
 class KnownPatients:
@@ -52,10 +41,8 @@ class KnownPatients:
     def find(self, name: str) -> str | None:
         """The id that a name, or part of one, stands for."""
         name = unicodedata.normalize("NFC", name)
-        if name in self._exact:
-            return self._exact[name]
-        near = self._folded.get(name.casefold(), ())
-        return next(iter(near)) if len(near) == 1 else None
+        near = self._folded.get(name.casefold(), set())
+        return self._exact.get(name) or (next(iter(near)) if len(near) == 1 else None)
 
     def is_near(self, name: str) -> bool:
         """Whether a name differs from an id only by what a spreadsheet does to ids."""
@@ -166,14 +153,9 @@ _MAX_DEPTH: Final = 6
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder on the way down.
+    """A folder on the way down, its depth below the cohort folder, and whose folder it is in.
 
-    Attributes:
-        depth: folders below the cohort folder.
-        patient: the known patient whose folder it is in.
-        stranger: the name of the folder of somebody who is not in the label sheet.
-        view: the view whose folder it is in.
-        study: the name of the study's folder it is in.
+    `stranger` is the name of the folder of somebody who is not in the label sheet, `study` that of a study.
     """
 
     depth: int = 0
@@ -216,35 +198,6 @@ def search_folders(folder: Path, patients: KnownPatients, studies: Iterable[str]
     search = _Search(folder, patients, frozenset(map(study_key, studies)), Findings())
     _search_in(folder, _Place(), search)
     return search.found
-
-
-def study_key(name: str) -> str:
-    """A study folder's name without case, and without the marks within a date.
-
-    >>> study_key("2018-05-12") == study_key("20180512"), study_key("1.2") == study_key("12")
-    (True, False)
-    """
-    name = unicodedata.normalize("NFC", name).casefold()
-    return name.replace("-", "") if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else name
-
-
-def is_inside(folder: Path, path: Path) -> bool:
-    """Tell whether a path, links followed, lies in a folder; a link that leads nowhere counts as inside."""
-    try:
-        return leads_nowhere(path) or path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        return False
-
-
-def leads_nowhere(path: Path) -> bool:
-    """Tell whether a path is a link whose target is not there, or a link to itself."""
-    try:
-        path.stat()
-    except OSError as fault:
-        return fault.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and path.is_symlink()
-    except ValueError:  # a name that no file can have
-        return False
-    return False
 
 
 def _search_in(folder: Path, place: _Place, search: _Search) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.data.cohort.labels import PATIENT_NAMES
+from cardio_mlflow.data.cohort.columns import PATIENT_NAMES
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION
 from cardio_mlflow.sheets.cells import canonical_id

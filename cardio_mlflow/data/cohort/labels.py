@@ -3,128 +3,40 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 import pandas as pd
-from openpyxl.utils import get_column_letter
 
-from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, is_parameter, normalise_name, parameter
-from cardio_mlflow.sheets.cells import (
-    MARKS,
-    canonical_id,
-    canonical_unit,
-    id_problem,
-    parse_date,
-    range_problem,
-    wrong_unit,
+from cardio_mlflow.data.cohort.columns import (
+    NUMBERS,
+    PATIENT_ID,
+    PATIENT_NAMES,
+    TEXTS,
+    match_columns,
+    without_units,
 )
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS, normalise_name, parameter
+from cardio_mlflow.sheets.cells import MARKS, canonical_id, id_problem, parse_date
 from cardio_mlflow.sheets.sheet import SHOWN_PROBLEMS, Row, Sheet, raise_problems, read_sheet
+from cardio_mlflow.sheets.units import range_problem
 
 __all__ = ["LabelSheet", "find_sheet", "read_labels"]
 
-PATIENT_ID: Final = "patient_id"
-PATIENT_NAMES: Final = ("patient_id", "patient", "pid", "subject_id", "subject", "id")
-"""Headings of the column of patient ids; the first that is there wins."""
 SHEET_NAMES: Final = ("labels.csv", "labels.xlsx")
-NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "HR": ("bpm", "beats/min", "1/min"),
-    "BSA": ("m²",),
-    "MAP": (parameter("meanPAP").unit,),
-}
-"""Optional numeric columns and the units that may stand in their cells."""
-TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
-"""Optional columns kept as text, for subgroups."""
-_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
-    "cohort": (),
-    "study": ("study folder", "echo study"),
-    "rhc_date": ("date of RHC", "catheterisation date", "catheterization date"),
-    "HR": ("heart rate",),
-    "BSA": ("body surface area",),
-    "MAP": ("mean arterial pressure",),
-    **dict.fromkeys(TEXTS, ()),
-}
-"""Optional columns and other headings for them, compared without case and punctuation."""
-_BY_HEADING: Final = {normalise_name(n): name for name, names in _OPTIONAL.items() for n in (name, *names)}
-_OTHER_QUANTITIES: Final = frozenset(("svr", "pvri", "tpr", "papi", "tpg", "dpg", "rvsp", "sv", "svi"))
-"""Headings like a parameter's that mean something else."""
 _COHORTS: Final = {"i": "I", "1": "I", "ii": "II", "2": "II"}
 _SUMMARIES: Final = re.compile(
-    r"(?:(?:mean|average|avg|mittelwert|median|sd|std|se|sem|stdev|min|max|minimum|maximum|sum|total|count|n"
-    r"|iqr|range|summe|anzahl|moyenne|media|ci|95)\b[\s.±/+%()=:\-–]*)+",
+    r"(?:95 ?% ?)?(?:(?:mean|average|avg|mittelwert|median|sd|std|se|sem|stdev|min|max|minimum|maximum|sum"
+    r"|total|count|n|iqr|range|summe|anzahl|moyenne|media|ci)\b[\s.±/+%()=:\-–]*)+",
     re.IGNORECASE,
 )
 """What a row of sums or means at the end of a sheet is called."""
 _Value = TypeVar("_Value")
-
-
-def match_columns(sheet: Sheet) -> dict[str, int]:
-    """Find the position of each known column; the names are compared without case and punctuation.
-
-    Raises:
-        InputError: no parameter has a column, one may be misspelt, two columns hold one value, a heading
-            names a wrong unit, or there is no column for patient ids.
-    """
-    positions: dict[str, int] = {}
-    for position, heading in enumerate(sheet.columns):
-        name = parameter(heading).key if is_parameter(heading) else _BY_HEADING.get(normalise_name(heading))
-        if name is None:
-            continue
-        if name in positions:
-            both = f"{sheet.column(positions[name])} and {sheet.column(position)}"
-            raise InputError(f"{sheet.name}: columns {both} both hold {name}: keep one of them.")
-        if brackets := re.search(r"[(\[](.*?)[)\]]", heading):
-            _check_unit(sheet, position, name, brackets.group(1))
-        positions[name] = position
-    patient = sheet.find(PATIENT_NAMES)
-    _check_parameters(sheet, positions, patient)
-    if patient is None and 0 in positions.values():
-        raise InputError(f"{sheet.name}: no patient_id column, and the first one is no id either.")
-    return positions | {PATIENT_ID: patient or 0}
-
-
-def _check_unit(sheet: Sheet, position: int, name: str, unit: str) -> None:
-    if not is_parameter(name):
-        return
-    wanted = parameter(name)
-    if conversion := wrong_unit(unit, wanted.unit):
-        raise InputError(
-            f"{sheet.name}, column {sheet.column(position)}: {name} is wanted in {wanted.unit}; "
-            f"{conversion.advice} and change the unit."
-        )
-
-
-def _check_parameters(sheet: Sheet, positions: Mapping[str, int], patient: int | None) -> None:
-    """Refuse a sheet without any parameter, or with a column that may be a missing one misspelt."""
-    missing = [key for key in KEYS if key not in positions]
-    if len(positions) + (patient is not None) < 2 or len(missing) == len(KEYS):
-        raise InputError(
-            f"{sheet.name}: the row of headings names none, or too few, of the columns {PATIENT_ID}, "
-            f"{', '.join(KEYS)} in its {len(sheet.columns)} cells. It must hold the names of the columns; "
-            "each patient has a row below it."
-        )
-    taken = {*positions.values(), patient}
-    unknown = {i: normalise_name(c) for i, c in enumerate(sheet.columns) if i not in taken}
-    lines = []
-    for key in missing:
-        names = [normalise_name(name) for name in (key, *parameter(key).aliases)]
-        near = [
-            get_column_letter(i + 1) if patient is None else sheet.column(i)
-            for i, name in unknown.items()
-            if name not in _OTHER_QUANTITIES and difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-        ]
-        if near:
-            meant = f"{key} ({parameter(key).meaning}, {parameter(key).unit})"
-            lines.append(f"  {meant}: is it column {' or '.join(near[:3])}?")
-    if lines:
-        head = f"{sheet.name} lacks columns that others may stand for. Rename those, or delete them:"
-        raise InputError("\n".join([head, *lines]))
 
 
 @dataclass(frozen=True)
@@ -192,7 +104,7 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
     """
     sheet = read_sheet(find_sheet(folder))
     positions = match_columns(sheet)
-    sheet = _without_units(sheet, positions)
+    sheet = without_units(sheet, positions)
     reading = _Reading(sheet, positions)
     if not sheet.rows:
         raise InputError(f"{sheet.name} has a header but no patient below it.")
@@ -232,28 +144,6 @@ def find_sheet(folder: Path) -> Path:
             f"{', '.join(KEYS)}; optional: cohort (I or II), {', '.join(NUMBERS)}, {', '.join(TEXTS)}."
         )
     return found[0]
-
-
-def _without_units(sheet: Sheet, positions: Mapping[str, int]) -> Sheet:
-    """The sheet without a row of units below the headings, which are checked like those in headings."""
-    names = [name for name in positions if name in KEYS or name in NUMBERS]
-    if not sheet.rows:
-        return sheet
-    row = sheet.rows[0]
-    units = {name: text for name in names if (text := row.cells[positions[name]].text)}
-    ours = {parameter(key).unit for key in KEYS}
-    known = {canonical_unit(unit) for unit in ours.union(*NUMBERS.values())}
-    texts = units.values()
-    if not units or not all(canonical_unit(t) in known or any(wrong_unit(t, u) for u in ours) for t in texts):
-        return sheet
-    for name, text in units.items():
-        _check_unit(sheet, positions[name], name, text)
-        wanted = NUMBERS[name] if name in NUMBERS else (parameter(name).unit,)
-        if canonical_unit(text) not in map(canonical_unit, wanted):
-            reason = f"a unit, but {name} is wanted in {wanted[0]}"
-            raise_problems(sheet.name, [sheet.problem(row, positions[name], reason)])
-    note = f"row {row.number} holds units, no patient"
-    return replace(sheet, rows=sheet.rows[1:], notes=(*sheet.notes, note))
 
 
 def _patient_ids(reading: _Reading) -> list[str]:
@@ -343,9 +233,8 @@ def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[s
     if normalise_name(heading) not in map(normalise_name, PATIENT_NAMES):
         notes.append(f"no patient_id column: the first column, {heading!r}, holds the patient ids")
     if reading.marked:
-        shown = "; ".join(reading.marked[:SHOWN_PROBLEMS]) + (
-            " ..." if reading.marked[SHOWN_PROBLEMS:] else ""
-        )
+        more = " ..." if len(reading.marked) > SHOWN_PROBLEMS else ""
+        shown = "; ".join(reading.marked[:SHOWN_PROBLEMS]) + more
         notes.append(f"{len(reading.marked)} cells hold a mark beside the number, which was dropped: {shown}")
     missing = labels[list(KEYS)].isna().sum()
     if absent := [key for key in KEYS if missing[key] == len(labels)]:

@@ -11,8 +11,8 @@ from typing import Final, Literal
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 
-from cardio_mlflow.data.cohort.clip import Clip, Findings, kind_of
-from cardio_mlflow.data.cohort.clip_folders import OTHER_FOLDER, study_key
+from cardio_mlflow.data.cohort.clip import Clip, Findings, kind_of, study_key
+from cardio_mlflow.data.cohort.clip_folders import OTHER_FOLDER
 from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.errors import InputError
 
