@@ -49,7 +49,10 @@ def _rows(file: io.BytesIO, name: str) -> tuple[dict[int, tuple[Cell, ...]], lis
             raise InputError(f"{name} unpacks to more than {_MAX_BYTES >> 20} MiB: no sheet of patients.")
         part = next((n for n in archive.namelist() if n.endswith("/workbook.xml")), "xl/workbook.xml")
         recalculate = b'fullCalcOnLoad="1"' in archive.read(part)
-    values, formulas = (openpyxl.load_workbook(file, data_only=d, keep_links=False) for d in (True, False))
+        sheets = [archive.read(n) for n in archive.namelist() if "/worksheets/" in n]
+    values = openpyxl.load_workbook(file, keep_links=False, data_only=True)
+    has_formulas = any(re.search(rb"<(?:\w+:)?f[\s/>]", content) for content in sheets)
+    formulas = openpyxl.load_workbook(file, keep_links=False) if has_formulas else values
     position, notes = _first_visible(values, name)
     sheet, written = values.worksheets[position], formulas.worksheets[position]
     if sheet.max_row * sheet.max_column > _MAX_CELLS:

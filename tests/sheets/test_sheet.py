@@ -317,9 +317,9 @@ def test_any_bytes_are_a_sheet_or_refused(tmp_path: Path, content: bytes) -> Non
     ),
 )
 def test_a_quoted_table_is_read_as_it_was_written(
-    tmp_path: Path, separator: str, encoding: str, cells: list[tuple[str, ...]]
+    tmp_path: Path, separator: str, encoding: str, cells: list[list[str]]
 ) -> None:
     path, text = tmp_path / "labels.csv", io.StringIO(newline="")
     csv.writer(text, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([["id", "CO", "CI"], *cells])
     path.write_bytes(text.getvalue().encode(encoding))
-    assert texts(read_sheet(path)) == [row for row in cells if any(row)]
+    assert texts(read_sheet(path)) == [tuple(row) for row in cells if any(row)]
