@@ -90,6 +90,8 @@ def test_missing_values_stay_missing_and_are_counted(tmp_path: Path) -> None:
     read = read_labels(write(tmp_path, sheet(PCWP=["", "n/a", 9, "-"], CO=["NA", 5, 5, 5])), 2)
     assert read.table["PCWP"].isna().tolist() == [True, True, False, True]
     assert "PCWP 3, CO 1" in read.notes[-1]
+    read = read_labels(write(tmp_path, sheet(2, **{key: ["", HEALTHY[key]] for key in KEYS})), 2)
+    assert "1 patients without any value: row 2" in read.notes
 
 
 def test_every_problem_is_named_by_row_and_column(tmp_path: Path) -> None:
@@ -264,6 +266,7 @@ def test_no_sheet_two_sheets_no_folder(tmp_path: Path) -> None:
 @given(st.lists(st.lists(st.text(max_size=8), min_size=11, max_size=11), min_size=1, max_size=4))
 def test_any_cells_give_labels_or_an_input_error(tmp_path: Path, cells: list[list[str]]) -> None:
     table = pd.DataFrame(cells, columns=["patient_id", *KEYS, "cohort"])
+    table["patient_id"] = "Qx7" + table["patient_id"]
     table.to_csv(tmp_path / "labels.csv", index=False, errors="replace", escapechar="\\")
     try:
         labels = read_labels(tmp_path, 2).table
@@ -273,3 +276,4 @@ def test_any_cells_give_labels_or_an_input_error(tmp_path: Path, cells: list[lis
         refused = ""
         assert labels.index.is_unique
     assert len(refused.splitlines()) <= 14
+    assert "Qx7" not in refused
