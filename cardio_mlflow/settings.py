@@ -29,7 +29,7 @@ SEED_STEP: Final = 1000
 _NOT_PART_OF_THE_CONFIGURATION: Final = {
     "preset", "data", "study", "cache", "jobs", "folds", "variants", "ablation_folds", "champion",
     "bootstrap", "figure_formats", "skip_train", "training_only", "pseudonymize", "pseudonym_key",
-    "check_text", "strict", "clip_seconds", "clip_memory", "cache_disk",
+    "check_text", "strict", "clip_seconds", "clip_memory", "cache_disk", "studies",
     "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers", "more_variants", "repeats",
     "n_trials", "timeout", "tune_folds", "pruner", "storage", "nested", "challenger", *RANGES,
     "ig_steps", "ig_tolerance", "ig_baseline", "rollout_heads",

@@ -65,6 +65,9 @@ class SettingsFields(BaseModel):
     synthetic_patients: int = Field(ge=8, le=9999, description="patients of the synthetic cohort")
     synthetic_seed: int = Field(7, ge=0, description="seed of the synthetic cohort")
 
+    studies: Literal["ask", "newest", "nearest"] = Field(
+        "ask", description="of a patient's several studies: stop and ask, the newest, or nearest to rhc_date"
+    )
     cohort1_size: int = Field(ge=2, description="rows of Cohort I when the sheet has no cohort column")
     num_folds: int = Field(5, ge=2, le=20, description="folds of Cohort I")
     folds: str = Field("", description="a folds.csv (patient_id, fold); empty: the cohort folder's, or drawn")

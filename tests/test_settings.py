@@ -211,7 +211,7 @@ SAME = {
     "cluster": "tcp://x", "more_variants": "x: stages=0", "repeats": "2", "n_trials": "3", "timeout": "9",
     "tune_folds": "3", "task_lr_range": "0.1,0.2", "pruner": "none", "storage": "sqlite:///x",
     "nested": "true", "challenger": "true", "step_memory": "1", "data_workers": "3",
-    "data": "/elsewhere/ours", "explained_patients": "ph", "cache_disk": "1",
+    "data": "/elsewhere/ours", "explained_patients": "ph", "cache_disk": "1", "studies": "newest",
 }  # fmt: skip
 
 

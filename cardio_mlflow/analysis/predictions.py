@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, PARAMETERS
+from cardio_mlflow.sheets.cells import canonical_id
+from cardio_mlflow.sheets.sheet import Sheet, raise_problems, read_sheet
+from cardio_mlflow.sheets.units import canonical_unit
 
 COLUMNS: Final = ("patient_id", "cohort", "fold", "variant", "parameter", "unit", "reference", "prediction")
 """The required columns; `person` (whose examination it is) and `lower`, `upper` may follow."""
@@ -21,8 +25,11 @@ IntArray = NDArray[np.int64]
 
 _TEXTS: Final = ("patient_id", "cohort", "variant", "parameter", "unit")
 _NUMBERS: Final = ("reference", "prediction", "lower", "upper")
-_NO_NUMBER: Final = ("", "nan", "NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", ".")
-"""How other programs write that a number is missing, in a csv file."""
+_UNITS: Final = {canonical_unit(p.unit): p.unit for p in PARAMETERS}
+_SHEET_ROW: Final = "row of the sheet"
+"""Name of an index that holds the rows' numbers as a spreadsheet shows them."""
+
+log = logging.getLogger(__name__)
 
 
 def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,28 +109,51 @@ def _rows(chosen: pd.Series) -> str:
     >>> _rows(pd.Series([True, False, True]))
     'rows 1 and 3'
     """
-    numbers = [str(number) for number in np.flatnonzero(chosen.to_numpy(bool)) + 1]
+    positions = np.flatnonzero(chosen.to_numpy(bool))
+    of_sheet = chosen.index.name == _SHEET_ROW
+    numbers = [str(number) for number in (chosen.index[positions] if of_sheet else positions + 1)]
     if len(numbers) > 5:
         return f"rows {', '.join(numbers[:5])} and {len(numbers) - 5} more"
     return f"row{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}" if numbers else ""
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """Read and check a predictions table in csv form; ids stay text, an id such as "NA" included.
+    """Read and check a predictions table, csv or xlsx; ids stay text, an id such as "NA" included.
+
+    What was left out of it (hidden rows and the like) is logged.
 
     Raises:
-        InputError: the file does not exist or is no predictions table.
+        InputError: the file does not exist or is no predictions table; names rows as a spreadsheet does.
     """
     if not path.is_file():
         raise InputError(f"There is no predictions table {path.name}.")
-    numbers = ("fold", *_NUMBERS)
-    table = pd.read_csv(
-        path,
-        dtype=dict.fromkeys((*_TEXTS, "person"), object),
-        keep_default_na=False,
-        na_values={name: list(_NO_NUMBER) for name in numbers},
-    )
-    return check_predictions(table)
+    sheet = read_sheet(path)
+    places = {name: sheet.find((name,)) for name in (*COLUMNS, "person", *_NUMBERS)}
+    problems: list[str] = []
+    columns = {name: _read(sheet, name, i, problems) for name, i in places.items() if i is not None}
+    raise_problems(sheet.name, problems)
+    for note in sheet.notes:
+        log.info("Note: %s", note)
+    table = pd.DataFrame(columns, index=pd.Index([row.number for row in sheet.rows], name=_SHEET_ROW))
+    checked = check_predictions(table)
+    check_folds(checked)
+    return checked.reset_index(drop=True)
+
+
+def _read(sheet: Sheet, name: str, position: int, problems: list[str]) -> list[object]:
+    values: list[object] = []
+    for row in sheet.rows:
+        try:
+            is_number = name == "fold" or name in _NUMBERS
+            values.append(sheet.number(row, position) if is_number else sheet.text(row, position))
+        except ValueError as error:
+            problems.append(sheet.problem(row, position, str(error)))
+    if name in ("patient_id", "person"):
+        return [canonical_id(str(text)) for text in values]
+    if name == "unit":
+        ours = {text: _UNITS.get(canonical_unit(str(text)), text) for text in set(values)}
+        return [ours[text] for text in values]
+    return values
 
 
 def read_patients_table(path: Path) -> pd.DataFrame:

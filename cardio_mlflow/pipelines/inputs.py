@@ -96,7 +96,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
     Raises:
         InputError: the folder, the sheet, the folds, the pseudonym key or every clip is unusable.
     """
-    cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size)
+    cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size, settings.studies)
     for note in cohort.notes:
         log.info("Note: %s", note)
     _tell(settings, cohort)

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.data.cohort.cells import parse_number
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.sheets.cells import parse_number
 
 AGE_BANDS: Final = {0: "< 40", 40: "40-59", 60: "60-74", 75: ">= 75"}
 """Lower end of an age band, years, and its name; ages themselves are not written."""
@@ -69,11 +69,11 @@ def _groups(labels: pd.DataFrame) -> dict[str, list[str]]:
 def _band(text: object, bands: dict[float, str] | dict[int, str]) -> str:
     """The band of a cell's number; nothing where it is none.
 
-    >>> _band("63", AGE_BANDS), _band("unknown", AGE_BANDS)
-    ('60-74', '')
+    >>> _band("63", AGE_BANDS), _band("24,125", BMI_BANDS), _band("unknown", AGE_BANDS)
+    ('60-74', '18.5-24.9', '')
     """
     try:
-        value = parse_number(str(text), ())
+        value = parse_number(str(text).replace(",", "."))  # no age or BMI has thousands
     except ValueError:
         return ""
     below = [name for start, name in bands.items() if value >= start]

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 def test(settings: Settings, run: Run, predictions: str) -> None:
     """Load the registered model, with its own code, and judge it on Cohort II.
 
-    With ``predictions``, the path of a predictions table (CSV), that table is judged; no model predicts, and
-    it counts as no use of Cohort II.
+    With ``predictions``, the path of a predictions table (csv or xlsx), that table is judged; no model
+    predicts, and it counts as no use of Cohort II.
     """
     if not predictions:
         judge_champion(settings, run)

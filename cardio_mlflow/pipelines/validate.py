@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 def validate(settings: Settings, run: Run, predictions: str) -> None:
     """Judge Cohort I by the pooled out-of-fold predictions and register the model as champion.
 
-    With ``predictions``, the path of a predictions table (CSV), that table is judged and nothing is
+    With ``predictions``, the path of a predictions table (csv or xlsx), that table is judged and nothing is
     registered.
     """
     if not predictions:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -72,6 +74,59 @@ def test_missing_references_are_read_however_they_are_written(table, tmp_path: P
     one.to_csv(tmp_path / "predictions.csv", index=False, na_rep=written)
     again = read_predictions(tmp_path / "predictions.csv")
     np.testing.assert_array_equal(again["reference"].isna(), one["reference"].isna())
+
+
+def test_a_table_from_a_german_spreadsheet_is_the_same_table(table, tmp_path: Path) -> None:
+    original = table(4, cohort="II")
+    original.loc[3, "reference"] = np.nan
+    path = tmp_path / "predictions.csv"
+    text = original.rename(columns=str.upper).to_csv(index=False, sep=";", decimal=",")
+    path.write_bytes(("sep=;\r\n" + text.replace("⁻⁵", "-5").replace("·", "*")).encode("cp1252"))
+    pd.testing.assert_frame_equal(read_predictions(path), original, check_dtype=False, rtol=1e-14)
+
+
+def test_a_workbook_is_a_table_and_its_hidden_rows_are_reported(
+    table, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = table(4, cohort="II")
+    path = tmp_path / "predictions.xlsx"
+    original.to_excel(path, index=False)
+    book = openpyxl.load_workbook(path)
+    for row in range(2, 2 + len(KEYS)):
+        book.active.row_dimensions[row].hidden = True
+    book.save(path)
+    with caplog.at_level("INFO"):
+        read = read_predictions(path)
+    pd.testing.assert_frame_equal(
+        read, original.iloc[len(KEYS) :].reset_index(drop=True), check_dtype=False, rtol=1e-14
+    )
+    assert "9 rows that a filter or the user hides were left out (row 2, 3, 4" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({(0, "prediction"): "12. May"}, "row 3, column H (prediction): a date or a time"),
+        ({(1, "reference"): "<5"}, "row 4, column G (reference): a bound"),
+        ({(2, "prediction"): "1,234"}, "row 5, column H (prediction): three digits behind a comma"),
+        ({(2, "prediction"): "#REF!"}, "row 5, column H (prediction): an error of the spreadsheet"),
+        ({(0, "patient_id"): ""}, "lacks the patient_id in row 3."),
+        ({(0, "fold"): "2"}, "1 patient is in two folds"),
+        ({(0, "fold"): ""}, "no fold in row 3, but does in others"),
+    ],
+)
+def test_problems_of_a_file_are_named_as_a_spreadsheet_shows_them(
+    table, tmp_path: Path, changes: dict[tuple[int, str], str], expected: str
+) -> None:
+    broken = table(4).astype(object)
+    for (row, column), text in changes.items():
+        broken.loc[row, column] = text
+    path = tmp_path / "predictions.csv"
+    lines = broken.to_csv(index=False).splitlines()
+    path.write_text("\n".join([lines[0], "", *lines[1:]]))
+    with pytest.raises(InputError, match=re.escape(expected)) as refused:
+        read_predictions(path)
+    assert "P00" not in str(refused.value)
 
 
 def test_pairs_leave_out_missing_references_and_are_sorted_by_patient(table) -> None:

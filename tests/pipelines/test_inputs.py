@@ -222,7 +222,7 @@ def test_persons_that_were_trained_on_are_found_under_any_name(
 ) -> None:
     settings = with_persons(given(pseudonymize=hidden), TWICE)
     tested = load_inputs(settings)
-    seen = seen_of(tested, tested.patients("II"))
+    seen = replace(seen_of(tested, tested.patients("II")), contents=frozenset())
     assert len(seen.persons) == 2
     other = load_inputs(given(pseudonymize=hidden))  # of which the predictions alone are asked for
     other = replace(other, cohort=replace(other.cohort, labels=other.cohort.labels.iloc[:0]))

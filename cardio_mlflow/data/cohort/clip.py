@@ -1,7 +1,10 @@
-"""One clip as it lies in the cohort folder, and the kinds of file it can be."""
+"""One clip as it lies in the cohort folder, the kinds of file it can be, and names and links on its way."""
 
 from __future__ import annotations
 
+import errno
+import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,18 +39,25 @@ class Findings:
 
     Attributes:
         clips: the clips of known patients, of which several can show one view.
-        strangers: clips of patients who are not in the label sheet.
+        studies: the clips in folders of studies, by patient and folder name.
+        strangers: how many clips belong to each id that is not in the label sheet.
         ignored: how many files or folders were left out, by the reason in words.
     """
 
     clips: list[Clip] = field(default_factory=list)
-    strangers: int = 0
+    studies: dict[str, dict[str, list[Clip]]] = field(default_factory=dict)
+    strangers: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
+
+    def all_clips(self) -> list[Clip]:
+        """The clips of known patients, in folders of studies and elsewhere."""
+        studies = (clips for studies in self.studies.values() for clips in studies.values())
+        return [*self.clips, *(clip for clips in studies for clip in clips)]
 
     @property
     def seen(self) -> int:
         """Files that were looked at."""
-        return len(self.clips) + self.strangers + self.ignored.total()
+        return len(self.all_clips()) + self.strangers.total() + self.ignored.total()
 
 
 def kind_of(path: Path) -> str | None:
@@ -75,3 +85,43 @@ def stem_of(path: Path) -> str:
     ('FC', 'FC.1.2.84')
     """
     return path.name if path.suffix[1:].isdecimal() else path.stem
+
+
+def natural_key(text: str) -> tuple[tuple[int, str], ...]:
+    """Sort key that compares the numbers in a name as numbers.
+
+    >>> sorted(["FC10", "FC2", "FC_1"], key=natural_key)
+    ['FC2', 'FC10', 'FC_1']
+    """
+    parts = re.findall(r"\d+|\D+", text.lower())
+    return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-2, text))
+
+
+def study_key(name: str) -> str:
+    """A study folder's name without case, and without the marks within a date.
+
+    >>> study_key("2018-05-12") == study_key("20180512"), study_key("1.2") == study_key("12")
+    (True, False)
+    """
+    name = unicodedata.normalize("NFC", name).casefold()
+    return name.replace("-", "") if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else name
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Tell whether a path, links followed, lies in a folder; a link to nowhere need only stand there."""
+    try:
+        place = path.parent if leads_nowhere(path) else path
+        return place.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Tell whether a path is a link whose target is not there, or a link to itself."""
+    try:
+        path.stat()
+    except OSError as fault:
+        return fault.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and path.is_symlink()
+    except ValueError:  # a name that no file can have
+        return False
+    return False

@@ -7,18 +7,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from cardio_mlflow.data.cohort.cells import canonical_id
-from cardio_mlflow.data.cohort.clip import KINDS, Clip, Findings, kind_of
-from cardio_mlflow.data.cohort.clip_folders import KnownPatients, is_inside, natural_key, search_folders
+from cardio_mlflow.data.cohort.clip import (
+    KINDS,
+    Clip,
+    Findings,
+    is_inside,
+    kind_of,
+    leads_nowhere,
+    natural_key,
+)
+from cardio_mlflow.data.cohort.clip_folders import KnownPatients, search_folders
+from cardio_mlflow.data.cohort.columns import PATIENT_NAMES
 from cardio_mlflow.data.cohort.labels import LabelSheet
-from cardio_mlflow.data.cohort.sheet import Row, Sheet, raise_problems, read_sheet
+from cardio_mlflow.data.cohort.same_ids import same_ids
+from cardio_mlflow.data.cohort.studies import Choice, choose_studies
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import VIEW_CODES, VIEWS, is_view, normalise_name, view
+from cardio_mlflow.parameters import VIEW_CODES, VIEWS, is_view, view
+from cardio_mlflow.sheets.cells import canonical_id
+from cardio_mlflow.sheets.sheet import Row, Sheet, raise_problems, read_sheet
 
 CLIP_SHEET: Final = "clips.csv"
 
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "patient_id": ("patient_id", "patient", "pid", "subject_id", "subject", "id"),
+    "patient_id": PATIENT_NAMES,
     "view": ("view", "view_name", "view_code", "echo_view"),
     "path": ("path", "file_path", "filename", "file_name", "file", "clip", "dicom", "location"),
 }
@@ -47,12 +58,12 @@ def read_clip_sheet(folder: Path, path: Path, patients: KnownPatients) -> Findin
     positions = _positions(sheet)
     found, problems = Findings(), []
     for row in sheet.rows:
-        patient_id, view_name, place = (row.cells[p] for p in positions)
+        patient_id, view_name, place = (row.cells[p].text for p in positions)
         file = _located(folder, place)
-        if problem := _row_problem(folder, row, (patient_id, view_name, place), file):
+        if problem := _row_problem(folder, sheet, row, positions, file):
             problems.append(problem)
         elif (patient := patients.find(canonical_id(patient_id))) is None:
-            found.strangers += 1
+            found.strangers[canonical_id(patient_id)] += 1
         else:
             found.clips.append(Clip(patient, view(view_name).code, file))
     raise_problems(sheet.name, problems)
@@ -61,11 +72,7 @@ def read_clip_sheet(folder: Path, path: Path, patients: KnownPatients) -> Findin
 
 def _positions(sheet: Sheet) -> list[int]:
     """Where patient, view and path stand."""
-    by_name = {normalise_name(c): i for i, c in reversed([*enumerate(sheet.columns)])}
-    found = {
-        column: next((by_name[n] for n in map(normalise_name, names) if n in by_name), None)
-        for column, names in _COLUMNS.items()
-    }
+    found = {column: sheet.find(names) for column, names in _COLUMNS.items()}
     if missing := [column for column, position in found.items() if position is None]:
         raise InputError(
             f"{sheet.name} lacks the column {', '.join(missing)}: expected patient_id, view, path."
@@ -86,24 +93,24 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _row_problem(folder: Path, row: Row, cells: Sequence[str], file: Path) -> str | None:
-    patient_id, view_name, place = cells
-    if not patient_id:
-        return f"row {row.number}, column patient_id: no patient id"
-    if not is_view(view_name):
-        return f"row {row.number}, column view: not one of {', '.join(f'{v.code}/{v.name}' for v in VIEWS)}"
-    if not place or not is_inside(folder, file):
-        return (
-            f"row {row.number}, column path: the file must lie in the cohort folder, also when links are "
-            "followed"
-        )
-    if not _is_file(file):
-        return f"row {row.number}, column path: there is no such file"
+def _row_problem(folder: Path, sheet: Sheet, row: Row, positions: Sequence[int], file: Path) -> str | None:
+    patient, view_name, place = positions
+    if not row.cells[patient].text:
+        return sheet.problem(row, patient, "no patient id")
+    if not is_view(row.cells[view_name].text):
+        known = ", ".join(f"{v.code}/{v.name}" for v in VIEWS)
+        return sheet.problem(row, view_name, f"not one of {known}")
+    if not row.cells[place].text or not is_inside(folder, file):
+        reason = "the file must lie in the cohort folder, also when links are followed"
+        return sheet.problem(row, place, reason)
+    if not _is_file(file) and not leads_nowhere(file):
+        return sheet.problem(row, place, "there is no such file")
     return None
 
 
 LAYOUTS: Final = (
     "dicom/<patient>_<view>.dcm, dicom/<patient>/<view>*.dcm, dicom/<patient>/<view>/*.dcm, "
+    "dicom/<patient>/<study>/<view>*.dcm, "
     "tensors/<patient>_<view>.pt, the same without dicom/ or tensors/, videos (avi, mp4, mov, mkv, wmv) by "
     "the same names, or a clips.csv with the columns patient_id, view, path; "
     f"views: {', '.join(f'{v.code} or {v.name}' for v in VIEWS)}"
@@ -111,7 +118,9 @@ LAYOUTS: Final = (
 _SHOWN: Final = 10
 
 
-def find_clips(folder: Path, sheet: LabelSheet) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+def find_clips(
+    folder: Path, sheet: LabelSheet, studies: Choice = "ask"
+) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
     """Find one clip for each patient and view.
 
     A clips.csv, where there is one, is the only source. Of several clips of one patient and view a
@@ -121,25 +130,37 @@ def find_clips(folder: Path, sheet: LabelSheet) -> tuple[tuple[Clip, ...], tuple
     Args:
         folder: the cohort folder.
         sheet: its label sheet.
+        studies: which of a patient's several studies is taken; see `choose_studies`.
 
     Returns:
         The clips in the order of the sheet and of the views; and notes for the user, which name rows of
         the label sheet and never a patient or a file.
 
     Raises:
-        InputError: no clip matches a patient, clips.csv has errors, or a file lies outside the folder.
+        InputError: no clip matches a patient, clips.csv has errors, a file lies outside the folder, or a
+            choice of studies is asked for.
     """
     patients = list(sheet.table.index)
-    known, listed = KnownPatients(patients), find_clip_sheet(folder)
-    found = read_clip_sheet(folder, listed, known) if listed else search_folders(folder, known)
+    found = _find(folder, sheet, KnownPatients(patients))
+    spellings, id_notes = same_ids(sheet, {clip.patient_id for clip in found.all_clips()}, found.strangers)
+    if spellings:
+        found = _find(folder, sheet, KnownPatients(patients, spellings))
+    for clip in found.all_clips():
+        _check_inside(folder, clip, sheet)
+    study_notes = choose_studies(found, sheet, studies)
     order = {patient: i for i, patient in enumerate(patients)}
     found.clips.sort(key=lambda clip: (order[clip.patient_id], VIEW_CODES.index(clip.view)))
-    for clip in found.clips:
-        _check_inside(folder, clip, sheet)
     if not found.clips:
         raise InputError(_nothing_found(folder, found))
     chosen, notes = _choose(found.clips, sheet)
-    return tuple(chosen), (*notes, *_left_out(found), *_absences(chosen, sheet))
+    notes = [*id_notes, *study_notes, *notes, *_left_out(found), *_absences(chosen, sheet)]
+    return tuple(chosen), tuple(notes)
+
+
+def _find(folder: Path, sheet: LabelSheet, patients: KnownPatients) -> Findings:
+    if listed := find_clip_sheet(folder):
+        return read_clip_sheet(folder, listed, patients)
+    return search_folders(folder, patients, sheet.studies.values())
 
 
 def _check_inside(folder: Path, clip: Clip, sheet: LabelSheet) -> None:
@@ -181,7 +202,9 @@ def _preference(clip: Clip) -> tuple[int, tuple[tuple[int, str], ...]]:
 def _left_out(found: Findings) -> list[str]:
     notes = [f"{count} {reason} were ignored" for reason, count in found.ignored.items()]
     if found.strangers:
-        notes.append(f"{found.strangers} clips of patients who are not in the label sheet were ignored")
+        notes.append(
+            f"{found.strangers.total()} clips of patients who are not in the label sheet were ignored"
+        )
     return notes
 
 

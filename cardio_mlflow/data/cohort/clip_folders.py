@@ -5,26 +5,17 @@ from __future__ import annotations
 import re
 import stat
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from cardio_mlflow.data.cohort.clip import Clip, Findings, kind_of, stem_of
+from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of, study_key
+from cardio_mlflow.data.cohort.same_ids import difference
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, normalise_name, view
 
 _SEPARATORS: Final = "_-. "
-
-
-def natural_key(text: str) -> tuple[tuple[int, str], ...]:
-    """Sort key that compares the numbers in a name as numbers.
-
-    >>> sorted(["FC10", "FC2", "FC_1"], key=natural_key)
-    ['FC2', 'FC10', 'FC_1']
-    """
-    parts = re.findall(r"\d+|\D+", text.lower())
-    return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-2, text))
 
 
 class KnownPatients:
@@ -32,24 +23,30 @@ class KnownPatients:
 
     An id is found as it is written; else in any case, where that leaves one id only.
 
-    >>> known = KnownPatients(["P01", "q", "Q"])
-    >>> known.find("p01"), known.find("q"), known.find("P1") is None
-    ('P01', 'q', True)
+    Args:
+        ids: the label sheet's ids.
+        spellings: further spellings of some of them.
+
+    >>> known = KnownPatients(["P01", "q", "Q", "7"], {"007": "7"})
+    >>> known.find("p01"), known.find("q"), known.find("007"), known.find("P1") is None
+    ('P01', 'q', '7', True)
     """
 
-    def __init__(self, ids: Collection[str]) -> None:
-        self._exact = frozenset(ids)
-        self._folded: dict[str, list[str]] = {}
-        for patient in self._exact:
-            self._folded.setdefault(patient.casefold(), []).append(patient)
+    def __init__(self, ids: Collection[str], spellings: Mapping[str, str] | None = None) -> None:
+        self._exact = {**(spellings or {}), **{patient: patient for patient in ids}}
+        self._folded: dict[str, set[str]] = {}
+        for name, patient in self._exact.items():
+            self._folded.setdefault(name.casefold(), set()).add(patient)
 
     def find(self, name: str) -> str | None:
         """The id that a name, or part of one, stands for."""
         name = unicodedata.normalize("NFC", name)
-        if name in self._exact:
-            return name
-        near = self._folded.get(name.casefold(), ())
-        return near[0] if len(near) == 1 else None
+        near = self._folded.get(name.casefold(), set())
+        return self._exact.get(name) or (next(iter(near)) if len(near) == 1 else None)
+
+    def is_near(self, name: str) -> bool:
+        """Whether a name differs from an id only by what a spreadsheet does to ids."""
+        return any(difference(patient, name) for patient in self._exact)
 
 
 def view_prefix(name: str) -> str | None:
@@ -144,74 +141,81 @@ _GROUPS: Final = re.compile(
     r"(dicoms?|dcm|clips?|echos?|videos?|avi|mp4|tensors?|pt|data|cohort[ _-]?(i|ii|1|2))", re.IGNORECASE
 )
 """Folders that only group clips."""
+_STUDY: Final = re.compile(r"\d|stud(?:y|ie)|exam|visit|echo|tte|baseline|follow", re.IGNORECASE)
+_ASIDE: Final = re.compile(
+    r"exclu|reject|discard|aside|unus|old|bad|poor|dup|cop(?:y|ie)|backup|bak|trash|te?mp|test|not?[ _-]",
+    re.IGNORECASE,
+)
+"""Names of a folder within a patient's that make it a study's, and that do not."""
 _JUNK: Final = ("dicomdir", "thumbs.db", "desktop.ini", "__macosx", "lost+found")
 _MAX_DEPTH: Final = 6
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder on the way down.
+    """A folder on the way down, its depth below the cohort folder, and whose folder it is in.
 
-    Attributes:
-        depth: folders below the cohort folder.
-        patient: the known patient whose folder it is in.
-        stranger: whether it is in the folder of somebody who is not in the label sheet.
-        view: the view whose folder it is in.
+    `stranger` is the name of the folder of somebody who is not in the label sheet, `study` that of a study.
     """
 
     depth: int = 0
     patient: str | None = None
-    stranger: bool = False
+    stranger: str | None = None
     view: str | None = None
+    study: str | None = None
 
     @property
     def has_patient(self) -> bool:
-        return self.patient is not None or self.stranger
+        return self.patient is not None or self.stranger is not None
 
 
-def search_folders(folder: Path, patients: KnownPatients) -> Findings:
+@dataclass(frozen=True)
+class _Search:
+    """A search under way: where it began, whom it looks for, and what it has found."""
+
+    home: Path
+    patients: KnownPatients
+    studies: frozenset[str]
+    found: Findings
+
+
+def search_folders(folder: Path, patients: KnownPatients, studies: Iterable[str] = ()) -> Findings:
     """Search a cohort folder for clips by the names of files and folders.
 
     A file's patient and view are each told by its name or by a folder it lies in, and both must agree.
-    Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into; any other
+    Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into, and within a
+    patient's folder one level of studies, whose names hold a digit or a word such as "study"; any other
     folder is not, so that clips set aside are not taken by mistake.
 
     Args:
         folder: the cohort folder.
         patients: the label sheet's patients.
+        studies: names of study folders that are looked into as well.
 
     Raises:
         InputError: a folder cannot be read, or is a link to a place outside the cohort folder.
     """
-    found = Findings()
-    _search(folder, folder, _Place(), patients, found)
-    return found
+    search = _Search(folder, patients, frozenset(map(study_key, studies)), Findings())
+    _search_in(folder, _Place(), search)
+    return search.found
 
 
-def is_inside(folder: Path, path: Path) -> bool:
-    """Tell whether a path, links followed, lies in a folder."""
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        return False
-
-
-def _search(home: Path, folder: Path, place: _Place, patients: KnownPatients, found: Findings) -> None:
+def _search_in(folder: Path, place: _Place, search: _Search) -> None:
     for child, is_folder in _children(folder):
         if not is_folder:
-            _sort_in(child, place, patients, found)
+            _sort_in(child, place, search)
             continue
-        inner = _enter(unicodedata.normalize("NFC", child.name), place, patients)
+        inner = _enter(unicodedata.normalize("NFC", child.name), place, search)
         if inner is None or inner.depth > _MAX_DEPTH:
-            found.ignored[OTHER_FOLDER] += 1
-        elif not is_inside(home, child):
+            search.found.ignored[OTHER_FOLDER] += 1
+        elif not is_inside(search.home, child):
             raise InputError(
                 f"A folder of clips, {inner.depth} below the cohort folder, is a link to a place outside it, "
                 "which is not followed. Put the label sheet beside the folder that holds the files and give "
                 "that place as data, or copy or mount the clips into the cohort folder."
             )
         else:
-            _search(home, child, inner, patients, found)
+            _search_in(child, inner, search)
 
 
 def _children(folder: Path) -> Iterator[tuple[Path, bool]]:
@@ -226,36 +230,45 @@ def _children(folder: Path) -> Iterator[tuple[Path, bool]]:
     yield from kinds
 
 
-def _enter(name: str, place: _Place, patients: KnownPatients) -> _Place | None:
+def _enter(name: str, place: _Place, search: _Search) -> _Place | None:
     """The place that a folder of this name is; None for a folder that is not looked into."""
     deeper = replace(place, depth=place.depth + 1)
-    patient = patients.find(name)
-    if patient is not None and not place.stranger:
+    patient = search.patients.find(name)
+    if patient is not None and place.stranger is None:
         return replace(deeper, patient=patient) if place.patient in (None, patient) else None
     code = view_prefix(name) if place.has_patient else view(name).code if is_view(name) else None
     if code is not None:
         return replace(deeper, view=code) if place.view in (None, code) else None
     if _GROUPS.fullmatch(name):
         return deeper
-    return replace(deeper, stranger=True) if place.depth and not place.has_patient else None
+    if not place.has_patient:
+        return replace(deeper, stranger=name) if place.depth or search.patients.is_near(name) else None
+    is_study = study_key(name) in search.studies or (_STUDY.search(name) and not _ASIDE.search(name))
+    return replace(deeper, study=name) if is_study and place.study is None else None
 
 
-def _sort_in(path: Path, place: _Place, patients: KnownPatients, found: Findings) -> None:
+def _sort_in(path: Path, place: _Place, search: _Search) -> None:
     """Put one file where it belongs among the findings."""
+    found = search.found
     kind = kind_of(path)
     if kind is None or _is_special(path):
         if place.depth:  # the cohort folder itself holds sheets and notes
             found.ignored[OTHER_KIND] += 1
         return
-    patient, code, problem = _read_name(unicodedata.normalize("NFC", stem_of(path)), place, patients)
+    told = _told(unicodedata.normalize("NFC", stem_of(path)), place, search.patients)
+    patient, code = place.patient or told.patient, place.view or told.view
     if not place.depth and not path.suffix and patient is None:
         return  # such as README
-    if problem:
-        found.ignored[problem] += 1
-    elif patient is None:
-        found.strangers += 1
-    else:
+    if told.patient not in (None, patient) or told.view not in (None, code):
+        found.ignored[CONTRADICTION] += 1
+    elif code is None:
+        found.ignored[NO_VIEW] += 1
+    elif patient is None or place.stranger is not None:
+        found.strangers[place.stranger or told.owner] += 1
+    elif place.study is None:
         found.clips.append(Clip(patient, code, path))
+    else:
+        found.studies.setdefault(patient, {}).setdefault(place.study, []).append(Clip(patient, code, path))
 
 
 def _is_special(path: Path) -> bool:
@@ -266,22 +279,21 @@ def _is_special(path: Path) -> bool:
         return False
 
 
-def _read_name(stem: str, place: _Place, patients: KnownPatients) -> tuple[str | None, str, str]:
-    """A file's patient (None for a stranger) and view, or why it is left out."""
-    named = split_name(stem, patients)
-    patient = patients.find(named[0]) if named else None
-    code = view_prefix(stem) if place.has_patient or place.view else None
-    if code is None and named and (patient or not place.has_patient):
-        code = named[1]
-    if code is None and place.has_patient and place.view is None:
-        code = view_within(stem)
-    if place.view and not place.has_patient and patient is None:
-        patient = patients.find(stem)
-    if (place.patient and patient not in (None, place.patient)) or (
-        place.view and code not in (None, place.view)
-    ):
-        return None, "", CONTRADICTION
-    code, patient = place.view or code, place.patient or patient
-    if code is None:
-        return None, "", NO_VIEW
-    return (None if place.stranger else patient), code, ""
+@dataclass(frozen=True)
+class _Told:
+    """What a file's own name tells: its patient's id as written, the patient if known, and the view."""
+
+    owner: str
+    patient: str | None
+    view: str | None
+
+
+def _told(stem: str, place: _Place, patients: KnownPatients) -> _Told:
+    owner, code = split_name(stem, patients) or (stem, None)
+    patient = patients.find(owner) if code else None
+    if place.has_patient:
+        code = view_prefix(stem) or (code if patient else None)
+        return _Told(owner, patient, code or (None if place.view else view_within(stem)))
+    if place.view:
+        return _Told(owner, patient or patients.find(stem), view_prefix(stem) or code)
+    return _Told(owner, patient, code)

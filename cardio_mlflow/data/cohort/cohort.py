@@ -12,6 +12,7 @@ from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.cohort.clip_files import find_clips
 from cardio_mlflow.data.cohort.labels import read_labels
 from cardio_mlflow.data.cohort.persons import PERSON
+from cardio_mlflow.data.cohort.studies import Choice
 
 __all__ = ["Clip", "Cohort", "read_cohort"]
 
@@ -24,8 +25,8 @@ class Cohort:
         name: the folder's name.
         folder: the cohort folder.
         labels: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), `person` (the patient
-            id where none is given), the nine values (float, NaN where missing), and HR, BSA, MAP, sex, age,
-            rhythm, BMI, scanner where given.
+            id where none is given), the nine values (float, NaN where missing, and throughout where the sheet
+            has no such column), and HR, BSA, MAP, sex, age, rhythm, BMI, scanner where given.
         clips: at most one for each patient and view, in the order of patients and views.
         notes: what the user should be told: clips left out, patients without any clip, and the like; they
             name rows of the label sheet and never a patient or a file.
@@ -61,16 +62,17 @@ class Cohort:
         return replace(self, labels=labels, clips=clips, rows=rows)
 
 
-def read_cohort(folder: Path, cohort1_size: int) -> Cohort:
+def read_cohort(folder: Path, cohort1_size: int, studies: Choice = "ask") -> Cohort:
     """Read a cohort folder.
 
     Args:
         folder: holds labels.csv or labels.xlsx, and clips in folders or named by a clips.csv.
         cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
+        studies: which of a patient's several studies is taken.
 
     Raises:
         InputError: the label sheet or the clips cannot be used; names row and column.
     """
     sheet = read_labels(folder, cohort1_size)
-    clips, clip_notes = find_clips(folder, sheet)
+    clips, clip_notes = find_clips(folder, sheet, studies)
     return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes, sheet.rows)

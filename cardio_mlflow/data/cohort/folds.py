@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.data.cohort.cells import canonical_id
+from cardio_mlflow.data.cohort.columns import PATIENT_NAMES
 from cardio_mlflow.data.cohort.persons import PERSON, persons_apart
-from cardio_mlflow.data.cohort.sheet import Sheet, raise_problems, read_sheet
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import PULMONARY_HYPERTENSION, normalise_name
+from cardio_mlflow.parameters import PULMONARY_HYPERTENSION
+from cardio_mlflow.sheets.cells import canonical_id
+from cardio_mlflow.sheets.sheet import Sheet, raise_problems, read_sheet
 
 
 def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.Series[int]:
@@ -111,21 +112,20 @@ def read_folds(
 
 
 def _parse_rows(sheet: Sheet, persons: Mapping[str, str], num_folds: int) -> dict[str, int]:
-    positions = {normalise_name(c): i for i, c in enumerate(sheet.columns)}
-    if not {"patientid", "fold"} <= positions.keys():
+    ids, numbers = sheet.find(PATIENT_NAMES), sheet.find(("fold",))
+    if ids is None or numbers is None:
         raise InputError(f"{sheet.name} needs the columns patient_id and fold.")
     folds: dict[str, int] = {}
     rows: list[int] = []
     problems = []
     for row in sheet.rows:
-        patient = canonical_id(row.cells[positions["patientid"]])
-        fold = canonical_id(row.cells[positions["fold"]])
+        patient, fold = (canonical_id(row.cells[i].text) for i in (ids, numbers))
         if patient in folds:
-            problems.append(f"row {row.number}, column patient_id: this patient already has a fold")
+            problems.append(sheet.problem(row, ids, "this patient already has a fold"))
         elif patient not in persons:
-            problems.append(f"row {row.number}, column patient_id: no patient of Cohort I has this id")
+            problems.append(sheet.problem(row, ids, "no patient of Cohort I has this id"))
         elif not re.fullmatch("[0-9]{1,4}", fold) or not 1 <= int(fold) <= num_folds:
-            problems.append(f"row {row.number}, column fold: expected a whole number from 1 to {num_folds}")
+            problems.append(sheet.problem(row, numbers, f"expected a whole number from 1 to {num_folds}"))
         else:
             folds[patient] = int(fold)
             rows.append(row.number)

@@ -2,131 +2,42 @@
 
 from __future__ import annotations
 
-import difflib
+import datetime
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import pandas as pd
 
-from cardio_mlflow.data.cohort.cells import (
-    canonical_id,
-    id_problem,
-    is_missing,
-    parse_number,
-    range_problem,
-    wrong_unit,
+from cardio_mlflow.data.cohort.columns import (
+    NUMBERS,
+    PATIENT_ID,
+    PATIENT_NAMES,
+    TEXTS,
+    match_columns,
+    without_units,
 )
-from cardio_mlflow.data.cohort.persons import ALIASES, PERSON, numbered_alike, persons_apart
-from cardio_mlflow.data.cohort.sheet import SHOWN_PROBLEMS, Row, Sheet, raise_problems, read_sheet
+from cardio_mlflow.data.cohort.persons import PERSON, numbered_alike, persons_apart
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, is_parameter, normalise_name, parameter
-
-PATIENT_ID: Final = "patient_id"
-NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "HR": ("bpm", "beats/min", "1/min"),
-    "BSA": ("m²",),
-    "MAP": (parameter("meanPAP").unit,),
-}
-"""Optional numeric columns and the units that may stand in their cells."""
-TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
-"""Optional columns kept as text, for subgroups."""
-
-_KNOWN_HEADINGS: Final = 3
-"""From how many known columns on a first row is taken for headings, whose text may be shown."""
-
-_OPTIONAL: Final = {normalise_name(name): name for name in ("cohort", *NUMBERS, *TEXTS)} | {
-    normalise_name(name): PERSON for name in ALIASES
-}
-
-
-def match_columns(sheet: Sheet) -> dict[str, int]:
-    """Find the position of each known column; the names are compared without case and punctuation.
-
-    Raises:
-        InputError: a required column is missing (with the columns that could be meant), two columns
-            hold one value, a heading names a wrong unit, or there is no column for patient ids.
-    """
-    positions: dict[str, int] = {}
-    for position, heading in enumerate(sheet.columns):
-        name = _known_name(heading)
-        if name is None:
-            continue
-        if name in positions:
-            both = f"{sheet.columns[positions[name]]!r} and {heading!r}"
-            raise InputError(f"{sheet.name}: columns {both} both hold {name}: keep one of them.")
-        _check_heading_unit(sheet.name, heading, name)
-        positions[name] = position
-    _check_required(sheet, positions)
-    if PATIENT_ID not in positions:
-        if positions.get(PERSON) == 0:  # then it is the only id
-            del positions[PERSON]
-        if 0 in positions.values():
-            raise InputError(f"{sheet.name}: no patient_id column, and the first one is no id either.")
-        positions[PATIENT_ID] = 0
-    return positions
-
-
-def is_patient_id(heading: str) -> bool:
-    """Tell whether a heading is "patient_id", whatever its case and punctuation."""
-    return normalise_name(heading) == normalise_name(PATIENT_ID)
-
-
-def _known_name(heading: str) -> str | None:
-    if is_parameter(heading):
-        return parameter(heading).key
-    if is_patient_id(heading):
-        return PATIENT_ID
-    return _OPTIONAL.get(normalise_name(heading))
-
-
-def _check_heading_unit(sheet_name: str, heading: str, name: str) -> None:
-    brackets = re.search(r"[(\[](.*?)[)\]]", heading)
-    if brackets is None or not is_parameter(name):
-        return
-    wanted = parameter(name)
-    if conversion := wrong_unit(brackets.group(1), wanted.unit):
-        raise InputError(
-            f"{sheet_name}, column {heading}: {name} is wanted in {wanted.unit}; "
-            f"{conversion.advice} and change the heading."
-        )
-
-
-def _no_header(sheet: Sheet) -> str:
-    """What to say of a first row that may hold a patient's data, or patients' names: nothing of its text."""
-    return (
-        f"{sheet.name}: the first row that is not empty names fewer than {_KNOWN_HEADINGS} of the columns "
-        f"{PATIENT_ID}, {', '.join(KEYS)} in its {len(sheet.columns)} cells. It must hold the names of the "
-        "columns; each patient has a row below it."
-    )
-
-
-def _check_required(sheet: Sheet, positions: dict[str, int]) -> None:
-    missing = [key for key in KEYS if key not in positions]
-    unknown = [c for i, c in enumerate(sheet.columns) if c and i not in positions.values()]
-    if missing and len(positions) < _KNOWN_HEADINGS:
-        raise InputError(_no_header(sheet))
-    if not missing or not unknown:
-        return
-    lines = [f"{sheet.name} lacks {len(missing)} of the {len(KEYS)} required columns:"]
-    for key in missing:
-        names = {normalise_name(name): name for name in (key, *parameter(key).aliases)}
-        near = [c for c in unknown if difflib.get_close_matches(normalise_name(c), names, n=1, cutoff=0.6)]
-        hint = f"; is it {' or '.join(map(repr, near[:3]))}?" if near else ""
-        lines.append(f"  {key} ({parameter(key).meaning}, {parameter(key).unit}){hint}")
-    if unknown:
-        shown = ", ".join(map(repr, unknown[:SHOWN_PROBLEMS]))
-        lines.append(f"Columns of unknown name: {shown}{' ...' if len(unknown) > SHOWN_PROBLEMS else ''}.")
-    raise InputError("\n".join(lines))
-
+from cardio_mlflow.parameters import KEYS, normalise_name, parameter
+from cardio_mlflow.sheets.cells import MARKS, canonical_id, id_problem, is_missing, parse_date
+from cardio_mlflow.sheets.sheet import SHOWN_PROBLEMS, Row, Sheet, raise_problems, read_sheet
+from cardio_mlflow.sheets.units import range_problem
 
 __all__ = ["LabelSheet", "find_sheet", "read_labels"]
 
 SHEET_NAMES: Final = ("labels.csv", "labels.xlsx")
 _COHORTS: Final = {"i": "I", "1": "I", "ii": "II", "2": "II"}
+_SUMMARIES: Final = re.compile(
+    r"(?:95 ?% ?)?(?:(?:mean|average|avg|mittelwert|median|sd|std|se|sem|stdev|min|max|minimum|maximum|sum"
+    r"|total|count|n|iqr|range|summe|anzahl|moyenne|media|ci)\b[\s.±/+%()=:\-–]*)+",
+    re.IGNORECASE,
+)
+"""What a row of sums or means at the end of a sheet is called."""
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -136,16 +47,26 @@ class LabelSheet:
     Attributes:
         name: the file's name.
         table: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), `person` (text; the
-            patient id where none is given), the nine values (float, NaN where missing), and the optional
-            columns that the sheet has.
+            patient id where none is given), the nine values (float, NaN where missing, also where the sheet
+            has no such column), and the optional columns that the sheet has.
         rows: the row of each patient in the file, counted from 1, for messages that name no patient.
         notes: what the user should be told.
+        studies: the study folder that the sheet names for a patient. It can be a date: never write it.
+        dates: the day of a patient's catheterisation, where the sheet has it. Never write it.
     """
 
     name: str
     table: pd.DataFrame
     rows: dict[str, int]
     notes: tuple[str, ...]
+    studies: dict[str, str] = field(default_factory=dict)
+    dates: dict[str, datetime.date] = field(default_factory=dict)
+
+    def some_rows(self, patients: Sequence[str]) -> str:
+        """How many patients, and their rows, the first of many: for messages that name no patient."""
+        rows = ", ".join(str(self.rows[patient]) for patient in patients[:SHOWN_PROBLEMS])
+        more = " ..." if len(patients) > SHOWN_PROBLEMS else ""
+        return f"{len(patients)} patient{'s' if len(patients) > 1 else ''} (row {rows}{more} of {self.name})"
 
 
 @dataclass
@@ -155,13 +76,21 @@ class _Reading:
     sheet: Sheet
     positions: dict[str, int]
     problems: list[str] = field(default_factory=list)
-
-    def text(self, row: Row, column: str) -> str:
-        return row.cells[self.positions[column]]
+    marked: list[str] = field(default_factory=list)
 
     def refuse(self, row: Row, column: str, problem: str) -> None:
-        heading = self.sheet.columns[self.positions[column]] or "the first column"
-        self.problems.append(f"row {row.number}, column {heading}: {problem}")
+        self.problems.append(self.sheet.problem(row, self.positions[column], problem))
+
+    def each(self, column: str, read: Callable[[Row, int], _Value], missing: _Value) -> list[_Value]:
+        """A column's cells by a function that raises ValueError for one that it cannot take."""
+        values = []
+        for row in self.sheet.rows:
+            try:
+                values.append(read(row, self.positions[column]))
+            except ValueError as error:
+                self.refuse(row, column, str(error))
+                values.append(missing)
+        return values
 
 
 def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
@@ -175,7 +104,9 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
         InputError: no sheet, or the first ten problems of it by row and column; no cell is repeated.
     """
     sheet = read_sheet(find_sheet(folder))
-    reading = _Reading(sheet, match_columns(sheet))
+    positions = match_columns(sheet)
+    sheet = without_units(sheet, positions)
+    reading = _Reading(sheet, positions)
     if not sheet.rows:
         raise InputError(f"{sheet.name} has a header but no patient below it.")
     ids = _patient_ids(reading)
@@ -183,12 +114,19 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
     _check_persons(reading, persons, cohorts)
     columns: dict[str, Sequence[object]] = {"cohort": cohorts, PERSON: persons}
     columns |= {key: _values(reading, key) for key in KEYS}
-    columns |= {name: _numbers(reading, name) for name in NUMBERS if name in reading.positions}
-    columns |= {name: _texts(reading, name) for name in TEXTS if name in reading.positions}
+    columns |= {name: _numbers(reading, name, NUMBERS[name]) for name in NUMBERS if name in positions}
+    columns |= {name: _texts(reading, name) for name in TEXTS if name in positions}
+    studies, dates = _texts(reading, "study"), _dates(reading)
     raise_problems(sheet.name, reading.problems)
     labels = pd.DataFrame(columns, index=pd.Index(ids, name=PATIENT_ID, dtype="object"))
-    rows = {patient: row.number for patient, row in zip(ids, sheet.rows, strict=True)}
-    return LabelSheet(sheet.name, labels, rows, tuple(_notes(reading, labels, cohort1_size)))
+    return LabelSheet(
+        sheet.name,
+        labels,
+        {patient: row.number for patient, row in zip(ids, sheet.rows, strict=True)},
+        (*sheet.notes, *_notes(reading, labels, cohort1_size)),
+        {patient: study for patient, study in zip(ids, studies, strict=True) if study},
+        {patient: date for patient, date in zip(ids, dates, strict=True) if date},
+    )
 
 
 def find_sheet(folder: Path) -> Path:
@@ -215,16 +153,33 @@ def find_sheet(folder: Path) -> Path:
 def _patient_ids(reading: _Reading) -> list[str]:
     first_row: dict[str, int] = {}
     ids = []
+    position = reading.positions[PATIENT_ID]
+    summaries = _summaries(reading)
     for row in reading.sheet.rows:
-        patient_id = canonical_id(reading.text(row, PATIENT_ID))
-        if problem := id_problem(patient_id):
+        patient_id = canonical_id(row.cells[position].text)
+        if row.number in summaries:
+            problem = "a summary such as a mean, no patient: delete this row (or give the patient another id)"
+            reading.refuse(row, PATIENT_ID, problem)
+        elif problem := id_problem(row.cells[position]) or "":
             reading.refuse(row, PATIENT_ID, problem)
         elif patient_id in first_row:
-            first = first_row[patient_id]
-            reading.refuse(row, PATIENT_ID, f"duplicate id: it is already in row {first}")
+            rounded = re.fullmatch(r"\d[.,]?\d*[eE]\+?\d+", patient_id)
+            hint = ". Ids like 2E+11 have lost digits: format the column as text and write them again"
+            first = f"duplicate id: it is already in row {first_row[patient_id]}{hint if rounded else ''}"
+            reading.refuse(row, PATIENT_ID, first)
         first_row.setdefault(patient_id, row.number)
         ids.append(patient_id)
     return ids
+
+
+def _summaries(reading: _Reading) -> set[int]:
+    """The numbers of the last rows, as far as they are called mean, SD, total and the like."""
+    found: set[int] = set()
+    for row in reversed(reading.sheet.rows):
+        if not _SUMMARIES.fullmatch(row.cells[reading.positions[PATIENT_ID]].text):
+            break
+        found.add(row.number)
+    return found
 
 
 def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
@@ -232,7 +187,8 @@ def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
         return ["I" if i < cohort1_size else "II" for i in range(len(reading.sheet.rows))]
     cohorts = []
     for row in reading.sheet.rows:
-        text = canonical_id(reading.text(row, "cohort")).lower().removeprefix("cohort").strip(" -_")
+        text = canonical_id(row.cells[reading.positions["cohort"]].text).lower()
+        text = text.removeprefix("cohort").strip(" -_")
         if text not in _COHORTS:
             reading.refuse(row, "cohort", "write I or II")
         cohorts.append(_COHORTS.get(text, ""))
@@ -240,10 +196,11 @@ def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
 
 
 def _persons(reading: _Reading, ids: list[str]) -> list[str]:
-    if PERSON not in reading.positions:
-        return ids
-    texts = [canonical_id(reading.text(row, PERSON)) for row in reading.sheet.rows]
-    return [patient if is_missing(text) else text for text, patient in zip(texts, ids, strict=True)]
+    texts = _texts(reading, PERSON)
+    return [
+        patient if text is None or is_missing(text) else canonical_id(text)
+        for text, patient in zip(texts, ids, strict=True)
+    ]
 
 
 def _check_persons(reading: _Reading, persons: list[str], cohorts: list[str]) -> None:
@@ -266,21 +223,26 @@ def _values(reading: _Reading, key: str) -> list[float]:
     return values
 
 
-def _numbers(reading: _Reading, column: str, units: tuple[str, ...] | None = None) -> list[float]:
-    values = []
-    for row in reading.sheet.rows:
-        try:
-            values.append(
-                parse_number(reading.text(row, column), NUMBERS[column] if units is None else units)
-            )
-        except ValueError as error:
-            reading.refuse(row, column, str(error))
-            values.append(math.nan)
-    return values
+def _numbers(reading: _Reading, column: str, units: tuple[str, ...]) -> list[float]:
+    def read(row: Row, position: int) -> float:
+        value = reading.sheet.number(row, position, units)
+        if not math.isnan(value) and MARKS & set(row.cells[position].text):
+            reading.marked.append(f"row {row.number}, column {reading.sheet.column(position)}")
+        return value
+
+    return reading.each(column, read, math.nan)
 
 
 def _texts(reading: _Reading, column: str) -> list[str | None]:
-    return [reading.text(row, column) or None for row in reading.sheet.rows]
+    if column not in reading.positions:
+        return [None] * len(reading.sheet.rows)
+    return reading.each(column, lambda row, position: reading.sheet.text(row, position) or None, None)
+
+
+def _dates(reading: _Reading) -> list[datetime.date | None]:
+    if "rhc_date" not in reading.positions:
+        return [None] * len(reading.sheet.rows)
+    return reading.each("rhc_date", lambda row, position: parse_date(row.cells[position]), None)
 
 
 def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[str]:
@@ -290,17 +252,26 @@ def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[s
     if "cohort" not in reading.positions:
         notes.append(f"no cohort column: the first {cohort1_size} rows are Cohort I ({sizes})")
     heading = reading.sheet.columns[reading.positions[PATIENT_ID]]
-    if not is_patient_id(heading):
+    if normalise_name(heading) not in map(normalise_name, PATIENT_NAMES):
         notes.append(f"no patient_id column: the first column, {heading!r}, holds the patient ids")
     if PERSON not in reading.positions and (alike := numbered_alike(list(labels.index))):
-        rows = " and ".join(str(reading.sheet.rows[position].number) for position in alike[:2])
+        first = " and ".join(str(reading.sheet.rows[position].number) for position in alike[:2])
         notes.append(
-            f"{len(alike)} patient ids look like examinations of the same persons (rows {rows} first). If "
+            f"{len(alike)} patient ids look like examinations of the same persons (rows {first} first). If "
             f"they are, give each row its person in a column {PERSON!r}: folds, cohorts and intervals then "
             "go by person. Without it a network may be judged on a person that it was trained on"
         )
+    if reading.marked:
+        more = " ..." if len(reading.marked) > SHOWN_PROBLEMS else ""
+        shown = "; ".join(reading.marked[:SHOWN_PROBLEMS]) + more
+        notes.append(f"{len(reading.marked)} cells hold a mark beside the number, which was dropped: {shown}")
     missing = labels[list(KEYS)].isna().sum()
-    if missing.any():
-        counted = ", ".join(f"{key} {count}" for key, count in missing.items() if count)
-        notes.append(f"missing values, masked: {counted}")
+    if absent := [key for key in KEYS if missing[key] == len(labels)]:
+        notes.append(f"no patient has a value of {', '.join(absent)}")
+    nothing = labels[list(KEYS)].isna().all(axis=1)
+    if rows := [str(row.number) for row, empty in zip(reading.sheet.rows, nothing, strict=True) if empty]:
+        more = " ..." if len(rows) > SHOWN_PROBLEMS else ""
+        notes.append(f"{len(rows)} patients without any value: row {', '.join(rows[:SHOWN_PROBLEMS])}{more}")
+    if partly := [f"{key} {count}" for key, count in missing.items() if 0 < count < len(labels)]:
+        notes.append(f"missing values, masked: {', '.join(partly)}")
     return notes

@@ -10,8 +10,8 @@ from typing import Final
 import pandas as pd
 
 PERSON: Final = "person"
-ALIASES: Final = (PERSON, "person_id", "mrn", "medical record number")
-"""Names of the column, compared without case and punctuation."""
+ALIASES: Final = ("person_id", "mrn", "medical record number")
+"""Other names of the column, compared without case and punctuation."""
 
 _WORDS: Final = "visit|exam|examination|scan|study|session|timepoint|time|followup|fu|tp|t|v"
 _NAMED: Final = re.compile(rf"(.*\d)[ _.-]*(?:{_WORDS})[ _.-]*0?(\d)", re.IGNORECASE)

@@ -16,8 +16,8 @@ from typing import Final
 
 from filelock import FileLock
 
-from cardio_mlflow.data.cohort.cells import canonical_id
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.sheets.cells import canonical_id
 
 _ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """No vowel, so that no word comes out, and nothing that looks like something else (0 O, 1 I L)."""

@@ -184,12 +184,12 @@ def test_errors_of_a_clip_sheet_name_row_and_column_and_no_cell(folder: Path) ->
     )
     message = refusal(folder)
     for expected in (
-        "row 3, column view",
-        "row 4, column path: the file must lie",
-        "row 5, column path: there is no",
-        "row 6, column patient_id",
-        "row 7, column path: the file must lie",
-        "row 8, column path: there is no",
+        "row 3, column B (view)",
+        "row 4, column C (path): the file must lie",
+        "row 5, column C (path): there is no",
+        "row 6, column A (patient_id)",
+        "row 7, column C (path): the file must lie",
+        "row 8, column C (path): there is no",
     ):
         assert expected in message
     for cell in ("P_", "outside", "no.dcm", "linked", "subcostal", "xxx"):
@@ -250,3 +250,76 @@ def test_a_pipe_is_never_opened(folder: Path) -> None:
     cohort = read_cohort(folder, 2)
     assert found(cohort) == [("P_10", "SA", "dicom/P_10_SA.dcm")]
     assert any(note.startswith("1 ") and "ignored" in note for note in cohort.notes)
+
+
+def changed_ids(folder: Path, *ids: str) -> None:
+    rows = "".join(f"{patient},{VALUES}\n" for patient in ids)
+    (folder / "labels.csv").write_text(f"patient_id,{','.join(KEYS)}\n{rows}")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("dicom/007_A4C.dcm", "dicom/201812345678_A4C.dcm"),
+        ("dicom/A4C-007.dcm", "dicom/A4C_201812345678.dcm"),
+        ("dicom/007/A4C.dcm", "201812345678/A4C/x"),
+        ("dicom/A4C/007.dcm", "dicom/A4C/201812345678/x.dcm"),
+        ("007/20180512/A4C.dcm", "dicom/201812345678/study/A4C.dcm"),
+    ],
+)
+def test_ids_that_a_spreadsheet_changed_are_matched_and_the_user_is_told(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    changed_ids(tmp_path, "7", "2.018E+11", "9")
+    (tmp_path / "dicom").mkdir()
+    put(tmp_path, *names)
+    cohort = read_cohort(tmp_path, 2)
+    assert found(cohort) == [("7", "FC", names[0]), ("2.018E+11", "FC", names[1])]
+    notes = " | ".join(cohort.notes)
+    assert "differ only by leading zeros, and were matched: 1 patient (row 2 of labels.csv)" in notes
+    assert "differ only by a power of ten (2E+11), and were matched: 1 patient (row 3 of" in notes
+    assert "ignored" not in notes
+    assert "007" not in notes
+    assert "2018" not in notes
+
+
+def test_changed_ids_are_matched_through_a_clip_sheet_and_the_other_way_round(tmp_path: Path) -> None:
+    changed_ids(tmp_path, "007", "1234567890123450000")
+    put(tmp_path, "a", "b")
+    (tmp_path / "clips.csv").write_text("id,view,path\n7.0,FC,a\n1234567890123456789,LA,b\n")
+    assert found(read_cohort(tmp_path, 2)) == [("007", "FC", "a"), ("1234567890123450000", "LA", "b")]
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (("7", "P"), ("007_A4C.dcm", "07_A4C.dcm")),  # two clips' patients for one of the sheet
+        (("7", "0007", "P"), ("007_A4C.dcm",)),  # two of the sheet for one of the clips
+        (("7", "P"), ("7_A4C.dcm", "007_A2C.dcm")),  # its own clips are there
+        (("2.018E+11", "P"), ("201812345678_A4C.dcm", "201801111111_A4C.dcm")),
+        (("2.018E+11", "201812345679", "P"), ("201812345678_A4C.dcm", "201801111111_A4C.dcm")),
+    ],
+)
+def test_changed_ids_that_could_be_several_are_never_guessed(
+    tmp_path: Path, ids: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    changed_ids(tmp_path, *ids)
+    put(tmp_path, "P_LA.dcm", *names)
+    cohort = read_cohort(tmp_path, 2)
+    assert {clip.path.name for clip in cohort.clips} == {"P_LA.dcm"} | {n for n in names if n[:2] == "7_"}
+    assert any("so they were not matched" in note for note in cohort.notes)
+
+
+def test_a_link_to_nowhere_passes_as_a_clip(folder: Path) -> None:
+    put(folder, "dicom/P_10_SA.dcm")
+    (folder / "dicom" / "P_1_FC.dcm").symlink_to("not there")
+    (folder / "dicom" / "P_2_FC.dcm").symlink_to(folder / "dicom" / "P_2_FC.dcm")
+    (folder / "dicom" / "P_2_LA.dcm").symlink_to("/not/there/either")
+    assert [(p, v) for p, v, _ in found(read_cohort(folder, 2))] == [
+        ("P_1", "FC"),
+        ("P_2", "FC"),
+        ("P_2", "LA"),
+        ("P_10", "SA"),
+    ]
+    (folder / "clips.csv").write_text("id,view,path\nP_1,FC,dicom/P_1_FC.dcm\n")
+    assert [p for p, _, _ in found(read_cohort(folder, 2))] == ["P_1"]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cardio_mlflow.data.cohort.clip import natural_key
 from cardio_mlflow.data.cohort.clip_folders import (
     KnownPatients,
-    natural_key,
     split_name,
     view_prefix,
     view_within,

@@ -122,13 +122,19 @@ def test_the_users_folds_come_back_in_cohort_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("patient_id,fold\na,1\nb,3\n", r"row 3, column fold: expected a whole number from 1 to 2"),
-        ("patient_id,fold\na,1\nb,two\n", r"row 3, column fold"),
-        ("patient_id,fold\na,1\na,2\nb,2\n", r"row 3, column patient_id: this patient already has a fold"),
-        ("patient_id,fold\na,1\nb,2\nz,1\n", r"row 4, column patient_id: no patient of Cohort I has this id"),
+        ("patient_id,fold\na,1\nb,3\n", r"row 3, column B .fold.: expected a whole number from 1 to 2"),
+        ("patient_id,fold\na,1\nb,two\n", r"row 3, column B .fold."),
+        (
+            "patient_id,fold\na,1\na,2\nb,2\n",
+            r"row 3, column A .patient_id.: this patient already has a fold",
+        ),
+        (
+            "patient_id,fold\na,1\nb,2\nz,1\n",
+            r"row 4, column A .patient_id.: no patient of Cohort I has this id",
+        ),
         ("patient_id,fold\na,1\n", r"no fold to 1 patients of Cohort I: number 2"),
         ("patient_id,fold\na,1\nb,1\n", r"no patient in fold 2"),
-        ("patient,fold\na,1\nb,1\n", r"needs the columns patient_id and fold"),
+        ("name,fold\na,1\nb,1\n", r"needs the columns patient_id and fold"),
     ],
 )
 def test_wrong_folds_are_refused_by_row(tmp_path: Path, text: str, expected: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -89,18 +90,20 @@ def test_missing_values_stay_missing_and_are_counted(tmp_path: Path) -> None:
     read = read_labels(write(tmp_path, sheet(PCWP=["", "n/a", 9, "-"], CO=["NA", 5, 5, 5])), 2)
     assert read.table["PCWP"].isna().tolist() == [True, True, False, True]
     assert "PCWP 3, CO 1" in read.notes[-1]
+    read = read_labels(write(tmp_path, sheet(2, **{key: ["", HEALTHY[key]] for key in KEYS})), 2)
+    assert "1 patients without any value: row 2" in read.notes
 
 
 def test_every_problem_is_named_by_row_and_column(tmp_path: Path) -> None:
     table = sheet(patient_id=["Roe", "Roe", "", "P4"], PVR=[1, 240, 2, 1], RAP=[6, 6, "Jane Roe", "<5"])
     message = refusal(tmp_path, table)
     assert "labels.csv: 5 problems" in message
-    assert "row 3, column patient_id: duplicate id: it is already in row 2" in message
-    assert "row 4, column patient_id: no patient id" in message
-    assert "row 3, column PVR: 240 is outside 0.05 to 40 Wood units" in message
+    assert "row 3, column A (patient_id): duplicate id: it is already in row 2" in message
+    assert "row 4, column A (patient_id): no patient id" in message
+    assert "row 3, column J (PVR): 240 is outside 0.05 to 40 Wood units" in message
     assert "divide by 80" in message
-    assert "row 4, column RAP: not a number" in message
-    assert "row 5, column RAP: a bound" in message
+    assert "row 4, column B (RAP): not a number" in message
+    assert "row 5, column B (RAP): a bound" in message
     assert "Jane" not in message
     assert "Roe" not in message
 
@@ -115,9 +118,8 @@ def test_only_ten_problems_are_shown(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named_with_the_nearest_unknown_one(tmp_path: Path) -> None:
     message = refusal(tmp_path, sheet().rename(columns={"PCWP": "PCWPP", "CO": "zzz"}))
-    assert "lacks 2 of the 9" in message
-    assert "is it 'PCWPP'?" in message
-    assert "CO (cardiac output, L/min)\n" in message
+    assert "PCWP (pulmonary capillary wedge pressure, mmHg): is it column F (PCWPP)?" in message
+    assert "cardiac output" not in message
 
 
 def test_a_first_row_of_data_or_of_names_is_not_repeated(tmp_path: Path) -> None:
@@ -134,17 +136,119 @@ def test_a_first_row_of_data_or_of_names_is_not_repeated(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        (sheet(mPAP=[1, 2, 3, 4]), "'meanPAP' and 'mPAP' both hold meanPAP"),
+        (sheet(mPAP=[1, 2, 3, 4]), "columns E (meanPAP) and K (mPAP) both hold meanPAP"),
         (sheet().rename(columns={"PVR": "PVR (dyn·s·cm-5)"}), "divide by 80"),
         (sheet().drop(columns="patient_id"), "no patient_id column"),
-        (sheet(cohort=["I", "II", "train", ""]), "row 4, column cohort: write I or II"),
+        (sheet(cohort=["I", "II", "train", ""]), "row 4, column K (cohort): write I or II"),
         (sheet(0), "no patient below"),
-        (sheet(patient_id=["a", "../b", "c", "d"]), "row 3, column patient_id"),
-        (sheet(HR=["fast", 1, 1, 1]), "row 2, column HR: not a number"),
+        (sheet(patient_id=["a", "../b", "c", "d"]), "row 3, column A (patient_id)"),
+        (sheet(HR=["fast", 1, 1, 1]), "row 2, column K (HR): not a number"),
     ],
 )
 def test_sheets_that_cannot_be_used_say_why(tmp_path: Path, table: pd.DataFrame, expected: str) -> None:
     assert expected in refusal(tmp_path, table)
+
+
+def test_a_parameter_without_a_column_is_a_column_of_missing_values_and_noted(tmp_path: Path) -> None:
+    table = sheet(SVR=[1500] * 4, PCWP=["", "n/a", "-", ""]).drop(columns=["SVRI", "CO"])
+    read = read_labels(write(tmp_path, table), 2)
+    assert list(read.table.columns) == ["cohort", "person", *KEYS]
+    assert read.table[["SVRI", "CO", "PCWP"]].isna().all(axis=None)
+    assert read.table[list(KEYS)].dtypes.eq(np.float64).all()
+    assert "no patient has a value of PCWP, CO, SVRI" in read.notes
+    assert not any(note.startswith("missing values") for note in read.notes)
+
+
+def test_one_parameter_is_enough_and_none_is_not(tmp_path: Path) -> None:
+    assert read_labels(write(tmp_path, sheet()[["patient_id", "meanPAP"]]), 2).table["meanPAP"].eq(15).all()
+    message = refusal(tmp_path, sheet(sex=["f"] * 4)[["patient_id", "sex"]])
+    assert "must hold the names of the columns" in message
+
+
+def test_a_row_of_units_is_no_patient_and_its_units_are_checked(tmp_path: Path) -> None:
+    units = dict(zip(KEYS, ["mmHg"] * 5 + ["l/min", "L/min/m2", "", "WU"], strict=True)) | {"HR": "bpm"}
+    table = pd.concat([pd.DataFrame([{"patient_id": "unit"} | units]), sheet(HR=[70] * 4)])
+    read = read_labels(write(tmp_path, table), 2)
+    assert list(read.table.index) == ["P1", "P2", "P3", "P4"]
+    assert read.rows["P1"] == 3
+    assert "row 2 holds units, no patient" in read.notes
+    table.iloc[0, 4] = "kPa"
+    assert "column E (meanPAP): meanPAP is wanted in mmHg; multiply by 7.5" in refusal(tmp_path, table)
+    table.iloc[0, 4] = "L/min"
+    assert "row 2, column E (meanPAP): a unit, but meanPAP is wanted in mmHg" in refusal(tmp_path, table)
+
+
+@pytest.mark.parametrize(
+    "words", [["Mean", "SD"], ["MEAN ± SD", ""], ["Median (IQR)", "n ="], ["Mittelwert"]]
+)
+def test_means_below_the_patients_are_named_as_no_patients(tmp_path: Path, words: list[str]) -> None:
+    ids = [f"P{i}" for i in range(1, 5)] + words
+    message = refusal(tmp_path, sheet(len(ids), patient_id=ids))
+    assert ("row 6, column A (patient_id): a summary" in message) == bool(words[-1])
+    assert "no patient" in message
+    assert refusal(tmp_path, sheet(5, patient_id=["SD", *ids[:3], "P1"])).count("row") == 2, "only at the end"
+
+
+def test_what_excel_made_of_a_number_is_named_by_row_and_column(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["patient_id", *KEYS])
+    for number in range(6):
+        book.active.append([f"Roe{number}", *HEALTHY.values()])
+    book.active["B2"] = datetime.datetime(2018, 5, 12)
+    book.active["C3"] = "12. May"
+    book.active["D4"] = "#DIV/0!"
+    book.active["E5"] = "=AVERAGE(E2:E4)"
+    book.active["F6"] = "<5"
+    book.active.merge_cells("G6:G7")
+    book.save(tmp_path / "labels.xlsx")
+    with pytest.raises(InputError) as error:
+        read_labels(tmp_path, 2)
+    message = str(error.value)
+    for expected in ("6 problems", "row 2, column B (RAP): a date", "row 3, column C (SPAP): a date",
+                     "row 4, column D (dPAP): an error of", "row 5, column E (meanPAP): a formula whose",
+                     "row 6, column F (PCWP): a bound", "row 7, column G (CO): part of a m"):  # fmt: skip
+        assert expected in message
+    for secret in ("Roe", "2018", "12. May", "AVERAGE"):
+        assert secret not in message
+
+
+def test_marks_beside_numbers_are_dropped_and_named(tmp_path: Path) -> None:
+    read = read_labels(write(tmp_path, sheet(CO=["5*", "5.1 L/min", 5, "~5.5"])), 4)
+    assert list(read.table["CO"]) == [5, 5.1, 5, 5.5]
+    note = next(note for note in read.notes if "mark" in note)
+    assert note.endswith("row 2, column G (CO); row 5, column G (CO)")
+    assert note.startswith("2 cells")
+
+
+def test_hidden_rows_are_no_patients_and_the_note_says_so(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["patient_id", *KEYS])
+    for number in range(4):
+        book.active.append([number, *HEALTHY.values()])
+    book.active.row_dimensions[3].hidden = True
+    book.save(tmp_path / "labels.xlsx")
+    read = read_labels(tmp_path, 2)
+    assert read.rows == {"0": 2, "2": 4, "3": 5}
+    assert any("left out (row 3)" in note for note in read.notes)
+
+
+def test_ids_in_scientific_notation_that_fell_together_are_explained(tmp_path: Path) -> None:
+    message = refusal(tmp_path, sheet(patient_id=["2.018E+11", "2.018E+11", "c", "d"]))
+    assert "row 3, column A (patient_id): duplicate id" in message
+    assert "have lost digits: format the column as text" in message
+    assert "2.018" not in message
+
+
+def test_studies_and_days_of_catheterisation_stay_out_of_the_table(tmp_path: Path) -> None:
+    table = sheet(study=["20180512", "", "b", ""], rhc_date=["2018-05-12", "12.05.2018", "", "n/a"])
+    read = read_labels(write(tmp_path, table), 2)
+    assert list(read.table.columns) == ["cohort", "person", *KEYS]
+    assert read.studies == {"P1": "20180512", "P3": "b"}
+    assert read.dates == dict.fromkeys(("P1", "P2"), datetime.date(2018, 5, 12))
+    table["rhc_date"] = ["2018-05-12", "05/12/2018", "", ""]
+    message = refusal(tmp_path, table)
+    assert "row 3, column L (rhc_date): not a date" in message
+    assert "05/" not in message
 
 
 def test_no_sheet_two_sheets_no_folder(tmp_path: Path) -> None:
@@ -162,6 +266,7 @@ def test_no_sheet_two_sheets_no_folder(tmp_path: Path) -> None:
 @given(st.lists(st.lists(st.text(max_size=8), min_size=11, max_size=11), min_size=1, max_size=4))
 def test_any_cells_give_labels_or_an_input_error(tmp_path: Path, cells: list[list[str]]) -> None:
     table = pd.DataFrame(cells, columns=["patient_id", *KEYS, "cohort"])
+    table["patient_id"] = "Qx7" + table["patient_id"]
     table.to_csv(tmp_path / "labels.csv", index=False, errors="replace", escapechar="\\")
     try:
         labels = read_labels(tmp_path, 2).table
@@ -171,3 +276,4 @@ def test_any_cells_give_labels_or_an_input_error(tmp_path: Path, cells: list[lis
         refused = ""
         assert labels.index.is_unique
     assert len(refused.splitlines()) <= 14
+    assert "Qx7" not in refused

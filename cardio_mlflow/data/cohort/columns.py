@@ -1,0 +1,142 @@
+"""The columns of a label sheet: their names, and which column of a sheet is which."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from openpyxl.utils import get_column_letter
+
+from cardio_mlflow.data.cohort.persons import ALIASES, PERSON
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS, is_parameter, normalise_name, parameter
+from cardio_mlflow.sheets.cells import is_missing
+from cardio_mlflow.sheets.sheet import Sheet, raise_problems
+from cardio_mlflow.sheets.units import canonical_unit, wrong_unit
+
+PATIENT_ID: Final = "patient_id"
+PATIENT_NAMES: Final = ("patient_id", "patient", "pid", "subject_id", "subject", "id")
+"""Headings of the column of patient ids; the first that is there wins."""
+NUMBERS: Final[dict[str, tuple[str, ...]]] = {
+    "HR": ("bpm", "beats/min", "1/min"),
+    "BSA": ("m²",),
+    "MAP": (parameter("meanPAP").unit,),
+}
+"""Optional numeric columns and the units that may stand in their cells."""
+TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
+"""Optional columns kept as text, for subgroups."""
+_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "cohort": (),
+    PERSON: ALIASES,
+    "study": ("study folder", "echo study"),
+    "rhc_date": ("date of RHC", "catheterisation date", "catheterization date"),
+    "HR": ("heart rate",),
+    "BSA": ("body surface area",),
+    "MAP": ("mean arterial pressure",),
+    **dict.fromkeys(TEXTS, ()),
+}
+"""Optional columns and other headings for them, compared without case and punctuation."""
+_BY_HEADING: Final = {normalise_name(n): name for name, names in _OPTIONAL.items() for n in (name, *names)}
+_OTHER_QUANTITIES: Final = frozenset(("svr", "pvri", "tpr", "papi", "tpg", "dpg", "rvsp", "sv", "svi"))
+"""Headings like a parameter's that mean something else."""
+
+
+def match_columns(sheet: Sheet) -> dict[str, int]:
+    """Find the position of each known column; the names are compared without case and punctuation.
+
+    Raises:
+        InputError: no parameter has a column, one may be misspelt, two columns hold one value, a heading
+            names a wrong unit, or there is no column for patient ids.
+    """
+    positions: dict[str, int] = {}
+    for position, heading in enumerate(sheet.columns):
+        name = parameter(heading).key if is_parameter(heading) else _BY_HEADING.get(normalise_name(heading))
+        if name is None:
+            continue
+        if name in positions:
+            both = f"{sheet.column(positions[name])} and {sheet.column(position)}"
+            raise InputError(f"{sheet.name}: columns {both} both hold {name}: keep one of them.")
+        if brackets := re.search(r"[(\[](.*?)[)\]]", heading):
+            _check_unit(sheet, position, name, brackets.group(1))
+        positions[name] = position
+    patient = sheet.find(PATIENT_NAMES)
+    if patient is None and positions.get(PERSON) == 0:  # then it is the only id
+        del positions[PERSON]
+    _check_parameters(sheet, positions, patient)
+    if patient is None and 0 in positions.values():
+        raise InputError(f"{sheet.name}: no patient_id column, and the first one is no id either.")
+    return positions | {PATIENT_ID: patient or 0}
+
+
+def _check_unit(sheet: Sheet, position: int, name: str, unit: str) -> None:
+    if not is_parameter(name):
+        return
+    wanted = parameter(name)
+    if conversion := wrong_unit(unit, wanted.unit):
+        raise InputError(
+            f"{sheet.name}, column {sheet.column(position)}: {name} is wanted in {wanted.unit}; "
+            f"{conversion.advice} and change the unit."
+        )
+
+
+def _check_parameters(sheet: Sheet, positions: Mapping[str, int], patient: int | None) -> None:
+    """Refuse a sheet without any parameter, or with a column that may be a missing one misspelt."""
+    missing = [key for key in KEYS if key not in positions]
+    if len(positions) + (patient is not None) < 2 or len(missing) == len(KEYS):
+        raise InputError(
+            f"{sheet.name}: the row of headings names none, or too few, of the columns {PATIENT_ID}, "
+            f"{', '.join(KEYS)} in its {len(sheet.columns)} cells. It must hold the names of the columns; "
+            "each patient has a row below it."
+        )
+    taken = {*positions.values(), patient}
+    unknown = {i: heading for i, heading in enumerate(sheet.columns) if i not in taken}
+    lines = []
+    for key in missing:
+        names = [normalise_name(name) for name in (key, *parameter(key).aliases)]
+        near = [
+            get_column_letter(i + 1) if patient is None else sheet.column(i)
+            for i, heading in unknown.items()
+            if _may_be(heading, names)
+        ]
+        if near:
+            meant = f"{key} ({parameter(key).meaning}, {parameter(key).unit})"
+            lines.append(f"  {meant}: is it column {' or '.join(near[:3])}?")
+    if lines:
+        head = f"{sheet.name} lacks columns that others may stand for. Rename those, or delete them:"
+        raise InputError("\n".join([head, *lines]))
+
+
+def _may_be(heading: str, names: Sequence[str]) -> bool:
+    """Whether a heading of unknown name looks like one of these: a word of it, or nearly the whole."""
+    whole, words = normalise_name(heading), re.split(r"[^a-z0-9]+", heading.lower())
+    if whole in _OTHER_QUANTITIES:
+        return False
+    near = difflib.get_close_matches(whole, names, n=1, cutoff=0.8) if len(whole) > 3 else []
+    return bool(near) or not {*words}.isdisjoint(names)
+
+
+def without_units(sheet: Sheet, positions: Mapping[str, int]) -> Sheet:
+    """The sheet without a row of units below the headings, which are checked like those in headings."""
+    if not sheet.rows:
+        return sheet
+    row, wanted_units = sheet.rows[0], NUMBERS | {key: (parameter(key).unit,) for key in KEYS}
+    texts = {name: row.cells[position].text for name, position in positions.items() if name in wanted_units}
+    units = {name: text for name, text in texts.items() if not is_missing(text)}
+    ours = {unit for wanted in wanted_units.values() for unit in wanted}
+    known = {canonical_unit(unit) for unit in ours}
+    if not units or not all(
+        canonical_unit(text) in known or any(wrong_unit(text, unit) for unit in ours)
+        for text in units.values()
+    ):
+        return sheet
+    for name, text in units.items():
+        _check_unit(sheet, positions[name], name, text)
+        wanted = wanted_units[name]
+        if canonical_unit(text) not in map(canonical_unit, wanted):
+            reason = f"a unit, but {name} is wanted in {wanted[0]}"
+            raise_problems(sheet.name, [sheet.problem(row, positions[name], reason)])
+    note = f"row {row.number} holds units, no patient"
+    return replace(sheet, rows=sheet.rows[1:], notes=(*sheet.notes, note))

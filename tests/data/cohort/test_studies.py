@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
+from cardio_mlflow.data.cohort.studies import Choice
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import KEYS
+
+VALUES = "6,24,9,15,9,5.1,2.9,2100,1.2"
+
+
+def labels(folder: Path, **columns: str) -> None:
+    """A sheet of P1 and P2; columns are added to the row of P1."""
+    head = ",".join(("patient_id", *KEYS, *columns))
+    rows = [f"P1,{VALUES},{','.join(columns.values())}", f"P2,{VALUES},{',' * (len(columns) - 1)}"]
+    (folder / "labels.csv").write_text("\n".join([head, *(row.rstrip(",") for row in rows)]))
+
+
+def clip(path: Path, date: str = "", time: str = "") -> None:
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.3.1", "1.2.3"
+    dataset.StudyDate, dataset.StudyTime, dataset.PatientName = date, time, "Roe"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def found(cohort: Cohort) -> list[str]:
+    return [c.path.relative_to(cohort.folder).as_posix() for c in cohort.clips]
+
+
+def refusal(folder: Path, studies: Choice) -> str:
+    with pytest.raises(InputError) as error:
+        read_cohort(folder, 2, studies)
+    message = str(error.value)
+    assert not any(secret in message for secret in ("2018", "2019", "P1", "Roe"))
+    return message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dicom/P1/20180512/A4C.dcm", "P1/study 1/A4C_rest.dcm", "dicom/P1/1.2.840.113619.2/A4C/IM_1",
+     "dicom/P1/ST000000/IM_0012_A4C", "P1/dicom/TTE/P1_A4C.dcm", "dicom/A4C/P1/baseline/x.dcm"],
+)  # fmt: skip
+def test_the_one_study_of_a_patient_is_looked_into(tmp_path: Path, name: str) -> None:
+    labels(tmp_path)
+    clip(tmp_path / name)
+    cohort = read_cohort(tmp_path, 2)
+    assert found(cohort) == [name]
+    assert not any("ignored" in note for note in cohort.notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["excluded", "excluded 2", "old_2018", "not used", "reports", "20180512/deep1"]
+)
+def test_folders_set_aside_stay_aside(tmp_path: Path, name: str) -> None:
+    labels(tmp_path)
+    clip(tmp_path / "dicom/P2/A4C.dcm")
+    clip(tmp_path / "dicom" / "P1" / name / "A4C.dcm")
+    cohort = read_cohort(tmp_path, 2)
+    assert found(cohort) == ["dicom/P2/A4C.dcm"]
+    assert any(note.startswith("1 folders that name no patient") for note in cohort.notes)
+
+
+def test_clips_beside_a_study_go_first_and_the_study_is_counted(tmp_path: Path) -> None:
+    labels(tmp_path)
+    clip(tmp_path / "dicom/P1/A4C.dcm")
+    clip(tmp_path / "dicom/P1/20180512/A2C.dcm")
+    cohort = read_cohort(tmp_path, 2)
+    assert found(cohort) == ["dicom/P1/A4C.dcm"]
+    assert any(note.startswith("1 folders that name no patient") for note in cohort.notes)
+
+
+@pytest.fixture
+def two_studies(tmp_path: Path) -> Path:
+    """The folder called "a 1" is the newer one by date, "b 2" the nearer one to 2018-06-01."""
+    labels(tmp_path)
+    for view in ("A4C", "A2C"):
+        clip(tmp_path / "dicom" / "P1" / "a 1" / f"{view}.dcm", "20190512", "080000")
+        clip(tmp_path / "dicom" / "P1" / "b 2" / f"{view}.dcm", "20180512", "090000.5")
+    clip(tmp_path / "dicom/P2/c 3/A4C.dcm")
+    return tmp_path
+
+
+def test_several_studies_ask_for_a_choice(two_studies: Path) -> None:
+    message = refusal(two_studies, "ask")
+    assert "1 patient (row 2 of labels.csv) with several studies" in message
+    assert "-P studies=newest" in message
+    assert "column `study`" in message
+
+
+def test_the_newest_study_is_told_by_its_header(two_studies: Path) -> None:
+    cohort = read_cohort(two_studies, 2, "newest")
+    assert found(cohort) == ["dicom/P1/a 1/A4C.dcm", "dicom/P1/a 1/A2C.dcm", "dicom/P2/c 3/A4C.dcm"]
+    assert "1 patient (row 2 of labels.csv) with several studies: the newest was taken" in cohort.notes
+    assert not any("201" in note for note in cohort.notes)
+
+
+def test_on_one_day_the_time_decides_and_without_one_nothing_is_guessed(two_studies: Path) -> None:
+    clip(two_studies / "dicom/P1/a 1/A4C.dcm", "20180512", "080000")
+    clip(two_studies / "dicom/P1/a 1/A2C.dcm", "20180512", "080000")
+    assert "dicom/P1/b 2/A4C.dcm" in found(read_cohort(two_studies, 2, "newest"))
+    for view in ("A4C", "A2C"):
+        clip(two_studies / "dicom" / "P1" / "a 1" / f"{view}.dcm", "20180512", "090000")
+    assert "row 2 of labels.csv: 2 studies are equally new" in refusal(two_studies, "newest")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no DICOM at all", b"\0" * 128 + b"DICM" + b"\xff" * 400])
+def test_a_study_without_a_readable_date_is_named(two_studies: Path, content: bytes | None) -> None:
+    for view in ("A4C", "A2C"):
+        path = two_studies / "dicom" / "P1" / "b 2" / f"{view}.dcm"
+        clip(path) if content is None else path.write_bytes(content)
+    assert "the date of one of 2 studies cannot be read. Name the folder" in refusal(two_studies, "newest")
+
+
+def test_the_study_nearest_to_the_catheterisation(two_studies: Path) -> None:
+    assert "needs a column rhc_date" in refusal(two_studies, "nearest")
+    labels(two_studies, rhc_date="2018-06-01")
+    cohort = read_cohort(two_studies, 2, "nearest")
+    assert found(cohort)[:2] == ["dicom/P1/b 2/A4C.dcm", "dicom/P1/b 2/A2C.dcm"]
+    assert not any("201" in note for note in cohort.notes)
+
+
+@pytest.mark.parametrize(("told", "folder"), [("B 2", "b 2"), ("2018-05-12", "20180512"), ("aside", "aside")])
+def test_the_sheet_names_the_study(two_studies: Path, told: str, folder: str) -> None:
+    clip(two_studies / "dicom" / "P1" / folder / "PLAX.dcm")
+    clip(two_studies / "dicom/P1/PSAX.dcm")
+    labels(two_studies, study=told)
+    assert f"dicom/P1/{folder}/PLAX.dcm" in found(read_cohort(two_studies, 2))
+    assert all(f"P1/{folder}/" in path for path in found(read_cohort(two_studies, 2)) if "P1" in path)
+
+
+def test_a_study_that_is_not_there_is_refused_by_its_row(two_studies: Path) -> None:
+    labels(two_studies, study="20180513")
+    assert "row 2 of labels.csv, column study: the patient has no such folder" in refusal(
+        two_studies, "newest"
+    )
+
+
+def test_a_study_linked_from_outside_is_refused(tmp_path: Path) -> None:
+    cohort, elsewhere = tmp_path / "cohort", tmp_path / "elsewhere"
+    clip(elsewhere / "A4C.dcm")
+    (cohort / "dicom" / "P1").mkdir(parents=True)
+    labels(cohort)
+    (cohort / "dicom" / "P1" / "study 1").symlink_to(elsewhere)
+    assert "is a link to a place outside" in refusal(cohort, "ask")
