@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ Image = NDArray[np.uint8]
 _LEAST_STEP: Final = 28.0  # gray levels of the line over its background
 _LEAST_FILLED: Final = 0.8
 _LONGEST_GAP: Final = 8  # columns without a line inside a trace
+_MOST_HIDDEN: Final = 24
 _STEEP: Final = 3  # rows more than where the line is level
 _LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
 _FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
@@ -66,7 +68,7 @@ class Runs:
     level: Flags
 
 
-def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
+def read_curve(picture: Image, start: int, stop: int, visible: Image | None = None) -> Curve | None:
     """The trace in a strip, or None where there is none.
 
     The line is what is brighter than half-way between a column's background and the trace's usual
@@ -78,10 +80,17 @@ def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
         picture: the strip with moving things removed as far as possible, rows × columns.
         start: first column of a part that is known to lie within the trace.
         stop: one past its last column.
+        visible: 255 where no tissue is shown, rows × columns. Where the line can be followed there, it is
+            read there alone, so that its path does not lead into the tissue.
     """
     start, stop = max(0, start), min(picture.shape[1], stop)
     if stop - start < 16:
         return None
+    alone = None if visible is None else _read(cv2.bitwise_and(picture, visible), start, stop, _MOST_HIDDEN)
+    return alone or _read(picture, start, stop, _LONGEST_GAP)
+
+
+def _read(picture: Image, start: int, stop: int, longest_gap: int) -> Curve | None:
     ground = np.partition(picture, len(picture) // 5, axis=0)[len(picture) // 5]  # a tall R wave fills half
     contrast = picture.astype(np.float32) - ground.astype(np.float32)
     step = float(np.median(contrast[:, start:stop].max(axis=0)))
@@ -91,16 +100,16 @@ def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
     filled = bright.any(axis=0)
     if filled[start:stop].mean() < _LEAST_FILLED:
         return None
-    first, last = _extent(filled, start, stop)
+    first, last = _extent(filled, start, stop, longest_gap)
     part = slice(first, last + 1)
     heights = _heights(bright[:, part], contrast[:, part] / step)
     return Curve(first, heights, bool(heights.min() < 1 or heights.max() > len(picture) - 2))
 
 
-def _extent(filled: Flags, start: int, stop: int) -> tuple[int, int]:
-    """First and last column of the trace around a part of it, over gaps of at most eight columns."""
+def _extent(filled: Flags, start: int, stop: int, longest_gap: int) -> tuple[int, int]:
+    """First and last column of the trace around a part of it, over gaps of some columns."""
     columns = np.flatnonzero(filled)
-    breaks = np.flatnonzero(np.diff(columns) > _LONGEST_GAP)
+    breaks = np.flatnonzero(np.diff(columns) > longest_gap)
     firsts, lasts = columns[np.r_[0, breaks + 1]], columns[np.r_[breaks, len(columns) - 1]]
     touching = np.flatnonzero((firsts < stop) & (lasts >= start))
     return int(firsts[touching[0]]), int(lasts[touching[-1]])

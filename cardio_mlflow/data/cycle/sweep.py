@@ -166,7 +166,8 @@ def read_sweep(crop: Image, visible: Image, moving: MovingHead, times_s: Array) 
         shown = frame[:, moving.on_screen(numbers, crop.shape[2])]
         unrolled[:, numbers - begin] = np.minimum(unrolled[:, numbers - begin], shown)
     ahead = _mark_offset(crop, visible, unrolled, begin, moving, times_s)
-    curve = read_curve(unrolled, int(head.start) + 2 - begin, last - begin)
+    seen = visible[:, moving.on_screen(np.arange(begin, begin + unrolled.shape[1]), crop.shape[2])]
+    curve = read_curve(unrolled, int(head.start) + 2 - begin, last - begin, seen)
     return None if curve is None else (head.seconds(curve.columns + begin - ahead), curve)
 
 
