@@ -19,6 +19,7 @@ _LEAST_STEP: Final = 28.0  # gray levels of the line over its background
 _LEAST_FILLED: Final = 0.8
 _LONGEST_GAP: Final = 8  # columns without a line inside a trace
 _MOST_HIDDEN: Final = 24
+_MOST_ASTRAY: Final = 0.02  # of the columns; tops of tall waves reach 0.014 in the synthetic cohort
 _STEEP: Final = 3  # rows more than where the line is level
 _LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
 _FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
@@ -80,14 +81,19 @@ def read_curve(picture: Image, start: int, stop: int, visible: Image | None = No
         picture: the strip with moving things removed as far as possible, rows × columns.
         start: first column of a part that is known to lie within the trace.
         stop: one past its last column.
-        visible: 255 where no tissue is shown, rows × columns. Where the line can be followed there, it is
-            read there alone, so that its path does not lead into the tissue.
+        visible: 255 where no tissue is shown, rows × columns. A path that leads into the tissue is given up
+            where the line can be followed outside alone.
     """
     start, stop = max(0, start), min(picture.shape[1], stop)
     if stop - start < 16:
         return None
-    alone = None if visible is None else _read(cv2.bitwise_and(picture, visible), start, stop, _MOST_HIDDEN)
-    return alone or _read(picture, start, stop, _LONGEST_GAP)
+    curve = _read(picture, start, stop, _LONGEST_GAP)
+    if curve is None or visible is None:
+        return curve
+    rows = np.clip(len(picture) - 1 - np.rint(curve.heights).astype(np.int64), 0, len(picture) - 1)
+    if np.mean(visible[rows, curve.columns.astype(np.int64)] == 0) <= _MOST_ASTRAY:
+        return curve
+    return _read(cv2.bitwise_and(picture, visible), start, stop, _MOST_HIDDEN) or curve
 
 
 def _read(picture: Image, start: int, stop: int, longest_gap: int) -> Curve | None:
