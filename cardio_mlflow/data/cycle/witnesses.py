@@ -238,10 +238,11 @@ def _repeats(reading: Reading, period: Period, evidence: Evidence) -> bool | Non
         return None
     if _near_whole(intervals / period.length_s):
         return True
+    some_beats = _near_whole(period.length_s / intervals)
     dips = evidence.dips(reading.inside)
     if dips is not None:
-        return dips[0] >= max(_LEAST_DIP, 0.5 * dips[1])
-    if _multiple(intervals, np.array([period.length_s]), _NEAR):
+        return dips[0] >= max(_LEAST_DIP, 0.0 if some_beats else 0.5 * dips[1])
+    if some_beats:
         return True
     return False if np.ptp(intervals) <= 0.2 * intervals.min() else None
 
