@@ -27,12 +27,9 @@ _FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usua
 
 @dataclass(frozen=True)
 class Curve:
-    """A trace read off a picture.
+    """A trace read off a picture: rows above the picture's bottom of each column from the first on.
 
-    Attributes:
-        first: column of the first height.
-        heights: rows above the picture's bottom, one a column, shape (columns,).
-        cut_off: whether the trace reaches the picture's top or bottom.
+    ``cut_off`` says whether it reaches the picture's top or bottom.
     """
 
     first: int
@@ -52,21 +49,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Runs:
-    """Vertical runs of bright pixels, in order of their columns.
-
-    Attributes:
-        column: of each run.
-        top: its first row.
-        bottom: its last row.
-        brightness: its largest contrast, relative to the usual line, at most 1.
-        level: whether it may be a part of a level line over the strip's whole width.
-    """
+    """Vertical runs of bright pixels, in order of their columns, each from its top row to its bottom row."""
 
     column: Numbers
     top: Numbers
     bottom: Numbers
     brightness: Array
+    """The largest contrast, relative to the usual line, at most 1."""
     level: Flags
+    """Whether it may be a part of a level line over the strip's whole width."""
 
 
 def read_curve(picture: Image, start: int, stop: int, visible: Image | None = None) -> Curve | None:

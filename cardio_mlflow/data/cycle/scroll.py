@@ -97,13 +97,7 @@ _LEAST_LIKENESS: Final = 0.5
 
 @dataclass(frozen=True)
 class Scroll:
-    """How a strip scrolls.
-
-    Attributes:
-        speed: columns per second, to the left.
-        first: first column of the moving trace.
-        last: its last column, where the newest point stands.
-    """
+    """Speed to the left in columns per second; first and last column, where the newest point stands."""
 
     speed: float
     first: int
@@ -113,12 +107,8 @@ class Scroll:
 def find_scroll(crop: Image, visible: Image, times_s: Array) -> Scroll | None:
     """Find the speed of a scrolling strip; None when it does not scroll.
 
-    Each frame's trace is reduced to its height by column, and the speed found as `find_speed` says.
-
-    Args:
-        crop: the strip in all frames, frames × rows × columns.
-        visible: 255 where no tissue is shown, rows × columns.
-        times_s: time of each frame, seconds.
+    Each frame's trace (of ``crop``, uint8 frames × rows × columns) is reduced to its height by column, where
+    no tissue is shown (``visible`` is 255), and the speed found as `find_speed` says.
     """
     lines, filled = _lines(crop, visible)
     used = np.flatnonzero(filled > 0.25)

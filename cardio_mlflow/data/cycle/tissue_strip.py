@@ -31,9 +31,9 @@ def read_tissue_cursor(crop: Image, lowest: Image, times_s: Array, rows: int) ->
     The line is looked for as something upright and thin, so that tissue may move behind it.
 
     Args:
-        crop: rows around the trace in all frames, frames × rows × columns.
-        lowest: smallest luma of each pixel in the same rows, over the whole clip.
-        times_s: time of each frame of the clip, seconds; the crop may end before it does.
+        crop: rows around the trace in all frames, uint8 frames × rows × columns.
+        lowest: smallest luma of each pixel in them over the whole clip, which may go on after the crop.
+        times_s: time of each frame of the clip, seconds.
         rows: height of the picture.
     """
     if not bright_all_over(lowest):
@@ -106,10 +106,6 @@ def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | Non
     The speed is the one at which what is thin and new in a frame is found again in others. The frames are
     laid over each other along it, less what is always bright, so that in the mean only the trace is left.
     The newest point stands at the last column in which the frames show the trace where the mean has it.
-
-    Args:
-        crop: rows around the trace in all frames, frames × rows × columns.
-        times_s: time of each frame, seconds.
     """
     moving = _MovingPictures(crop, times_s)
     found = find_speed(moving.pictures, times_s, crop.shape[2], _MOST_PAIRS, _LEAST_LIKENESS)
@@ -131,11 +127,7 @@ def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | Non
 
 
 class _MovingPictures:
-    """What is thin and new in the frames of a crop.
-
-    Attributes:
-        dark: the smallest luma of each pixel, rows × columns.
-    """
+    """What is thin and new in the frames of a crop, and the smallest luma of each pixel, ``dark``."""
 
     def __init__(self, crop: Image, times_s: Array) -> None:
         self._crop = crop
