@@ -1,7 +1,7 @@
 """A trace that a moving head draws anew, and a still trace under a moving cursor.
 
-Everywhere here ``crop`` is the strip in all frames, uint8 frames × rows × columns; ``visible`` is 255 where no
-tissue is shown in it, rows × columns; ``times_s`` is the time of each frame in seconds.
+Everywhere here ``crop`` is the strip in all frames, uint8 frames × rows × columns, ``visible`` 255 where no
+tissue is shown in it, rows × columns, and ``times_s`` the time of each frame in seconds.
 """
 
 from __future__ import annotations
