@@ -35,11 +35,9 @@ class Period:
 
 @dataclass(frozen=True)
 class Repetition:
-    """Differences between the frames of a clip.
+    """Differences between the small frames of a clip (uint8, frames × h × w, zero outside the sector).
 
-    Attributes:
-        thumbnails: small frames, zero outside the sector, uint8, frames × h × w.
-        times_s: time of each frame, seconds; steps may differ.
+    ``times_s`` is the time of each frame in seconds; steps may differ.
     """
 
     thumbnails: NDArray[np.uint8]
@@ -64,10 +62,8 @@ class Repetition:
         For each lag the mean squared difference of all pairs of frames that far apart is taken. It
         rises from lag 0, and falls again at the heart's period. The shortest lag whose dip is nearly the
         deepest is the period, refined by a parabola. A dip must take back a fifth of the rise before it.
-        A dip near the hint comes first, when it is half as deep as the deepest.
-
-        Args:
-            hint_s: the period that the heart rate in the header means, or None.
+        A dip near the hint, the period that the header's heart rate means, comes first when it is half as
+        deep as the deepest.
         """
         frames = len(self._times)
         step = float(self._times[-1] - self._times[0]) / (frames - 1)
@@ -98,14 +94,8 @@ class Repetition:
     def after(self, r_waves_s: Array, later_s: Array) -> Array:
         """Mean difference of the frames around each R wave and those some time after them; nan where unknown.
 
-        Compared is what goes with the R wave at any heart rate: the end of diastole and systole.
-
-        Args:
-            r_waves_s: R waves, seconds.
-            later_s: times between the frames compared, R waves × shifts.
-
-        Returns:
-            The mean over all R waves for each shift, shape (shifts,).
+        Compared is what goes with the R wave at any heart rate: the end of diastole and systole. Times are in
+        seconds, the later ones R waves × shifts; the mean of each shift is that over all R waves.
         """
         at = r_waves_s[:, None, None] + _AROUND_S
         then = at + later_s[:, :, None]

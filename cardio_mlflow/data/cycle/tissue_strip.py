@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.cycle.curve import Curve, read_curve
 from cardio_mlflow.data.cycle.head import Arrivals, Head, find_head, refine_head
-from cardio_mlflow.data.cycle.scroll import Numbers, find_speed
+from cardio_mlflow.data.cycle.scroll import Numbers, find_speed, laid_over
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -115,7 +115,7 @@ def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | Non
     used = np.unique(np.linspace(0, len(crop) - 1, min(len(crop), _MOST_FRAMES)).astype(np.int64))
     bright = [cv2.subtract(crop[i], moving.dark) for i in used]
     shifts = np.rint(speed * times_s[used]).astype(np.int64)
-    mean = _laid_over(bright, shifts)
+    mean = laid_over(bright, shifts)
     curve = read_curve(mean, 8, mean.shape[1] - 8)
     if curve is None:
         return None
@@ -155,17 +155,6 @@ class _MovingPictures:
             wide = cv2.morphologyEx(pooled, cv2.MORPH_OPEN, np.ones((1, _THIN), np.uint8))
             self._pooled[frame] = cv2.subtract(pooled, wide)
         return self._pooled[frame]
-
-
-def _laid_over(bright: list[Image], shifts: Numbers) -> Image:
-    """Mean of frames, each moved right by its shift."""
-    rows, columns = bright[0].shape
-    total = np.zeros((rows, columns + int(shifts[-1])), np.float32)
-    count = np.zeros(total.shape[1], np.float32)
-    for frame, shift in zip(bright, shifts.tolist(), strict=True):
-        total[:, shift : shift + columns] += frame
-        count[shift : shift + columns] += 1
-    return np.rint(total / np.maximum(count, 1)).astype(np.uint8)
 
 
 def _ends(bright: list[Image], shifts: Numbers, curve: Curve, rows: int) -> tuple[int, int] | None:

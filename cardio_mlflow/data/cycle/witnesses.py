@@ -111,26 +111,21 @@ _LEAST_REACH: Final = 0.25
 class Vote:
     """What one witness says of R waves.
 
-    Attributes:
-        by: the witness: a source of other R waves, picture or heart_rate.
-        fits: whether they fit to what it knows.
-        note: in words, that they do not.
+    ``by`` is the witness: the source of other R waves, ``picture`` or ``heart_rate``.
     """
 
     by: str
     fits: bool
     note: str
+    """In words, that they do not fit."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """R waves of one source, at least two, and what the other witnesses say of them.
 
-    Attributes:
-        method: the source: tags, waveform or trace.
-        r_waves_s: all of them, seconds since the first frame, rising.
-        inside: those in the clip.
-        votes: of all others who can tell.
+    ``method`` is the source (tags, waveform or trace), ``r_waves_s`` all of them in seconds since the first
+    frame, rising, ``inside`` those in the clip; ``votes`` are those of all others who can tell.
     """
 
     method: str
