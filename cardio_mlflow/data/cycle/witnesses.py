@@ -28,6 +28,8 @@ _MULTIPLES: Final = (1, 2, 3)
 _APART_S: Final = 0.12  # R waves from two sources; an ECG is drawn some 50 ms late
 _STALE_S: Final = 2.5  # R waves farther from the clip tell nothing about it
 _CLEAR: Final = 0.3  # depth of a dip: 0.34 to 0.95 of 66 clips whose R waves are known, 0.44 of a real one
+_SEEN: Final = 1.25  # beats that a clip must last for its picture to contradict an interval
+_REGULAR: Final = 0.2  # relative; of intervals that differ by more no single period is to be expected
 _LEAST_DIP: Final = 0.1  # at the R waves: true ones reach 0.21 to 0.89, T waves counted in 0.07 at most
 
 
@@ -239,7 +241,8 @@ def _repeats(reading: Reading, period: Period, evidence: Evidence) -> bool | Non
         return dips[0] >= max(_LEAST_DIP, 0.0 if some_beats else 0.5 * dips[1])
     if some_beats:
         return True
-    return False if np.ptp(intervals) <= 0.2 * intervals.min() else None
+    told = intervals.max() * _SEEN <= evidence.duration_s and np.ptp(intervals) <= _REGULAR * intervals.min()
+    return False if told else None
 
 
 def _near_whole(beats: Array) -> bool:

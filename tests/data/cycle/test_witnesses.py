@@ -127,6 +127,12 @@ def test_a_stale_heart_rate_beside_a_clear_picture_is_noted():
     assert found.notes == (f"Heart Rate 50/min does not fit the picture's period of {found.rr_ms:.0f} ms",)
 
 
+def test_a_clip_of_one_beat_cannot_contradict_its_r_waves():
+    halves = 0.02 + 0.5 * np.arange(-3, 5)  # what comes back half-way through the beat looks like a period
+    found = _gate(tags=[0.02, 0.82], times=TIMES[:23], heart=halves)
+    assert (found.method, found.phase_verified, found.notes) == ("tags", True, ())
+
+
 def test_r_waves_that_make_no_intervals_are_no_anchor():
     found = _gate(trace=[0.1, 0.2, 0.3])
     assert (found.method, found.phase_verified) == ("periodicity", False)
