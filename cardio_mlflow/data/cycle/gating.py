@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 
 _SHORTEST_CLIP_S: Final = 0.4
 _LONGEST_BEAT_S: Final = 1.2
+_ONE_PERIOD: Final = 0.12  # relative; an interval that differs by less is one of the picture's periods
 
 
 @dataclass(frozen=True)
@@ -151,12 +152,19 @@ def _by_reading(reading: Reading, evidence: Evidence) -> Gating:
 
 
 def _without_missed_beats(reading: Reading, gating: Gating, evidence: Evidence) -> Gating:
-    """One of the picture's periods from an R wave, where the drawn ECG's interval holds two or three."""
+    """One beat, where the drawn ECG's interval holds two or three of the picture's periods.
+
+    It is another interval of one period, if there is any, or else a period from an R wave.
+    """
     length = missed_beats(reading, gating.stop_s - gating.start_s, evidence)
     if length is None:
         return gating
+    note = f"R-R {gating.rr_ms:.0f} ms of the drawn ECG is a multiple of the picture's {1000 * length:.0f} ms"
+    off = np.abs(np.diff(reading.inside) / length - 1.0)
+    if len(off) and off.min() <= _ONE_PERIOD:
+        start, stop = reading.inside[np.argmin(off) :][:2].tolist()
+        return replace(gating, start_s=start, stop_s=stop, notes=(note,))
     one = _anchored("periodicity", length, reading.inside, evidence)
-    note = f"{reading.words} is a multiple of the picture's period of {1000 * length:.0f} ms"
     return replace(one or _repeated("periodicity", length, evidence), notes=(note,))
 
 

@@ -67,8 +67,14 @@ def test_an_interval_of_two_beats_on_the_trace_is_cut_to_one(missed):
     assert (found.method, found.phase_verified) == ("periodicity", True)
     assert (found.start_s, found.rr_ms) == (pytest.approx(0.3), pytest.approx(800, rel=0.03))
     assert found.notes == (
-        f"R-R 1600 ms of the drawn ECG is a multiple of the picture's period of {found.rr_ms:.0f} ms",
+        f"R-R 1600 ms of the drawn ECG is a multiple of the picture's {found.rr_ms:.0f} ms",
     )
+
+
+def test_of_intervals_of_two_beats_and_one_the_one_is_taken():
+    found = _gate(trace=[0.3, 1.9, 2.7])
+    assert (found.method, found.phase_verified) == ("trace", True)
+    assert (found.start_s, found.stop_s) == pytest.approx((1.9, 2.7))
 
 
 def test_two_beats_that_a_tag_spans_are_the_machines_own_word():
