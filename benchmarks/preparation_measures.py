@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
-from cardio_mlflow.data.cycle.gating import period
 from cardio_mlflow.data.cycle.r_waves import find_r_waves
+from cardio_mlflow.data.cycle.repetition import Repetition
 from cardio_mlflow.data.files.header import ClipHeader, read_header
 from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused
@@ -208,5 +208,5 @@ def _period_error(statistics: ClipStatistics, mask: Image, truth: ClipTruth) -> 
     if len(intervals) < 1 or np.ptp(intervals) > 0.12 * np.median(intervals):
         return None  # an irregular heart has no period
     small = np.where(thumbnail(mask) >= 250, statistics.thumbnails, np.uint8(0))
-    found = period(small, truth.frame_times)
-    return None if found is None else abs(found / float(np.median(intervals)) - 1)
+    found = Repetition(small, truth.frame_times).period()
+    return None if found is None else abs(found.length_s / float(np.median(intervals)) - 1)

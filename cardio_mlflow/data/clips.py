@@ -194,7 +194,7 @@ def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDAr
         r_waves=gating.r_waves, rr_ms=round(gating.rr_ms, 1), beats=gating.beats,
         first_frame=int(chosen[0]) + 1, last_frame=int(chosen[-1]) + 1,
         frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / evidence.duration_s, 2),
-        duration_s=round(evidence.duration_s, 3),
+        duration_s=round(evidence.duration_s, 3), notes="; ".join(gating.notes),
     )  # fmt: skip
 
 

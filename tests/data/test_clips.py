@@ -101,6 +101,27 @@ def test_one_cycle_is_taken(tmp_path, fan, write_dicom):
 
 
 @pytest.mark.parametrize(
+    ("tags", "gating", "words"),
+    [
+        ({}, "periodicity", ""),
+        ({"HeartRate": "50"}, "periodicity", "Heart Rate 50/min does not fit the picture's period of"),
+        (
+            {"RWaveTimeVector": [160.0, 1310.0, 2460.0]},
+            "periodicity",
+            "R-R 1150 ms of the R-wave tags does not",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_pictures_period_is_noted(tmp_path, fan, write_dicom, tags, gating, words):
+    clip = write_dicom(tmp_path / "a.dcm", fan(frames=70, period=20), **tags)
+    quality = prepare_clip(clip).quality
+    assert (quality.gating, quality.phase_verified) == (gating, False)
+    assert quality.rr_ms == pytest.approx(800, rel=0.03)
+    assert quality.notes.startswith(words)
+    assert bool(quality.notes) == bool(words)
+
+
+@pytest.mark.parametrize(
     ("tags", "outcome"),
     [({"FrameTime": None}, Outcome.NO_TIMING), ({"FrameTime": "5"}, Outcome.NO_FULL_CYCLE)],
 )

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ Image = NDArray[np.uint8]
 _LEAST_STEP: Final = 28.0  # gray levels of the line over its background
 _LEAST_FILLED: Final = 0.8
 _LONGEST_GAP: Final = 8  # columns without a line inside a trace
+_MOST_HIDDEN: Final = 24
+_MOST_ASTRAY: Final = 0.02  # of the columns; tops of tall waves reach 0.014 in the synthetic cohort
 _STEEP: Final = 3  # rows more than where the line is level
 _LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
 _FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
@@ -24,12 +27,9 @@ _FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usua
 
 @dataclass(frozen=True)
 class Curve:
-    """A trace read off a picture.
+    """A trace read off a picture: rows above the picture's bottom of each column from the first on.
 
-    Attributes:
-        first: column of the first height.
-        heights: rows above the picture's bottom, one a column, shape (columns,).
-        cut_off: whether the trace reaches the picture's top or bottom.
+    ``cut_off`` says whether it reaches the picture's top or bottom.
     """
 
     first: int
@@ -49,24 +49,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class Runs:
-    """Vertical runs of bright pixels, in order of their columns.
-
-    Attributes:
-        column: of each run.
-        top: its first row.
-        bottom: its last row.
-        brightness: its largest contrast, relative to the usual line, at most 1.
-        level: whether it may be a part of a level line over the strip's whole width.
-    """
+    """Vertical runs of bright pixels, in order of their columns, each from its top row to its bottom row."""
 
     column: Numbers
     top: Numbers
     bottom: Numbers
     brightness: Array
+    """The largest contrast, relative to the usual line, at most 1."""
     level: Flags
+    """Whether it may be a part of a level line over the strip's whole width."""
 
 
-def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
+def read_curve(picture: Image, start: int, stop: int, visible: Image | None = None) -> Curve | None:
     """The trace in a strip, or None where there is none.
 
     The line is what is brighter than half-way between a column's background and the trace's usual
@@ -78,10 +72,22 @@ def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
         picture: the strip with moving things removed as far as possible, rows × columns.
         start: first column of a part that is known to lie within the trace.
         stop: one past its last column.
+        visible: 255 where no tissue is shown, rows × columns. A path that leads into the tissue is given up
+            where the line can be followed outside alone.
     """
     start, stop = max(0, start), min(picture.shape[1], stop)
     if stop - start < 16:
         return None
+    curve = _read(picture, start, stop, _LONGEST_GAP)
+    if curve is None or visible is None:
+        return curve
+    rows = np.clip(len(picture) - 1 - np.rint(curve.heights).astype(np.int64), 0, len(picture) - 1)
+    if np.mean(visible[rows, curve.columns.astype(np.int64)] == 0) <= _MOST_ASTRAY:
+        return curve
+    return _read(cv2.bitwise_and(picture, visible), start, stop, _MOST_HIDDEN) or curve
+
+
+def _read(picture: Image, start: int, stop: int, longest_gap: int) -> Curve | None:
     ground = np.partition(picture, len(picture) // 5, axis=0)[len(picture) // 5]  # a tall R wave fills half
     contrast = picture.astype(np.float32) - ground.astype(np.float32)
     step = float(np.median(contrast[:, start:stop].max(axis=0)))
@@ -91,16 +97,16 @@ def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
     filled = bright.any(axis=0)
     if filled[start:stop].mean() < _LEAST_FILLED:
         return None
-    first, last = _extent(filled, start, stop)
+    first, last = _extent(filled, start, stop, longest_gap)
     part = slice(first, last + 1)
     heights = _heights(bright[:, part], contrast[:, part] / step)
     return Curve(first, heights, bool(heights.min() < 1 or heights.max() > len(picture) - 2))
 
 
-def _extent(filled: Flags, start: int, stop: int) -> tuple[int, int]:
-    """First and last column of the trace around a part of it, over gaps of at most eight columns."""
+def _extent(filled: Flags, start: int, stop: int, longest_gap: int) -> tuple[int, int]:
+    """First and last column of the trace around a part of it, over gaps of some columns."""
     columns = np.flatnonzero(filled)
-    breaks = np.flatnonzero(np.diff(columns) > _LONGEST_GAP)
+    breaks = np.flatnonzero(np.diff(columns) > longest_gap)
     firsts, lasts = columns[np.r_[0, breaks + 1]], columns[np.r_[breaks, len(columns) - 1]]
     touching = np.flatnonzero((firsts < stop) & (lasts >= start))
     return int(firsts[touching[0]]), int(lasts[touching[-1]])

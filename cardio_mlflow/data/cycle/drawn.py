@@ -1,4 +1,8 @@
-"""The ECG that a scanner draws on the screen, read back into numbers."""
+"""The ECG that a scanner draws on the screen, read back into numbers.
+
+Everywhere here frames are luma, uint8 rows × columns each; a sector mask is 255 in the sector, 0 outside, and
+``outside`` 255 where no tissue is shown, rows × columns; times are seconds since the first frame, rising.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ def find_bands(extreme: Image, sector_mask: Image, least_luma: float) -> list[St
 
     Args:
         extreme: largest or smallest luma of each pixel over the clip, rows × columns.
-        sector_mask: 255 in the sector, 0 outside, rows × columns.
+        sector_mask: of the clip.
         least_luma: of a trace.
     """
     rows, columns = sector_mask.shape
@@ -71,6 +75,7 @@ def _levels(extreme: Image, sector_mask: Image) -> Array:
 
 Style = Literal["sweep", "scroll", "cursor"]
 Reading = tuple[Style, tuple[Array, Curve], Strip]
+"""How a trace moves, the times of its columns and its heights, and its rows."""
 
 _LEAST_LUMA: Final = 120.0  # of a trace that moves over tissue
 _LEAST_STILL: Final = 70.0  # of one that stands still: all tissue is darker at some moment
@@ -80,15 +85,7 @@ _LASTING_S: Final = 0.25  # a swept trace stays for longer, and no tissue is bri
 def readings_over_tissue(
     frames: Iterable[Image], sector_mask: Image, outside: Image, statistics: ClipStatistics, times_s: Array
 ) -> Iterator[Reading]:
-    """Traces read over the tissue: style, times and heights, and rows; likeliest first, and seldom any.
-
-    Args:
-        frames: luma of all frames, uint8 rows × columns each; iterated once when there are candidates.
-        sector_mask: 255 in the sector, 0 outside, rows × columns.
-        outside: 255 where no tissue is shown, rows × columns.
-        statistics: of the whole clip.
-        times_s: time of each frame in seconds since the first, rising.
-    """
+    """Traces read over the tissue, likeliest first, and seldom any; frames are asked for only if need be."""
     moving = find_bands(statistics.maximum, sector_mask, _LEAST_LUMA)
     still = find_bands(statistics.minimum, sector_mask, _LEAST_STILL)
     bands = list(dict.fromkeys(still[:1] + moving))
@@ -126,14 +123,7 @@ _REACH: Final = 0.16  # of the picture's height: how far from a short cursor its
 def readings_outside(
     frames: Iterable[Image], outside: Image, statistics: ClipStatistics, times_s: Array
 ) -> Iterator[Reading]:
-    """Traces read outside the sector, or partly outside: style, times and heights, and rows.
-
-    Args:
-        frames: luma of all frames, uint8 rows × columns each; iterated once when there are candidates.
-        outside: 255 where no tissue is shown, rows × columns.
-        statistics: of the whole clip.
-        times_s: time of each frame in seconds since the first, rising.
-    """
+    """Traces read outside the sector, or partly outside; frames are asked for only if need be."""
     strips = find_strips(statistics, outside)
     if not strips:
         return
@@ -180,19 +170,16 @@ class DrawnEcg:
     """An ECG read off the screen.
 
     Attributes:
-        style: how it moves: a head redraws it, it scrolls as a whole, or a cursor moves over it.
-        r_waves_s: R-wave times in seconds since the first frame, rising; those before 0 come from the
-            older part of the trace.
-        times_s: times at which the voltage is known, rising, shape (samples,).
+        style: a head redraws it (sweep), it scrolls as a whole, or a cursor moves over it.
+        r_waves_s: R-wave times; those before 0 come from the older part of the trace.
+        times_s: times at which the voltage is known, shape (samples,).
         voltage: 0 (lowest) to 1 (highest), shape (samples,).
-        box: (left, top, right, bottom) of the strip in pixels, right and bottom past the end.
     """
 
     style: Style
     r_waves_s: Array
     times_s: Array
     voltage: Array
-    box: tuple[int, int, int, int]
 
 
 def read_drawn_ecg(
@@ -203,33 +190,26 @@ def read_drawn_ecg(
     Candidates are wide bands outside the sector in which pixels change, and after them bands of the sector
     that are bright over its whole width. How a band's trace moves gives the time of each of its columns; a
     band whose changes follow no path at constant speed, or that shows no single line, or whose line has no
-    QRS complexes, is none.
-
-    Args:
-        frames: luma of all frames, uint8 rows × columns each; iterated only when there are candidates.
-        sector_mask: 255 in the sector, 0 outside, rows × columns.
-        statistics: of the whole clip.
-        times_s: time of each frame in seconds since the first, rising.
+    QRS complexes, is none. Frames are asked for only when there are candidates.
     """
     if len(times_s) < _LEAST_FRAMES:
         return None
     border = 2 * max(2, round(_BORDER * sector_mask.shape[0])) + 1
     outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
-    for style, read, strip in chain(
+    for style, read, _ in chain(
         readings_outside(frames, outside, statistics, times_s),
         readings_over_tissue(frames, sector_mask, outside, statistics, times_s),
     ):
-        found = _drawn(style, read, strip)
+        found = _drawn(style, *read)
         if found is not None:
             return found
     return None
 
 
-def _drawn(style: Style, read: tuple[Array, Curve], strip: Strip) -> DrawnEcg | None:
+def _drawn(style: Style, times: Array, curve: Curve) -> DrawnEcg | None:
     """What was read off a strip, if it is an ECG."""
-    times, curve = read
     r_waves = find_r_waves(times, curve.heights)
     if len(r_waves) == 0:
         return None
     voltage = (curve.heights - curve.heights.min()) / max(float(np.ptp(curve.heights)), 1e-9)
-    return DrawnEcg(style, r_waves, times, voltage, (strip.left, strip.top, strip.right, strip.bottom))
+    return DrawnEcg(style, r_waves, times, voltage)

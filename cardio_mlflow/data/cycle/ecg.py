@@ -24,12 +24,8 @@ _AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about 
 class ClipEcg:
     """What the ECG of a clip tells; arrays are empty where there is none.
 
-    Attributes:
-        style: how a drawn ECG moves (sweep, scroll or cursor); empty without one.
-        waveform_r_waves_s: R waves of an ECG in the file, seconds since the first frame, rising.
-        trace_r_waves_s: R waves of an ECG drawn on the screen, likewise.
-        times_s: times at which the voltage is known, the file's before the screen's, shape (samples,).
-        level: the voltage at those times, 0 (lowest) to 1 (highest).
+    ``style`` is how a drawn ECG moves (sweep, scroll or cursor); times are seconds since the first frame.
+    ``level`` is the voltage at ``times_s``, 0 (lowest) to 1 (highest), the file's before the screen's.
     """
 
     style: str = ""
@@ -46,15 +42,7 @@ def read_ecg(
     sector_mask: NDArray[np.uint8],
     statistics: ClipStatistics,
 ) -> ClipEcg:
-    """Read the ECG in the file and the one on the screen.
-
-    Args:
-        header: the checked header.
-        times_s: time of each frame in seconds since the first.
-        frames: luma of all frames, uint8 rows × columns each.
-        sector_mask: the sector, uint8 0 or 255, rows × columns.
-        statistics: of the whole clip.
-    """
+    """Read the ECG in the file and the one on the screen; arguments as `read_drawn_ecg` has them."""
     drawn = read_drawn_ecg(frames, sector_mask, statistics, times_s)
     style, trace = ("", np.empty(0)) if drawn is None else (drawn.style, drawn.r_waves_s)
     waveform = _near(header.waveform, float(times_s[-1]))

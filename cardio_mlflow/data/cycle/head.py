@@ -22,13 +22,7 @@ _LEAST_WRAP: Final = 0.25  # of the picture's width
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Where and when columns became brighter from one frame to the next.
-
-    Attributes:
-        columns: column of each arrival.
-        frames: number of the later frame.
-        votes: rows that became brighter, at most three.
-    """
+    """Columns that became brighter from one frame to the next, the later frame, and how many rows did."""
 
     columns: Array
     frames: NDArray[np.int64]
@@ -41,12 +35,9 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Head:
-    """A point that moves right at constant speed, and starts over at the left.
+    """A point that moves right at constant speed (columns per second) from a start (column at time 0).
 
-    Attributes:
-        speed: columns per second.
-        start: column at time 0.
-        lap: columns from one lap to the next, or None when the clip saw no new start.
+    It starts over at the left after a lap (columns), None when the clip saw no new start.
     """
 
     speed: float
@@ -75,12 +66,8 @@ def find_head(arrivals: Arrivals, times_s: Array, width: int) -> Head | None:
     """The head whose path explains the arrivals best; None when there are too few.
 
     A vote over speed and start (a Hough transform) finds the path. In a clip that saw the head start
-    over, what came before and after lies on parallel paths, a lap apart.
-
-    Args:
-        arrivals: of one strip.
-        times_s: time of each frame, seconds.
-        width: of the picture, columns.
+    over, what came before and after lies on parallel paths, a lap apart. Times are those of the frames, in
+    seconds; the width is the picture's, in columns.
     """
     if len(arrivals.columns) < _LEAST_ARRIVALS:
         return None
@@ -94,14 +81,7 @@ def find_head(arrivals: Arrivals, times_s: Array, width: int) -> Head | None:
 
 
 def refine_head(head: Head, arrivals: Arrivals, times_s: Array, tolerance: float) -> Head:
-    """Least squares over the arrivals near the head's path.
-
-    Args:
-        head: the path so far.
-        arrivals: of one strip.
-        times_s: time of each arrival, shape of ``arrivals.columns``.
-        tolerance: how near, columns.
-    """
+    """Least squares over the arrivals, at times in seconds (one each), within so many columns of the path."""
     near = np.abs(head.off(arrivals.columns, times_s)) <= tolerance
     if np.count_nonzero(near) < _LEAST_ARRIVALS or np.ptp(times_s[near]) <= 0:
         return head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,13 +97,7 @@ _LEAST_LIKENESS: Final = 0.5
 
 @dataclass(frozen=True)
 class Scroll:
-    """How a strip scrolls.
-
-    Attributes:
-        speed: columns per second, to the left.
-        first: first column of the moving trace.
-        last: its last column, where the newest point stands.
-    """
+    """Speed to the left in columns per second; first and last column, where the newest point stands."""
 
     speed: float
     first: int
@@ -113,12 +107,8 @@ class Scroll:
 def find_scroll(crop: Image, visible: Image, times_s: Array) -> Scroll | None:
     """Find the speed of a scrolling strip; None when it does not scroll.
 
-    Each frame's trace is reduced to its height by column, and the speed found as `find_speed` says.
-
-    Args:
-        crop: the strip in all frames, frames × rows × columns.
-        visible: 255 where no tissue is shown, rows × columns.
-        times_s: time of each frame, seconds.
+    Each frame's trace (of ``crop``, uint8 frames × rows × columns) is reduced to its height by column, where
+    no tissue is shown (``visible`` is 255), and the speed found as `find_speed` says.
     """
     lines, filled = _lines(crop, visible)
     used = np.flatnonzero(filled > 0.25)
@@ -157,12 +147,17 @@ def read_scroll(crop: Image, scroll: Scroll, times_s: Array) -> tuple[Array, Cur
     read: moving tissue behind the trace and words before it fade away.
     """
     shifts = np.rint(scroll.speed * times_s).astype(np.int64)
-    width = scroll.last - scroll.first + 1
-    total = np.zeros((crop.shape[1], int(shifts[-1]) + width), np.float32)
-    count = np.zeros(total.shape[1], np.float32)
-    for frame, shift in zip(crop, shifts, strict=True):
-        total[:, shift : shift + width] += frame[:, scroll.first : scroll.last + 1]
-        count[shift : shift + width] += 1
-    mean = np.rint(total / np.maximum(count, 1)).astype(np.uint8)
+    mean = laid_over(crop[:, :, scroll.first : scroll.last + 1], shifts)
     curve = read_curve(mean, 8, mean.shape[1] - 8)
     return None if curve is None else ((curve.columns + scroll.first - scroll.last) / scroll.speed, curve)
+
+
+def laid_over(frames: Sequence[Image] | Image, shifts: Numbers) -> Image:
+    """Mean of frames, each moved right by its shift."""
+    rows, columns = frames[0].shape
+    total = np.zeros((rows, columns + int(shifts[-1])), np.float32)
+    count = np.zeros(total.shape[1], np.float32)
+    for frame, shift in zip(frames, shifts.tolist(), strict=True):
+        total[:, shift : shift + columns] += frame
+        count[shift : shift + columns] += 1
+    return np.rint(total / np.maximum(count, 1)).astype(np.uint8)

@@ -24,14 +24,7 @@ _KEPT_BYTES: Final = 32 * 1024**2
 
 @dataclass(frozen=True)
 class Strip:
-    """A band over the picture's whole width.
-
-    Attributes:
-        top: first row.
-        bottom: one past the last row.
-        left: first column in which something moves.
-        right: one past the last such column.
-    """
+    """Rows over the picture's whole width, and the columns in which something moves; ends past the last."""
 
     top: int
     bottom: int
@@ -40,11 +33,9 @@ class Strip:
 
 
 def find_strips(statistics: ClipStatistics, outside: Image) -> list[Strip]:
-    """Bands in which pixels change over much of the width, widest first; at most three.
+    """Bands in which pixels change over much of the width where no tissue is shown (``outside`` is 255).
 
-    Args:
-        statistics: of the whole clip.
-        outside: 255 where no tissue is shown, 0 elsewhere; rows × columns.
+    The widest comes first; at most three.
     """
     rows, columns = outside.shape
     spread = cv2.subtract(statistics.maximum, statistics.minimum)

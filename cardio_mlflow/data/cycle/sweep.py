@@ -1,4 +1,8 @@
-"""A trace that a moving head draws anew, and a still trace under a moving cursor."""
+"""A trace that a moving head draws anew, and a still trace under a moving cursor.
+
+Everywhere here ``crop`` is the strip in all frames, uint8 frames × rows × columns, ``visible`` 255 where no
+tissue is shown in it, rows × columns, and ``times_s`` the time of each frame in seconds.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +35,11 @@ _ERASED_SHARE: Final = 0.2  # of a lap, ahead of the head; scanners erase 3 to 1
 
 @dataclass(frozen=True)
 class MovingHead:
-    """How the head or cursor of one strip moves.
-
-    Attributes:
-        head: its path.
-        redraws: whether the trace behind it is new (a sweep); otherwise the trace stands still (a cursor).
-        first: first column that it passed.
-        last: last column that it passed.
-    """
+    """The head or cursor of one strip: its path, and the first and last column that it passed."""
 
     head: Head
     redraws: bool
+    """Whether the trace behind it is new (a sweep); otherwise the trace stands still (a cursor)."""
     first: float
     last: float
 
@@ -54,13 +52,7 @@ class MovingHead:
 
 
 def find_moving_head(crop: Image, visible: Image, times_s: Array) -> MovingHead | None:
-    """Find the head in a strip; None when what moves there is not one.
-
-    Args:
-        crop: the strip in all frames, frames × rows × columns.
-        visible: 255 where no tissue is shown, rows × columns.
-        times_s: time of each frame, seconds.
-    """
+    """Find the head in a strip; None when what moves there is not one."""
     arrivals = find_arrivals(count_brighter(crop, visible))
     head = find_head(arrivals, times_s, crop.shape[2])
     if head is None:
@@ -166,7 +158,8 @@ def read_sweep(crop: Image, visible: Image, moving: MovingHead, times_s: Array) 
         shown = frame[:, moving.on_screen(numbers, crop.shape[2])]
         unrolled[:, numbers - begin] = np.minimum(unrolled[:, numbers - begin], shown)
     ahead = _mark_offset(crop, visible, unrolled, begin, moving, times_s)
-    curve = read_curve(unrolled, int(head.start) + 2 - begin, last - begin)
+    seen = visible[:, moving.on_screen(np.arange(begin, begin + unrolled.shape[1]), crop.shape[2])]
+    curve = read_curve(unrolled, int(head.start) + 2 - begin, last - begin, seen)
     return None if curve is None else (head.seconds(curve.columns + begin - ahead), curve)
 
 
@@ -175,13 +168,8 @@ def read_still(
 ) -> tuple[Array, Curve] | None:
     """Read a still trace under a cursor: times of its columns and its heights, or None.
 
-    Args:
-        crop: the rows in which the cursor moves, frames × rows × columns.
-        visible: 255 where no tissue is shown, rows × columns.
-        moving: the cursor.
-        times_s: time of each frame, seconds.
-        around: the darkest moment of each pixel in the same rows with as many more on either side as the
-            trace may reach beyond a short cursor.
+    ``around`` is the darkest moment of each pixel in the rows in which the cursor moves, with as many more on
+    either side as the trace may reach beyond a short cursor.
     """
     ahead = _mark_offset(crop, visible, crop.min(axis=0), 0, moving, times_s)
     more = (len(around) - crop.shape[1]) // 2

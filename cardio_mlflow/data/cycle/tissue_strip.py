@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.cycle.curve import Curve, read_curve
 from cardio_mlflow.data.cycle.head import Arrivals, Head, find_head, refine_head
-from cardio_mlflow.data.cycle.scroll import Numbers, find_speed
+from cardio_mlflow.data.cycle.scroll import Numbers, find_speed, laid_over
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -31,9 +31,9 @@ def read_tissue_cursor(crop: Image, lowest: Image, times_s: Array, rows: int) ->
     The line is looked for as something upright and thin, so that tissue may move behind it.
 
     Args:
-        crop: rows around the trace in all frames, frames × rows × columns.
-        lowest: smallest luma of each pixel in the same rows, over the whole clip.
-        times_s: time of each frame of the clip, seconds; the crop may end before it does.
+        crop: rows around the trace in all frames, uint8 frames × rows × columns.
+        lowest: smallest luma of each pixel in them over the whole clip, which may go on after the crop.
+        times_s: time of each frame of the clip, seconds.
         rows: height of the picture.
     """
     if not bright_all_over(lowest):
@@ -106,10 +106,6 @@ def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | Non
     The speed is the one at which what is thin and new in a frame is found again in others. The frames are
     laid over each other along it, less what is always bright, so that in the mean only the trace is left.
     The newest point stands at the last column in which the frames show the trace where the mean has it.
-
-    Args:
-        crop: rows around the trace in all frames, frames × rows × columns.
-        times_s: time of each frame, seconds.
     """
     moving = _MovingPictures(crop, times_s)
     found = find_speed(moving.pictures, times_s, crop.shape[2], _MOST_PAIRS, _LEAST_LIKENESS)
@@ -119,7 +115,7 @@ def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | Non
     used = np.unique(np.linspace(0, len(crop) - 1, min(len(crop), _MOST_FRAMES)).astype(np.int64))
     bright = [cv2.subtract(crop[i], moving.dark) for i in used]
     shifts = np.rint(speed * times_s[used]).astype(np.int64)
-    mean = _laid_over(bright, shifts)
+    mean = laid_over(bright, shifts)
     curve = read_curve(mean, 8, mean.shape[1] - 8)
     if curve is None:
         return None
@@ -131,11 +127,7 @@ def read_tissue_scroll(crop: Image, times_s: Array) -> tuple[Array, Curve] | Non
 
 
 class _MovingPictures:
-    """What is thin and new in the frames of a crop.
-
-    Attributes:
-        dark: the smallest luma of each pixel, rows × columns.
-    """
+    """What is thin and new in the frames of a crop, and the smallest luma of each pixel, ``dark``."""
 
     def __init__(self, crop: Image, times_s: Array) -> None:
         self._crop = crop
@@ -163,17 +155,6 @@ class _MovingPictures:
             wide = cv2.morphologyEx(pooled, cv2.MORPH_OPEN, np.ones((1, _THIN), np.uint8))
             self._pooled[frame] = cv2.subtract(pooled, wide)
         return self._pooled[frame]
-
-
-def _laid_over(bright: list[Image], shifts: Numbers) -> Image:
-    """Mean of frames, each moved right by its shift."""
-    rows, columns = bright[0].shape
-    total = np.zeros((rows, columns + int(shifts[-1])), np.float32)
-    count = np.zeros(total.shape[1], np.float32)
-    for frame, shift in zip(bright, shifts.tolist(), strict=True):
-        total[:, shift : shift + columns] += frame
-        count[shift : shift + columns] += 1
-    return np.rint(total / np.maximum(count, 1)).astype(np.uint8)
 
 
 def _ends(bright: list[Image], shifts: Numbers, curve: Curve, rows: int) -> tuple[int, int] | None:

@@ -27,6 +27,12 @@ def plausible(r_waves_s: Array) -> bool:
     return bool(whole.any() and whole.mean() >= _LEAST_PLAUSIBLE)
 
 
+def plausible_intervals(r_waves_s: Array) -> Array:
+    """The intervals between neighbouring R waves that a living heart may have, seconds."""
+    intervals = np.diff(r_waves_s)
+    return np.asarray(intervals[_whole(intervals)])
+
+
 def usual_interval(r_waves_s: Array, heart_rate: float | None = None) -> float:
     """Median of the plausible intervals, in seconds; the heart rate's own interval counts as one more.
 
@@ -34,8 +40,7 @@ def usual_interval(r_waves_s: Array, heart_rate: float | None = None) -> float:
         r_waves_s: R-wave times in seconds, rising, with at least one plausible interval.
         heart_rate: beats per minute from the header, or None. It decides between two unlike intervals.
     """
-    intervals = np.diff(r_waves_s)
-    intervals = intervals[_whole(intervals)]
+    intervals = plausible_intervals(r_waves_s)
     return float(np.median(intervals if heart_rate is None else np.append(intervals, 60.0 / heart_rate)))
 
 

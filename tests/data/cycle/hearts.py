@@ -60,14 +60,26 @@ def clip(background: Frames, times_s: Array, show: Callable[[Frames, float], Non
 X = np.arange(LEFT, RIGHT + 0.25, 0.25)
 
 
-def scrolling(r_waves_s: Array, seconds: float, luma: int = 230) -> Callable[[Frames, float], None]:
+Voltage = Callable[[Array, Array], Array]
+
+
+def downward(times_s: Array, r_waves_s: Array) -> Array:
+    """An ECG whose main deflection points down from the middle of the box."""
+    return np.asarray(0.45 - 0.8 * voltage(times_s, r_waves_s))
+
+
+def scrolling(
+    r_waves_s: Array, seconds: float, luma: int = 230, of: Voltage = voltage
+) -> Callable[[Frames, float], None]:
     """A trace that moves left; its newest point stands at the right end of the box."""
     return lambda frame, now: draw(
-        frame, X, voltage(now - (RIGHT - X) / (RIGHT - LEFT) * seconds, r_waves_s), luma
+        frame, X, of(now - (RIGHT - X) / (RIGHT - LEFT) * seconds, r_waves_s), luma
     )
 
 
-def sweeping(r_waves_s: Array, seconds: float, start: float = 0.2) -> Callable[[Frames, float], None]:
+def sweeping(
+    r_waves_s: Array, seconds: float, start: float = 0.2, of: Voltage = voltage
+) -> Callable[[Frames, float], None]:
     """A trace whose head moves right; a part ahead of it is erased."""
 
     def show(frame: Frames, now: float) -> None:
@@ -75,16 +87,16 @@ def sweeping(r_waves_s: Array, seconds: float, start: float = 0.2) -> Callable[[
         age = (start + now / seconds) % 1.0 - share
         for part, lap in ((age >= 0, 0.0), (age < -0.06, 1.0)):
             if np.count_nonzero(part) > 1:
-                draw(frame, X[part], voltage(now - (age[part] + lap) * seconds, r_waves_s))
+                draw(frame, X[part], of(now - (age[part] + lap) * seconds, r_waves_s))
 
     return show
 
 
-def under_cursor(r_waves_s: Array, seconds: float) -> Callable[[Frames, float], None]:
+def under_cursor(r_waves_s: Array, seconds: float, of: Voltage = voltage) -> Callable[[Frames, float], None]:
     """A still trace of the whole clip, and an upright line at the present moment."""
 
     def show(frame: Frames, now: float) -> None:
-        draw(frame, X, voltage((X - LEFT) / (RIGHT - LEFT) * seconds, r_waves_s))
+        draw(frame, X, of((X - LEFT) / (RIGHT - LEFT) * seconds, r_waves_s))
         column = round(LEFT + (RIGHT - LEFT) * now / seconds)
         cv2.line(frame, (column, TOP), (column, BOTTOM), 200, 1)
 

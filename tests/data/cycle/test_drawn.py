@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
 from cardio_mlflow.data.picture.statistics import collect
@@ -17,6 +19,7 @@ from tests.data.cycle.hearts import (
     TOP,
     beats,
     clip,
+    downward,
     scrolling,
     speckle,
     sweeping,
@@ -112,6 +115,70 @@ def test_jpeg_noise_does_not_disturb(mask):
     ])  # fmt: skip
     true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
     assert np.abs(_inside(_read(frames, mask)) - true).max() <= 0.015
+
+
+DOWN = {
+    "scroll": scrolling(BEATS, 2.4, of=downward), "sweep": sweeping(BEATS, 2.9, of=downward),
+    "cursor": under_cursor(BEATS, SECONDS, of=downward),
+}  # fmt: skip
+
+
+def _fan(bottom):
+    """A sector whose curved lower border comes down to a row in the middle."""
+    mask = np.zeros((ROWS, COLUMNS), np.uint8)
+    cv2.ellipse(mask, (COLUMNS // 2, -20), (bottom + 20, bottom + 20), 90, -42, 42, 255, -1)
+    return mask
+
+
+def _cut(style, fan, bright=1.0, border=188):
+    """A trace with its main deflection down, cut off by the picture's lower border."""
+    tissue = np.where(fan > 0, speckle(FRAMES, bright=bright), np.uint8(0))
+    return clip(tissue, TIMES, DOWN[style])[:, :border], fan[:border]
+
+
+@pytest.mark.parametrize("style", DOWN)
+@pytest.mark.parametrize("bottom", [130, 165, 175])
+def test_a_deflection_that_the_lower_border_cuts_off_is_still_an_r_wave(style, bottom):
+    found = _read(*_cut(style, _fan(bottom)))
+    true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
+    assert len(_inside(found)) == len(true)
+    assert np.abs(_inside(found) - true).max() <= 0.012
+
+
+def test_the_path_of_a_sweep_does_not_lead_into_bright_tissue_above_it():
+    found = _read(*_cut("sweep", _fan(175), bright=2.0))
+    true = BEATS[(BEATS >= 0) & (BEATS <= SECONDS)]
+    assert len(_inside(found)) == len(true)
+    assert np.abs(_inside(found) - true).max() <= 0.012
+
+
+def _encoded(frames, quality):
+    codes = [cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for frame in frames]
+    return np.stack([cv2.imdecode(code, cv2.IMREAD_GRAYSCALE) for code in codes])
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.sampled_from(sorted(DOWN)), st.sampled_from([1.0, 2.0]), st.integers(55, 95), st.integers(0, 16),
+    st.integers(187, 190), st.floats(0.8, 1.5),
+)  # fmt: skip
+def test_a_clip_in_another_encoding_crop_or_size_has_the_same_r_waves(
+    style, bright, quality, side, border, scale
+):
+    if style == "cursor":
+        bright = 1.0  # a cursor's trace may be lost in tissue so bright: the picture's period has to tell
+    frames, fan = _cut(style, _fan(165), bright, border)
+    frames, fan = frames[:, :, side : COLUMNS - side], fan[:, side : COLUMNS - side]
+    size = (round(frames.shape[2] * scale), round(frames.shape[1] * scale))
+    mask = cv2.resize(fan, size, interpolation=cv2.INTER_NEAREST)
+    found = _read(
+        _encoded([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames], quality), mask
+    )
+    true = BEATS[(BEATS >= 0.1) & (BEATS <= SECONDS - 0.1)]
+    assert found is not None
+    inside = found.r_waves_s[(found.r_waves_s >= 0.1) & (found.r_waves_s <= SECONDS - 0.1)]
+    assert len(inside) == len(true)
+    assert np.abs(inside - true).max() <= 0.025
 
 
 def _moving_line(frame, now):

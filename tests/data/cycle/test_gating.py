@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cycle.gating import Evidence, gate, period
+from cardio_mlflow.data.cycle.gating import Evidence, gate
+from cardio_mlflow.data.cycle.repetition import Repetition
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 
@@ -35,6 +36,11 @@ def _swinging(frames, step, cycle):
         )
         out.append(picture.clip(0, 255).astype(np.uint8))
     return np.stack(out)
+
+
+def _period(thumbnails, times, hint=None):
+    found = Repetition(thumbnails, times).period(hint)
+    return None if found is None else found.length_s
 
 
 def test_tags_come_first_and_are_verified():
@@ -69,10 +75,11 @@ def test_heart_rate_alone_is_not_verified():
     assert (found.method, found.phase_verified, found.beats) == ("heart_rate", False, 2)
 
 
-def test_a_clip_shorter_than_a_cycle_is_refused():
-    with pytest.raises(ClipRefused) as refused:
-        gate(_evidence(frames=12, rate=60.0))
-    assert refused.value.outcome is Outcome.NO_FULL_CYCLE
+@pytest.mark.parametrize("frames", [12, 22])
+def test_a_stale_heart_rate_that_is_longer_than_the_clip_leaves_it_to_the_next_rung(frames):
+    found = gate(_evidence(frames=frames, rate=60.0))
+    assert (found.method, found.phase_verified, found.stop_s) == ("clip", False, pytest.approx(frames * 0.04))
+    assert found.notes == ("Heart Rate 60/min means a cycle longer than the clip",)
 
 
 def test_a_flash_without_any_hint_is_refused():
@@ -90,7 +97,7 @@ def test_the_period_of_the_picture_is_found(cycle):
 
 def test_noise_has_no_period():
     noise = np.random.default_rng(0).integers(0, 255, (50, 30, 40)).astype(np.uint8)
-    assert period(noise, np.arange(50) * 0.04) is None
+    assert _period(noise, np.arange(50) * 0.04) is None
     assert gate(_evidence(thumbnails=noise)).method == "clip"
 
 
@@ -201,13 +208,13 @@ def test_the_hint_of_the_heart_rate_finds_the_period_among_multiples(hint):
     step, cycle = 0.04, 0.82
     swing = _swinging(60, step, cycle)
     swing[:, :, :25] = np.roll(_swinging(60, step, 2 * cycle), 3, axis=0)[:, :, :25]  # alternating beats
-    assert period(swing, np.arange(60) * step, hint) == pytest.approx(cycle, rel=0.05)
+    assert _period(swing, np.arange(60) * step, hint) == pytest.approx(cycle, rel=0.05)
 
 
 def test_a_stale_heart_rate_does_not_move_the_period():
     swing = _swinging(60, 0.04, 0.7)
     times = np.arange(60) * 0.04
-    assert period(swing, times, 1.1) == pytest.approx(period(swing, times), abs=1e-9)
+    assert _period(swing, times, 1.1) == pytest.approx(_period(swing, times), abs=1e-9)
 
 
 def test_uneven_frame_times_keep_the_period():
@@ -216,4 +223,4 @@ def test_uneven_frame_times_keep_the_period():
     apart = np.arange(40)[None, :] - 20 - 10 * np.sin(2 * np.pi * times[:, None] / 0.8)
     bar = (200 * np.exp(-((apart / 4) ** 2))).astype(np.uint8)
     frames = np.repeat(bar[:, :, None], 50, axis=2)
-    assert period(frames, times) == pytest.approx(0.8, rel=0.04)
+    assert _period(frames, times) == pytest.approx(0.8, rel=0.04)
