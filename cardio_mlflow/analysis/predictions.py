@@ -24,6 +24,7 @@ FloatArray = NDArray[np.float64]
 
 _TEXTS: Final = ("patient_id", "cohort", "variant", "parameter", "unit")
 _NUMBERS: Final = ("reference", "prediction", "lower", "upper")
+_OPTIONAL_TEXTS: Final = ("person",)
 _UNITS: Final = {canonical_unit(p.unit): p.unit for p in PARAMETERS}
 _SHEET_ROW: Final = "row of the sheet"
 """Name of an index that holds the rows' numbers as a spreadsheet shows them."""
@@ -121,7 +122,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"There is no predictions table {path.name}.")
     sheet = read_sheet(path)
-    places = {name: sheet.find((name,)) for name in (*COLUMNS, *_NUMBERS)}
+    places = {name: sheet.find((name,)) for name in (*COLUMNS, *_OPTIONAL_TEXTS, *_NUMBERS)}
     problems: list[str] = []
     columns = {name: _read(sheet, name, i, problems) for name, i in places.items() if i is not None}
     raise_problems(sheet.name, problems)
@@ -141,7 +142,7 @@ def _read(sheet: Sheet, name: str, position: int, problems: list[str]) -> list[o
             values.append(sheet.number(row, position) if is_number else sheet.text(row, position))
         except ValueError as error:
             problems.append(sheet.problem(row, position, str(error)))
-    if name == "patient_id":
+    if name in ("patient_id", *_OPTIONAL_TEXTS):
         return [canonical_id(str(text)) for text in values]
     if name == "unit":
         ours = {text: _UNITS.get(canonical_unit(str(text)), text) for text in set(values)}
