@@ -296,7 +296,7 @@ def test_cleaning_is_idempotent_and_leaves_no_space_at_the_ends(text: str) -> No
     assert clean_text(cleaned) == cleaned == cleaned.strip()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.binary(max_size=200) | st.text(";,\t\n\r\"'sep=ab12.\u00e9\0", max_size=80).map(str.encode))
 def test_any_bytes_are_a_sheet_or_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "labels.csv"
@@ -308,7 +308,7 @@ def test_any_bytes_are_a_sheet_or_refused(tmp_path: Path, content: bytes) -> Non
     assert all(len(row.cells) == len(sheet.columns) for row in sheet.rows)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.sampled_from([",", ";", "\t"]),
     st.sampled_from(["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be"]),

@@ -269,9 +269,9 @@ def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[s
     if absent := [key for key in KEYS if missing[key] == len(labels)]:
         notes.append(f"no patient has a value of {', '.join(absent)}")
     nothing = labels[list(KEYS)].isna().all(axis=1)
-    if rows := [str(row.number) for row, empty in zip(reading.sheet.rows, nothing, strict=True) if empty]:
-        more = " ..." if len(rows) > SHOWN_PROBLEMS else ""
-        notes.append(f"{len(rows)} patients without any value: row {', '.join(rows[:SHOWN_PROBLEMS])}{more}")
+    if bare := [str(row.number) for row, empty in zip(reading.sheet.rows, nothing, strict=True) if empty]:
+        more = " ..." if len(bare) > SHOWN_PROBLEMS else ""
+        notes.append(f"{len(bare)} patients without any value: row {', '.join(bare[:SHOWN_PROBLEMS])}{more}")
     if partly := [f"{key} {count}" for key, count in missing.items() if 0 < count < len(labels)]:
         notes.append(f"missing values, masked: {', '.join(partly)}")
     return notes
