@@ -512,6 +512,19 @@ def test_what_nobody_used_for_long_goes_and_so_do_older_formats(tmp_path):
     del hold
 
 
+def test_files_that_vanish_while_the_store_is_looked_through_do_no_harm(tmp_path, monkeypatch):
+    """Another process writes: a half is renamed, a picture goes, between the listing and the look at it."""
+    store = ClipStore(tmp_path, 1e12)
+    (cohort := tmp_path / "cohorts" / ("c" * 20)).mkdir()
+    (tmp_path / "clips" / ".x.safetensors.7.part").symlink_to(tmp_path / "gone")
+    (cohort / "review.webp").symlink_to(tmp_path / "gone")
+    keys = _entries(store, 2)
+    hold = store.hold(keys, cohort.name)
+    assert _there(store) == keys
+    assert cohort.exists()
+    del hold
+
+
 HOLDER = """
     import sys
     from pathlib import Path
