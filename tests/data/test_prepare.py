@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -149,6 +150,12 @@ def test_nothing_is_made_twice(tmp_path, clips, fan, write_dicom, decoded):
     assert more.key != first.key
     assert more.patients == ("P1", "../x", "P4")
     assert again(clips).contents == {p: more.contents[p] for p in first.patients}
+
+
+def test_a_prepared_cohort_goes_to_other_processes(tmp_path, clips, decoded):
+    prepared = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    there = pickle.loads(pickle.dumps(prepared))
+    assert (there.key, there.clips, there.contents) == (prepared.key, prepared.clips, prepared.contents)
 
 
 def test_the_store_knows_no_patient_view_or_name(tmp_path, clips, decoded):
