@@ -33,60 +33,43 @@ class Outcome(StrEnum):
         member._value_, member.words, member.hint = code, words, hint
         return member
 
+    # fmt: off
     OK = "OK", "prepared", ""
     NOT_DICOM = "NOT_DICOM", "not a DICOM file", "export the clip again, or take the file out of the cohort"
     NO_PIXELS = "NO_PIXELS", "no pixel data", "a report or a header without an image; export the clip itself"
     WRONG_MODALITY = "WRONG_MODALITY", "not an ultrasound file", "not ultrasound; take it out of the cohort"
     WRONG_SOP = (
-        "WRONG_SOP",
-        "not an ultrasound cine",
-        "not an ultrasound multi-frame image; export it as a cine loop",
-    )
+        "WRONG_SOP", "not an ultrasound cine",
+        "not an ultrasound multi-frame image; export it as a cine loop")
     UNSUPPORTED_TRANSFER_SYNTAX = (
-        "UNSUPPORTED_TRANSFER_SYNTAX",
-        "transfer syntax not supported",
-        "export as uncompressed or JPEG",
-    )
+        "UNSUPPORTED_TRANSFER_SYNTAX", "transfer syntax not supported", "export as uncompressed or JPEG")
     TRUNCATED = "TRUNCATED", "file cut short", "copy the file again"
     CORRUPT_FRAME = (
-        "CORRUPT_FRAME",
-        "a frame cannot be decoded",
-        "copy or export again; a clip that took too long: -P clip_seconds=",
-    )
+        "CORRUPT_FRAME", "a frame cannot be decoded",
+        "copy or export again; a clip that took too long: -P clip_seconds=")
     FRAME_COUNT_MISMATCH = "FRAME_COUNT_MISMATCH", "wrong number of frames", "export the clip again"
     SINGLE_FRAME = "SINGLE_FRAME", "a still, not a clip", "a still; export the cine loop"
     TOO_LARGE = (
-        "TOO_LARGE",
-        "too large",
-        "export a shorter loop, or a smaller image; out of memory: -P clip_memory=",
-    )
+        "TOO_LARGE", "too large", "export a shorter loop, or a smaller image; out of memory: -P clip_memory=")
     NOT_2D = "NOT_2D", "M-mode or spectral Doppler", "M-mode or spectral Doppler; take a 2-D clip of the view"
     COLOR_DOPPLER = "COLOR_DOPPLER", "colour Doppler", "take the clip without colour"
     MULTI_2D = "MULTI_2D", "two panels", "two images side by side; take a clip of one"
     NO_SECTOR = (
-        "NO_SECTOR",
-        "no sector found",
-        "no sector found, so nothing could be masked; take another clip of the view",
-    )
+        "NO_SECTOR", "no sector found",
+        "no sector found, so nothing could be masked; take another clip of the view")
     NO_TIMING = "NO_TIMING", "no frame times", "export with frame times"
     NO_FULL_CYCLE = "NO_FULL_CYCLE", "no whole heart cycle", "take a clip of at least one whole heart cycle"
     UID_CONFLICT = (
-        "UID_CONFLICT",
-        "two files claim one identity",
-        "two different files claim to be one clip; find out which is right",
-    )
+        "UID_CONFLICT", "two files claim one identity",
+        "two different files claim to be one clip; find out which is right")
     SAME_CLIP = (
-        "SAME_CLIP",
-        "one clip for two patients",
-        "one clip stands for two patients; find out whose it is",
-    )
+        "SAME_CLIP", "one clip for two patients", "one clip stands for two patients; find out whose it is")
     UNREADABLE = (
-        "UNREADABLE",
-        "file cannot be read",
-        "the file is not there or may not be read; copy it again, mend its permissions",
-    )
+        "UNREADABLE", "file cannot be read",
+        "the file is not there or may not be read; copy it again, mend its permissions")
     BAD_TENSOR = "BAD_TENSOR", "unusable tensor", "needs one float tensor of 0 to 1, frames x rows x columns"
     BAD_VIDEO = "BAD_VIDEO", "unusable video", "convert it to AVI or MP4 that OpenCV reads, or export DICOM"
+    # fmt: on
 
 
 def outcome_table(codes: Iterable[str]) -> str:

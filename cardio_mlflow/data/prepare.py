@@ -229,7 +229,8 @@ def _draw(
     pictures = {place: f"review/{key}.webp" for place, key in seen.items()}
     shown = {one.place: Shown(one.entry.review, pictures.get(one.place)) for one in prepared}
     write_films(store, seen.values(), home / "review", jobs)
-    write_contact_sheets(home, quality, {p: store.path(k) for p, k in seen.items()}, synthetic=synthetic)
+    paths = {place: store.path(key) for place, key in seen.items()}
+    write_contact_sheets(home, quality, paths, synthetic=synthetic, jobs=jobs)
     write_review_page(home / "review.html", quality, shown, synthetic=synthetic)
 
 

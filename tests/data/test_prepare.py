@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -149,6 +150,12 @@ def test_nothing_is_made_twice(tmp_path, clips, fan, write_dicom, decoded):
     assert more.key != first.key
     assert more.patients == ("P1", "../x", "P4")
     assert again(clips).contents == {p: more.contents[p] for p in first.patients}
+
+
+def test_a_prepared_cohort_goes_to_other_processes(tmp_path, clips, decoded):
+    prepared = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    there = pickle.loads(pickle.dumps(prepared))
+    assert (there.key, there.clips, there.contents) == (prepared.key, prepared.clips, prepared.contents)
 
 
 def test_the_store_knows_no_patient_view_or_name(tmp_path, clips, decoded):
@@ -509,6 +516,19 @@ def test_what_nobody_used_for_long_goes_and_so_do_older_formats(tmp_path):
     assert {"1" * 20, "notes"} <= left
     assert not {"0" * 20, "2" * 20} & left
     assert not half.exists()
+    del hold
+
+
+def test_files_that_vanish_while_the_store_is_looked_through_do_no_harm(tmp_path, monkeypatch):
+    """Another process writes: a half is renamed, a picture goes, between the listing and the look at it."""
+    store = ClipStore(tmp_path, 1e12)
+    (cohort := tmp_path / "cohorts" / ("c" * 20)).mkdir()
+    (tmp_path / "clips" / ".x.safetensors.7.part").symlink_to(tmp_path / "gone")
+    (cohort / "review.webp").symlink_to(tmp_path / "gone")
+    keys = _entries(store, 2)
+    hold = store.hold(keys, cohort.name)
+    assert _there(store) == keys
+    assert cohort.exists()
     del hold
 
 

@@ -130,7 +130,7 @@ class ClipStore:
         try:
             with FileLock(self.folder / "store.lock"):
                 (lock := FileLock(place.with_suffix(".lock"))).acquire()
-                place.with_suffix(".json").write_text(json.dumps([*sorted(wanted), cohort]))
+                place.with_suffix(".json").write_text(json.dumps([*sorted(wanted), cohort]), "ascii")
                 there = [path for key in wanted if (path := self.path(key)).exists()]
                 for path in there:
                     os.utime(path)
@@ -159,7 +159,7 @@ class ClipStore:
                     path.unlink()
                     path.with_suffix(".lock").unlink(missing_ok=True)
             except Timeout:
-                held |= set(json.loads(path.read_text()))
+                held |= set(json.loads(path.read_text("ascii")))
         return held
 
     def _things(self) -> Iterator[tuple[float, int, str, list[Path]]]:
@@ -171,13 +171,23 @@ class ClipStore:
         for path in [p for name in ("clips", "cohorts", ".") for p in (self.folder / name).iterdir()]:
             if path.suffix in (".safetensors", ".webp") or (path.is_dir() and _COHORT.fullmatch(path.name)):
                 things[path.stem].append(path)
-            elif path.suffix == _PART and time.time() - path.stat().st_mtime > _PART_AGE:
-                path.unlink(missing_ok=True)
+            elif path.suffix == _PART:
+                with suppress(FileNotFoundError):  # where it has become a whole file meanwhile
+                    if time.time() - path.stat().st_mtime > _PART_AGE:
+                        path.unlink()
         for name, paths in things.items():
-            stats = [path.stat() for path in paths]
-            inside = [p.stat() for p in paths[0].rglob("*") if p.is_file()]  # none, where it is a file
-            size = sum(stat.st_size // stat.st_nlink for stat in stats + inside)
-            yield max(stat.st_mtime for stat in stats), size, name, paths
+            used = max(path.stat().st_mtime for path in paths)
+            yield used, sum(map(_bytes, paths)), name, paths
+
+
+def _bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; a file of two names counts half for each."""
+    inside = [Path(base, name) for base, _, names in os.walk(path) for name in names]
+    total = 0
+    for file in inside or [path]:
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size // file.stat().st_nlink
+    return total
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,12 @@ _FLAG, _REFUSED, _REFUSED_GROUND = (255, 190, 90), (255, 140, 130), (52, 26, 28)
 
 
 def write_contact_sheets(
-    folder: Path, quality: pd.DataFrame, shown: Mapping[tuple[str, str], Path], *, synthetic: bool = False
+    folder: Path,
+    quality: pd.DataFrame,
+    shown: Mapping[tuple[str, str], Path],
+    *,
+    synthetic: bool = False,
+    jobs: int = 1,
 ) -> list[Path]:
     """Write ``contact_sheet.png`` and, for more than 24 patients, ``contact_sheet_02.png`` and so on.
 
@@ -42,35 +48,47 @@ def write_contact_sheets(
         quality: one row per clip, the columns of ``QUALITY_COLUMNS``.
         shown: the store's file of each clip whose picture may be shown, by patient id and view code.
         synthetic: whether to say on every sheet that no real patient is shown.
+        jobs: number of threads.
 
     Returns:
         The files, in order.
     """
     rows = {(str(row["patient_id"]), str(row["view"])): row for row in quality.to_dict("records")}
     everyone = list(dict.fromkeys(patient for patient, _ in rows))
-    sheets: list[Path] = []
-    for start in range(0, len(everyone), PER_SHEET):
-        part = everyone[start : start + PER_SHEET]
-        page = Image.new("RGB", (_NAME + 4 * _WIDTH, _HEAD + len(part) * _HEIGHT), _GROUND)
-        draw = ImageDraw.Draw(page)
-        title = f"Prepared clips, patients {start + 1} to {start + len(part)} of {len(everyone)}"
-        draw.text((_GAP, 6), title, _INK, font(14, bold=True))
-        if synthetic:
-            draw.text((page.width - _GAP, 6), "Synthetic data", _FLAG, font(14, bold=True), anchor="ra")
-        for left, view in zip(range(_NAME, page.width, _WIDTH), VIEWS, strict=True):
-            draw.text((left, 28), f"{view.code} · {view.name}", _SOFT, font(12))
-            for top, patient in zip(range(_HEAD, page.height, _HEIGHT), part, strict=True):
-                key = (patient, view.code)
-                _draw_clip(page, (left, top), rows.get(key), shown.get(key))
-        for number, patient in enumerate(part):
-            top = _HEAD + number * _HEIGHT
-            draw.text((_GAP, top), str(start + number + 1), _SOFT, font(12))
-            draw.text((_GAP, top + 16), fitted(patient, font(13), _NAME - 2 * _GAP), _INK, font(13))
-        out = io.BytesIO()
-        page.save(out, "PNG", compress_level=1)
-        sheets.append(folder / f"contact_sheet{f'_{len(sheets) + 1:02d}' if sheets else ''}.png")
-        write_bytes(sheets[-1], out.getvalue())
-    return sheets
+
+    def write(start: int) -> Path:
+        number = start // PER_SHEET + 1
+        path, out = folder / f"contact_sheet{f'_{number:02d}' if start else ''}.png", io.BytesIO()
+        _sheet(everyone, start, rows, shown, synthetic).save(out, "PNG", compress_level=1)
+        write_bytes(path, out.getvalue())
+        return path
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(write, range(0, len(everyone), PER_SHEET)))
+
+
+def _sheet(
+    everyone: Sequence[str], start: int, rows: Mapping[tuple[str, str], Mapping[Any, Any]],
+    shown: Mapping[tuple[str, str], Path], synthetic: bool,
+) -> Image.Image:  # fmt: skip
+    """The sheet of the patients from this position on."""
+    part = everyone[start : start + PER_SHEET]
+    page = Image.new("RGB", (_NAME + 4 * _WIDTH, _HEAD + len(part) * _HEIGHT), _GROUND)
+    draw = ImageDraw.Draw(page)
+    title = f"Prepared clips, patients {start + 1} to {start + len(part)} of {len(everyone)}"
+    draw.text((_GAP, 6), title, _INK, font(14, bold=True))
+    if synthetic:
+        draw.text((page.width - _GAP, 6), "Synthetic data", _FLAG, font(14, bold=True), anchor="ra")
+    for left, view in zip(range(_NAME, page.width, _WIDTH), VIEWS, strict=True):
+        draw.text((left, 28), f"{view.code} · {view.name}", _SOFT, font(12))
+        for top, patient in zip(range(_HEAD, page.height, _HEIGHT), part, strict=True):
+            key = (patient, view.code)
+            _draw_clip(page, (left, top), rows.get(key), shown.get(key))
+    for number, patient in enumerate(part):
+        top = _HEAD + number * _HEIGHT
+        draw.text((_GAP, top), str(start + number + 1), _SOFT, font(12))
+        draw.text((_GAP, top + 16), fitted(patient, font(13), _NAME - 2 * _GAP), _INK, font(13))
+    return page
 
 
 def _draw_clip(
