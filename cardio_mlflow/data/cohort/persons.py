@@ -27,7 +27,7 @@ def shared_persons(labels: pd.DataFrame) -> pd.Series[str] | None:
 
 
 def persons_apart(persons: Sequence[str], parts: Sequence[object], rows: Iterable[int]) -> list[str]:
-    """The rows (by number) whose person stands in another part, such as a fold, as well: in words, no name."""
+    """The rows, by number, whose person stands in another part (fold, cohort) too; in words, no name."""
     seen: dict[str, tuple[object, int]] = {}
     problems = []
     for person, part, row in zip(persons, parts, rows, strict=True):
