@@ -87,3 +87,13 @@ def test_a_table_without_references_has_no_patient(table) -> None:
     one = table(5)
     one["reference"] = np.nan
     assert phenotype_table(one).empty
+
+
+@pytest.mark.parametrize("absent", ["PVR", "PCWP", "meanPAP"])
+def test_without_one_of_the_three_parameters_nobody_has_a_class(table, absent: str) -> None:
+    """Else only patients without PH on both sides would be counted, all of them right."""
+    one = table(30)
+    assert len(phenotype_table(one)) > 0
+    assert phenotype_table(one[one["parameter"] != absent]).empty
+    one.loc[one["parameter"] == absent, "reference"] = np.nan
+    assert phenotype_table(one).empty

@@ -27,3 +27,13 @@ def test_no_note_of_any_table_is_lost(table, patients: int) -> None:
     found = {note for name in NOTED if name in tables for note in tables[name]["note"] if note}
     assert all(note in said for note in found)
     assert {name for name, one in tables.items() if "note" in one and len(one)} <= set(NOTED)
+
+
+def test_what_is_not_predicted_is_told(table) -> None:
+    one = table(20)
+    one = one[(one["parameter"] != "PVR") & ~((one["parameter"] == "CO") & one["fold"].isin([1, 3]))]
+    told = notes(Evidence(one), {})
+    assert "PVR is not predicted: without references it cannot be learned." in told
+    (about,) = [note for note in told if note.startswith("CO ")]
+    assert "in fold 1, 3," in about
+    assert not [note for note in notes(Evidence(table(20)), {}) if "not predicted" in note]

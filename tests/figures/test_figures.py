@@ -9,6 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cardio_mlflow.analysis.classification import classification_table
+from cardio_mlflow.analysis.discrimination import discrimination_table, roc_points
+from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.figures import style
 from cardio_mlflow.figures.bland_altman import bland_altman, bland_altman_page
@@ -272,3 +275,19 @@ def test_the_legend_of_a_roc_curve_shows_the_tables_area(table) -> None:
 def test_every_parameter_has_its_own_colour() -> None:
     assert tuple(PARAMETER_COLOURS) == KEYS
     assert len(set(PARAMETER_COLOURS.values())) == len(KEYS)
+
+
+def test_the_place_of_a_parameter_that_is_not_predicted_stays_empty(table) -> None:
+    one = table(12)
+    one = one[one["parameter"] != "PVR"]
+    pages = [
+        scatter_page(one, performance_table(one, 50, 0), synthetic=False),
+        bland_altman_page(one, synthetic=False),
+        roc_page(roc_points(one), discrimination_table(one, 50, 0), synthetic=False),
+        confusion_page(classification_table(one), "cut-off", synthetic=False),
+        residual_page(one, residual_quartiles(one), heteroscedasticity_table(one), synthetic=False),
+    ]
+    for page in pages:
+        assert "SVRI" in words(page)
+        assert "PVR" not in words(page)
+        assert [axes.axison for axes in page.axes].count(False) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -129,3 +130,17 @@ def test_the_paragraphs_are_whole_sentences():
             assert paragraph.endswith(".")
             assert "  " not in paragraph
             assert "None" not in paragraph
+
+
+def test_persons_and_parameters_that_were_left_out():
+    facts = replace(FACTS, persons=71, left_out=["CO", "PVR"])
+    text = "\n".join(methods_paragraphs(load_settings({}, {}), facts))
+    assert "They are examinations of 71 persons; all examinations of a person were in one cohort" in text
+    assert "the bootstrap drew persons" in text
+    assert "take examinations for independent" in text
+    assert "CO and PVR were not predicted." in text
+    assert "PVR, pulmonary vascular resistance" not in text
+    assert "logarithm was taken of SVRI," in text
+    plain = "\n".join(methods_paragraphs(load_settings({}, {}), FACTS))
+    assert "person" not in plain.replace("personal", "")
+    assert "not predicted" not in plain

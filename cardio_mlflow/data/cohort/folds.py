@@ -51,13 +51,12 @@ def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.
 
 def _deal(counts: pd.DataFrame, num_folds: int, generator: np.random.Generator) -> dict[str, int]:
     """The fold of each person by its numbers of examinations with, without and of unknown PH."""
-    first = counts.to_numpy().argmax(axis=1) if len(counts) else np.empty(0, int)
-    first = np.where(counts[0] > 0, 0, first)  # a person who has had PH counts as one with
-    order = [i for g in range(3) for i in generator.permutation(np.flatnonzero(first == g))]
-    sizes = counts.sum(axis=1).to_numpy()
+    examinations = counts.to_numpy()
+    group = np.where(counts[0] > 0, 0, examinations.argmax(axis=1))  # who has had PH counts as one with
+    order = [i for g in range(3) for i in generator.permutation(np.flatnonzero(group == g))]
     held, dealt = np.zeros((num_folds, 3), np.int64), {}
-    for i in sorted(order, key=lambda i: -sizes[i]):
-        own = counts.to_numpy()[i]
+    for i in sorted(order, key=lambda i: -examinations[i].sum()):
+        own = examinations[i]
         fold = int(np.lexsort((held.sum(axis=1), held @ own))[0])
         held[fold] += own
         dealt[counts.index[i]] = fold + 1

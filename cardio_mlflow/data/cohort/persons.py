@@ -27,13 +27,7 @@ def shared_persons(labels: pd.DataFrame) -> pd.Series[str] | None:
 
 
 def persons_apart(persons: Sequence[str], parts: Sequence[object], rows: Iterable[int]) -> list[str]:
-    """The persons that stand in several parts (folds, cohorts), in words: rows by number, no person by name.
-
-    Args:
-        persons: the person of each row.
-        parts: the part of each row.
-        rows: the number of each row.
-    """
+    """The rows, by number, whose person stands in another part (fold, cohort) too; in words, no name."""
     seen: dict[str, tuple[object, int]] = {}
     problems = []
     for person, part, row in zip(persons, parts, rows, strict=True):
