@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import psutil
 
+from tests.waiting import PATIENCE
+
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
@@ -58,7 +60,7 @@ class Forked:
         if self._process.exitcode is None:
             kill_with_children(self.pid)
 
-    def wait(self, timeout: float) -> Done:
+    def wait(self, timeout: float = PATIENCE) -> Done:
         """Wait for its end; one that takes longer is killed with its children, and that is an error."""
         self._process.join(timeout)
         if self._process.exitcode is None:

@@ -94,7 +94,7 @@ class Place:
     def train(self, kill: str = "never:0", **given: str) -> Done:
         """Run train_fold in a process of its own, which kills itself where it is told to."""
         words = [w for k, v in (SETTINGS | {"cache": str(self.cache)} | given).items() for w in (f"--{k}", v)]
-        return Forked(KILLER, [kill, *words], self.folder, environment()).wait(300)
+        return Forked(KILLER, [kill, *words], self.folder, environment()).wait()
 
     def runs(self) -> list[Run]:
         return list(self.client.search_runs(["0"], order_by=["attributes.start_time"]))
@@ -241,7 +241,7 @@ def test_workers_end_soon_after_their_command_was_killed(prepared, tmp_path: Pat
         wait_for_an_epoch(place, folds=2)
         workers = psutil.Process(process.pid).children()
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(PATIENCE)
+        process.wait()
     wait_for_the_end_of(workers)
     statuses = {run.info.run_name: run.info.status for run in place.runs()}
     assert statuses == {"train": "RUNNING", "fold-1": "FAILED", "fold-2": "FAILED"}
@@ -264,7 +264,7 @@ def test_folds_side_by_side_are_stopped_together(prepared, tmp_path: Path, kille
             os.kill(process.pid, signal.SIGTERM)
         else:
             worker.kill()
-        done = process.wait(PATIENCE)
+        done = process.wait()
     assert done.returncode == (130 if killed == "the command" else 1)
     statuses = {run.info.run_name: run.info.status for run in place.runs()}
     summary = "KILLED" if killed == "the command" else "FAILED"
@@ -302,7 +302,7 @@ def test_a_full_disk_is_told_and_the_fold_goes_on_from_before(never_killed, prep
     """The system refuses the third checkpoint's bytes, as a full disk or quota does."""
     place = new_place(tmp_path, prepared.cache)
     words = [w for k, v in (SETTINGS | {"cache": str(place.cache)}).items() for w in (f"--{k}", v)]
-    done = Forked(FULL, words, place.folder, environment()).wait(300)
+    done = Forked(FULL, words, place.folder, environment()).wait()
     assert done.returncode == 1
     assert "The disk is full: the checkpoint of epoch 3" in done.stderr
     assert "Traceback" not in done.stderr

@@ -22,7 +22,6 @@ from cardio_mlflow.tuning.space import TUNED
 from tests.forked import Forked
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.pipelines.test_resume import environment
-from tests.waiting import PATIENCE
 
 FOLDS = {"num_folds": "3", "cohort1_size": "9", "epochs": "4", "stages": "1"}
 
@@ -311,10 +310,10 @@ def prepared(workplace) -> Iterator[Workplace]:
 
 
 def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
-    assert run_tune(prepared, kill=5).wait(PATIENCE).returncode == -signal.SIGKILL  # in trial 1
+    assert run_tune(prepared, kill=5).wait().returncode == -signal.SIGKILL  # in trial 1
     with closing(sqlite3.connect(prepared.folder / "tuning.db")) as database, database:
         database.execute("update trial_heartbeats set heartbeat = '2020-01-01 00:00:00'")  # long ago
-    again = run_tune(prepared, resume="true").wait(PATIENCE)
+    again = run_tune(prepared, resume="true").wait()
     assert again.returncode == 0, again.stderr
     trials = study_of(prepared).trials
     assert [trial.state for trial in trials].count(TrialState.FAIL) == 1
@@ -335,7 +334,7 @@ def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
 def test_two_commands_share_one_tuning(prepared) -> None:
     processes = [run_tune(prepared, n_trials="4", study="shared") for _ in range(2)]
     for process in processes:
-        done = process.wait(PATIENCE)
+        done = process.wait()
         assert done.returncode == 0, done.stderr
     trials = study_of(prepared, "shared").trials
     assert len(trials) == 4

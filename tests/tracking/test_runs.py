@@ -130,7 +130,7 @@ def test_two_processes_log_a_cohort_that_neither_has_logged_before(client, new_r
     runs, uri = [new_run(), new_run()], mlflow.get_tracking_uri()
     processes = [Forked(RACING, [uri, run.run_id], tmp_path) for run in runs]
     for process in processes:
-        done = process.wait(100)
+        done = process.wait()
         assert done.returncode == 0, done.stderr
     for run in runs:
         assert len(client.get_run(run.run_id).inputs.dataset_inputs) == 20

@@ -104,7 +104,7 @@ checkpoint.write(state, {"kept": "second"})
     ("call", "number", "kept"), [(c, n, "first") for c in ("fsync", "replace") for n in (1, 2, 3)]
 )
 def test_a_kill_within_a_write_leaves_the_checkpoint_before(checkpoint, tmp_path, call, number, kept):
-    done = Forked(KILLED, [str(checkpoint.folder), call, str(number)], tmp_path).wait(120)
+    done = Forked(KILLED, [str(checkpoint.folder), call, str(number)], tmp_path).wait()
     assert done.returncode == -9, done.stderr
     assert checkpoint.notes()["kept"] == kept
     stored = json.loads((checkpoint.folder / "state.json").read_text())

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from cardio_mlflow.training.read_ahead import read_ahead
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 5])
@@ -13,7 +14,7 @@ def test_results_come_in_order(workers):
 
     def read(number):
         if number == 0 and workers > 1:
-            assert overtaken.wait(60)
+            assert overtaken.wait(PATIENCE)
         overtaken.set()
         return number * 10
 
