@@ -28,8 +28,6 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
 
-Frames = NDArray[np.uint8]
-
 _MAX_HEAD: Final = 4 * 1024**2
 _MAX_ITEMS: Final = 100_000
 _SHAPE: Final = (PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE)
@@ -184,7 +182,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         self._discard()
         raise SandboxClosedError if self._closed else _no_start("it ended at once")
 
-    def _answer(self, request: dict[str, object]) -> tuple[Answer, Frames]:
+    def _answer(self, request: dict[str, object]) -> tuple[Answer, NDArray[np.uint8]]:
         """An answer: its head and, of a prepared clip, the frames.
 
         Raises:

@@ -284,6 +284,7 @@ def test_a_child_that_cannot_start_is_an_error(monkeypatch, capfd):
 
 
 UNGUARDED = """
+    import multiprocessing
     import sys
     from pathlib import Path
     from cardio_mlflow.data.batch import sandbox
@@ -292,7 +293,7 @@ UNGUARDED = """
     sandbox._PREPARATION = "hostile"
     with sandbox.Sandbox() as one:
         one.prepare(Path("good"))
-    print(sys.modules["__main__"].__spec__)
+    print(sys.modules["__main__"].__spec__, multiprocessing.get_start_method(allow_none=True))
 """
 
 
@@ -303,7 +304,7 @@ def test_a_script_without_a_main_guard_runs_once(hostile, tmp_path):
         [sys.executable, str(tmp_path / "script.py")],
         env=os.environ | places, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("runs\nNone\n", "")
+    assert (done.stdout, done.stderr) == ("runs\nNone None\n", "")
 
 
 def in_a_worker(folder: str) -> str:
