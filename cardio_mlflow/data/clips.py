@@ -98,7 +98,7 @@ def prepare_clip(path: Path, check_text: bool = False) -> PreparedClip:
 def _find_sector(header: ClipHeader) -> _Picture:
     """Decode a clip, and find its sector; refuse what is no plain 2-D clip of one."""
     if header.frame_times_s is None:
-        raise ClipRefused(Outcome.NO_TIMING, "no frame time, frame time vector or frame rate in the header")
+        raise ClipRefused(Outcome.NO_TIMING, header.timing.fault)
     frames = LumaFrames(header)
     statistics = collect(frames)
     bound = None if header.bound is None else scaled(header.bound, frames.scale)
@@ -173,6 +173,7 @@ def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDAr
         first_frame=int(chosen[0]) + 1, last_frame=int(chosen[-1]) + 1,
         frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / evidence.duration_s, 2),
         duration_s=round(evidence.duration_s, 3),
+        notes="; ".join((*header.notes, *sorted(picture.frames.notes))),
     )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ class Quality:
         frame_rate: frames per second.
         duration_s: length of the clip, seconds.
         review: what a person should look at, separated by spaces; empty when nothing stands out.
+        notes: what was bent in the file and read all the same, separated by semicolons.
     """
 
     outcome: Outcome = Outcome.OK
@@ -92,6 +93,7 @@ class Quality:
     frame_rate: float | None = None
     duration_s: float | None = None
     review: str = ""
+    notes: str = ""
 
 
 UNMASKED: Final = "unmasked"

@@ -49,7 +49,7 @@ def decode_rgb(header: ClipHeader, indices: Sequence[int], reduction: int = 1) -
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"frames can be reduced by {REDUCTIONS}, not by {reduction}")
-    if header.codec is Codec.VIDEO:
+    if header.form.codec is Codec.VIDEO:
         yield from video_rgb(header.path, indices, reduction)
     else:
         yield from each_frame(header, indices, _colour_maker(header, reduction))
@@ -59,15 +59,19 @@ def _colour_maker(header: ClipHeader, reduction: int) -> Callable[[bytes, Stream
     luma = luma_maker(header)
 
     def make(data: bytes, facts: StreamFacts | None) -> Colours:
-        if header.samples == 3 and header.codec is Codec.JPEG and facts is not None:
-            return decode_jpeg_colour(data, facts, header.photometric, reduction)
-        if header.samples == 1 and header.palette is None:
+        if header.form.samples == 3 and header.form.codec is Codec.JPEG and facts is not None:
+            return decode_jpeg_colour(data, facts, header.form.photometric, reduction)
+        if header.form.samples == 1 and header.form.palette is None:
             return _threefold(_reduce(luma(data, facts), reduction))
         samples = native_samples(header, data) if facts is None else decoded_samples(header, data)
-        if header.palette is not None:
-            return _reduce(header.palette[samples.astype(np.uint16)], reduction)
+        if header.form.palette is not None:
+            return _reduce(header.form.palette[samples.astype(np.uint16)], reduction)
         smaller = _reduce(np.ascontiguousarray(samples, dtype=np.uint8), reduction)
-        return smaller if holds_rgb(header.photometric, facts) else _to_rgb(smaller, header.photometric)
+        return (
+            smaller
+            if holds_rgb(header.form.photometric, facts)
+            else _to_rgb(smaller, header.form.photometric)
+        )
 
     return make
 
