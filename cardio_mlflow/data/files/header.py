@@ -147,9 +147,9 @@ def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
     timing = frame_timing(numbers, frames, unreadable)
     if any(b"," in bytes_of(dataset, keyword) for keyword in TIMING if numbers[keyword]):
         notes.append("decimal commas")
+    words = taken.pixels is not None and taken.pixels.vr == "OW"
     form = replace(
-        form, big_endian=not taken.little,
-        swapped=not taken.little and form.allocated == 8 and taken.pixels is not None and taken.pixels.vr == "OW",
+        form, big_endian=not taken.little, swapped=words and not taken.little and form.allocated == 8,
         palette=read_palette(dataset, form.stored, form.signed) if form.photometric == PALETTE else None,
     )  # fmt: skip
     return ClipHeader(

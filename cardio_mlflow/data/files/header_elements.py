@@ -29,8 +29,8 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 PARSING_FAULTS: Final = (
-    InvalidDicomError, BytesLengthException, OSError, EOFError, struct.error, ValueError, TypeError, LookupError,
-    AttributeError, NotImplementedError, OverflowError, RecursionError, RuntimeError, MemoryError,
+    InvalidDicomError, BytesLengthException, OSError, EOFError, struct.error, ValueError, TypeError,
+    LookupError, AttributeError, OverflowError, RuntimeError, MemoryError,
 )  # fmt: skip
 """What pydicom and its decoders raise on damaged or hostile files."""
 
@@ -50,7 +50,7 @@ def pydicom_silenced() -> Iterator[None]:
 
 
 _MOST_READ: Final = 64 * 1024**2
-_PRICE: Final = 128  # of a read beside its bytes: an element of no bytes takes memory too
+_PRICE: Final = 256  # of a read beside its bytes: an element of no bytes takes memory too
 _CHUNK: Final = 8192  # what pydicom reads at a time where it does not know what there is
 _BINARY: Final = getattr(os, "O_BINARY", 0)  # only Windows has it
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a pipe put in the file's place must not block either
@@ -83,7 +83,7 @@ class ClipFile(BufferedReader):
         """The next bytes of the header.
 
         Raises:
-            ClipRefused: TRUNCATED where the file has fewer, TOO_LARGE behind 64 MiB or 500,000 reads.
+            ClipRefused: TRUNCATED where the file has fewer, TOO_LARGE behind 64 MiB or 250,000 reads.
         """
         wanted = self.size if size is None or size < 0 else size
         if wanted > _CHUNK and wanted > self.size - self.tell():
@@ -357,7 +357,7 @@ class _Walk:
                 self._keep(element, found)
         if self.pixels is None and (self._file.torn or self._file.tell() < self._file.size):
             raise truncated() if self._file.torn else _broken()
-        dataset = Dataset(found)  # type: ignore[arg-type]
+        dataset = Dataset(found)
         dataset.set_original_encoding(self._implicit, self.little, "iso8859")
         return dataset
 
