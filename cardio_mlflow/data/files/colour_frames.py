@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.files.header_elements import Codec
-from cardio_mlflow.data.files.luma import (
+from cardio_mlflow.data.files.frame_samples import (
     Samples,
     decode_jpeg_colour,
     decoded_samples,
     each_frame,
     holds_rgb,
-    luma_maker,
     native_samples,
 )
+from cardio_mlflow.data.files.header import ClipHeader
+from cardio_mlflow.data.files.header_values import Codec
+from cardio_mlflow.data.files.luma import luma_maker
 from cardio_mlflow.data.files.stream_facts import StreamFacts
 from cardio_mlflow.data.files.video import video_rgb
 

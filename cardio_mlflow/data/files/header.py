@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_elements import (
+from cardio_mlflow.data.files.header_elements import ClipFile, HeaderElements, take_elements
+from cardio_mlflow.data.files.header_values import (
     PARSING_FAULTS,
-    ClipFile,
     Codec,
-    HeaderElements,
     bytes_of,
     codec_of,
     is_given,
     numbers_of,
     pydicom_silenced,
-    take_elements,
     text_of,
 )
 from cardio_mlflow.data.files.pixel_data import Spans, locate_encapsulated, locate_native, read_palette

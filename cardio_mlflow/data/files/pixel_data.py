@@ -13,14 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import parse_basic_offsets, parse_fragments
 from pydicom.pixels import apply_color_lut
 
-from cardio_mlflow.data.files.header_elements import (
-    PARSING_FAULTS,
-    UNDEFINED_LENGTH,
-    ClipFile,
-    Codec,
-    PixelElement,
-    numbers_of,
-)
+from cardio_mlflow.data.files.header_elements import UNDEFINED_LENGTH, ClipFile, PixelElement
+from cardio_mlflow.data.files.header_values import PARSING_FAULTS, Codec, numbers_of
 from cardio_mlflow.data.outcomes import MAX_FRAMES, ClipRefused, Outcome
 
 Span = tuple[int, int]

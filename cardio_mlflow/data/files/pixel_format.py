@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_elements import Codec, integer_of, numbers_of, text_of
+from cardio_mlflow.data.files.header_values import Codec, integer_of, numbers_of, text_of
 from cardio_mlflow.data.outcomes import (
     MAX_FRAME_PIXELS,
     MAX_FRAMES,

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_elements import PARSING_FAULTS
+from cardio_mlflow.data.files.header_values import PARSING_FAULTS
 
 Bound = tuple[int, int, int, int]
 """A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""

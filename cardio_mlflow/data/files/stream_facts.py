@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
-from cardio_mlflow.data.files.header_elements import Codec
+from cardio_mlflow.data.files.header_values import Codec
 
 _STDERR: Final = 2
 _READ_BYTES: Final = 4096

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.cohort.clip import VIDEO_SUFFIXES
 from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.files.header_elements import ClipFile, Codec
+from cardio_mlflow.data.files.header_elements import ClipFile
+from cardio_mlflow.data.files.header_values import Codec
 from cardio_mlflow.data.files.pixel_format import PixelFormat, check_caps
 from cardio_mlflow.data.files.stream_facts import CodecMessages
 from cardio_mlflow.data.files.timing import FrameTiming

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_elements import PARSING_FAULTS, numbers_of, text_of
+from cardio_mlflow.data.files.header_values import PARSING_FAULTS, numbers_of, text_of
 
 Array = NDArray[np.float64]
 

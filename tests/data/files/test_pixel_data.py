@@ -20,7 +20,8 @@ from pydicom.pixels import apply_color_lut, iter_pixels
 
 from cardio_mlflow.data.files.colour_frames import decode_rgb
 from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.header_elements import ClipFile, Codec
+from cardio_mlflow.data.files.header_elements import ClipFile
+from cardio_mlflow.data.files.header_values import Codec
 from cardio_mlflow.data.files.luma import LumaFrames, decode_luma
 from cardio_mlflow.data.files.pixel_data import read_frame
 from cardio_mlflow.data.files.stream_facts import stream_facts
