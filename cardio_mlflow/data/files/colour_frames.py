@@ -38,11 +38,6 @@ def decode_rgb(header: ClipHeader, indices: Sequence[int], reduction: int = 1) -
     A gray clip gives three equal channels. Reduced frames are averages over squares of pixels; JPEG
     frames are decoded at the reduced size, which is several times faster.
 
-    Args:
-        header: the checked header.
-        indices: 0-based frame numbers.
-        reduction: 1, 2, 4 or 8.
-
     Raises:
         ValueError: when the reduction is another.
         ClipRefused: CORRUPT_FRAME, with the frame's 1-based number, or UNSUPPORTED_TRANSFER_SYNTAX.

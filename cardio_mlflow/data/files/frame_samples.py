@@ -33,7 +33,7 @@ _PLUGINS: Final = {Codec.JPEG_2000: "pylibjpeg", Codec.RLE: "pydicom",
 _SURPLUS: Final = "The decoded RLE segment contains"
 """How pydicom's warning begins when a frame holds more samples than rows × columns and it drops the rest:
 those sizes are wrong then, and the picture would come out sheared."""
-_CLOSED: Final = (Codec.JPEG, Codec.JPEG_LOSSLESS, Codec.JPEG_LS)
+_BY_LIBJPEG: Final = (Codec.JPEG, Codec.JPEG_LOSSLESS)
 _MOST_FAULTS: Final = 4
 _GAP: Final = "read: segment"
 """What OpenJPEG says, among much that does no harm, when it fills in what it could not read."""
@@ -83,7 +83,7 @@ def _made(
     """What is made of a frame, and whether it had to be mended first."""
     codec = header.form.codec
     facts = None if codec is Codec.NATIVE else _checked_facts(header, index, data)
-    whole = closed(data, facts) if facts is not None and codec in _CLOSED else data
+    whole = data if facts is None else closed(codec, data, facts)
     for _ in range(_MOST_FAULTS):
         with messages.caught():
             made = make(whole, facts)
@@ -91,7 +91,7 @@ def _made(
         if not (_GAP in said if codec is Codec.JPEG_2000 else said):
             return made, whole != data
         before = whole
-        whole = mended(whole, facts, said) if facts is not None and codec is Codec.JPEG else whole
+        whole = mended(whole, facts, said) if facts is not None and codec in _BY_LIBJPEG else whole
         if whole == before:
             break
     raise ValueError("the codec filled gaps")

@@ -57,20 +57,12 @@ class ClipHeader:
     """What the rest of preparation may know about a clip; no field holds free text of the file.
 
     Attributes:
-        path: the file.
-        form: how the pixels are written.
-        rows: height of a frame in pixels.
-        columns: width of a frame in pixels.
-        frames: number of frames.
-        timing: when they were taken.
         spans: where the frames lie in the file; empty for a video file.
         sop_uid: SOP Instance UID, to find two files of one clip; it is never shown.
-        heart_rate: beats per minute, or None.
         r_waves_s: R-wave times from tags in seconds since the first frame; empty without tags.
         waveform: times in seconds since the first frame and voltage of an ECG in the file, or None.
         aspect: width of a pixel over its height.
         bound: rectangle that the tags give for the 2-D image, unchecked against the pixels, or None.
-        regions: what the region tags say the picture is made of.
         manufacturer: a name of the allow-list, ``other`` or empty.
         notes: what was bent in the file and read all the same, in fixed words.
     """
@@ -110,11 +102,7 @@ class ClipHeader:
 
 
 def read_header(path: Path, stills: bool = False) -> ClipHeader:
-    """Read and check a clip's header without decoding a pixel.
-
-    Args:
-        path: the file.
-        stills: whether a file of one frame is accepted.
+    """Read and check a clip's header without decoding a pixel; a file of one frame only with ``stills``.
 
     Raises:
         ClipRefused: with the outcome code that tells why the clip cannot be used.

@@ -105,11 +105,7 @@ def decode_luma(
     by BitsStored, or where their upper bits are never used, by the window or the range used. What a
     JPEG's own markers or a JPEG 2000's own header say of the colours goes before the header.
 
-    Args:
-        header: the checked header.
-        indices: rising 0-based frame numbers.
-        make: what `luma_maker` gave, where it is at hand.
-        notes: gets words on what was bent.
+    ``make`` is what `luma_maker` gave, where it is at hand; ``notes`` gets words on what was bent.
 
     Raises:
         ClipRefused: CORRUPT_FRAME, with the frame's 1-based number, or UNSUPPORTED_TRANSFER_SYNTAX.
@@ -175,11 +171,8 @@ def _values(form: PixelFormat, samples: NDArray[Any]) -> NDArray[np.int64]:
 def gray_table(form: PixelFormat, shown: tuple[float, float] | None = None) -> Luma | None:
     """Luma of every bit pattern of a gray or palette sample, uint8, shape (2**allocated,).
 
-    None where the luma is the sample itself.
-
-    Args:
-        form: how the samples are written.
-        shown: values that are black and white; None for the least and the greatest of ``stored`` bits.
+    None where the luma is the sample itself. ``shown`` are the values that are black and white; without
+    them they are the least and the greatest of ``stored`` bits.
     """
     values = np.arange(2**form.stored)
     if form.palette is not None:

@@ -50,7 +50,7 @@ def locate_native(
     Args:
         pixels: the pixel data element.
         file_size: size of the file in bytes.
-        frames: number of frames that the header promises; None when it says nothing.
+        frames: number that the header promises; None when it says nothing.
         sizes: what a frame may have in bytes, most likely first.
 
     Returns:
@@ -90,9 +90,9 @@ def locate_encapsulated(
     Args:
         file: the open file.
         pixels: the pixel data element.
-        frames: number of frames that the header promises; None when it says nothing.
+        frames: number that the header promises; None when it says nothing.
         codec: how they are compressed.
-        extended_offsets: value of the Extended Offset Table, 8 bytes a frame; empty without one.
+        extended_offsets: value of the Extended Offset Table; empty without one.
 
     Raises:
         ClipRefused: TRUNCATED, CORRUPT_FRAME, TOO_LARGE or FRAME_COUNT_MISMATCH.
@@ -164,15 +164,7 @@ def _starts_by_marker(file: ClipFile, fragments: list[Span]) -> list[int]:
 
 
 def read_palette(dataset: Dataset, bits: int, signed: bool) -> NDArray[np.uint8]:
-    """The colour of every pixel value, by pydicom.
-
-    Args:
-        dataset: the header.
-        bits: bits of a pixel value.
-        signed: whether pixel values are two's complement.
-
-    Returns:
-        RGB of each value's bit pattern, uint8, shape (2**bits, 3).
+    """RGB of every pixel value's bit pattern, uint8, shape (2**bits, 3), by pydicom.
 
     Raises:
         ClipRefused: CORRUPT_FRAME when the palette cannot be read.

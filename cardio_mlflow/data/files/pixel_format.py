@@ -32,16 +32,9 @@ class PixelFormat:
     """How one sample of a frame is written.
 
     Attributes:
-        codec: how the frames are coded.
-        syntax: UID of the transfer syntax.
-        photometric: photometric interpretation, in the standard's words.
-        samples: samples per pixel, 1 or 3.
-        allocated: 8 or 16 bits of a sample.
-        stored: bits that carry the value.
+        allocated: bits of a sample, 8 or 16, of which ``stored`` carry the value.
         shift: bits below the value, in uncompressed data.
         planar: whether colour planes lie one after another.
-        signed: whether samples are two's complement.
-        big_endian: whether samples of 16 bits have their high byte first.
         swapped: whether samples of 8 bits are exchanged in pairs, as in big-endian words.
         window: lowest and highest value that the header wants shown, of gray samples of 16 bits; or None.
         palette: RGB of each palette index, uint8, 2**stored × 3, or None.

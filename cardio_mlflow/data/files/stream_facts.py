@@ -95,10 +95,6 @@ class StreamFacts:
     """Size and colour of one compressed frame, in its own words.
 
     Attributes:
-        rows: height in pixels.
-        columns: width in pixels.
-        samples: samples per pixel.
-        bits: bits of a sample.
         adobe: colour transform of an Adobe segment (0 RGB, 1 YCbCr), or None.
         jfif: whether a JFIF segment stands there, which means YCbCr.
         component_ids: names of the components of a JPEG frame.
@@ -120,13 +116,7 @@ class StreamFacts:
 def stream_facts(codec: Codec, data: bytes, rows: int, columns: int, samples: int, bits: int) -> StreamFacts:
     """Read the header of one compressed frame and see whether it is whole.
 
-    Args:
-        codec: how the frame is coded.
-        data: the frame.
-        rows: height in pixels, for RLE, which does not say it.
-        columns: width in pixels, for RLE.
-        samples: samples per pixel, which the number of RLE segments must fit.
-        bits: bits allocated for a sample, for RLE.
+    RLE does not tell its size: it is that of the header.
 
     Raises:
         ValueError: when it is not a frame of this codec, or does not end.
@@ -179,11 +169,6 @@ def mended(data: bytes, facts: StreamFacts, said: str) -> bytes:
 
     libjpeg tells its first complaint only, and fills the rest of a cut frame with gray. So a complaint
     is harmless when the frame without that fault is decoded without a word.
-
-    Args:
-        data: the frame.
-        facts: its header.
-        said: libjpeg's words.
     """
     if said.startswith("Warning: unknown JFIF revision"):
         return re.sub(rb"JFIF\0.", b"JFIF\0\x01", data, count=1, flags=re.DOTALL)
@@ -215,16 +200,16 @@ def ends(data: bytes) -> bool:
     return data.rstrip(b"\x00\xff").endswith(_EOI) or _EOI in data[-64:]
 
 
-def closed(data: bytes, facts: StreamFacts) -> bytes:
-    """A JPEG frame with its end marker: a lost one of a single scan loses no pixel.
+def closed(codec: Codec, data: bytes, facts: StreamFacts) -> bytes:
+    """A JPEG frame with its end marker: where libjpeg decodes a single scan, a lost one loses no pixel.
 
     Raises:
-        ValueError: when the end marker of several scans is missing, for then scans may be.
+        ValueError: when the end marker of another frame is missing, for then more may be.
     """
-    if ends(data):
+    if codec is Codec.RLE or ends(data):
         return data
-    if not facts.scan:
-        raise ValueError("a frame of several scans that does not end")
+    if codec is not Codec.JPEG or not facts.scan:
+        raise ValueError("a frame that does not end")
     return data + _EOI
 
 

@@ -29,12 +29,7 @@ def plausible(r_waves_s: Array) -> bool:
 
 
 def usual_interval(r_waves_s: Array, heart_rate: float | None = None) -> float:
-    """Median of the plausible intervals, in seconds; the heart rate's own interval counts as one more.
-
-    Args:
-        r_waves_s: R-wave times in seconds, rising, with at least one plausible interval.
-        heart_rate: beats per minute from the header, or None. It decides between two unlike intervals.
-    """
+    """Median of the plausible intervals, in seconds; the heart rate's own interval counts as one more."""
     intervals = np.diff(r_waves_s)
     intervals = intervals[_whole(intervals)]
     return float(np.median(intervals if heart_rate is None else np.append(intervals, 60.0 / heart_rate)))
@@ -204,10 +199,6 @@ def tagged_r_waves(
 
     R Wave Time Vector (0018,6060), ms since the first frame, comes before R Wave Pointer (0028,6040),
     frame numbers counted from 1, unless only the pointer makes a plausible interval.
-
-    Args:
-        numbers: the header's numbers by DICOM keyword.
-        times: frame times in seconds, or None.
 
     >>> tagged_r_waves({"RWaveTimeVector": [120, 920]}, None).tolist()
     [0.12, 0.92]

@@ -159,11 +159,7 @@ def video_header(path: Path) -> ClipHeader:
 
 
 def video_luma(path: Path, indices: Sequence[int]) -> Iterator[Image]:
-    """Luma (ITU-R BT.601) of frames of a video, uint8, rows × columns, one by one.
-
-    Args:
-        path: the video.
-        indices: rising 0-based frame numbers.
+    """Luma (ITU-R BT.601) of frames of rising indices, uint8, rows × columns, one by one.
 
     Raises:
         ClipRefused: BAD_VIDEO, TOO_LARGE or TRUNCATED; CORRUPT_FRAME, with the frame's 1-based number.
@@ -176,13 +172,7 @@ def video_luma(path: Path, indices: Sequence[int]) -> Iterator[Image]:
 def video_rgb(path: Path, indices: Sequence[int], reduction: int = 1) -> Iterator[Image]:
     """Colour frames of a video, uint8, rows × columns × 3 (RGB), one by one.
 
-    Args:
-        path: the video.
-        indices: rising 0-based frame numbers.
-        reduction: both sides are divided by this, rounded up, by area averaging.
-
-    Raises:
-        ClipRefused: as `video_luma`.
+    Both sides are divided by ``reduction``, rounded up, by area averaging. It raises as `video_luma`.
     """
     with _opened(path) as video:
         size = (-(-video.columns // reduction), -(-video.rows // reduction))

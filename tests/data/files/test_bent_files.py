@@ -195,6 +195,17 @@ def test_a_jpeg_with_a_harmless_fault_is_decoded_whole_and_a_cut_one_is_not(path
         assert (found.outcome, found.message) == (Outcome.CORRUPT_FRAME, "frame 2 cannot be decoded")
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"])
+def test_bytes_before_the_end_of_a_lossless_jpeg_are_harmless_too(path, syntax):
+    content = write_clip(path, FRAMES, syntax).read_bytes()
+    end = content.rindex(b"\xff\xd9")  # of the last frame, in the last item
+    start = content.rindex(ITEM, 0, end)
+    for extra in (b"\0\0", b"\x12\x34" * 9):
+        size = struct.pack("<I", struct.unpack_from("<I", content, start + 4)[0] + len(extra))
+        bent = content[: start + 4] + size + content[start + 8 : end] + extra + content[end:]
+        np.testing.assert_array_equal(read(path, bent)[1], FRAMES)
+
+
 def test_a_progressive_jpeg_without_an_end_may_lack_scans(path):
     streams = [jpeg(frame, progressive=True) for frame in FRAMES]
     streams[1] = streams[1][: streams[1].rindex(b"\xff\xda")]
