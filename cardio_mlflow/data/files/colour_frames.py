@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.files.frame_samples import (
     Samples,
     decode_jpeg_colour,
-    decoded_samples,
     each_frame,
     holds_rgb,
-    native_samples,
+    samples_of,
 )
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.files.header_values import Codec
@@ -58,7 +57,7 @@ def _colour_maker(header: ClipHeader, reduction: int) -> Callable[[bytes, Stream
             return decode_jpeg_colour(data, facts, header.form.photometric, reduction)
         if header.form.samples == 1 and header.form.palette is None:
             return _threefold(_reduce(luma(data, facts), reduction))
-        samples = native_samples(header, data) if facts is None else decoded_samples(header, data)
+        samples = samples_of(header, data, facts)
         if header.form.palette is not None:
             return _reduce(header.form.palette[samples.astype(np.uint16)], reduction)
         smaller = _reduce(np.ascontiguousarray(samples, dtype=np.uint8), reduction)

@@ -111,12 +111,19 @@ def _checked_facts(header: ClipHeader, index: int, data: bytes) -> StreamFacts:
     return facts
 
 
-def native_samples(header: ClipHeader, data: bytes) -> Samples:
-    """The samples of an uncompressed frame: rows × columns, or rows × columns × 3.
+def samples_of(header: ClipHeader, data: bytes, facts: StreamFacts | None) -> Samples:
+    """The samples of a frame that is not JPEG Baseline or Extended: rows × columns, or rows × columns × 3.
 
-    Subsampled frames, stored as Y Y Cb Cr, get the colour of each pair for both of its pixels.
-    Samples of 16 bits come as unsigned ones; bits beside the value are cleared.
+    Subsampled frames, stored as Y Y Cb Cr, get the colour of each pair for both of its pixels; the colour
+    space is not changed. Samples of 16 bits come as unsigned ones; bits beside the value are cleared.
+
+    Raises:
+        ValueError or another of ``PARSING_FAULTS``: when the frame cannot be decoded.
     """
+    return _native(header, data) if facts is None else _decoded(header, data)
+
+
+def _native(header: ClipHeader, data: bytes) -> Samples:
     form, shape = header.form, (header.rows, header.columns)
     if form.allocated == 16:
         words = np.frombuffer(data, ">u2" if form.big_endian else "<u2").astype(np.uint16, copy=False)
@@ -140,16 +147,7 @@ def _value_bits(form: PixelFormat, values: Unsigned) -> Unsigned:
     return shifted
 
 
-def decoded_samples(header: ClipHeader, data: bytes) -> Samples:
-    """The samples of a frame that is not JPEG Baseline or Extended, through pydicom's decoders.
-
-    Returns:
-        rows × columns or rows × columns × 3, without a change of colour space; samples of more than
-        8 bits come as unsigned ones, bits above the value cleared.
-
-    Raises:
-        ValueError or another of ``PARSING_FAULTS``: when the frame cannot be decoded.
-    """
+def _decoded(header: ClipHeader, data: bytes) -> Samples:
     form = header.form
     with pydicom_silenced():
         warnings.filterwarnings("error", _SURPLUS)

@@ -184,9 +184,9 @@ def _read_meta(file: ClipFile) -> tuple[list[str], list[str]]:
     """
     syntaxes: list[str] = []
     number = 0
-    while (head := file.read_at(at := file.tell(), 132))[:2] == b"\x02\0" or head[128:] == b"DICM":
-        file.seek(at + 132 if head[128:] == b"DICM" else at)
-        implicit = not _is_vr(head[4:6]) and head[128:] != b"DICM"
+    while (head := file.read_at(at := file.tell(), 132)).startswith(b"\x02\0") or _is_preamble(head):
+        file.seek(at + 132 if _is_preamble(head) else at)
+        implicit = not _is_vr(head[4:6]) and not _is_preamble(head)
         meta = data_element_generator(file, implicit, True, partial(_outside_meta, file))
         for number, element in enumerate(meta, number + 1):  # noqa: B020 - it counts on
             if element.tag == _SYNTAX and isinstance(element.value, bytes):
@@ -195,6 +195,10 @@ def _read_meta(file: ClipFile) -> tuple[list[str], list[str]]:
                 raise ClipRefused(Outcome.NOT_DICOM, "the file meta information does not end")
     file.seek(at)
     return syntaxes, ["a second set of file-meta elements"] if len(syntaxes) > 1 else []
+
+
+def _is_preamble(head: bytes) -> bool:
+    return head[128:] == b"DICM" and not head.startswith(_FIRST_GROUPS)
 
 
 def _outside_meta(file: ClipFile, tag: int, _vr: str | None, length: int) -> bool:
@@ -225,14 +229,11 @@ class _Walk:
         while self._goes_on is not None:
             self._file.seek(self._goes_on)
             self._goes_on = None
-            for element in data_element_generator(
-                self._file,
-                self._implicit,
-                self.little,
-                self._stops,
-                _MAX_WAVEFORM_BYTES,
+            elements = data_element_generator(
+                self._file, self._implicit, self.little, self._stops, _MAX_WAVEFORM_BYTES,
                 specific_tags=list(_TAGS),
-            ):
+            )  # fmt: skip
+            for element in elements:
                 self._keep(element, found)
         if self.pixels is None and (self._file.torn or self._file.tell() < self._file.size):
             raise truncated() if self._file.torn else _broken()

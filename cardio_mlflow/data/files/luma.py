@@ -9,13 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.files.frame_samples import (
-    decode_jpeg,
-    decoded_samples,
-    each_frame,
-    holds_rgb,
-    native_samples,
-)
+from cardio_mlflow.data.files.frame_samples import decode_jpeg, each_frame, holds_rgb, samples_of
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.files.header_values import Codec
 from cardio_mlflow.data.files.pixel_format import PixelFormat
@@ -125,7 +119,7 @@ def luma_maker(header: ClipHeader, notes: set[str] | None = None) -> Maker:
         if form.codec is Codec.JPEG and facts is not None:
             luma = decode_jpeg(data, facts, form.photometric)
             return luma if form.samples == 3 else _through(table, luma)
-        samples = native_samples(header, data) if facts is None else decoded_samples(header, data)
+        samples = samples_of(header, data, facts)
         if form.samples == 1:
             return _through(table, samples)
         if holds_rgb(form.photometric, facts):
@@ -146,10 +140,12 @@ def _shown(header: ClipHeader, notes: set[str] | None) -> tuple[float, float] | 
     if form.allocated != 16 or form.palette is not None:
         return None
 
+    sign = 2 ** (form.stored - 1) if form.signed else 0
+
     def extremes(data: bytes, facts: StreamFacts | None) -> tuple[int, int]:
-        samples = native_samples(header, data) if facts is None else decoded_samples(header, data)
-        values = _values(form, samples)
-        return int(values.min()), int(values.max())
+        samples: NDArray[Any] = samples_of(header, data, facts)
+        ranked = samples ^ np.uint16(sign)
+        return int(ranked.min()) - sign, int(ranked.max()) - sign
 
     found = list(each_frame(header, range(header.frames), extremes))
     low, high = min(0, *(pair[0] for pair in found)), max(1, *(pair[1] for pair in found))
@@ -162,12 +158,6 @@ def _shown(header: ClipHeader, notes: set[str] | None) -> tuple[float, float] | 
     return window if fits and window is not None else (low, high)
 
 
-def _values(form: PixelFormat, samples: NDArray[Any]) -> NDArray[np.int64]:
-    """The numbers that bit patterns mean."""
-    values = samples.astype(np.int64)
-    return values - ((values >> (form.stored - 1)) << form.stored) if form.signed else values
-
-
 def gray_table(form: PixelFormat, shown: tuple[float, float] | None = None) -> Luma | None:
     """Luma of every bit pattern of a gray or palette sample, uint8, shape (2**allocated,).
 
@@ -175,13 +165,14 @@ def gray_table(form: PixelFormat, shown: tuple[float, float] | None = None) -> L
     them they are the least and the greatest of ``stored`` bits.
     """
     values = np.arange(2**form.stored)
+    sign = len(values) // 2 if form.signed else 0
+    ranks = values ^ sign
     if form.palette is not None:
         luma = np.rint(form.palette @ _BT601)
     elif shown is not None:
-        luma = np.rint(np.clip((_values(form, values) - shown[0]) / (shown[1] - shown[0]), 0, 1) * 255.0)
+        luma = np.rint(np.clip((ranks - sign - shown[0]) / (shown[1] - shown[0]), 0, 1) * 255.0)
     else:
-        low = 2 ** (form.stored - 1) if form.signed else 0
-        luma = np.rint((values + low) % len(values) * (255.0 / (len(values) - 1)))
+        luma = np.rint(ranks * (255.0 / (len(values) - 1)))
     if form.photometric == "MONOCHROME1":
         luma = 255 - luma
     if form.allocated == 8 and len(values) == 256 and np.array_equal(luma, values):

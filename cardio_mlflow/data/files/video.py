@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import cv2
 import numpy as np
@@ -51,7 +51,7 @@ class _Video:
     counts as damage.
     """
 
-    def __init__(self, file: ClipFile, messages: CodecMessages) -> None:
+    def __init__(self, file: BinaryIO, messages: CodecMessages) -> None:
         self._messages = messages
         with messages.caught():
             # One decoding thread: workers share the cores, and each thread holds frames of its own.
@@ -106,8 +106,9 @@ def _opened(path: Path) -> Iterator[_Video]:
                 text = f"the file has {file.size} bytes, at most {_MAX_FILE_BYTES}"
                 raise ClipRefused(Outcome.TOO_LARGE, text)
             _check_start(file.read_at(0, 16), file.size)
-            file.seek(0)
-            video = _Video(file, messages)
+            stream = open(file.fileno(), "rb", closefd=False)  # noqa: SIM115 - without the limits of a header
+            stream.seek(0)
+            video = _Video(stream, messages)
             try:
                 yield video
             finally:
