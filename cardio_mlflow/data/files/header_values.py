@@ -82,6 +82,11 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
         return []
 
 
+def number_of(dataset: Dataset, keyword: str, default: float) -> float:
+    """The first number of an element, the default when there is none."""
+    return next(iter(numbers_of(dataset, keyword)), default)
+
+
 def integer_of(dataset: Dataset, keyword: str, default: int | None) -> int | None:
     """The whole number of an element, the default when it is absent or empty, None when it is neither."""
     numbers = numbers_of(dataset, keyword)

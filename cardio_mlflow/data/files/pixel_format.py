@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_values import Codec, integer_of, numbers_of, text_of
+from cardio_mlflow.data.files.header_values import Codec, integer_of, number_of, numbers_of, text_of
 from cardio_mlflow.data.outcomes import (
     MAX_FRAME_PIXELS,
     MAX_FRAMES,
@@ -124,12 +124,9 @@ def check_format(dataset: Dataset, syntax: str, codec: Codec, columns: int) -> P
 
 def _window(dataset: Dataset) -> tuple[float, float] | None:
     """Lowest and highest stored value shown by the first window (PS3.3, C.11.2.1.2.1), None without one."""
-    centre, width, slope, intercept = (
-        next(iter(numbers_of(dataset, keyword)), default)
-        for keyword, default in (("WindowCenter", None), ("WindowWidth", None), ("RescaleSlope", 1.0),
-                                 ("RescaleIntercept", 0.0))
-    )  # fmt: skip
-    if centre is None or width is None or slope is None or intercept is None or width <= 1 or slope <= 0:
+    width, slope = number_of(dataset, "WindowWidth", 0.0), number_of(dataset, "RescaleSlope", 1.0)
+    if not numbers_of(dataset, "WindowCenter") or width <= 1 or slope <= 0:
         return None
+    centre, intercept = number_of(dataset, "WindowCenter", 0.0), number_of(dataset, "RescaleIntercept", 0.0)
     low = centre - 0.5 - (width - 1) / 2
     return (low - intercept) / slope, (low + width - 1 - intercept) / slope
