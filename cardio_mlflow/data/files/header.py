@@ -125,6 +125,8 @@ def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
     form = check_format(dataset, taken.syntax, codec, columns)
     form, spans, notes = _locate(file, taken, form, (rows, columns, told))
     frames = len(spans)
+    if told is None and frames > 1:
+        notes.append("number of frames not given")
     check_caps(rows, columns, frames, form.samples * form.allocated // 8)
     if frames < 2 and not stills:
         raise ClipRefused(Outcome.SINGLE_FRAME, "a still image, not a clip")
@@ -164,10 +166,9 @@ def _locate(
     rows, columns, told = shape
     if taken.pixels is None:
         raise ClipRefused(Outcome.NO_PIXELS, "no pixel data")
-    notes = [] if told else ["number of frames not given"]
     if form.codec is not Codec.NATIVE:
         extended = taken.dataset.get("ExtendedOffsetTable") or b""
-        return form, locate_encapsulated(file, taken.pixels, told, form.codec, extended), notes
+        return form, locate_encapsulated(file, taken.pixels, told, form.codec, extended), []
     whole = rows * columns * form.samples * form.allocated // 8
     halved = form.photometric in HALVED
     # Some that are said to be subsampled have three samples a pixel.
@@ -175,7 +176,7 @@ def _locate(
     spans, size, longer = locate_native(taken.pixels, file.size, told, sizes)
     if halved and size == whole:
         form = replace(form, photometric=form.photometric.replace("_422", ""))
-    return form, spans, notes + ["pixel data longer than the frames"] * longer
+    return form, spans, ["pixel data longer than the frames"] * longer
 
 
 def _uid(dataset: Dataset) -> str:

@@ -353,7 +353,7 @@ def test_secondary_captures_of_ultrasound_are_read(path, number):
 
 def test_the_notes_stand_in_the_quality_row(path):
     write_clip(path, fan(), FrameTime="40", NumberOfFrames=None, PixelData=fan().tobytes() + b"\0\0")
-    assert prepare_clip(path).quality.notes == "number of frames not given; pixel data longer than the frames"
+    assert prepare_clip(path).quality.notes == "pixel data longer than the frames; number of frames not given"
 
 
 @pytest.fixture(scope="module")
