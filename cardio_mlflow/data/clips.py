@@ -106,7 +106,7 @@ def prepare_clip(path: Path, check_text: bool = False) -> PreparedClip:
 def _find_sector(header: ClipHeader) -> _Picture:
     """Decode a clip, and find its sector; refuse what is no plain 2-D clip of one."""
     if header.frame_times_s is None:
-        raise ClipRefused(Outcome.NO_TIMING, "no frame time, frame time vector or frame rate in the header")
+        raise ClipRefused(Outcome.NO_TIMING, header.timing.fault)
     frames = LumaFrames(header)
     statistics = collect(frames)
     bound = None if header.bound is None else scaled(header.bound, frames.scale)
@@ -194,7 +194,8 @@ def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDAr
         r_waves=gating.r_waves, rr_ms=round(gating.rr_ms, 1), beats=gating.beats,
         first_frame=int(chosen[0]) + 1, last_frame=int(chosen[-1]) + 1,
         frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / evidence.duration_s, 2),
-        duration_s=round(evidence.duration_s, 3), notes="; ".join(gating.notes),
+        duration_s=round(evidence.duration_s, 3),
+        notes="; ".join((*header.notes, *sorted(picture.frames.notes), *gating.notes)),
     )  # fmt: skip
 
 

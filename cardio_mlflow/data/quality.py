@@ -63,7 +63,8 @@ class Quality:
         frame_rate: frames per second.
         duration_s: length of the clip, seconds.
         review: what a person should look at, separated by spaces; empty when nothing stands out.
-        notes: what was odd about the file and what did not fit together, separated by semicolons.
+        notes: what was bent in the file and read all the same, and which rhythms do not fit each other,
+            separated by semicolons.
     """
 
     outcome: Outcome = Outcome.OK

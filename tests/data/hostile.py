@@ -391,10 +391,17 @@ def _sparse_files(folder: Path, valid: _Valid) -> list[tuple[Path, frozenset[Out
         file.write(plain[:at] + element(b"\x00\x60\x00\x30", b"OW", b"", length))
         file.seek(length, os.SEEK_CUR)
         file.write(plain[at:])
+    nested = folder / "1.5 GB nested.dcm"
+    with nested.open("wb") as file:
+        head = element(b"\x09\x00\x10\x10", b"SQ", b"", 0xFFFFFFFF) + ITEM + UNDEFINED
+        file.write(plain[:at] + head + element(b"\x09\x00\x11\x10", b"OB", b"", length))
+        file.seek(length, os.SEEK_CUR)
+        file.write(plain[at:])
     with large.open("wb") as file:
         file.write(plain)
         file.truncate(3 * 1024**3)
-    return [(skipped, frozenset({OK})), (large, frozenset({TOO_LARGE}))]
+    return [(skipped, frozenset({OK})), (large, frozenset({TOO_LARGE})),
+            (nested, frozenset({TOO_LARGE}))]  # fmt: skip
 
 
 def _not_files(folder: Path) -> list[tuple[Path, frozenset[Outcome]]]:

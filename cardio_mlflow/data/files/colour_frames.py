@@ -9,17 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.files.header_elements import Codec
-from cardio_mlflow.data.files.luma import (
+from cardio_mlflow.data.files.frame_samples import (
     Samples,
     decode_jpeg_colour,
-    decoded_samples,
     each_frame,
     holds_rgb,
-    luma_maker,
-    native_samples,
+    samples_of,
 )
+from cardio_mlflow.data.files.header import ClipHeader
+from cardio_mlflow.data.files.header_values import Codec
+from cardio_mlflow.data.files.luma import luma_maker
 from cardio_mlflow.data.files.stream_facts import StreamFacts
 from cardio_mlflow.data.files.video import video_rgb
 
@@ -38,18 +37,13 @@ def decode_rgb(header: ClipHeader, indices: Sequence[int], reduction: int = 1) -
     A gray clip gives three equal channels. Reduced frames are averages over squares of pixels; JPEG
     frames are decoded at the reduced size, which is several times faster.
 
-    Args:
-        header: the checked header.
-        indices: 0-based frame numbers.
-        reduction: 1, 2, 4 or 8.
-
     Raises:
         ValueError: when the reduction is another.
         ClipRefused: CORRUPT_FRAME, with the frame's 1-based number, or UNSUPPORTED_TRANSFER_SYNTAX.
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"frames can be reduced by {REDUCTIONS}, not by {reduction}")
-    if header.codec is Codec.VIDEO:
+    if header.form.codec is Codec.VIDEO:
         yield from video_rgb(header.path, indices, reduction)
     else:
         yield from each_frame(header, indices, _colour_maker(header, reduction))
@@ -59,15 +53,19 @@ def _colour_maker(header: ClipHeader, reduction: int) -> Callable[[bytes, Stream
     luma = luma_maker(header)
 
     def make(data: bytes, facts: StreamFacts | None) -> Colours:
-        if header.samples == 3 and header.codec is Codec.JPEG and facts is not None:
-            return decode_jpeg_colour(data, facts, header.photometric, reduction)
-        if header.samples == 1 and header.palette is None:
+        if header.form.samples == 3 and header.form.codec is Codec.JPEG and facts is not None:
+            return decode_jpeg_colour(data, facts, header.form.photometric, reduction)
+        if header.form.samples == 1 and header.form.palette is None:
             return _threefold(_reduce(luma(data, facts), reduction))
-        samples = native_samples(header, data) if facts is None else decoded_samples(header, data)
-        if header.palette is not None:
-            return _reduce(header.palette[samples.astype(np.uint16)], reduction)
+        samples = samples_of(header, data, facts)
+        if header.form.palette is not None:
+            return _reduce(header.form.palette[samples.astype(np.uint16)], reduction)
         smaller = _reduce(np.ascontiguousarray(samples, dtype=np.uint8), reduction)
-        return smaller if holds_rgb(header.photometric, facts) else _to_rgb(smaller, header.photometric)
+        return (
+            smaller
+            if holds_rgb(header.form.photometric, facts)
+            else _to_rgb(smaller, header.form.photometric)
+        )
 
     return make
 

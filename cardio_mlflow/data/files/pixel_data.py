@@ -3,190 +3,84 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import parse_basic_offsets, parse_fragments
+from pydicom.pixels import apply_color_lut
 
-from cardio_mlflow.data.files.header_elements import PARSING_FAULTS, UNDEFINED_LENGTH, Element, numbers_of
-from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-
-_MAX_ENTRIES: Final = 65536
-_DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
-
-
-def read_palette(dataset: Dataset, bits: int, signed: bool, little: bool) -> NDArray[np.uint8]:
-    """The colour of every pixel value.
-
-    A value below the first that the palette maps has the first colour, one above the last the last.
-
-    Args:
-        dataset: the header.
-        bits: bits of a pixel value.
-        signed: whether pixel values are two's complement.
-        little: whether the file is little endian.
-
-    Returns:
-        RGB of each value's bit pattern, uint8, shape (2**bits, 3).
-
-    Raises:
-        ClipRefused: CORRUPT_FRAME when the palette cannot be read.
-    """
-    try:
-        first = int(numbers_of(dataset, "RedPaletteColorLookupTableDescriptor")[1])
-        colours = _to_eight_bits(
-            np.stack([_table(dataset, c, little) for c in ("Red", "Green", "Blue")], axis=1)
-        )
-    except PARSING_FAULTS:
-        raise ClipRefused(Outcome.CORRUPT_FRAME, "the colour palette cannot be read") from None
-    values = np.arange(2**bits)
-    if signed:
-        values[2 ** (bits - 1) :] -= 2**bits
-        first -= 65536 if first >= 32768 else 0
-    return np.asarray(colours[np.clip(values - first, 0, len(colours) - 1)])
-
-
-def _table(dataset: Dataset, colour: str, little: bool) -> NDArray[np.int64]:
-    """The entries of one colour."""
-    length, _, depth = (int(v) for v in numbers_of(dataset, f"{colour}PaletteColorLookupTableDescriptor"))
-    length = length or _MAX_ENTRIES
-    plain = dataset.get(f"{colour}PaletteColorLookupTableData")
-    if plain is not None:
-        entries = _entries(plain, length, depth, little)[:length]
-    else:
-        words = dataset[f"Segmented{colour}PaletteColorLookupTableData"].value
-        entries = np.array(_expand(_segments(words, depth, little), 16 // depth, length), dtype=np.int64)
-    if len(entries) != length or not 1 <= length <= _MAX_ENTRIES or depth not in (8, 16):
-        raise ValueError("a palette of another length")
-    return entries
-
-
-def _entries(data: bytes, length: int, depth: int, little: bool) -> NDArray[np.int64]:
-    """Entries of 16 bits, or of 8 bits packed two into a word, the first one lower."""
-    words = np.frombuffer(data, "<u2" if little else ">u2", len(data) // 2)
-    if depth == 16 or len(words) >= length > 1:
-        return words.astype(np.int64)
-    return np.stack([words & 255, words >> 8], axis=1).ravel().astype(np.int64)
-
-
-def _segments(data: bytes, depth: int, little: bool) -> list[int]:
-    words = np.frombuffer(data, "<u2" if little else ">u2", len(data) // 2)
-    return (words if depth == 16 else np.stack([words & 255, words >> 8], axis=1)).ravel().tolist()
-
-
-def _expand(data: list[int], half: int, limit: int) -> list[int]:
-    """Entries of a segmented palette, at most ``limit`` and one segment more.
-
-    Args:
-        data: the segments.
-        half: how many values an offset's 16-bit half takes: 2 in a table of 8 bits, 1 in one of 16.
-        limit: number of entries that are wanted.
-    """
-    entries: list[int] = []
-    pending = [(0, len(data))]  # where to go on, and how many segments to take there
-    while pending and len(entries) < limit:
-        at, count = pending.pop()
-        if at + 1 >= len(data) or count < 1:
-            continue
-        kind, size, body = data[at], data[at + 1], at + 2
-        if size < 1:
-            raise ValueError("an empty palette segment")
-        if kind == _DISCRETE:
-            entries += data[body : body + size]
-            pending.append((body + size, count - 1))
-        elif kind == _LINEAR:
-            ramp = np.linspace(entries[-1], data[body], size + 1)[1:]
-            entries += np.rint(ramp).astype(np.int64).tolist()
-            pending.append((body + 1, count - 1))
-        elif kind == _INDIRECT and not pending:  # it may not lead to another one
-            start = _offset(data[body : body + 2 * half]) // (2 // half)
-            pending += [(body + 2 * half, count - 1), (start, size)]
-        else:
-            raise ValueError("a palette segment of an unknown kind")
-    return entries
-
-
-def _offset(values: list[int]) -> int:
-    """A byte offset, its low half first."""
-    bits = 16 if len(values) == 2 else 8
-    return sum(value << (bits * place) for place, value in enumerate(values))
-
-
-def _to_eight_bits(colours: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Scale to 0 to 255; some writers give 16 bits in the descriptor and 8 in the table, or the reverse."""
-    largest = 65535 if colours.max() > 255 else 255
-    return np.asarray(np.rint(colours * (255.0 / largest)), dtype=np.uint8)
-
-
-_ITEM: Final = (0xFFFE, 0xE000)
-_END: Final = (0xFFFE, 0xE0DD)
-_MAX_FRAGMENTS: Final = 100_000
-_STREAM_STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff")  # JPEG and JPEG-LS; JPEG 2000
+from cardio_mlflow.data.files.header_elements import UNDEFINED_LENGTH, ClipFile, PixelElement
+from cardio_mlflow.data.files.header_values import PARSING_FAULTS, Codec, numbers_of
+from cardio_mlflow.data.outcomes import MAX_FRAMES, ClipRefused, Outcome
 
 Span = tuple[int, int]
 """Offset and length of a piece of the file, in bytes."""
+Spans = tuple[tuple[Span, ...], ...]
+"""For each frame the pieces of the file that hold it, in order."""
+
+_MAX_FRAGMENTS: Final = 100_000
+_MOST_EXCESS: Final = 4096  # some writers fill the last block of the disk
+_STREAM_STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff")  # JPEG and JPEG-LS; JPEG 2000
+_END: Final = b"\xfe\xff\xdd\xe0"
+_MAX_ENTRIES: Final = 65536
+_LINEAR, _INDIRECT = 1, 2
 
 
-@dataclass(frozen=True)
-class FrameSpans:
-    """Where each frame lies in the file.
-
-    Attributes:
-        frames: for each frame the spans of the file that hold it, in order.
-    """
-
-    frames: tuple[tuple[Span, ...], ...]
-
-    def read(self, file: BinaryIO, index: int) -> bytes:
-        """The bytes of one frame (0-based)."""
-        return b"".join(_read_at(file, span) for span in self.frames[index])
-
-    def bytes_of(self, index: int) -> int:
-        """How many bytes a frame (0-based) takes in the file."""
-        return sum(length for _, length in self.frames[index])
-
-
-def held_frames(pixels: Element, file_size: int, frame_bytes: int) -> float:
-    """How many frames of a size the uncompressed pixel data hold.
+def read_frame(file: ClipFile, spans: Sequence[Span]) -> bytes:
+    """The bytes of one frame.
 
     Raises:
-        ClipRefused: CORRUPT_FRAME or TRUNCATED.
+        ValueError: when the file became shorter.
     """
-    if pixels.length == UNDEFINED_LENGTH:
-        raise ClipRefused(Outcome.CORRUPT_FRAME, "uncompressed pixel data without a length")
-    if pixels.start + pixels.length > file_size:
-        there = file_size - pixels.start
-        raise ClipRefused(Outcome.TRUNCATED, f"{there} of {pixels.length} pixel bytes are there")
-    padding = pixels.length % frame_bytes  # an odd length is padded by one byte
-    return (pixels.length - padding if padding == 1 else pixels.length) / frame_bytes
+    data = b"".join(file.read_at(*span) for span in spans)
+    if len(data) != sum(length for _, length in spans):
+        raise ValueError("the file became shorter")
+    return data
 
 
-def locate_native(pixels: Element, file_size: int, frames: int, frame_bytes: int) -> FrameSpans:
+def locate_native(
+    pixels: PixelElement, file_size: int, frames: int | None, sizes: Sequence[int]
+) -> tuple[Spans, int, bool]:
     """Find the frames of uncompressed pixel data.
 
     Args:
         pixels: the pixel data element.
         file_size: size of the file in bytes.
-        frames: number of frames that the header promises.
-        frame_bytes: size of one frame in bytes.
+        frames: number that the header promises; None when it says nothing.
+        sizes: what a frame may have in bytes, most likely first.
+
+    Returns:
+        The spans, the size of a frame that fits, and whether there are bytes too many.
 
     Raises:
         ClipRefused: CORRUPT_FRAME, TRUNCATED or FRAME_COUNT_MISMATCH.
     """
-    held = held_frames(pixels, file_size, frame_bytes)
-    if held != frames:
-        raise ClipRefused(
-            Outcome.FRAME_COUNT_MISMATCH, f"the header says {frames} frames, the data hold {held:.2f}"
-        )
-    return FrameSpans(tuple(((pixels.start + i * frame_bytes, frame_bytes),) for i in range(frames)))
+    if pixels.length == UNDEFINED_LENGTH:
+        text = "the pixel data are compressed, the transfer syntax says they are not"
+        raise ClipRefused(Outcome.CORRUPT_FRAME, text)
+    if pixels.start + pixels.length > file_size:
+        there = file_size - pixels.start
+        raise ClipRefused(Outcome.TRUNCATED, f"{there} of {pixels.length} pixel bytes are there")
+    for size in sizes:
+        count = pixels.length // size if frames is None else frames
+        excess = pixels.length - count * size
+        if count > MAX_FRAMES:
+            raise ClipRefused(Outcome.TOO_LARGE, f"{count} frames")
+        if count > 0 and 0 <= excess < min(size, _MOST_EXCESS):
+            spans = tuple(((pixels.start + i * size, size),) for i in range(count))
+            return spans, size, excess > 1 or (excess == 1 and pixels.length % 2 == 1)
+    held = pixels.length / min(sizes)
+    told = "no number of frames" if frames is None else f"{frames} frames"
+    raise ClipRefused(Outcome.FRAME_COUNT_MISMATCH, f"the header says {told}, the data hold {held:.2f}")
 
 
 def locate_encapsulated(
-    file: BinaryIO, pixels: Element, file_size: int, frames: int, extended_offsets: bytes = b""
-) -> FrameSpans:
+    file: ClipFile, pixels: PixelElement, frames: int | None, codec: Codec, extended_offsets: bytes = b""
+) -> Spans:
     """Find the frames of compressed pixel data (DICOM PS3.5, annex A.4).
 
     A fragment a frame is the usual case. Otherwise frames are told apart by the extended or the basic
@@ -196,86 +90,133 @@ def locate_encapsulated(
     Args:
         file: the open file.
         pixels: the pixel data element.
-        file_size: size of the file in bytes.
-        frames: number of frames that the header promises.
-        extended_offsets: value of the Extended Offset Table, 8 bytes a frame; empty without one.
+        frames: number that the header promises; None when it says nothing.
+        codec: how they are compressed.
+        extended_offsets: value of the Extended Offset Table; empty without one.
 
     Raises:
         ClipRefused: TRUNCATED, CORRUPT_FRAME, TOO_LARGE or FRAME_COUNT_MISMATCH.
     """
     if pixels.length != UNDEFINED_LENGTH:
-        raise ClipRefused(Outcome.CORRUPT_FRAME, "compressed pixel data with a fixed length")
-    file.seek(pixels.start)
-    items, ended = _walk_items(file, file_size)
+        text = "the pixel data are not compressed, the transfer syntax says they are"
+        raise ClipRefused(Outcome.CORRUPT_FRAME, text)
+    try:
+        length = struct.unpack("<4xI", file.read_at(pixels.start, 8))[0]
+        file.seek(pixels.start)
+        basic = [] if length % 4 else parse_basic_offsets(file)
+        if length == UNDEFINED_LENGTH:
+            raise ValueError("an item without a length")
+        file.seek(pixels.start + 8 + length)
+        fragments = _fragments(file)
+    except PARSING_FAULTS:
+        if file.tell() >= file.size:
+            raise ClipRefused(Outcome.TRUNCATED, "the file ends inside its pixel data") from None
+        raise ClipRefused(Outcome.CORRUPT_FRAME, "the items of the pixel data are broken") from None
+    extended = [int(n) for n in np.frombuffer(extended_offsets, "<u8", len(extended_offsets) // 8)]
+    groups = _group(file, (extended, basic), fragments, frames, codec)
+    if frames is not None and len(groups) != frames:
+        raise ClipRefused(
+            Outcome.FRAME_COUNT_MISMATCH, f"the header says {frames} frames, the data hold {len(groups)}"
+        )
+    return tuple(groups)
+
+
+def _fragments(file: ClipFile) -> list[Span]:
+    """Spans of all fragments, the file standing at the first one's item."""
+    count, items = parse_fragments(file)
+    if count > _MAX_FRAGMENTS:
+        raise ClipRefused(Outcome.TOO_LARGE, f"more than {_MAX_FRAGMENTS} fragments")
     if not items:
         raise ClipRefused(Outcome.TRUNCATED, "no compressed frame is there")
-    table = b"" if items[0][1] > 4 * _MAX_FRAGMENTS else _read_at(file, items[0])
-    grouped = _group(file, table, extended_offsets, items[1:], frames)
-    if not ended:
-        raise ClipRefused(
-            Outcome.TRUNCATED, f"the frame sequence does not end; {len(grouped)} frames are there"
-        )
-    if len(grouped) != frames:
-        raise ClipRefused(
-            Outcome.FRAME_COUNT_MISMATCH, f"the header says {frames} frames, the data hold {len(grouped)}"
-        )
-    return FrameSpans(tuple(grouped))
-
-
-def _walk_items(file: BinaryIO, file_size: int) -> tuple[list[Span], bool]:
-    """Spans of all items, the offset table first, and whether the sequence was closed."""
-    items: list[Span] = []
-    while len(items) <= _MAX_FRAGMENTS:
-        head = file.read(8)
-        if len(head) < 8:
-            return items, False
-        group, element, length = struct.unpack("<HHI", head)
-        if (group, element) == _END:
-            return items, True
-        start = file.tell()
-        if (group, element) != _ITEM or length == UNDEFINED_LENGTH:
-            raise ClipRefused(Outcome.CORRUPT_FRAME, f"the frame sequence breaks after {len(items)} items")
-        if start + length > file_size:
-            raise ClipRefused(Outcome.TRUNCATED, f"the file ends inside item {len(items)}")
-        items.append((start, length))
-        file.seek(start + length)
-    raise ClipRefused(Outcome.TOO_LARGE, f"more than {_MAX_FRAGMENTS} fragments")
+    last = struct.unpack("<I", file.read_at(items[-1] + 4, 4))[0]
+    end = items[-1] + 8 + last
+    if end > file.size:
+        raise ClipRefused(Outcome.TRUNCATED, f"the file ends inside item {count}")
+    if file.read_at(end, 8)[:4] != _END or end + 8 > file.size:
+        raise ClipRefused(Outcome.TRUNCATED, f"the frame sequence does not end; {count} fragments are there")
+    return [(start + 8, stop - start - 8) for start, stop in pairwise([*items, end])]
 
 
 def _group(
-    file: BinaryIO, table: bytes, extended: bytes, fragments: list[Span], frames: int
+    file: ClipFile, tables: Sequence[list[int]], fragments: list[Span], frames: int | None, codec: Codec
 ) -> list[tuple[Span, ...]]:
     filled = [fragment for fragment in fragments if fragment[1] > 0]
-    if len(filled) <= frames:
+    if (frames is not None and len(filled) <= frames) or (frames is None and codec is Codec.RLE):
         return [(fragment,) for fragment in filled]
     if frames == 1:
         return [tuple(filled)]
-    starts = (
-        _starts_by_table(extended, "Q", fragments, frames)
-        or _starts_by_table(table, "I", fragments, frames)
-        or _starts_by_marker(file, fragments)
-    )
+    index = {start - fragments[0][0]: i for i, (start, _) in enumerate(fragments)}
+    for table in tables:
+        starts = [index.get(offset, -1) for offset in table]
+        if starts == sorted(set(starts)) and starts[:1] == [0] and frames in (None, len(starts)):
+            break
+    else:
+        starts = _starts_by_marker(file, fragments)
     groups = [tuple(f for f in fragments[a:b] if f[1] > 0) for a, b in pairwise([*starts, len(fragments)])]
     return [group for group in groups if group]
 
 
-def _starts_by_table(table: bytes, kind: str, fragments: list[Span], frames: int) -> list[int]:
-    """The fragment each frame starts with, by a table of offsets from the first fragment's item."""
-    if len(table) != struct.calcsize(kind) * frames:
-        return []
-    base = fragments[0][0]
-    index = {start - base: i for i, (start, _) in enumerate(fragments)}
-    found = [index.get(offset, -1) for offset in struct.unpack(f"<{frames}{kind}", table)]
-    return found if found == sorted(set(found)) and found[0] == 0 else []
-
-
-def _starts_by_marker(file: BinaryIO, fragments: list[Span]) -> list[int]:
-    starts = [i for i, (start, _) in enumerate(fragments) if _read_at(file, (start, 3)) in _STREAM_STARTS]
+def _starts_by_marker(file: ClipFile, fragments: list[Span]) -> list[int]:
+    starts = [i for i, (start, _) in enumerate(fragments) if file.read_at(start, 3) in _STREAM_STARTS]
     if not starts or any(length > 0 for _, length in fragments[: starts[0]]):
         raise ClipRefused(Outcome.CORRUPT_FRAME, "the fragments cannot be told apart into frames")
     return starts
 
 
-def _read_at(file: BinaryIO, span: Span) -> bytes:
-    file.seek(span[0])
-    return file.read(span[1])
+def read_palette(dataset: Dataset, bits: int, signed: bool) -> NDArray[np.uint8]:
+    """RGB of every pixel value's bit pattern, uint8, shape (2**bits, 3), by pydicom.
+
+    Raises:
+        ClipRefused: CORRUPT_FRAME when the palette cannot be read.
+    """
+    values = np.arange(2**bits)
+    if signed:
+        values[2 ** (bits - 1) :] -= 2**bits
+    try:
+        _check_segments(dataset)
+        _swap_words(dataset)
+        colours = apply_color_lut(values, dataset)[..., :3].astype(np.int64)
+    except PARSING_FAULTS:
+        raise ClipRefused(Outcome.CORRUPT_FRAME, "the colour palette cannot be read") from None
+    # Some writers give 16 bits in the descriptor and 8 in the table, or the reverse.
+    largest = 65535 if colours.max() > 255 else 255
+    return np.asarray(np.rint(colours * (255.0 / largest)), dtype=np.uint8)
+
+
+def _swap_words(dataset: Dataset) -> None:
+    """Palettes of big-endian files in the order of bytes that pydicom takes them for."""
+    for colour in ("Red", "Green", "Blue") if dataset.original_encoding[1] is False else ():
+        if (data := dataset.get(f"{colour}PaletteColorLookupTableData")) is not None:
+            value = np.frombuffer(data, "<u2", len(data) // 2).byteswap().tobytes()
+            dataset[f"{colour}PaletteColorLookupTableData"].value = value
+
+
+def _check_segments(dataset: Dataset) -> None:
+    """See, before a segmented palette is expanded, that it is no larger than a palette can be.
+
+    An indirect segment repeats others (PS3.3, C.7.9.2.3); one that repeats another indirect one could stand
+    for gigabytes, and pydicom takes the offset of one in a palette of 16 bits for another than it is.
+    """
+    eight = numbers_of(dataset, "RedPaletteColorLookupTableDescriptor")[2] == 8
+    for colour in ("Red", "Green", "Blue"):
+        data = dataset.get(f"Segmented{colour}PaletteColorLookupTableData") or b""
+        kind = "u1" if eight else "<u2" if dataset.original_encoding[1] else ">u2"
+        words = np.frombuffer(data, kind, len(data) // np.dtype(kind).itemsize).tolist()
+        at, entries = 0, 0
+        plain: dict[int, int] = {}  # entries of the segments by where they start
+        while at + 1 < len(words):
+            opcode, size = words[at : at + 2]
+            if opcode == _INDIRECT and (eight or not any(words[at + 2 : at + 4])):
+                offset = sum(n << 8 * i for i, n in enumerate(words[at + 2 : at + 6])) if eight else 0
+                first = list(plain).index(offset)
+                repeated = list(plain.values())[first : first + size]
+                plain[at] = -_MAX_ENTRIES  # not to be repeated
+                size, at = sum(repeated) if len(repeated) == size else 0, at + (6 if eight else 4)
+            elif opcode <= _LINEAR:
+                plain[at] = size
+                at += 2 + (1 if opcode == _LINEAR else size)
+            else:
+                size = 0
+            entries += size
+            if not 0 < size <= _MAX_ENTRIES or entries > _MAX_ENTRIES:
+                raise ValueError("a palette segment that is not read")

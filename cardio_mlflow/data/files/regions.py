@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import numpy as np
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_elements import PARSING_FAULTS
+from cardio_mlflow.data.files.header_values import PARSING_FAULTS, number_of
 
 Bound = tuple[int, int, int, int]
 """A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""
@@ -111,16 +110,9 @@ def _regions(dataset: Dataset) -> list[Dataset]:
 
 
 def _tissue_regions(dataset: Dataset) -> list[Dataset]:
-    return [region for region in _regions(dataset) if _is_tissue(region)]
-
-
-def _is_tissue(region: Dataset) -> bool:
-    return _number(region, "RegionSpatialFormat") == _TWO_D and _number(region, "RegionDataType") == _TISSUE
+    wanted = (("RegionSpatialFormat", _TWO_D), ("RegionDataType", _TISSUE))
+    return [r for r in _regions(dataset) if all(_number(r, keyword) == value for keyword, value in wanted)]
 
 
 def _number(region: Dataset, keyword: str) -> float:
-    try:
-        value = float(region.get(keyword, -1))
-    except PARSING_FAULTS:
-        return -1.0
-    return value if np.isfinite(value) else -1.0
+    return number_of(region, keyword, -1.0)

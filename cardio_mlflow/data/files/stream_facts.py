@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from types import TracebackType
 from typing import Final, Self
 
-from cardio_mlflow.data.files.header_elements import Codec
+from cardio_mlflow.data.files.header_values import Codec
 
 _STDERR: Final = 2
 _READ_BYTES: Final = 4096
@@ -40,9 +42,22 @@ class CodecMessages:
     ) -> None:
         self._file.close()
 
-    def caught(self) -> _Redirected:
+    @contextmanager
+    def caught(self) -> Iterator[None]:
         """A context in which the error stream is caught."""
-        return _Redirected(self._file.fileno())
+        try:
+            saved = os.dup(_STDERR)
+        except OSError:  # a process without an error stream
+            saved = -1
+        os.dup2(self._file.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            if saved < 0:
+                os.close(_STDERR)
+            else:
+                os.dup2(saved, _STDERR)
+                os.close(saved)
 
     def take(self) -> str:
         """What was written since the last call, up to 4096 characters; usually empty."""
@@ -54,29 +69,6 @@ class CodecMessages:
         self._written = end
         self._file.seek(end)
         return text.decode("ascii", "replace")
-
-
-class _Redirected:
-    """The error stream of the process, sent to a file until the context ends."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-
-    def __enter__(self) -> None:
-        try:
-            self._saved = os.dup(_STDERR)
-        except OSError:  # a process without an error stream
-            self._saved = -1
-        os.dup2(self._target, _STDERR)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._saved < 0:
-            os.close(_STDERR)
-            return
-        os.dup2(self._saved, _STDERR)
-        os.close(self._saved)
 
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
@@ -103,14 +95,11 @@ class StreamFacts:
     """Size and colour of one compressed frame, in its own words.
 
     Attributes:
-        rows: height in pixels.
-        columns: width in pixels.
-        samples: samples per pixel.
-        bits: bits of a sample.
         adobe: colour transform of an Adobe segment (0 RGB, 1 YCbCr), or None.
         jfif: whether a JFIF segment stands there, which means YCbCr.
         component_ids: names of the components of a JPEG frame.
         transformed: whether a JPEG 2000 frame was made from RGB by the codec, which gives RGB back.
+        scan: where the parameters of a JPEG's only scan end, 0 when it has several.
     """
 
     rows: int
@@ -121,24 +110,21 @@ class StreamFacts:
     jfif: bool = False
     component_ids: bytes = b""
     transformed: bool = False
+    scan: int = 0
 
 
 def stream_facts(codec: Codec, data: bytes, rows: int, columns: int, samples: int, bits: int) -> StreamFacts:
     """Read the header of one compressed frame and see whether it is whole.
 
-    Args:
-        codec: how the frame is coded.
-        data: the frame.
-        rows: height in pixels, for RLE, which does not say it.
-        columns: width in pixels, for RLE.
-        samples: samples per pixel, which the number of RLE segments must fit.
-        bits: bits allocated for a sample, for RLE.
+    RLE does not tell its size: it is that of the header.
 
     Raises:
         ValueError: when it is not a frame of this codec, or does not end.
     """
     if codec is Codec.RLE:
-        _check_rle(data, samples * (bits // 8), rows * columns)
+        # A segment has at most two bytes a pixel, where every run is a single pixel, and is padded to even.
+        if len(data) > _RLE_HEADER + samples * (bits // 8) * (2 * rows * columns + 2):
+            raise ValueError("RLE segments that do not fit the image")
         return StreamFacts(rows, columns, samples, bits)
     if codec is Codec.JPEG_2000:
         return _jpeg_2000_facts(data)
@@ -147,8 +133,8 @@ def stream_facts(codec: Codec, data: bytes, rows: int, columns: int, samples: in
 
 def _jpeg_facts(data: bytes, frame_starts: tuple[int, ...]) -> StreamFacts:
     """ITU-T T.81, annex B: segments up to the first scan."""
-    if not data.startswith(_SOI) or not _ends(data):
-        raise ValueError("not a whole JPEG frame")
+    if not data.startswith(_SOI):
+        raise ValueError("not a JPEG frame")
     position, adobe, jfif, facts, kind = 2, None, False, None, 0
     for _ in range(_MAX_SEGMENTS):
         marker, position = _next_marker(data, position)
@@ -172,7 +158,25 @@ def _jpeg_facts(data: bytes, frame_starts: tuple[int, ...]) -> StreamFacts:
     several = kind == _PROGRESSIVE or body[:1] != bytes([facts.samples])
     if several and data.count(b"\xff\xda", position) > _MAX_SCANS:
         raise ValueError("too many scans")
-    return replace(facts, adobe=adobe, jfif=jfif)
+    return replace(facts, adobe=adobe, jfif=jfif, scan=0 if several else position + length)
+
+
+_EXTRA: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9\s*")
+
+
+def mended(data: bytes, facts: StreamFacts, said: str) -> bytes:
+    """A JPEG frame without the harmless fault that libjpeg complains of; unchanged if it is another one.
+
+    libjpeg tells its first complaint only, and fills the rest of a cut frame with gray. So a complaint
+    is harmless when the frame without that fault is decoded without a word.
+    """
+    if said.startswith("Warning: unknown JFIF revision"):
+        return re.sub(rb"JFIF\0.", b"JFIF\0\x01", data, count=1, flags=re.DOTALL)
+    if said.startswith("Invalid SOS parameters") and facts.scan:
+        return data[: facts.scan - 3] + b"\0\x3f\0" + data[facts.scan :]
+    extra = _EXTRA.fullmatch(said)
+    end = data.rfind(_EOI)
+    return data[: end - int(extra[1])] + data[end:] if extra and facts.scan else data
 
 
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:
@@ -191,14 +195,27 @@ def _frame_start(body: bytes) -> StreamFacts:
     return StreamFacts(rows, columns, samples, bits, component_ids=body[6::3])
 
 
-def _ends(data: bytes) -> bool:
-    """Whether the end marker closes the frame, but for a padding of zeros or ones."""
+def ends(data: bytes) -> bool:
+    """Whether the end marker closes a frame, but for a padding of zeros or ones."""
     return data.rstrip(b"\x00\xff").endswith(_EOI) or _EOI in data[-64:]
+
+
+def closed(codec: Codec, data: bytes, facts: StreamFacts) -> bytes:
+    """A JPEG frame with its end marker: where libjpeg decodes a single scan, a lost one loses no pixel.
+
+    Raises:
+        ValueError: when the end marker of another frame is missing, for then more may be.
+    """
+    if codec is Codec.RLE or ends(data):
+        return data
+    if codec is not Codec.JPEG or not facts.scan:
+        raise ValueError("a frame that does not end")
+    return data + _EOI
 
 
 def _jpeg_2000_facts(data: bytes) -> StreamFacts:
     """ITU-T T.800, annex A: the SIZ segment, and the COD segment's colour transform."""
-    if not data.startswith(_SOC_SIZ) or not _ends(data):
+    if not data.startswith(_SOC_SIZ) or not ends(data):
         raise ValueError("not a whole JPEG 2000 frame")
     length, _, *area, samples = struct.unpack_from(">HH8IH", data, 4)
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = area
@@ -224,18 +241,3 @@ def _is_transformed(data: bytes, position: int) -> bool:
             return data[position + 6 : position + 7] == b"\1"
         position += int.from_bytes(data[position : position + 2], "big")
     raise ValueError("no coding style before the first tile")
-
-
-def _check_rle(data: bytes, segments: int, pixels: int) -> None:
-    """PS3.5, annex G: the number of segments, and offsets that rise within the frame.
-
-    A segment has at most two bytes a pixel, where every run is a single pixel, and is padded to even.
-    """
-    if len(data) < _RLE_HEADER:
-        raise ValueError("not a whole RLE frame")
-    count, *offsets = struct.unpack_from("<16I", data)
-    used = offsets[:segments]
-    lengths = [end - start for start, end in pairwise([*used, len(data)])]
-    sound = all(0 < length <= 2 * pixels + 2 for length in lengths)
-    if count != segments or used[:1] != [_RLE_HEADER] or not sound:
-        raise ValueError("RLE segments that do not fit the image")

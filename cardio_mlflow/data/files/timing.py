@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -34,12 +35,7 @@ def plausible_intervals(r_waves_s: Array) -> Array:
 
 
 def usual_interval(r_waves_s: Array, heart_rate: float | None = None) -> float:
-    """Median of the plausible intervals, in seconds; the heart rate's own interval counts as one more.
-
-    Args:
-        r_waves_s: R-wave times in seconds, rising, with at least one plausible interval.
-        heart_rate: beats per minute from the header, or None. It decides between two unlike intervals.
-    """
+    """Median of the plausible intervals, in seconds; the heart rate's own interval counts as one more."""
     intervals = plausible_intervals(r_waves_s)
     return float(np.median(intervals if heart_rate is None else np.append(intervals, 60.0 / heart_rate)))
 
@@ -85,72 +81,110 @@ def _whole(intervals: Array) -> NDArray[np.bool_]:
 
 _SHORTEST_MS: Final = 1.0
 _LONGEST_MS: Final = 250.0
-_STEPS: Final = {
-    "FrameTime": "frame_time",
-    "CineRate": "cine_rate",
-    "RecommendedDisplayFrameRate": "display_rate",
+_SOURCES: Final = {
+    "FrameTimeVector": ("frame_time_vector", "Frame Time Vector"),
+    "FrameTime": ("frame_time", "Frame Time"),
+    "CineRate": ("cine_rate", "Cine Rate"),
+    "RecommendedDisplayFrameRate": ("display_rate", "Recommended Display Frame Rate"),
 }
-"""Elements that give one step for all frames, best first, and how they are called as a source."""
+"""Elements that tell the frames' times, best first; how they are called as a source, and in messages."""
+TIMING: Final = (*_SOURCES, "FrameIncrementPointer", "HeartRate", "RWaveTimeVector", "RWavePointer")
+"""The elements whose numbers this module reads."""
+_FRAME_TIME_TAG: Final = 0x00181063
+_VECTOR_TAG: Final = 0x00181065
+_AGREE: Final = 0.05
 
 
-def frame_times(numbers: Mapping[str, Sequence[float]], frames: int) -> NDArray[np.float64] | None:
-    """Time of each frame in seconds since the first, or None when nothing trustworthy is given.
+@dataclass(frozen=True)
+class FrameTiming:
+    """When the frames were taken.
 
-    Tried in this order: Frame Time Vector (0018,1065), increments in ms, the first entry counts as 0;
-    Frame Time (0018,1063), ms; Cine Rate (0018,0040) and Recommended Display Frame Rate (0008,2144),
-    frames per second. An entry that is absent, not finite or outside 4 to 1000 frames per second
-    counts as not given.
+    Attributes:
+        times_s: seconds since the first frame, rising from 0, shape (frames,); None when not known.
+        source: ``frame_time_vector``, ``frame_time``, ``cine_rate``, ``display_rate``, or empty.
+        fault: why the times are not known.
+        notes: what was bent.
+    """
+
+    times_s: Array | None = None
+    source: str = ""
+    fault: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def frame_timing(
+    numbers: Mapping[str, Sequence[float]], frames: int, unreadable: Collection[str] = ()
+) -> FrameTiming:
+    """Times of the frames from the first element that gives trustworthy ones.
+
+    Tried in this order: Frame Time Vector (0018,1065), increments in ms, the first entry counts as 0 and
+    may be left out; Frame Time (0018,1063), ms; Cine Rate (0018,0040) and Recommended Display Frame Rate
+    (0008,2144), frames per second. Where the Frame Increment Pointer (0028,0009) names Frame Time alone,
+    it goes before the vector. An entry outside 4 to 1000 frames per second counts as not given.
 
     Args:
         numbers: the header's numbers by DICOM keyword.
         frames: number of frames.
+        unreadable: keywords of elements that are there but hold no numbers.
 
-    Returns:
-        Times in seconds, shape (frames,), rising from 0; or None.
-
-    >>> frame_times({"FrameTimeVector": [0, 40, 40]}, 3).tolist()
+    >>> frame_timing({"FrameTimeVector": [0, 40, 40]}, 3).times_s.tolist()
     [0.0, 0.04, 0.08]
-    >>> frame_times({"FrameTime": [0.0], "CineRate": [50]}, 3).tolist()
-    [0.0, 0.02, 0.04]
-    """
-    return _timing(numbers, frames)[0]
-
-
-def timing_source(numbers: Mapping[str, Sequence[float]], frames: int) -> str:
-    """Where `frame_times` takes the times from; empty when it has none.
-
-    Args:
-        numbers: the header's numbers by DICOM keyword.
-        frames: number of frames.
-
-    Returns:
-        ``frame_time_vector``, ``frame_time``, ``cine_rate``, ``display_rate`` or an empty string.
-
-    >>> timing_source({"FrameTime": [0.0], "CineRate": [50]}, 3)
+    >>> frame_timing({"FrameTime": [0.0], "CineRate": [50]}, 3).source
     'cine_rate'
+    >>> frame_timing({}, 3, ["FrameTime"]).fault
+    'Frame Time cannot be read'
     """
-    return _timing(numbers, frames)[1]
+    order, pointed = list(_SOURCES), numbers.get("FrameIncrementPointer", ())
+    if _FRAME_TIME_TAG in pointed and _VECTOR_TAG not in pointed:
+        order.sort(key=lambda keyword: keyword != "FrameTime")
+    tried = {keyword: _steps(keyword, numbers.get(keyword, ()), frames) for keyword in order}
+    given = {keyword: steps for keyword, steps in tried.items() if steps is not None}
+    if not given:
+        return FrameTiming(fault=_fault(numbers, frames, unreadable))
+    used, steps = next(iter(given.items()))
+    means = [given[keyword].mean() for keyword in ("FrameTimeVector", "FrameTime") if keyword in given]
+    notes = (
+        ["Frame Time and its vector disagree"]
+        if max(means, default=1) > (1 + _AGREE) * min(means, default=1)
+        else []
+    )
+    notes += [f"{_SOURCES[keyword][1]} cannot be read" for keyword in order if keyword in unreadable]
+    if used == "FrameTimeVector" and len(numbers[used]) == frames - 1:
+        notes.append("Frame Time Vector without its first entry")
+    times = (
+        np.concatenate([[0.0], np.cumsum(steps)])
+        if used == "FrameTimeVector"
+        else np.arange(frames) * steps[0]
+    )
+    return FrameTiming(times / 1000.0, _SOURCES[used][0], "", tuple(notes))
 
 
-def _timing(numbers: Mapping[str, Sequence[float]], frames: int) -> tuple[NDArray[np.float64] | None, str]:
-    times = _from_vector(numbers.get("FrameTimeVector", ()), frames)
-    if times is not None:
-        return times, "frame_time_vector"
-    for keyword, source in _STEPS.items():
-        for number in numbers.get(keyword, ())[:1]:
-            step = number if keyword == "FrameTime" else 1000.0 / number if number > 0 else 0.0
-            if _SHORTEST_MS <= step <= _LONGEST_MS:
-                return np.arange(frames, dtype=np.float64) * step / 1000.0, source
-    return None, ""
+def _steps(keyword: str, numbers: Sequence[float], frames: int) -> Array | None:
+    """Milliseconds from frame to frame: one step, or of the vector all; None when they are not to be used."""
+    steps = np.asarray(numbers, dtype=np.float64)
+    if keyword == "FrameTimeVector":
+        if len(steps) not in (frames, frames - 1) or frames < 2:
+            return None
+        steps = steps[len(steps) - frames + 1 :]
+    else:
+        steps = steps[:1]
+        if keyword != "FrameTime":
+            steps = 1000.0 / steps[steps > 0]
+    fits = len(steps) and bool(((steps >= _SHORTEST_MS) & (steps <= _LONGEST_MS)).all())
+    return steps if fits else None
 
 
-def _from_vector(vector: Sequence[float], frames: int) -> NDArray[np.float64] | None:
-    if len(vector) != frames or frames < 2:
-        return None
-    steps = np.asarray(vector, dtype=np.float64)[1:]
-    if not np.isfinite(steps).all() or steps.min() < _SHORTEST_MS or steps.max() > _LONGEST_MS:
-        return None
-    return np.concatenate([[0.0], np.cumsum(steps)]) / 1000.0
+def _fault(numbers: Mapping[str, Sequence[float]], frames: int, unreadable: Collection[str]) -> str:
+    said = []
+    for keyword, (_, name) in _SOURCES.items():
+        found = numbers.get(keyword, ())
+        if keyword in unreadable:
+            said.append(f"{name} cannot be read")
+        elif keyword == "FrameTimeVector" and found and len(found) not in (frames, frames - 1):
+            said.append(f"{name} has {len(found)} entries for {frames} frames")
+        elif found:
+            said.append(f"{name} means no rate from 4 to 1000 frames per second")
+    return "; ".join(said) or "no frame time, frame time vector or frame rate in the header"
 
 
 def heart_rate(numbers: Mapping[str, Sequence[float]]) -> float | None:
@@ -170,10 +204,6 @@ def tagged_r_waves(
 
     R Wave Time Vector (0018,6060), ms since the first frame, comes before R Wave Pointer (0028,6040),
     frame numbers counted from 1, unless only the pointer makes a plausible interval.
-
-    Args:
-        numbers: the header's numbers by DICOM keyword.
-        times: frame times in seconds, or None.
 
     >>> tagged_r_waves({"RWaveTimeVector": [120, 920]}, None).tolist()
     [0.12, 0.92]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_elements import PARSING_FAULTS, numbers_of, text_of
+from cardio_mlflow.data.files.header_values import PARSING_FAULTS, number_of, numbers_of, text_of
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def ecg_waveform(dataset: Dataset) -> tuple[Array, Array] | None:
 
 def _read_group(group: Dataset) -> tuple[Array, Array] | None:
     samples = _samples(group)
-    frequency = _number(group, "SamplingFrequency", 0.0)
+    frequency = number_of(group, "SamplingFrequency", 0.0)
     if samples is None or not _SLOWEST_HZ <= frequency <= _FASTEST_HZ:
         return None
     if len(samples) < _SHORTEST_S * frequency:
@@ -84,13 +84,13 @@ def _samples(group: Dataset) -> NDArray[np.generic] | None:
     """The group's samples, shape (samples, channels), or None when sizes and data disagree."""
     kind = _SAMPLES.get(text_of(group, "WaveformSampleInterpretation"))
     count, channels = (
-        int(_number(group, key, 0.0)) for key in ("NumberOfWaveformSamples", "NumberOfWaveformChannels")
+        int(number_of(group, key, 0.0)) for key in ("NumberOfWaveformSamples", "NumberOfWaveformChannels")
     )
     if kind is None or not 0 < channels <= _MOST_CHANNELS or not 0 < count * channels <= _MOST_SAMPLES:
         return None
     form = np.dtype(kind)
     data = group.get("WaveformData")
-    allocated = _number(group, "WaveformBitsAllocated", 8.0 * form.itemsize)
+    allocated = number_of(group, "WaveformBitsAllocated", 8.0 * form.itemsize)
     needed = count * channels * form.itemsize
     if not isinstance(data, bytes) or len(data) < needed or allocated != 8 * form.itemsize:
         return None
@@ -138,20 +138,16 @@ def _kept(group: Dataset, values: Array) -> NDArray[np.bool_]:
 
 def _offset(group: Dataset, channel: Dataset, frequency: float) -> float:
     """Seconds from the first frame to a channel's first sample."""
-    skew = _number(channel, "ChannelTimeSkew", _number(channel, "ChannelSampleSkew", 0.0) / frequency)
+    skew = number_of(channel, "ChannelTimeSkew", number_of(channel, "ChannelSampleSkew", 0.0) / frequency)
     for keyword in ("MultiplexGroupTimeOffset", "TriggerTimeOffset"):
         given = numbers_of(group, keyword)
         if given:
             return given[0] / 1000.0 + skew
-    position = _number(group, "TriggerSamplePosition", 1.0)
+    position = number_of(group, "TriggerSamplePosition", 1.0)
     return (1.0 - position) / frequency + skew
 
 
 def _calibrated(channel: Dataset, values: Array) -> Array:
-    gain = _number(channel, "ChannelSensitivity", 1.0)
-    gain *= _number(channel, "ChannelSensitivityCorrectionFactor", 1.0)
-    return values * (gain or 1.0) + _number(channel, "ChannelBaseline", 0.0)
-
-
-def _number(dataset: Dataset, keyword: str, default: float) -> float:
-    return next(iter(numbers_of(dataset, keyword)), default)
+    gain = number_of(channel, "ChannelSensitivity", 1.0)
+    gain *= number_of(channel, "ChannelSensitivityCorrectionFactor", 1.0)
+    return values * (gain or 1.0) + number_of(channel, "ChannelBaseline", 0.0)

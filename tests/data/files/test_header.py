@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.luma import LumaFrames, decode_luma
 from cardio_mlflow.data.files.regions import pixel_aspect, region_bound
-from cardio_mlflow.data.files.timing import frame_times, heart_rate, tagged_r_waves
+from cardio_mlflow.data.files.timing import frame_timing, heart_rate, tagged_r_waves
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 SINGLE_FRAME_SOPS = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
@@ -156,7 +156,7 @@ def test_only_listed_manufacturers_pass(tmp_path, fan, write_dicom):
 
 
 def test_the_first_entry_of_the_vector_counts_as_zero():
-    assert frame_times({"FrameTimeVector": [33, 20, 30]}, 3).tolist() == [0, 0.02, 0.05]
+    assert frame_timing({"FrameTimeVector": [33, 20, 30]}, 3).times_s.tolist() == [0, 0.02, 0.05]
 
 
 @given(
@@ -165,7 +165,7 @@ def test_the_first_entry_of_the_vector_counts_as_zero():
 )
 def test_times_rise_from_zero_or_are_absent(numbers, data):
     frames = data.draw(st.integers(2, 12))
-    times = frame_times(numbers, frames)
+    times = frame_timing(numbers, frames).times_s
     if times is not None:
         assert times.shape == (frames,)
         assert times[0] == 0

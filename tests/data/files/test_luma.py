@@ -25,8 +25,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The frames that were decoded, in order."""
     numbers: list[int] = []
 
-    def counted(header, indices, decode=luma.decode_luma):
-        for index, frame in zip(indices, decode(header, indices), strict=True):
+    def counted(header, indices, *rest, decode=luma.decode_luma):
+        for index, frame in zip(indices, decode(header, indices, *rest), strict=True):
             numbers.append(index)
             yield frame
 

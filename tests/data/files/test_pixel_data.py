@@ -20,8 +20,10 @@ from pydicom.pixels import apply_color_lut, iter_pixels
 
 from cardio_mlflow.data.files.colour_frames import decode_rgb
 from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.header_elements import Codec
+from cardio_mlflow.data.files.header_elements import ClipFile
+from cardio_mlflow.data.files.header_values import Codec
 from cardio_mlflow.data.files.luma import LumaFrames, decode_luma
+from cardio_mlflow.data.files.pixel_data import read_frame
 from cardio_mlflow.data.files.stream_facts import stream_facts
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.statistics import collect
@@ -171,8 +173,9 @@ def test_the_extended_offset_table_tells_frames_apart(tmp_path):
     rle = "1.2.840.10008.1.2.5"
     whole = dcmread(write_clip(tmp_path / "b.dcm", frames, rle))
     header = read_header(tmp_path / "b.dcm")
-    with (tmp_path / "b.dcm").open("rb") as file:
-        parts = [p for i in range(3) for d in (header.spans.read(file, i),) for p in (d[:500], d[500:])]
+    with ClipFile(tmp_path / "b.dcm") as file:
+        streams = [read_frame(file, spans) for spans in header.spans]
+    parts = [part for stream in streams for part in (stream[:500], stream[500:])]
     whole.PixelData = fragments(parts)
     whole.save_as(tmp_path / "c.dcm")
     with pytest.raises(ClipRefused, match="told apart"):
@@ -199,13 +202,13 @@ def test_another_number_of_frames_is_refused(tmp_path, pieces):
 def test_a_frame_cut_in_its_middle_is_refused_even_when_it_is_closed(tmp_path, syntax):
     path = write_clip(tmp_path / "a.dcm", fan(2, 96, 96), syntax)
     header = read_header(path)
-    with path.open("rb") as file:
-        data = header.spans.read(file, 1)
+    with ClipFile(path) as file:
+        data = read_frame(file, header.spans[1])
     for share in (0.5, 0.8, 0.95):
         for end in (b"", b"\xff\xd9"):
             cut = data[: int(len(data) * share)] + end
             (tmp_path / "cut").write_bytes(cut)
-            spans = replace(header.spans, frames=(((0, len(cut)),),) * 2)
+            spans = (((0, len(cut)),),) * 2
             with pytest.raises(ClipRefused, match="frame 2") as refused:
                 list(decode_luma(replace(header, path=tmp_path / "cut", spans=spans), [1]))
             assert refused.value.outcome is Outcome.CORRUPT_FRAME

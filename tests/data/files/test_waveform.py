@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from cardio_mlflow.data.cycle.r_waves import find_r_waves
-from cardio_mlflow.data.files.header_elements import pydicom_silenced
+from cardio_mlflow.data.files.header_values import pydicom_silenced
 from cardio_mlflow.data.files.waveform import ecg_waveform
 from tests.data.cycle.hearts import beats, voltage
 
