@@ -38,7 +38,7 @@ class Crop:
     small_mask: Image
 
     def apply(self, frame: Image) -> Image:
-        """Mask, crop and resize a frame: uint8 224 × 224, area-averaged where it shrinks, exactly 0 outside the sector."""
+        """Mask, crop and resize a frame: uint8 224 × 224, exactly 0 outside the sector."""
         masked = cv2.bitwise_and(_cut(frame, self.top, self.left, self.rows, self.columns), self.mask)
         return np.asarray(cv2.bitwise_and(_resized(masked), self.small_mask), dtype=np.uint8)
 

@@ -36,11 +36,14 @@ from cardio_mlflow.data.picture.statistics import ClipStatistics
 Mask = NDArray[np.uint8]
 Blobs = tuple[Mask, Mask]
 
+_NO_FAN: Final = "no fan of moving pixels that a sector fits"
+_UPSIDE_DOWN: Final = "the fan stands upside down: its apex is at the bottom"
 _LEAST_SIDE: Final = 240
 _LEAST_BLOB: Final = 0.03
 _LEAST_CUT: Final = 0.05
 _LEAST_STEEP: Final = 1.5
 _SPILT: Final = 60.0
+_HARDLY: Final = 0.01
 _CLIFF: Final = 3.0
 """Fall of the image across an edge that is none of a shadow's borders."""
 _NEAR_FIELD: Final = 0.1
@@ -85,6 +88,12 @@ class _Evidence:
     drawn: Mask
     inked: Mask
 
+    def upside_down(self) -> _Evidence:
+        """The same of the clip shown upside down."""
+        return _Evidence(
+            self.image[::-1].copy(), *(m[::-1].copy() for m in (self.faint, self.drawn, self.inked))
+        )
+
 
 def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | None = None) -> Sector:
     """Fit one sector to a whole clip.
@@ -106,10 +115,11 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     bound = None if bound is None else scaled(bound, zoom)
     faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
     evidence = _Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
-    first, again = itertools.tee(_blobs(spread, activity, bound, aspect))
+    first, again, last = itertools.tee(_blobs(spread, activity, bound, aspect), 3)
     best = (_plainly(first, evidence) if zoom == 1 else None) or _steepest(again, evidence)
     if best is None:
-        raise ClipRefused(Outcome.NO_SECTOR, "no fan of moving pixels that a sector fits")
+        down = _plainly([(blob[::-1], opened[::-1]) for blob, opened in last], evidence.upside_down())
+        raise ClipRefused(Outcome.NO_SECTOR, _UPSIDE_DOWN if down else _NO_FAN)
     whole = _with_near_field(best, evidence)
     return replace(whole, top=_first_row(whole, evidence.image)).scaled(1.0 / zoom)
 
@@ -168,17 +178,23 @@ def _steepest(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
     Edges are sought where the picture does not cut them; one that is not seen leans as much as the other.
     """
     best, steepest = None, _LEAST_STEEP
-    for blob, opened in blobs:
+    for blob, opened in reversed(list(blobs)):
         for sector, support in _suggested(blob, evidence):
             judged = _judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
             if judged is None:
                 continue
-            mask = cv2.dilate(judged.mask(*blob.shape), np.ones((5, 5), np.uint8))
-            spilt = np.count_nonzero(blob & ~mask) / np.count_nonzero(blob)
-            steep = sum(steepness(judged, evidence.image)) - _SPILT * spilt
-            if steep > steepest:
-                best, steepest = judged, steep
+            falls, spilt = steepness(judged, evidence.image), _spilt(judged, blob)
+            if sum(falls) - _SPILT * spilt > steepest:
+                best, steepest = judged, sum(falls) - _SPILT * spilt
+            if min(falls) >= _CLIFF and spilt <= _HARDLY:
+                return judged
     return best
+
+
+def _spilt(sector: Sector, blob: Mask) -> float:
+    """Share of a blob that lies outside of a sector by more than two pixels."""
+    mask = cv2.dilate(sector.mask(*blob.shape), np.ones((5, 5), np.uint8))
+    return np.count_nonzero(blob & ~mask) / np.count_nonzero(blob)
 
 
 def _suggested(blob: Mask, evidence: _Evidence) -> Iterator[tuple[Sector, float]]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cardio_mlflow.data.cohort import pseudonyms as module
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cohort import pseudonyms as module
 from cardio_mlflow.data.cohort.pseudonyms import (
     keep_mapping,
     key_name,
