@@ -58,6 +58,7 @@ _MOST_FAINT: Final = 60
 _DRAWN: Final = 24
 _INKED: Final = 100
 _HALO: Final = 25
+_TICK: Final = 13
 _SPECKS: Final = 4
 """Bright pixels in the dark part that are no letter."""
 _BETTER: Final = 0.05  # a range that leaves out more must fit so much better than one that leaves out less
@@ -181,7 +182,7 @@ def _steepest(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
     for blob, opened in reversed(list(blobs)):
         for sector, support in _suggested(blob, evidence):
             judged = _judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
-            if judged is None:
+            if judged is None or (judged.score < _LEAST_SCORE and _drawn_on(judged, blob, evidence, _TICK)):
                 continue
             falls, spilt = steepness(judged, evidence.image), _spilt(judged, blob)
             if sum(falls) - _SPILT * spilt > steepest:
@@ -261,10 +262,14 @@ def _half_dark(edge: Line, evidence: _Evidence, blob: Mask, opened: Mask) -> Sec
     return None if judged is None or _drawn_on(judged, blob, evidence) else judged
 
 
-def _drawn_on(sector: Sector, blob: Mask, evidence: _Evidence) -> bool:
-    """Whether more than specks of anything bright stand in the dark part of a sector."""
+def _drawn_on(sector: Sector, blob: Mask, evidence: _Evidence, tick: int = 1) -> bool:
+    """Whether more than specks of anything bright stand in the dark part of a sector.
+
+    What lies within half a tick's length, pixels, of the border does not count.
+    """
     near = cv2.dilate(_hull(blob), np.ones((_HALO, _HALO), np.uint8))
-    return np.count_nonzero(sector.mask(*blob.shape) & evidence.drawn & ~near) > _SPECKS
+    inside = cv2.erode(sector.mask(*blob.shape), np.ones((tick, tick), np.uint8))
+    return np.count_nonzero(inside & evidence.drawn & ~near) > _SPECKS
 
 
 def _with_near_field(sector: Sector, evidence: _Evidence) -> Sector:
