@@ -24,7 +24,7 @@ from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
 
-PREPARATION_VERSION: Final = "3"
+PREPARATION_VERSION: Final = "4"
 """Raised whenever the same clips would be prepared differently; part of the cache key."""
 
 Row = dict[str, Any]

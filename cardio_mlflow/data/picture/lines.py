@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.picture.dashes import hidden_dashes
 from cardio_mlflow.data.picture.statistics import ClipStatistics
 
 Image = NDArray[np.uint8]
@@ -286,7 +287,7 @@ def steady_core(statistics: ClipStatistics, sector_mask: Image) -> Image:
         luma = stroke_luma(lowest, core)
         for rule, level in _alike(luma):
             core |= cv2.bitwise_and(find_strokes(lowest, unrest, rule, level, apart=line), sector_mask)
-    return np.asarray(core)
+    return np.asarray(core | hidden_dashes(core, sector_mask))
 
 
 def steady_overlays(statistics: ClipStatistics, sector_mask: Image) -> Image:
