@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.regions import Bound, scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.picture.evidence import Evidence, drawn_on, judged, spilt, with_near_field
 from cardio_mlflow.data.picture.fit_steps import (
     Line,
     edges,
@@ -29,7 +29,7 @@ from cardio_mlflow.data.picture.fit_steps import (
     largest_blob,
     mirrored,
 )
-from cardio_mlflow.data.picture.sector import Sector, overlap
+from cardio_mlflow.data.picture.sector import Sector
 from cardio_mlflow.data.picture.snap import snap, steepness
 from cardio_mlflow.data.picture.statistics import ClipStatistics
 
@@ -46,54 +46,20 @@ _SPILT: Final = 60.0
 _HARDLY: Final = 0.01
 _CLIFF: Final = 3.0
 """Fall of the image across an edge that is none of a shadow's borders."""
-_NEAR_FIELD: Final = 0.1
-_SLOPE: Final = 1.5
 _RANGES: Final = (3, 6, 14)
 _FAINT: Final = 2
 _UPRIGHT: Final = 0.1
 _SHARP_SUPPORT: Final = 0.6
-_TOP_ROWS: Final = 12
-_TOP_LEVEL: Final = 0.4
 _MOST_FAINT: Final = 60
 _DRAWN: Final = 24
 _INKED: Final = 100
-_HALO: Final = 25
 _TICK: Final = 13
-_SPECKS: Final = 4
-"""Bright pixels in the dark part that are no letter."""
 _BETTER: Final = 0.05  # a range that leaves out more must fit so much better than one that leaves out less
 _GOOD_SCORE: Final = 0.95
 _LEAST_ACTIVITY: Final = 0.25
 _LEAST_SCORE: Final = 0.90
 _LEAST_DARK_SCORE: Final = 0.75
 _MOST_LEAN: Final = 4.0
-_NARROWEST: Final = 18
-_WIDEST: Final = 130
-_MOST_SPILL: Final = 0.25
-_LEAST_SUPPORT: Final = 0.35
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """What the pixels of a clip say, in isotropic pixels.
-
-    Attributes:
-        image: root of each pixel's range over time.
-        faint: pixels that move at all, but less than what is drawn moves.
-        drawn: pixels that are ever bright enough to be read.
-        inked: pixels that are ever as bright as words on black are.
-    """
-
-    image: NDArray[np.float32]
-    faint: Mask
-    drawn: Mask
-    inked: Mask
-
-    def upside_down(self) -> _Evidence:
-        """The same of the clip shown upside down."""
-        return _Evidence(
-            self.image[::-1].copy(), *(m[::-1].copy() for m in (self.faint, self.drawn, self.inked))
-        )
 
 
 def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | None = None) -> Sector:
@@ -115,14 +81,13 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     drawn, inked = (cv2.inRange(brightest, least, 255) for least in (_DRAWN, _INKED))
     bound = None if bound is None else scaled(bound, zoom)
     faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
-    evidence = _Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
+    evidence = Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
     first, again, last = itertools.tee(_blobs(spread, activity, bound, aspect), 3)
     best = (_plainly(first, evidence) if zoom == 1 else None) or _steepest(again, evidence)
     if best is None:
         down = _plainly([(blob[::-1], opened[::-1]) for blob, opened in last], evidence.upside_down())
         raise ClipRefused(Outcome.NO_SECTOR, _UPSIDE_DOWN if down else _NO_FAN)
-    whole = _with_near_field(best, evidence)
-    return replace(whole, top=_first_row(whole, evidence.image)).scaled(1.0 / zoom)
+    return with_near_field(best, evidence).scaled(1.0 / zoom)
 
 
 def _isotropic(image: NDArray[Any], aspect: float, zoom: int) -> NDArray[Any]:
@@ -154,7 +119,7 @@ def _bounded(moving: Mask, bound: Bound | None, aspect: float) -> Mask:
     return kept if trusted else moving
 
 
-def _plainly(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
+def _plainly(blobs: Iterable[Blobs], evidence: Evidence) -> Sector | None:
     """The fit that the pixels bear out best of a fan that the picture's sides do not cut."""
     best: Sector | None = None
     for blob, opened in blobs:
@@ -173,7 +138,7 @@ def _is_cut(blob: Mask) -> bool:
     return bool(max(np.count_nonzero(blob[:, 0]), np.count_nonzero(blob[:, -1])) >= _LEAST_CUT * len(blob))
 
 
-def _steepest(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
+def _steepest(blobs: Iterable[Blobs], evidence: Evidence) -> Sector | None:
     """The fit whose edges are the steepest in the picture, of all that the blobs suggest.
 
     Edges are sought where the picture does not cut them; one that is not seen leans as much as the other.
@@ -181,24 +146,18 @@ def _steepest(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
     best, steepest = None, _LEAST_STEEP
     for blob, opened in reversed(list(blobs)):
         for sector, support in _suggested(blob, evidence):
-            judged = _judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
-            if judged is None or (judged.score < _LEAST_SCORE and _drawn_on(judged, blob, evidence, _TICK)):
+            found = judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
+            if found is None or (found.score < _LEAST_SCORE and drawn_on(found, blob, evidence, _TICK)):
                 continue
-            falls, spilt = steepness(judged, evidence.image), _spilt(judged, blob)
-            if sum(falls) - _SPILT * spilt > steepest:
-                best, steepest = judged, sum(falls) - _SPILT * spilt
-            if min(falls) >= _CLIFF and spilt <= _HARDLY:
-                return judged
+            falls, beyond = steepness(found, evidence.image), spilt(found, blob)
+            if sum(falls) - _SPILT * beyond > steepest:
+                best, steepest = found, sum(falls) - _SPILT * beyond
+            if min(falls) >= _CLIFF and beyond <= _HARDLY:
+                return found
     return best
 
 
-def _spilt(sector: Sector, blob: Mask) -> float:
-    """Share of a blob that lies outside of a sector by more than two pixels."""
-    mask = cv2.dilate(sector.mask(*blob.shape), np.ones((5, 5), np.uint8))
-    return np.count_nonzero(blob & ~mask) / np.count_nonzero(blob)
-
-
-def _suggested(blob: Mask, evidence: _Evidence) -> Iterator[tuple[Sector, float]]:
+def _suggested(blob: Mask, evidence: Evidence) -> Iterator[tuple[Sector, float]]:
     """Snapped sectors, each with the share of its edge, or of the only edge seen, that is found."""
     coarse = guess(blob)
     if coarse is not None:
@@ -210,7 +169,7 @@ def _suggested(blob: Mask, evidence: _Evidence) -> Iterator[tuple[Sector, float]
             support = fits[1][1]
             fits += [(smallest, support) for smallest in mirrored(_line(fits[1][0], side), blob)]
             for fine, support in fits:
-                if not _drawn_on(fine, blob, evidence):
+                if not drawn_on(fine, blob, evidence):
                     yield fine, float(support[side])
 
 
@@ -220,7 +179,7 @@ def _line(sector: Sector, side: int) -> Line:
     return slope, sector.apex_x - slope * sector.apex_y
 
 
-def _seen(blob: Mask, opened: Mask, evidence: _Evidence) -> Sector | None:
+def _seen(blob: Mask, opened: Mask, evidence: Evidence) -> Sector | None:
     """A fan of which both edges are seen, or the wider one."""
     coarse = guess(blob)
     if coarse is None:
@@ -238,7 +197,7 @@ def _seen(blob: Mask, opened: Mask, evidence: _Evidence) -> Sector | None:
 
 
 def _accepted(
-    sector: Sector, support: NDArray[np.float64], evidence: _Evidence, blob: Mask, opened: Mask
+    sector: Sector, support: NDArray[np.float64], evidence: Evidence, blob: Mask, opened: Mask
 ) -> Sector | None:
     """The sector with its score where it hangs straight or both its edges are sharp, else a mended one."""
     upright = abs(sector.left + sector.right) <= _MOST_LEAN
@@ -248,75 +207,15 @@ def _accepted(
     if not upright and not steered:
         mended = _half_dark(_line(sector, int(sector.right > -sector.left)), evidence, blob, opened)
     if mended is None and (upright or sharp):
-        return _judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
+        return judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
     return mended
 
 
-def _half_dark(edge: Line, evidence: _Evidence, blob: Mask, opened: Mask) -> Sector | None:
+def _half_dark(edge: Line, evidence: Evidence, blob: Mask, opened: Mask) -> Sector | None:
     """One edge is dark: trust that the fan hangs straight, if all is black in its dark part."""
     inferred = mirrored(edge, blob)
     if not inferred:
         return None
     fine, support = snap(inferred[0], evidence.image, symmetry=20.0)
-    judged = _judged(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
-    return None if judged is None or _drawn_on(judged, blob, evidence) else judged
-
-
-def _drawn_on(sector: Sector, blob: Mask, evidence: _Evidence, tick: int = 1) -> bool:
-    """Whether more than specks of anything bright stand in the dark part of a sector.
-
-    What lies within half a tick's length, pixels, of the border does not count.
-    """
-    near = cv2.dilate(_hull(blob), np.ones((_HALO, _HALO), np.uint8))
-    inside = cv2.erode(sector.mask(*blob.shape), np.ones((tick, tick), np.uint8))
-    return np.count_nonzero(inside & evidence.drawn & ~near) > _SPECKS
-
-
-def _with_near_field(sector: Sector, evidence: _Evidence) -> Sector:
-    """The sector up to the first row that moves at all, where it begins in the dark and nothing is drawn."""
-    if sector.inner < _NEAR_FIELD * sector.outer:
-        return sector
-    angles = np.deg2rad(np.linspace(sector.left, sector.right, 62)[1:-1])
-    radii = np.array([[sector.inner - 4.0], [sector.inner + 4.0]])
-    x, y = sector.apex_x + radii * np.sin(angles), sector.apex_y + radii * np.cos(angles)
-    dark, lit = cv2.remap(evidence.image, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR).mean(
-        axis=1
-    )
-    tip = replace(sector, inner=0.0, outer=sector.inner).mask(*evidence.image.shape)
-    moving = np.argwhere(tip & evidence.faint)
-    if lit - dark >= _SLOPE or not len(moving) or np.count_nonzero(tip & evidence.inked) > _SPECKS:
-        return sector
-    nearest = float(np.hypot(moving[:, 1] - sector.apex_x, moving[:, 0] - sector.apex_y).min())
-    return replace(sector, inner=min(nearest, sector.inner))
-
-
-def _first_row(sector: Sector, image: NDArray[np.float32]) -> float:
-    """The first row of tissue above the middle of the curved top; nearly black rows before it are cut off."""
-    inside = sector.mask(*image.shape) > 0
-    middle = int(np.clip(sector.apex_y + sector.inner, 0, image.shape[0] - 1))
-    rows = range(middle + _TOP_ROWS)
-    profile = np.array([image[y, inside[y]].mean() if inside[y].any() else 0.0 for y in rows])
-    lit = np.flatnonzero(profile >= _TOP_LEVEL * profile[middle:].max(initial=0.0))
-    return float(min(lit[0] if len(lit) else middle, middle))
-
-
-def _judged(sector: Sector, support: float, blob: Mask, opened: Mask, least: float) -> Sector | None:
-    """The sector with its score, or None when the pixels do not bear it out."""
-    opening = sector.right - sector.left
-    plausible = _NARROWEST <= opening <= _WIDEST and sector.inner < 0.75 * sector.outer
-    if not plausible or sector.outer < 0.2 * blob.shape[0]:
-        return None
-    mask = sector.mask(*blob.shape)
-    score = overlap(_hull(blob & cv2.dilate(mask, np.ones((5, 5), np.uint8))), _hull(mask))
-    outside = np.count_nonzero(opened & ~cv2.dilate(mask, np.ones((9, 9), np.uint8)))
-    spill = outside / np.count_nonzero(opened)
-    accepted = score >= least and spill <= _MOST_SPILL and support >= _LEAST_SUPPORT
-    return replace(sector, score=round(score, 4)) if accepted else None
-
-
-def _hull(mask: Mask) -> Mask:
-    borders, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    filled = np.zeros_like(mask)
-    if borders:
-        cv2.fillConvexPoly(filled, cv2.convexHull(np.concatenate(borders)), 255)
-    return filled
+    found = judged(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
+    return None if found is None or drawn_on(found, blob, evidence) else found
