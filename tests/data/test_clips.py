@@ -88,9 +88,15 @@ def test_the_aspect_is_kept_on_the_patient():
 
 
 def test_the_apex_is_at_the_top_centre():
-    mask = crop_to(Sector(100.0, 10.0, -40.0, 30.0, 0.0, 180.0), 240, 320, 1.0).small_mask
+    mask = crop_to(Sector(120.0, 10.0, -40.0, 30.0, 0.0, 180.0), 240, 320, 1.0).small_mask
     first = np.flatnonzero(mask[:3].any(axis=0))
     assert abs(first.mean() - 111.5) <= 2
+
+
+def test_a_fan_that_the_picture_cuts_fills_the_frame():
+    mask = crop_to(Sector(61.0, 6.0, -45.0, 45.0, 0.0, 200.0), 112, 112, 1.0).small_mask
+    assert mask[150].all()
+    assert np.flatnonzero(mask.any(axis=1)).size >= 224 * 104 // 112
 
 
 def test_one_cycle_is_taken(tmp_path, fan, write_dicom):

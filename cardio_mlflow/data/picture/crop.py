@@ -1,4 +1,4 @@
-"""The square that a prepared clip shows: the sector's apex at the top centre, nothing outside the sector."""
+"""The square that a prepared clip shows: what is seen of the sector, and nothing outside of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Crop:
     small_mask: Image
 
     def apply(self, frame: Image) -> Image:
-        """Mask, crop and resize a frame: uint8 224 × 224, area-averaged, exactly 0 outside the sector."""
+        """Mask, crop and resize a frame: uint8 224 × 224, exactly 0 outside the sector."""
         masked = cv2.bitwise_and(_cut(frame, self.top, self.left, self.rows, self.columns), self.mask)
         return np.asarray(cv2.bitwise_and(_resized(masked), self.small_mask), dtype=np.uint8)
 
@@ -58,7 +58,9 @@ class Crop:
 
 
 def crop_to(sector: Sector, rows: int, columns: int, aspect: float) -> Crop:
-    """The smallest square that holds the sector with its apex in the middle column.
+    """The smallest square that holds what is seen of the sector.
+
+    Its middle column is the apex's, or the middle of what is seen where a side of the picture cuts the fan.
 
     Args:
         sector: the fitted fan.
@@ -68,10 +70,12 @@ def crop_to(sector: Sector, rows: int, columns: int, aspect: float) -> Crop:
     """
     mask = sector.mask(rows, columns, aspect)
     x, y, width, height = cv2.boundingRect(mask)
-    half = max(sector.apex_x - x * aspect, (x + width) * aspect - sector.apex_x)
+    cut = x == 0 or x + width == columns
+    middle = (x + width / 2) * aspect if cut else sector.apex_x
+    half = max(middle - x * aspect, (x + width) * aspect - middle)
     side = max(2 * half, float(height))
     across, down = max(1, round(side / aspect)), max(1, round(side))
-    left = round((sector.apex_x - side / 2) / aspect)
+    left = round((middle - side / 2) / aspect)
     inside = _cut(mask, y, left, down, across)
     small = np.where(_resized(inside) >= 128, np.uint8(255), np.uint8(0))
     return Crop(y, left, down, across, inside, small)
@@ -95,5 +99,6 @@ def _cut(frame: Image, top: int, left: int, rows: int, columns: int) -> Image:
 
 
 def _resized(image: Image) -> Image:
-    size = (PREPARED_SIZE, PREPARED_SIZE)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    enlarged = max(image.shape) < PREPARED_SIZE
+    way = cv2.INTER_LINEAR if enlarged else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, (PREPARED_SIZE, PREPARED_SIZE), interpolation=way), dtype=np.uint8)

@@ -13,6 +13,7 @@ from cardio_mlflow.data.picture.sector import Sector
 
 Mask = NDArray[np.uint8]
 Array = NDArray[np.float64]
+Line = tuple[float, float]
 
 _BEYOND_DEGREES: Final = 14.0
 _STEP_DEGREES: Final = 0.25
@@ -103,6 +104,11 @@ def _mean(values: Array) -> float:
 
 _EDGE_DEGREES: Final = np.arange(8.0, 75.0, 0.5)
 _STRIP: Final = 0.08
+_BEYOND_MIRRORED: Final = 0.01
+_MOSTLY: Final = 0.5
+_EXCEEDED: Final = 0.1
+_CUT: Final = 1
+"""Pixels from the picture's border at which it cuts the fan."""
 
 
 def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
@@ -128,13 +134,10 @@ def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
 
 def guess(blob: Mask) -> Sector | None:
     """The sector whose edges and radii get most votes of the blob's border, or None."""
-    rows = np.flatnonzero(blob.any(axis=1))
-    first = blob[rows].argmax(axis=1).astype(np.float64)
-    last = blob.shape[1] - 1 - blob[rows, ::-1].argmax(axis=1).astype(np.float64)
-    left, right = _edge(rows, first), _edge(rows, blob.shape[1] - 1 - last)
+    left, right = edges(blob)
     if left is None or right is None:
         return None
-    (slope_l, at_l), (slope_r, at_r) = left, (-right[0], blob.shape[1] - 1 - right[1])
+    (slope_l, at_l), (slope_r, at_r) = left, right
     apex_y = (at_r - at_l) / (slope_l - slope_r)
     apex_x = at_l + slope_l * apex_y
     radii = _radii(blob, apex_x, apex_y, np.arctan(slope_l), np.arctan(slope_r))
@@ -144,38 +147,74 @@ def guess(blob: Mask) -> Sector | None:
     return Sector(float(apex_x), float(apex_y), float(degrees[0]), float(degrees[1]), *radii)
 
 
-def mirrored(sector: Sector, blob: Mask) -> Sector | None:
-    """The sector whose wider edge is right and whose other edge lies in the dark, at the same lean.
+def edges(blob: Mask) -> tuple[Line | None, Line | None]:
+    """The left and the right edge of a blob as lines ``x = at + slope * row``: slope and ``at``, or None."""
+    rows = np.flatnonzero(blob.any(axis=1))
+    far = blob.shape[1] - 1
+    first = blob[rows].argmax(axis=1).astype(np.float64)
+    last = blob[rows, ::-1].argmax(axis=1).astype(np.float64)
+    right = _edge(rows, last)
+    return _edge(rows, first), None if right is None else (-right[0], far - right[1])
 
-    The apex is sought along the wider edge: it is where most of the lower border is equally far away.
+
+def mirrored(edge: Line, blob: Mask) -> list[Sector]:
+    """Sectors of which one edge is known and whose other edge lies in the dark, at the same lean.
+
+    The apex is sought along the edge, where the fan holds nearly all of the blob: it is where most of the
+    lower border is equally far away. Where the picture cuts most of that off, the smallest fan is one too.
+
+    Args:
+        edge: slope and ``at`` of the line ``x = at + slope * row``.
+        blob: the pixels that move.
     """
-    lean = max(-sector.left, sector.right)
-    side = -1.0 if lean == -sector.left else 1.0
-    slope = side * np.tan(np.deg2rad(lean))
+    slope, at = edge
+    lean = float(np.rad2deg(np.arctan(abs(slope))))
     columns = np.flatnonzero(blob.any(axis=0))
     bottom = blob.shape[0] - 1 - blob[::-1, columns].argmax(axis=0)
+    whole = bottom < blob.shape[0] - 2
     top = int(np.flatnonzero(blob.any(axis=1))[0])
-    best: tuple[int, float, float, float] = (0, 0.0, 0.0, 0.0)
-    for y in np.arange(top - 0.15 * blob.shape[0], top + 0.05 * blob.shape[0], 1.0):
-        x = sector.apex_x + slope * (y - sector.apex_y)
-        lit = np.abs(columns - x) < 0.75 * np.abs(slope) * (bottom - y)
-        radii = np.rint(np.hypot(columns - x, bottom - y)[lit]).astype(np.int64)
-        if len(radii) < 20:
+    lowest = min(_lowest_apex(blob, slope, at), top + 0.05 * blob.shape[0])
+    best = (0, 0.0, 0.0, 0.0)
+    for y in np.arange(top - 0.15 * blob.shape[0], lowest, 1.0):
+        x = at + slope * y
+        lit = whole & (np.abs(columns - x) < 0.75 * np.abs(slope) * (bottom - y))
+        distances = np.rint(np.hypot(columns - x, bottom - y)[lit]).astype(np.int64)
+        if len(distances) < 20:
             continue
-        votes = np.convolve(np.bincount(radii), np.ones(5), mode="same")
+        votes = np.convolve(np.bincount(distances), np.ones(5), mode="same")
         best = max(best, (int(votes.max()), float(np.argmax(votes)), float(x), float(y)))
-    if best[0] < 20:
-        return None
-    inner = max(0.0, top - best[3])
-    return Sector(best[2], best[3], -lean, lean, inner, best[1])
+    found = []
+    if best[0] >= 20:
+        found.append(Sector(best[2], best[3], -lean, lean, max(0.0, top - best[3]), best[1]))
+    if whole.mean() < _MOSTLY:
+        x, angle = at + slope * lowest, float(np.arctan(abs(slope)))
+        radii = _radii(blob, x, lowest, -angle, angle)
+        if radii is not None:
+            found.append(Sector(x, lowest, -lean, lean, *radii))
+    return found
 
 
-def _edge(rows: NDArray[np.int64], border: NDArray[np.float64]) -> tuple[float, float] | None:
+def _lowest_apex(blob: Mask, slope: float, at: float) -> float:
+    """Row of the lowest apex on an edge from which hardly any of the blob lies beyond the other edge."""
+    rows, columns = np.nonzero(blob)
+    steep = abs(slope)
+    return (
+        float(np.quantile((steep * rows - np.sign(slope) * (at - columns)) / (2 * steep), _BEYOND_MIRRORED))
+        + 1.0
+    )
+
+
+def _edge(rows: NDArray[np.int64], border: NDArray[np.float64]) -> Line | None:
     """Line ``x = at + slope * row`` along the left border, by Hough vote of the border's pixels.
 
-    A vote counts against a line when the pixel lies beyond it: the edge is the border of the fan.
+    A vote counts against a line when the pixel lies beyond it: the edge is the border of the fan. Where
+    the picture cuts the fan, there is no border to see.
     """
-    corner = int(np.flatnonzero(border <= np.quantile(border, 0.02) + 2)[-1])
+    cut = np.flatnonzero(border <= _CUT)
+    free = int(cut[0]) if len(cut) else len(border)
+    if free < 12:
+        return None
+    corner = min(free, int(np.flatnonzero(border <= np.quantile(border, 0.02) + 2)[-1]))
     if corner < 12:
         return None
     y, x = rows[:corner].astype(np.float64), border[:corner]
@@ -213,11 +252,27 @@ def _radii(blob: Mask, apex_x: float, apex_y: float, left: float, right: float) 
     outer = longest - 1 - polar[hit, ::-1].argmax(axis=1)
     within = (x >= 2) & (y >= 2) & (x <= blob.shape[1] - 3) & (y <= blob.shape[0] - 3)
     whole = outer < longest - 2 - within[hit, ::-1].argmax(axis=1)  # the others are cut by the image's border
-    seen = outer[whole] if np.count_nonzero(whole) >= 20 else outer[outer >= np.quantile(outer, 0.95)]
-    return _mode(inner, longest), _mode(seen, longest)
+    return _mode(inner, longest), _outer(outer, whole, longest)
 
 
-def _mode(values: NDArray[np.int64], longest: int) -> float:
+def _outer(outer: NDArray[np.int64], whole: NDArray[np.bool_], longest: int) -> float:
+    """The radius where most directions end that the picture does not cut, and that few others exceed."""
+    if np.count_nonzero(whole) < 20:
+        return _mode(outer[outer >= np.quantile(outer, 0.95)], longest)
+    reached = np.bincount(outer[~whole], minlength=longest)
+    exceeding = np.cumsum(reached[::-1])[::-1]
+    radius = _mode(outer[whole], longest, exceeding)
+    return (
+        radius
+        if exceeding[min(longest - 1, int(radius) + 5)] <= _EXCEEDED * len(outer)
+        else float(outer.max())
+    )
+
+
+def _mode(values: NDArray[np.int64], longest: int, against: NDArray[np.int64] | None = None) -> float:
     votes = np.convolve(np.bincount(values, minlength=longest), np.ones(5), mode="same")
+    if against is not None:
+        votes[:-5] -= against[5:]
     centre = int(np.argmax(votes))
-    return float(values[np.abs(values - centre) <= 2].mean())
+    near = np.abs(values - centre) <= 2
+    return float(values[near].mean()) if near.any() else float(values.max())

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.picture.dashes import hidden_dashes
 from cardio_mlflow.data.picture.statistics import ClipStatistics
 
 Image = NDArray[np.uint8]
@@ -245,6 +246,9 @@ def _sampled(picture: Image, columns: NDArray[np.float32], rows: NDArray[np.floa
 _CERTAIN: Final = Rule()
 _STEADY_CROSSING: Final = Rule(height=60.0, luma=80.0, extent=24, steepness=0.5, bulk=10.0, beyond=0.3)
 """A trace in its strip below the sector, whose peaks reach into it."""
+_TICK: Final = Rule(height=140.0, luma=150.0, unrest=0.3, flicker=0.3, size=1, most=12, steepness=0.9)
+"""A depth mark on the sector's edge, in a small picture a single pixel."""
+_AT_EDGE: Final = 9
 _LINE_SHARE: Final = 0.25
 """Length of a straight line as a share of the sector's height."""
 
@@ -277,11 +281,13 @@ def steady_core(statistics: ClipStatistics, sector_mask: Image) -> Image:
     line = footprint(straight)
     strokes = find_strokes(lowest, unrest, _CERTAIN, outside=outside, crossing=_STEADY_CROSSING, apart=line)
     core = cv2.bitwise_and(strokes | straight, sector_mask)
+    edge = cv2.subtract(sector_mask, cv2.erode(sector_mask, np.ones((_AT_EDGE, _AT_EDGE), np.uint8)))
+    core |= cv2.bitwise_and(find_strokes(lowest, unrest, _TICK), edge)
     if core.any():
         luma = stroke_luma(lowest, core)
         for rule, level in _alike(luma):
             core |= cv2.bitwise_and(find_strokes(lowest, unrest, rule, level, apart=line), sector_mask)
-    return np.asarray(core)
+    return np.asarray(core | hidden_dashes(core, sector_mask))
 
 
 def steady_overlays(statistics: ClipStatistics, sector_mask: Image) -> Image:

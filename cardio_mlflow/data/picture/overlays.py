@@ -28,6 +28,9 @@ _BRIGHT: Final = 80
 _CHANGING: Final = 60
 _WIDEST: Final = 13
 _LEAST_ROWS: Final = 8
+_ROWS_PER_ROW: Final = 64
+_LEAST_LINES: Final = 5
+_MOST_LINES: Final = 0.6
 _CONTRAST: Final = 0.4
 _LUMA: Final = 0.65
 """Of the luma that the stroke has outside: what it has at least inside, and above its surroundings."""
@@ -59,6 +62,21 @@ def rising_overlays(
             mask[:, columns] |= part
         if mask.any():
             found[index] = np.asarray(cv2.bitwise_and(mask, sector_mask))
+    return _as_high(found, sector_mask)
+
+
+def _as_high(found: dict[int, Image], sector_mask: Image) -> dict[int, Image]:
+    """Single upright lines reach as high in every frame as in most of them: a cursor's line does."""
+    boxes = {index: cv2.boundingRect(mask) for index, mask in found.items()}
+    lines = {index: box for index, box in boxes.items() if box[2] <= _WIDEST <= box[3]}
+    highest = sector_mask.argmax(axis=0)
+    within = [top for left, top, _, _ in lines.values() if top > highest[left] + _BORDER]
+    level = int(np.median(within)) if len(within) >= _LEAST_LINES else 0
+    if not level or np.mean(np.abs(np.array(within) - level) <= 2) < _MOST_LINES:
+        return found
+    for index, (left, top, width, _) in lines.items():
+        upper = (slice(level, max(level, top)), slice(left, left + width))
+        found[index][upper] = sector_mask[upper]
     return found
 
 
@@ -75,12 +93,17 @@ def _lively_pixels(statistics: ClipStatistics, outside: Image, sector_mask: Imag
     return np.asarray(lively) if cv2.countNonZero(lively) >= _LEAST_ROWS else None
 
 
+def _least_rows(rows: int) -> int:
+    """Rows that a stroke must show below the sector; a small screen has less room there."""
+    return min(_LEAST_ROWS, max(4, rows // _ROWS_PER_ROW))
+
+
 def _steep_columns(frame: Image, below: Image) -> list[slice]:
     """Groups of columns in which something thin and bright stands upright just below the sector."""
     left, top, width, height = cv2.boundingRect(below)
     window = (slice(top, top + height), slice(left, left + width))
     thin = cv2.threshold(_thinness(frame[window]), _BRIGHT // 2, 255, cv2.THRESH_BINARY)[1] & below[window]
-    upright = cv2.morphologyEx(thin, cv2.MORPH_OPEN, np.ones((_LEAST_ROWS, 1), np.uint8))
+    upright = cv2.morphologyEx(thin, cv2.MORPH_OPEN, np.ones((_least_rows(len(frame)), 1), np.uint8))
     columns = left + np.flatnonzero(upright.any(axis=0))
     groups = np.split(columns, np.flatnonzero(np.diff(columns) > 2 * _WIDEST) + 1)
     return [slice(max(0, int(g[0]) - _WIDEST), int(g[-1]) + _WIDEST + 1) for g in groups if len(g)]
@@ -100,7 +123,7 @@ def _rising(frame: Image, outside: Image, sector_mask: Image) -> Image:
         piece = labels == label
         beyond, inside = piece & (outside != 0), piece & (sector_mask != 0)
         rows = np.count_nonzero(inside.any(axis=1))
-        steep = np.count_nonzero(beyond.any(axis=1)) >= _LEAST_ROWS
+        steep = np.count_nonzero(beyond.any(axis=1)) >= _least_rows(len(frame))
         if steep and np.count_nonzero(inside) <= _THICKEST * rows:
             core[piece] = 255
     return footprint(core)

@@ -18,9 +18,13 @@ _REACHES: Final = (0.04, 0.025, 0.015, 0.015)
 _LEVEL: Final = 0.65
 _PIECES: Final = 10
 _LEAST_CONTRAST: Final = 0.8
+_ASIDE: Final = 2.5
+_STEEPEST: Final = 4.0
 
 
-def snap(sector: Sector, image: NDArray[np.float32], symmetry: float) -> tuple[Sector, Array]:
+def snap(
+    sector: Sector, image: NDArray[np.float32], symmetry: float, unseen: str = ""
+) -> tuple[Sector, Array]:
     """Refine a sector.
 
     Each border is cut into ten pieces. The mean profile across a piece rises from outside to inside;
@@ -32,6 +36,7 @@ def snap(sector: Sector, image: NDArray[np.float32], symmetry: float) -> tuple[S
         sector: the start, at most some pixels off.
         image: what is bright inside and dark outside, float32, rows × columns; isotropic pixels.
         symmetry: weight of the wish that both edges lean equally, in pieces of border.
+        unseen: the edge, "left" or "right", whose profiles show something else.
 
     Returns:
         The refined sector, and for the left edge, the right edge and the outer arc the share of pieces
@@ -45,6 +50,8 @@ def snap(sector: Sector, image: NDArray[np.float32], symmetry: float) -> tuple[S
         design = np.concatenate([d for d, _ in pieces])
         shift = np.concatenate([s for _, s in pieces])
         seen = np.isfinite(shift)
+        if unseen:
+            seen[slice(0, _PIECES) if unseen == "left" else slice(_PIECES, 2 * _PIECES)] = False
         if np.count_nonzero(seen) < 12:
             return sector, np.zeros(3)
         step = _robust_step(design[seen], shift[seen], _lean(sector, symmetry))
@@ -53,6 +60,27 @@ def snap(sector: Sector, image: NDArray[np.float32], symmetry: float) -> tuple[S
         visible = np.count_nonzero(~np.isposinf(off), axis=1)
         support = np.where(visible >= 2, np.count_nonzero(off <= 1.5, axis=1) / np.maximum(visible, 1), 1.0)
     return sector, support
+
+
+def steepness(sector: Sector, image: NDArray[np.float32]) -> tuple[float, float]:
+    """How much the image falls across the left and across the right edge; arguments as `snap`."""
+    left, right = (
+        _fall(sector, image, angle, sign) for angle, sign in ((sector.left, -1.0), (sector.right, 1.0))
+    )
+    return left, right
+
+
+def _fall(sector: Sector, image: NDArray[np.float32], degrees: float, sign: float) -> float:
+    """Mean over what the picture holds of an edge; a fall of more than ``_STEEPEST`` counts as that."""
+    angle, r = np.deg2rad(degrees), np.linspace(sector.inner, sector.outer, 400)
+    x, y = sector.apex_x + r * np.sin(angle), sector.apex_y + r * np.cos(angle)
+    aside = _ASIDE * sign * np.array([[-1.0], [1.0]])
+    columns = (x + aside * np.cos(angle)).astype(np.float32)
+    rows = (y - aside * np.sin(angle)).astype(np.float32)
+    inside, outside = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = (x >= 0) & (y >= 0) & (x <= image.shape[1] - 1) & (y <= image.shape[0] - 1)
+    fall = np.clip(inside - outside, -_STEEPEST, _STEEPEST)[seen]
+    return float(fall.mean()) if len(fall) >= 20 else 0.0
 
 
 def _edge(sector: Sector, image: NDArray[np.float32], side: str, reach: float) -> tuple[Array, Array]:

@@ -116,3 +116,17 @@ def test_steady_overlays_stay_inside_the_sector_and_leave_empty_clips_alone():
     assert found[100][sector[100] > 0].all()
     assert not found[sector == 0].any()
     assert np.count_nonzero(found) <= 4 * np.count_nonzero(sector[100])
+
+
+def test_a_single_pixel_that_stands_still_on_the_edge_is_a_depth_mark():
+    sector_mask = Sector(56.0, 4.0, -42.0, 42.0, 2.0, 100.0).mask(112, 112)
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(5, 60, sector_mask.shape).astype(np.uint8) & sector_mask for _ in range(8)]
+    row = 40
+    column = int(np.flatnonzero(sector_mask[row])[-1]) - 1
+    for frame in frames:
+        frame[row, column] = 230
+        frame[60, 56] = 230  # in the middle: no depth mark
+    found = steady_overlays(collect(frames), sector_mask)
+    assert found[row, column]
+    assert not found[60, 56]

@@ -58,3 +58,18 @@ def test_a_line_that_crosses_a_still_trace_is_found(mask):
     for frame in frames:
         frame[206:208] = np.maximum(frame[206:208], 160)
     assert sorted(rising_overlays(enumerate(frames), collect(frames), mask)) == [1, 2, 4]
+
+
+def test_a_cursor_is_as_high_over_bright_tissue_as_elsewhere(mask):
+    frames = _clip(mask, [120, 130, 140, 150, 160, 170])
+    frames[2][175:185, 130:150] = 200
+    found = rising_overlays(enumerate(frames), collect(frames), mask)
+    assert (found[2][170:190, 140:142] == 255).all()
+
+
+def test_on_a_small_screen_less_of_a_line_is_seen_below():
+    small = Sector(160.0, 10.0, -40.0, 40.0, 4.0, 190.0).mask(ROWS, COLUMNS)
+    frames = _clip(small, [None, 150, 170, None, 190, None])
+    for frame in frames:
+        frame[209:] = 0
+    assert sorted(rising_overlays(enumerate(frames), collect(frames), small)) == [1, 2, 4]

@@ -108,14 +108,28 @@ def test_what_is_no_sector_is_refused(kind, fan_sector):
     assert refused.value.outcome is Outcome.NO_SECTOR
 
 
-def test_one_dark_edge_is_found_by_symmetry_but_never_over_words():
+def _faded(mask, sector):
+    """Dim speckle that fades to black between 20 and 8 degrees before the right edge."""
+    y, x = np.indices(mask.shape)
+    beyond = np.rad2deg(np.arctan2(x - sector.apex_x, y - sector.apex_y)) - sector.right
+    loss = np.clip((beyond + 20.0) / 12.0, 0.0, 1.0) * 75
+    return [np.clip(0.35 * frame - loss, 0, None).astype(np.uint8) for frame in _speckle(mask, 12)]
+
+
+def test_an_edge_in_the_dark_is_found_by_symmetry_but_never_over_words():
     sector = Sector(320.0, 20.0, -42.0, 42.0, 8.0, 400.0)
-    mask, lit = sector.mask(480, 640), Sector(320.0, 20.0, -42.0, 31.0, 8.0, 400.0).mask(480, 640)
-    assert overlap(fit_sector(collect(_speckle(lit, frames=12))).mask(480, 640), mask) >= 0.95
-    words = cv2.putText(np.zeros_like(lit), "NOBODY", (500, 230), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 1)
-    found = fit_sector(collect([frame | words for frame in _speckle(lit, frames=12)])).mask(480, 640)
-    assert overlap(found, lit) >= 0.99
+    mask = sector.mask(480, 640)
+    frames = _faded(mask, sector)
+    assert overlap(fit_sector(collect(frames)).mask(480, 640), mask) >= 0.95
+    words = cv2.putText(np.zeros_like(mask), "NOBODY", (505, 245), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 1)
+    assert not (words & frames[0]).any()
+    found = fit_sector(collect([frame | words for frame in frames])).mask(480, 640)
     assert not (found & words).any()
+
+
+def test_a_fan_that_leans_with_two_sharp_edges_is_not_made_upright():
+    mask = Sector(320.0, 20.0, -26.0, 46.0, 8.0, 400.0).mask(480, 640)
+    assert overlap(fit_sector(collect(_speckle(mask))).mask(480, 640), mask) >= 0.98
 
 
 @pytest.mark.parametrize(
@@ -135,7 +149,7 @@ def test_the_real_clips_against_polygons_drawn_by_hand(path, polygon):
 @pytest.mark.parametrize(
     ("kind", "seed"),
     [("ecg_gray_scroll", 1), ("inverted_qrs", 2), ("jpeg_60", 2), ("low_gain", 3), ("ecg_white_cursor", 3),
-     ("convex", 1), ("apex_above", 1)],
+     ("convex", 1), ("apex_above", 1), ("dark_near_field", 1), ("steered", 1)],
 )  # fmt: skip
 def test_hard_clips_against_their_truth(tmp_path, kind, seed):
     truth = write_challenge(tmp_path / "a.dcm", kind, seed)
