@@ -112,10 +112,10 @@ def _explain_chosen(
                         bundle, inputs.prepared.clips_of(patient_id), patient_id, settings, mean
                     )
                     log_patient(run, settings, inputs, found, patient, loose_frames)
-                    explained = (
-                        convergence_table(patient, found.attribution), *checks_of(found, bundle, settings),
-                    )  # fmt: skip
-                for table, tables in zip(explained, (deltas, curves, checks), strict=True):
+                    delta = convergence_table(patient, found.attribution)
+                    deltas.append(delta[delta["parameter"].isin(found.keys)])
+                    checked = checks_of(found, bundle, settings)
+                for table, tables in zip(checked, (curves, checks), strict=True):
                     own = table[table["parameter"].isin(found.keys)]
                     tables.append(own.assign(patient_id=patient_id))
     finally:  # also of those before one that could not be explained
