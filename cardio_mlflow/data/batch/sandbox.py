@@ -50,7 +50,7 @@ class Answer(BaseModel):
         last: whether the child is of no more use.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, str_max_length=300)
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, str_max_length=1000)
 
     number: int
     quality: Quality
