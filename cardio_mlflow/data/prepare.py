@@ -62,6 +62,7 @@ class PreparedCohort:
         missing: ids of which no clip could be prepared.
         clips: of each patient who has any, the file of each view's clip: ``frames``, uint8, 32 × 224 × 224.
         contents: of each such patient, digests of the files that these clips were prepared from.
+        pixels: of each such patient, digests of the prepared frames.
         same_clips: patients who have one clip together, which is refused for all of them; a tuple per clip.
         hold: keeps all of it from being removed from the cache.
     """
@@ -73,6 +74,7 @@ class PreparedCohort:
     missing: tuple[str, ...]
     clips: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pixels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     same_clips: tuple[tuple[str, ...], ...] = ()
     hold: Hold = field(default_factory=Hold, repr=False, compare=False)
 
@@ -240,14 +242,18 @@ def _cohort(
 ) -> PreparedCohort:  # fmt: skip
     files: dict[str, dict[str, Path]] = {one.clip.patient_id: {} for one in batch}
     contents: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    pixels: dict[str, tuple[str, ...]] = defaultdict(tuple)
     for one in batch:
         if one.is_prepared:
             files[one.clip.patient_id][one.clip.view] = store.path(one.file.key)
             contents[one.clip.patient_id] += (one.file.digest,)
+            pixels[one.clip.patient_id] += (one.entry.pixels,)
     missing = tuple(patient for patient, clips in files.items() if not clips)
     there = {patient: clips for patient, clips in files.items() if clips}
     key = _digest([[*one.place, one.file.key] for one in batch if one.is_prepared])
-    return PreparedCohort(home, key, quality, tuple(there), missing, there, dict(contents), shared, hold)
+    return PreparedCohort(
+        home, key, quality, tuple(there), missing, there, dict(contents), dict(pixels), shared, hold
+    )
 
 
 def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:

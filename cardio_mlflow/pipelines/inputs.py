@@ -83,9 +83,15 @@ class StudyInputs:
         return self.cohort.labels.loc[list(patients), list(KEYS)].to_numpy(dtype=np.float64)
 
     def persons(self, patients: Sequence[str]) -> list[str] | None:
-        """The person of each of these patients; None where every patient of the cohort is a person."""
+        """Who of these patients are one person; None where every patient of the cohort is a person.
+
+        A person is called by the first of its patient ids, since the cell can hold a record number.
+        """
         shared = shared_persons(self.cohort.labels)
-        return None if shared is None else list(shared[list(patients)])
+        if shared is None:
+            return None
+        first = {person: patient for patient, person in reversed(list(shared.items()))}
+        return [str(first[shared[patient]]) for patient in patients]
 
 
 def load_inputs(settings: Settings) -> StudyInputs:
@@ -99,7 +105,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
     cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size, settings.studies)
     for note in cohort.notes:
         log.info("Note: %s", note)
-    _tell(settings, cohort)
+    _tell(cohort)
     folds_from = "given" if _folds_file(settings, cohort) else "drawn"
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them
     patient_ids = ORIGINAL_IDS
@@ -121,7 +127,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
     return StudyInputs(cohort, prepared, folds, digest, patient_ids, folds_from)
 
 
-def _tell(settings: Settings, cohort: Cohort) -> None:
+def _tell(cohort: Cohort) -> None:
     """Say what becomes of persons with several examinations and of parameters that nobody has."""
     labels = cohort.labels
     absent = [key for key in KEYS if labels[key].isna().all()]
@@ -132,8 +138,7 @@ def _tell(settings: Settings, cohort: Cohort) -> None:
     if (shared := shared_persons(labels)) is not None:
         log.info(
             "%d patients of the sheet are examinations of %d persons: folds, cohorts and intervals go by "
-            "person. %s", len(labels), shared.nunique(), "" if settings.pseudonymize else
-            "Persons are named in predictions as in the sheet; -P pseudonymize=true gives them pseudonyms.",
+            "person, called by the first of its patient ids.", len(labels), shared.nunique(),
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_input
 from cardio_mlflow.pipelines.judgement import log_evaluation
 from cardio_mlflow.pipelines.participants import participants
 from cardio_mlflow.pipelines.predictions import build_predictions, features_table
-from cardio_mlflow.pipelines.trained_on import check_new, read_trained_on
+from cardio_mlflow.pipelines.trained_on import check_new, person_digest, read_trained_on
 from cardio_mlflow.pipelines.training_set import with_used_views
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
@@ -118,8 +118,11 @@ def check_unseen(
     registering, patient_ids = run_by_id(model.run_id), inputs.patient_ids
     seen = read_trained_on(registering)
     check_new(seen, inputs, patients, same_names=trained_ids == patient_ids)
-    ids, persons = {*registering.predictions()["patient_id"], *seen.persons}, inputs.cohort.labels[PERSON]
-    shared = sum(not ids.isdisjoint((patient, persons[patient])) for patient in patients)
+    ids, persons = set(registering.predictions()["patient_id"]), inputs.cohort.labels[PERSON]
+    shared = sum(
+        not ids.isdisjoint((patient, persons[patient])) or person_digest(patient) in seen.persons
+        for patient in patients
+    )
     if trained_ids != patient_ids:
         problem = (
             f"The champion's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "

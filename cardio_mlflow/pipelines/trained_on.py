@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from cardio_mlflow.pipelines.inputs import StudyInputs
 from cardio_mlflow.tracking.finished import FinishedRun
 
 TRAINED_ON: Final = "trained_on.json"
-"""The artifact: digests of the clips' files, and the persons, under pseudonyms where ids are."""
+"""The artifact: digests of the clips' files and pixels, and of the persons."""
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ class TrainedOn:
     """What folds were trained, validated and chosen on.
 
     Attributes:
-        contents: content digests of the clips' files.
-        persons: those that the label sheet named, apart from the patient ids.
+        contents: digests of the clips' files and of their prepared frames.
+        persons: digests (`person_digest`) of those that the label sheet named, apart from the patient ids.
     """
 
     contents: frozenset[str]
@@ -37,14 +38,28 @@ class TrainedOn:
 
 def seen_of(inputs: StudyInputs, patients: tuple[str, ...]) -> TrainedOn:
     """The clips and persons of these patients."""
-    contents = {digest for patient in patients for digest in inputs.prepared.contents.get(patient, ())}
-    return TrainedOn(frozenset(contents), frozenset(named_persons(inputs, patients).values()))
+    contents = frozenset().union(*(_clips_of(inputs, patient) for patient in patients))
+    return TrainedOn(contents, frozenset(_named_persons(inputs, patients).values()))
 
 
-def named_persons(inputs: StudyInputs, patients: tuple[str, ...]) -> dict[str, str]:
-    """The person of each of these patients for whom the label sheet gives one."""
+def person_digest(person: str) -> str:
+    """What stands for a person in the artifact, 32 hexadecimal digits: a record number is not written there.
+
+    Whoever has the artifact can try numbers out; ``pseudonymize`` leaves them pseudonyms to find.
+    """
+    return hashlib.blake2b(person.encode(), digest_size=16, person=b"cardio person").hexdigest()
+
+
+def _clips_of(inputs: StudyInputs, patient: str) -> frozenset[str]:
+    """Digests of the files and of the prepared frames of a patient's clips."""
+    prepared = inputs.prepared
+    return frozenset((*prepared.contents.get(patient, ()), *prepared.pixels.get(patient, ())))
+
+
+def _named_persons(inputs: StudyInputs, patients: tuple[str, ...]) -> dict[str, str]:
+    """The digest of the person of each of these patients for whom the label sheet gives one."""
     persons = inputs.cohort.labels[PERSON]
-    return {patient: persons[patient] for patient in patients if persons[patient] != patient}
+    return {p: person_digest(persons[p]) for p in patients if persons[p] != p}
 
 
 def read_trained_on(run: FinishedRun) -> TrainedOn:
@@ -72,10 +87,13 @@ def check_new(seen: TrainedOn, inputs: StudyInputs, patients: tuple[str, ...], *
     Raises:
         InputError: some were; they are counted, not named.
     """
-    contents, persons = inputs.prepared.contents, named_persons(inputs, patients)
-    clips = sum(not seen.contents.isdisjoint(contents.get(patient, ())) for patient in patients)
+    persons = _named_persons(inputs, patients)
+    clips = sum(not seen.contents.isdisjoint(_clips_of(inputs, patient)) for patient in patients)
     known = sum(person in seen.persons for person in persons.values()) if same_names else 0
-    for count, what in ((clips, "have a clip, the same file,"), (known, "are examinations of a person")):
+    for count, what in (
+        (clips, "have a clip, the same file or the same pictures,"),
+        (known, "are examinations of a person"),
+    ):
         if count:
             raise InputError(
                 f"{count} of the {len(patients)} Cohort II patients {what} that the champion was trained on. "

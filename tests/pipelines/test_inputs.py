@@ -40,7 +40,8 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sett
         contents = {clip.patient_id: (clip.path.read_bytes().hex(),) for clip in clips}
         first = {contents[p]: p for p in reversed(ids)}
         shared = tuple((first[c], p) for p, c in contents.items() if first[c] != p)
-        return PreparedCohort(tmp_path, f"key{ids}", pd.DataFrame(), ids, (), {}, contents, shared)
+        pixels = {patient: (f"pixels of {content}",) for patient, (content,) in contents.items()}
+        return PreparedCohort(tmp_path, f"key{ids}", pd.DataFrame(), ids, (), {}, contents, pixels, shared)
 
     monkeypatch.setattr(module, "prepare_cohort", prepare)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -197,6 +198,9 @@ def test_clips_that_were_trained_on_are_found_under_any_name(
     same = {one: ("digest-1", "digest-2"), two: ("digest-3",)}
     tested = replace(tested, prepared=replace(tested.prepared, contents=same))
     seen = TrainedOn(frozenset({"digest-2", "digest-9"}), frozenset())
+    pictures = TrainedOn(frozenset(tested.prepared.pixels[one][:1]), frozenset())
+    with pytest.raises(InputError, match=r"1 of the 3 .* the same pictures"):
+        check(monkeypatch, settings, tested, trained, "/backup/elsewhere", pictures)
     with pytest.raises(InputError, match=r"1 of the 3 Cohort II patients have a clip, the same file"):
         check(monkeypatch, settings, tested, trained, "/backup/elsewhere", seen)
     check(monkeypatch, settings, tested, trained, "/backup/elsewhere", NOBODY)
@@ -228,7 +232,7 @@ def test_persons_that_were_trained_on_are_found_under_any_name(
     other = replace(other, cohort=replace(other.cohort, labels=other.cohort.labels.iloc[:0]))
     with pytest.raises(InputError, match=r"3 of the 3 Cohort II patients are examinations of a person"):
         check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen)
-    assert "DOE" not in seen.to_json() or hidden == "false"
+    assert "DOE" not in seen.to_json()
     check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen_of(tested, tested.patients("I")))
 
 
