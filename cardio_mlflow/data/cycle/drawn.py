@@ -195,7 +195,7 @@ def _padded(box: _Box, outside: Image) -> Rows:
     rows = len(outside)
     over_tissue = outside[box.top : box.bottom].min() == 0
     more = max(4, (box.bottom - box.top) // 4, int(_BESIDE_SECTOR * rows) if over_tissue else 0)
-    return Rows(max(0, box.top - more), min(rows, box.bottom + more))
+    return (max(0, box.top - more), min(rows, box.bottom + more))
 
 
 _LEAST_RATIO: Final = 1.5  # to the usual row of the sector
@@ -223,7 +223,7 @@ def find_bands(extreme: Image, sector_mask: Image, least_luma: float) -> list[Ro
     more = round(_PADDING * len(extreme))
     brightest = np.argsort(tops)[::-1][:_MOST_BANDS]
     return [
-        Rows(max(0, _ROW_STEP * int(first) - more), min(len(extreme), _ROW_STEP * int(stop) + more))
+        (max(0, _ROW_STEP * int(first) - more), min(len(extreme), _ROW_STEP * int(stop) + more))
         for first, stop in zip(firsts[brightest], stops[brightest], strict=True)
     ]
 

@@ -8,23 +8,17 @@ from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from cardio_mlflow.data.cycle.drawn import Style, read_traces
+from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.picture.statistics import ClipStatistics
-
-Array = NDArray[np.float64]
 
 _MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all
 _AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it
 _LEAST_FRAMES: Final = 8  # of a clip whose screen is read
-
-
-def _none() -> Array:
-    return np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -37,33 +31,33 @@ class ClipEcg:
     """
 
     style: Style | Literal[""] = ""
-    waveform_r_waves_s: Array = field(default_factory=_none)
-    trace_r_waves_s: Array = field(default_factory=_none)
-    times_s: Array = field(default_factory=_none)
-    level: Array = field(default_factory=_none)
+    waveform_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
+    trace_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
+    times_s: Array = field(default_factory=lambda: np.empty(0))
+    level: Array = field(default_factory=lambda: np.empty(0))
 
 
 def read_ecg(
-    header: ClipHeader, times_s: Array, frames: Iterable[NDArray[np.uint8]], sector_mask: NDArray[np.uint8],
+    header: ClipHeader,
+    times_s: Array,
+    frames: Iterable[Image],
+    sector_mask: Image,
     statistics: ClipStatistics,
-) -> ClipEcg:  # fmt: skip
+) -> ClipEcg:
     """Read the ECG in the file and the one on the screen; arguments as `read_traces` has them."""
     drawn = read_drawn_ecg(frames, sector_mask, statistics, times_s) or ClipEcg()
-    if header.waveform is None:
-        return drawn
-    times, voltage = header.waveform
+    times, voltage = header.waveform or (np.empty(0), np.empty(0))
     near = (times >= -_AROUND_S) & (times <= float(times_s[-1]) + _AROUND_S)
     if np.count_nonzero(near) < 2:
         return drawn
-    times, voltage = times[near], voltage[near]
-    thin_times, level = _thinned(times, voltage)
-    return replace(drawn, waveform_r_waves_s=find_r_waves(times, voltage), times_s=thin_times, level=level)
+    r_waves = find_r_waves(times[near], voltage[near])
+    times, level = _thinned(times[near], voltage[near])
+    return replace(drawn, waveform_r_waves_s=r_waves, times_s=times, level=level)
 
 
 def read_drawn_ecg(
-    frames: Iterable[NDArray[np.uint8]], sector_mask: NDArray[np.uint8], statistics: ClipStatistics,
-    times_s: Array,
-) -> ClipEcg | None:  # fmt: skip
+    frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
+) -> ClipEcg | None:
     """Read the ECG on the screen: the first of `read_traces` that has QRS complexes; None without one."""
     if len(times_s) < _LEAST_FRAMES:
         return None
@@ -93,8 +87,7 @@ _SHORTEST_S: Final = 0.3
 _LONGEST_S: Final = 3600.0
 _LEAST_SHARE: Final = 0.35  # of the usual complex, in slope
 _MISSED_SHARE: Final = 0.2  # of the usual complex, where a beat seems missing
-_LEAST_CONTRAST: Final = (3.0, 8.0)
-"""Of complexes over the median and the lower quartile of the record; noise reaches 2.8 and 4.1."""
+_LEAST_CONTRAST: Final = (3.0, 8.0)  # to the record's median and lower quartile; noise reaches 2.8 and 4.1
 
 
 def find_r_waves(times_s: Array, voltage: Array) -> Array:
@@ -136,7 +129,7 @@ def _steepness(signal: Array) -> Array:
     return np.sqrt(np.maximum(energy[padding:-padding], 0.0))
 
 
-def _complexes(steepness: Array) -> NDArray[np.int64]:
+def _complexes(steepness: Array) -> Numbers:
     """Sample numbers of the QRS complexes."""
     peaks, _ = find_peaks(np.pad(steepness, 1), distance=int(_REFRACTORY_S * _RATE))
     peaks = peaks - 1
@@ -151,7 +144,7 @@ def _complexes(steepness: Array) -> NDArray[np.int64]:
     return np.asarray(peaks[chosen], dtype=np.int64)
 
 
-def _usual_height(peaks: NDArray[np.int64], heights: Array, samples: int) -> float:
+def _usual_height(peaks: Numbers, heights: Array, samples: int) -> float:
     """Median of the highest peaks of stretches of 1.5 s: the record's usual complex."""
     stretches = max(1, round(samples / (1.5 * _RATE)))
     stretch = peaks * stretches // samples
@@ -159,7 +152,7 @@ def _usual_height(peaks: NDArray[np.int64], heights: Array, samples: int) -> flo
     return float(np.median(highest)) if highest else 0.0
 
 
-def _search_back(peaks: NDArray[np.int64], heights: Array, chosen: NDArray[np.bool_], usual: float) -> None:
+def _search_back(peaks: Numbers, heights: Array, chosen: Flags, usual: float) -> None:
     """Take the highest lesser peak within an interval 1.66 times the median, as Pan & Tompkins."""
     found = np.flatnonzero(chosen)
     if len(found) < 3:
@@ -174,7 +167,7 @@ def _search_back(peaks: NDArray[np.int64], heights: Array, chosen: NDArray[np.bo
             chosen[best] = heights[best] >= _MISSED_SHARE * usual
 
 
-def _drop_t_waves(peaks: NDArray[np.int64], heights: Array, chosen: NDArray[np.bool_]) -> None:
+def _drop_t_waves(peaks: Numbers, heights: Array, chosen: Flags) -> None:
     """Leave out a peak soon after another that is less than half as steep."""
     last = int(np.argmax(chosen))
     for i in np.flatnonzero(chosen)[1:].tolist():
@@ -184,15 +177,15 @@ def _drop_t_waves(peaks: NDArray[np.int64], heights: Array, chosen: NDArray[np.b
             last = i
 
 
-def _summits(signal: Array, complexes: NDArray[np.int64]) -> Array:
+def _summits(signal: Array, complexes: Numbers) -> Array:
     """Sample number, with fraction, of the R wave of each complex; those cut off by the ends left out."""
     width = int(_BASELINE_S * _RATE) | 1
     away = signal - median_filter(signal, width, mode="reflect")
     near = int(_NEAR_S * _RATE)
     windows = [away[max(0, at - near) : at + near + 1] for at in complexes]
-    heights = np.array([[w.max(), -w.min()] for w in windows]).reshape(-1, 2)
-    if len(heights) == 0:
+    if len(windows) == 0:
         return np.empty(0)
+    heights = np.array([[w.max(), -w.min()] for w in windows])
     upward = bool(np.median(heights[:, 0]) >= 0.8 * np.median(heights[:, 1]))
     found = []
     for at, (up, down) in zip(complexes, heights, strict=True):

@@ -38,15 +38,11 @@ class Period:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about the timing of one clip; R waves may lie outside the clip, and may be none.
+    """What is known about the timing of one clip; times are seconds since the first frame, rising.
 
-    Attributes:
-        times_s: time of each frame in seconds since the first, shape (frames,), rising.
-        r_waves_s: R-wave times from tags, seconds since the first frame, rising.
-        heart_rate: beats per minute from tags, or None.
-        thumbnails: small copies of the frames, zero outside the sector, uint8, frames × h × w.
-        waveform_r_waves_s: R-wave times of an ECG in the file.
-        trace_r_waves_s: R-wave times of an ECG drawn on the screen.
+    R waves, those of tags, of an ECG in the file and of one on the screen, may lie outside the clip, and may
+    be none. ``times_s`` is the time of each frame, ``heart_rate`` that of tags, a minute, and ``thumbnails``
+    small copies of the frames, zero outside the sector, uint8, frames × h × w.
     """
 
     times_s: Array
@@ -193,11 +189,10 @@ _HINT_SHARE: Final = 0.2  # how far a period may lie from the hint
 def _period(differences: Array, times_s: Array, hint_s: float | None) -> Period | None:
     """Lag after which the frames look most like themselves; None when none stands out.
 
-    For each lag the mean squared difference of all pairs of frames that far apart is taken. It
-    rises from lag 0, and falls again at the heart's period. The shortest lag whose dip is nearly the
-    deepest is the period, refined by a parabola. A dip must take back a fifth of the rise before it.
-    A dip near the hint, the period that the header's heart rate means, comes first when it is half as
-    deep as the deepest.
+    For each lag the mean squared difference of all pairs of frames that far apart is taken. It rises from
+    lag 0, and falls again at the heart's period. The shortest lag whose dip is nearly the deepest is the
+    period, refined by a parabola. A dip must take back a fifth of the rise before it. A dip near the hint,
+    the interval of the heart rate, comes first when it is half as deep as the deepest.
     """
     frames = len(times_s)
     step = float(times_s[-1] - times_s[0]) / (frames - 1)

@@ -31,14 +31,12 @@ _LONGEST_BEAT_S: Final = 1.2
 
 @dataclass(frozen=True)
 class Gating:
-    """The heart cycles of a clip and the one that was chosen, times in seconds since the first frame.
+    """The heart cycle chosen of a clip, from start to stop; times in seconds since the first frame.
 
     Attributes:
         method: the rung that answered: tags, waveform, trace, periodicity, heart_rate or clip.
         r_waves_s: R waves in the clip; where none is known, the bounds of the cycles that are assumed.
-        phase_verified: whether the chosen cycle starts or ends at an R wave; else only its length is known.
-        start_s: start of the chosen cycle.
-        stop_s: its end.
+        phase_verified: whether the cycle starts or ends at an R wave; otherwise only its length is known.
         beats: number of whole cycles in the clip.
         notes: what does not fit together, in words.
     """
@@ -182,8 +180,9 @@ def _by_r_waves(readings: list[_Reading], evidence: Evidence) -> Gating | None:
     reading, gating = min(found, key=_rank)  # of equals the first: the better rung
     if reading.score >= 0:
         return _without_missed_beats(reading, gating, evidence)
-    against_picture = any(vote.by_picture and not vote.fits for vote in reading.votes)
-    return None if against_picture else replace(gating, phase_verified=False)
+    if any(vote.by_picture and not vote.fits for vote in reading.votes):
+        return None
+    return replace(gating, phase_verified=False)
 
 
 def _rank(found: tuple[_Reading, Gating]) -> tuple[bool, bool, bool, int]:
@@ -197,8 +196,7 @@ def _by_reading(reading: _Reading, evidence: Evidence) -> Gating:
     """A cycle from R waves.
 
     A whole interval between two R waves in the clip is best, the most typical one of several. Without one,
-    R waves before the clip (the older part of a drawn trace) tell the usual interval, and a cycle of that
-    length is taken.
+    R waves before the clip (the older part of a drawn trace) tell the usual interval.
 
     Raises:
         ClipRefused: NO_FULL_CYCLE, when the clip is shorter than the usual interval.

@@ -27,9 +27,9 @@ class Arrivals:
     times_s: Array
     votes: Array
 
-    def part(self, chosen: Flags) -> Arrivals:
+    def part(self, own: Flags) -> Arrivals:
         """Some of the arrivals."""
-        return Arrivals(self.columns[chosen], self.frames[chosen], self.times_s[chosen], self.votes[chosen])
+        return Arrivals(self.columns[own], self.frames[own], self.times_s[own], self.votes[own])
 
 
 @dataclass(frozen=True)
@@ -264,8 +264,7 @@ def read_still(strip: Strip, cursor: MovingHead) -> Trace | None:
         if curve is not None and not curve.cut_off:
             end = curve.first + len(curve.heights) - 1
             first, last = np.rint(cursor.at(strip.times_s[[0, -1]]) + ahead).astype(int).tolist()
-            # a few columns before and after the cursor's path are something beside the trace
-            first = first if first - curve.first <= _MARKER else curve.first
+            first = first if first - curve.first <= _MARKER else curve.first  # fewer are beside the trace
             curve = curve.part(first, last if end - last <= _MARKER else end)
             return cursor.seconds(curve.columns - ahead), curve.heights
     return None

@@ -34,8 +34,7 @@ def find_speed(pictures: Pictures, times_s: Array, width: int, most_pairs: int, 
     then with shifts of up to 40 % of the width, which tell the speed to a few thousandths.
 
     Args:
-        pictures: gives what moves in the frames of some numbers, float32, numbers × rows × columns, 0 in
-            the mean.
+        pictures: gives what moves in frames of some numbers, float32, numbers × rows × columns, mean 0.
         times_s: time of each frame, seconds.
         width: columns of the whole screen.
         most_pairs: how many pairs to compare in each step.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 import cv2
 import numpy as np
@@ -22,14 +22,10 @@ Image = NDArray[np.uint8]
 Trace = tuple[Array, Array]
 """Times of a trace's columns in seconds since the first frame, and their heights in rows, rising upward."""
 
+Rows = tuple[int, int]
+"""The first row of a strip over the screen's whole width, and one past the last."""
+
 _KEPT_BYTES: Final = 32 * 1024**2
-
-
-class Rows(NamedTuple):
-    """Rows over the picture's whole width, the last one not included."""
-
-    top: int
-    bottom: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Strip:
     @property
     def visible(self) -> Image:
         """255 where no tissue is shown, rows × columns."""
-        return self.outside[self.rows.top : self.rows.bottom]
+        return self.outside[slice(*self.rows)]
 
     @cached_property
     def dark(self) -> Image:
@@ -68,7 +64,8 @@ class Strip:
 
     def lowest(self, more: int = 0) -> Image:
         """Smallest luma over the whole clip, of more rows on either side; black beyond the picture."""
-        return np.pad(self.minimum, ((more, more), (0, 0)))[self.rows.top : self.rows.bottom + 2 * more]
+        top, bottom = self.rows
+        return np.pad(self.minimum, ((more, more), (0, 0)))[top : bottom + 2 * more]
 
 
 def cut_strips(
@@ -142,19 +139,19 @@ class Runs:
 
 
 def read_curve(picture: Image, start: int, stop: int, visible: Image | None = None) -> Curve | None:
-    """The trace in a strip, or None where there is none.
+    """The trace in a picture of a strip, moving things removed as far as possible; None where there is none.
 
     The line is what is brighter than half-way between a column's background and the trace's usual
     brightness. Where a column has several runs of such pixels (tissue, words), the path with the least
     jumps from column to column is taken. Of a steep part the end farther from the trace's resting height
-    counts, so that a narrow R wave keeps its height.
+    counts, so that a narrow R wave keeps its height. A path that leads into the tissue is given up where the
+    line can be followed outside alone, where ``visible`` is 255.
 
     Args:
-        picture: the strip with moving things removed as far as possible, rows × columns.
+        picture: rows × columns, as ``visible``.
         start: first column of a part that is known to lie within the trace.
         stop: one past its last column.
-        visible: 255 where no tissue is shown, rows × columns. A path that leads into the tissue is given up
-            where the line can be followed outside alone.
+        visible: 255 where no tissue is shown, None where that does not matter.
     """
     start, stop = max(0, start), min(picture.shape[1], stop)
     if stop - start < 16:
