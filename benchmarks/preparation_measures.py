@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.clips import prepare_clip
-from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
-from cardio_mlflow.data.cycle.r_waves import find_r_waves
-from cardio_mlflow.data.cycle.repetition import Repetition
+from cardio_mlflow.data.cycle.ecg import find_r_waves, read_drawn_ecg
+from cardio_mlflow.data.cycle.evidence import Evidence
 from cardio_mlflow.data.files.header import ClipHeader, read_header
 from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused
@@ -186,7 +185,7 @@ def _measure_trace(
         measured.imagined = read is not None
         return
     measured.unread = read is None
-    found = np.empty(0) if read is None else read.r_waves_s
+    found = np.empty(0) if read is None else read.trace_r_waves_s
     measured.beats[style] = compare(found, truth)
 
 
@@ -208,5 +207,5 @@ def _period_error(statistics: ClipStatistics, mask: Image, truth: ClipTruth) -> 
     if len(intervals) < 1 or np.ptp(intervals) > 0.12 * np.median(intervals):
         return None  # an irregular heart has no period
     small = np.where(thumbnail(mask) >= 250, statistics.thumbnails, np.uint8(0))
-    found = Repetition(small, truth.frame_times).period()
+    found = Evidence(truth.frame_times, np.empty(0), None, small).period
     return None if found is None else abs(found.length_s / float(np.median(intervals)) - 1)

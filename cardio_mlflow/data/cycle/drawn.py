@@ -1,30 +1,202 @@
-"""The ECG that a scanner draws on the screen, read back into numbers.
-
-Everywhere here frames are luma, uint8 rows × columns each; a sector mask is 255 in the sector, 0 outside, and
-``outside`` 255 where no tissue is shown, rows × columns; times are seconds since the first frame, rising.
-"""
+"""The traces of ECGs on the screen: where they may stand, and how each of them is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from cardio_mlflow.data.cycle.curve import Curve
-from cardio_mlflow.data.cycle.r_waves import find_r_waves
-from cardio_mlflow.data.cycle.scroll import find_scroll, read_scroll
-from cardio_mlflow.data.cycle.strip import Strip, crop_frames, find_strips
-from cardio_mlflow.data.cycle.sweep import find_moving_head, read_still, read_sweep
-from cardio_mlflow.data.cycle.tissue_strip import bright_all_over, read_tissue_cursor, read_tissue_scroll
+from cardio_mlflow.data.cycle.head import (
+    Arrivals,
+    Head,
+    find_head,
+    find_moving_head,
+    read_still,
+    read_sweep,
+    refine_head,
+)
+from cardio_mlflow.data.cycle.scroll import read_scroll, read_tissue_scroll
+from cardio_mlflow.data.cycle.strip import Array, Image, Rows, Strip, Trace, cut_strips, read_curve
 from cardio_mlflow.data.picture.statistics import ClipStatistics
 
-Array = NDArray[np.float64]
-Image = NDArray[np.uint8]
+Style = Literal["sweep", "scroll", "cursor"]
+"""How a trace moves: a head redraws it, it scrolls as a whole, or a cursor moves over it."""
+
+_BORDER: Final = 0.015  # of the picture's height: what is shown so near to the sector may still be tissue
+_LEAST_LUMA: Final = 120.0  # of a trace that moves over tissue
+_LEAST_STILL: Final = 70  # of one that stands still: all tissue is darker at some moment
+_LASTING_S: Final = 0.25  # a swept trace stays for longer, and no tissue is bright all over for so long
+
+
+def read_traces(
+    frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
+) -> Iterator[tuple[Style, Trace]]:
+    """Traces that may be an ECG, likeliest first: those outside the sector, then those over the tissue.
+
+    Candidates are wide strips outside the sector in which pixels change, and after them bands of the sector
+    that are bright over its whole width. How a strip's trace moves gives the time of each of its columns; one
+    whose changes follow no path at constant speed, or that shows no single line, is none. Frames are asked
+    for only when there are candidates.
+
+    Args:
+        frames: luma, uint8 rows × columns each.
+        sector_mask: 255 in the sector, 0 outside.
+        statistics: over all frames.
+        times_s: time of each frame in seconds since the first, rising.
+    """
+    border = 2 * max(2, round(_BORDER * len(sector_mask))) + 1
+    outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
+    for strip in cut_strips(frames, find_strips(statistics, outside), statistics, outside, times_s):
+        yield from ((style, trace) for style, trace in _outside(strip) if trace is not None)
+    moving = find_bands(statistics.maximum, sector_mask, _LEAST_LUMA)
+    still = find_bands(statistics.minimum, sector_mask, _LEAST_STILL)
+    bands = list(dict.fromkeys(still[:1] + moving))
+    for strip in cut_strips(frames, bands, statistics, outside, times_s):
+        yield from ((style, trace) for style, trace in _over_tissue(strip) if trace is not None)
+
+
+def _outside(strip: Strip) -> Iterator[tuple[Style, Trace | None]]:
+    moving = find_moving_head(strip)
+    if moving is not None and moving.redraws:
+        yield "sweep", read_sweep(strip, moving)
+    elif moving is not None:
+        yield "cursor", read_still(strip, moving)
+    elif (scrolling := read_scroll(strip)) is not None:
+        yield "scroll", scrolling
+    else:
+        yield "cursor", _read_tissue_cursor(strip)
+
+
+def _over_tissue(strip: Strip) -> Iterator[tuple[Style, Trace | None]]:
+    if (scrolling := read_tissue_scroll(strip)) is not None:
+        yield "scroll", scrolling
+    else:
+        yield "sweep", _read_tissue_sweep(strip)
+        yield "cursor", _read_tissue_cursor(strip)
+
+
+def _read_tissue_sweep(strip: Strip) -> Trace | None:
+    times = strip.times_s
+    start = len(times) // 2
+    stop = max(start + 2, int(np.searchsorted(times, times[start] + _LASTING_S)))
+    moving = find_moving_head(strip) if _bright_all_over(strip.frames[start:stop].min(axis=0)) else None
+    return read_sweep(strip, moving) if moving is not None and moving.redraws else None
+
+
+_SHARE: Final = 0.7  # of the columns
+_LEAST_CHANGE: Final = 45  # gray levels over the pixel's darkest moment and over what is beside it
+_WIDTH: Final = 7  # columns; a cursor is narrower
+_LEAST_RUN: Final = 0.025  # of the picture's height; speckle is lower
+_TOLERANCE: Final = 2.5  # columns
+_LEAST_HITS: Final = 0.6  # of the frames
+_LEAST_PRECISION: Final = 0.5
+
+
+def _bright_all_over(lasting: Image) -> bool:
+    """Whether something bright stands in most columns of what stays for a while."""
+    return bool(np.mean(lasting.max(axis=0) >= _LEAST_STILL) >= _SHARE)
+
+
+def _read_tissue_cursor(strip: Strip) -> Trace | None:
+    """Read a still trace under a moving line.
+
+    The line is looked for as something upright and thin, so that tissue may move behind it.
+    """
+    lowest = strip.lowest()
+    head = _cursor(_find_lines(strip, lowest), strip) if _bright_all_over(lowest) else None
+    if head is None:
+        return None
+    first, last = np.rint(head.at(strip.clip_times_s[[0, -1]])).astype(int).tolist()
+    curve = read_curve(lowest, first + 1, last)
+    if curve is None:
+        return None
+    kept = curve.part(first, last)  # beyond the line's path stands no trace, but something else may
+    return head.seconds(kept.columns), kept.heights
+
+
+def _find_lines(strip: Strip, lowest: Image) -> Arrivals:
+    """Upright lines that are not always there; the longer one is, the more votes it has."""
+    run = max(5, round(_LEAST_RUN * len(strip.minimum)))
+    beside, tall = np.ones((1, _WIDTH), np.uint8), np.ones((run, 1), np.uint8)
+    upright = np.empty((len(strip.frames), strip.width))
+    for votes, frame in zip(upright, strip.frames, strict=True):
+        bright = cv2.subtract(frame, lowest)
+        thin = cv2.compare(cv2.morphologyEx(bright, cv2.MORPH_TOPHAT, beside), _LEAST_CHANGE, cv2.CMP_GT)
+        votes[:] = np.count_nonzero(cv2.erode(thin, tall, borderValue=0), axis=0)
+    frames, columns = np.nonzero(upright)
+    return Arrivals(columns.astype(np.float64), frames, strip.times_s[frames], upright[frames, columns])
+
+
+def _cursor(lines: Arrivals, strip: Strip) -> Head | None:
+    """The path that most lines lie on, of one line in most frames; None when there is none."""
+    head = find_head(lines, strip.width)
+    if head is None:
+        return None
+    head = Head(head.speed, head.start, None)
+    for tolerance in (4 * _TOLERANCE, 2 * _TOLERANCE, _TOLERANCE):
+        head = refine_head(head, lines, tolerance)
+    own = np.abs(head.off(lines)) <= _TOLERANCE
+    precise = lines.votes[own].sum() >= _LEAST_PRECISION * lines.votes.sum()
+    return head if precise and len(np.unique(lines.frames[own])) >= _LEAST_HITS * len(strip.frames) else None
+
+
+_LEAST_RANGE: Final = 36  # gray levels over time; noise of JPEG quality 50 beside a moving line stays below
+_LEAST_WIDTH: Final = 0.12  # of the picture
+_TALLEST: Final = 0.22  # of the picture; of what is taller (a cursor over the whole screen) the lower part
+_BESIDE_SECTOR: Final = 0.09  # of the picture
+_MOST_STRIPS: Final = 3
+
+
+def find_strips(statistics: ClipStatistics, outside: Image) -> list[Rows]:
+    """At most three strips in which pixels change over much of the width outside the sector, widest first."""
+    rows, columns = outside.shape
+    spread = cv2.subtract(statistics.maximum, statistics.minimum)
+    moving = cv2.bitwise_and(cv2.compare(spread, _LEAST_RANGE, cv2.CMP_GT), outside)
+    half = cv2.resize(moving, ((columns + 1) // 2, (rows + 1) // 2), interpolation=cv2.INTER_AREA)
+    kernel = np.ones((3, max(3, columns // 32) | 1), np.uint8)
+    joined = cv2.morphologyEx(cv2.compare(half, 0, cv2.CMP_GT), cv2.MORPH_CLOSE, kernel)
+    boxes = 2 * cv2.connectedComponentsWithStats(joined, connectivity=8)[2]
+    found: list[_Box] = []
+    for left, top, width, height, _ in sorted(boxes[1:].tolist(), key=lambda box: -box[2]):
+        tall = min(height, int(_TALLEST * rows))
+        if width >= _LEAST_WIDTH * columns and width > 1.5 * min(height, _TALLEST * rows):
+            found = _merged(found, _Box(top + height - tall, top + height, left, left + width))
+    found.sort(key=lambda box: (box.left - box.right, box.top))
+    return [_padded(box, outside) for box in found[:_MOST_STRIPS]]
+
+
+class _Box(NamedTuple):
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def _merged(boxes: list[_Box], new: _Box) -> list[_Box]:
+    """The boxes with a new one, made one with those that stand in much the same rows."""
+    apart = []
+    for box in boxes:
+        shared = min(box.bottom, new.bottom) - max(box.top, new.top)
+        if shared >= 0.5 * min(box.bottom - box.top, new.bottom - new.top):
+            new = _Box(min(box.top, new.top), max(box.bottom, new.bottom),
+                       min(box.left, new.left), max(box.right, new.right))  # fmt: skip
+        else:
+            apart.append(box)
+    return [*apart, new]
+
+
+def _padded(box: _Box, outside: Image) -> Rows:
+    """Some more rows on either side: an R wave that stands still may reach beyond what moves.
+
+    Beside the sector only the strip's corners may be seen to move, so there it is many more.
+    """
+    rows = len(outside)
+    over_tissue = outside[box.top : box.bottom].min() == 0
+    more = max(4, (box.bottom - box.top) // 4, int(_BESIDE_SECTOR * rows) if over_tissue else 0)
+    return (max(0, box.top - more), min(rows, box.bottom + more))
+
 
 _LEAST_RATIO: Final = 1.5  # to the usual row of the sector
 _TRACE_RANGE: Final = 0.03  # of the picture's height; a resting trace stays within it
@@ -34,19 +206,13 @@ _ROW_STEP, _COLUMN_STEP = 2, 4
 _MOST_BANDS: Final = 2
 
 
-def find_bands(extreme: Image, sector_mask: Image, least_luma: float) -> list[Strip]:
-    """Bands of rows that are bright over the sector's whole width, the brightest first; at most two.
+def find_bands(extreme: Image, sector_mask: Image, least_luma: float) -> list[Rows]:
+    """At most two bands that are bright over the sector's whole width, the brightest first.
 
-    A trace that moves past every column leaves a bright band in the largest luma over time, and one that
-    stands still a bright line in the smallest. Tissue is never so bright in nine tenths of all columns,
-    measured by how bright it is in other rows.
-
-    Args:
-        extreme: largest or smallest luma of each pixel over the clip, rows × columns.
-        sector_mask: of the clip.
-        least_luma: of a trace.
+    A trace that moves past every column leaves a bright band in the largest luma over time (``extreme``), and
+    one that stands still a bright line in the smallest. Tissue is never so bright in nine tenths of all
+    columns, measured by how bright it is in other rows.
     """
-    rows, columns = sector_mask.shape
     levels = _levels(extreme, sector_mask)
     if not levels.any():
         return []
@@ -54,12 +220,12 @@ def find_bands(extreme: Image, sector_mask: Image, least_luma: float) -> list[St
     edges = np.flatnonzero(np.diff(np.pad((levels >= least).astype(np.int8), 1)))
     firsts, stops = edges[::2], edges[1::2]
     tops = [levels[first:stop].max() for first, stop in zip(firsts, stops, strict=True)]
-    more = round(_PADDING * rows)
-    bands = []
-    for i in np.argsort(tops)[::-1][:_MOST_BANDS]:
-        top, bottom = _ROW_STEP * int(firsts[i]) - more, _ROW_STEP * int(stops[i]) + more
-        bands.append(Strip(max(0, top), min(rows, bottom), 0, columns))
-    return bands
+    more = round(_PADDING * len(extreme))
+    brightest = np.argsort(tops)[::-1][:_MOST_BANDS]
+    return [
+        (max(0, _ROW_STEP * int(first) - more), min(len(extreme), _ROW_STEP * int(stop) + more))
+        for first, stop in zip(firsts[brightest], stops[brightest], strict=True)
+    ]
 
 
 def _levels(extreme: Image, sector_mask: Image) -> Array:
@@ -71,145 +237,3 @@ def _levels(extreme: Image, sector_mask: Image) -> Array:
     ordered = np.sort(np.where(inside, near, 255), axis=1)
     levels = ordered[np.arange(len(ordered)), np.minimum(counts // 10, ordered.shape[1] - 1)]
     return np.where(counts > _WIDE * inside.shape[1], levels, 0).astype(np.float64)
-
-
-Style = Literal["sweep", "scroll", "cursor"]
-Reading = tuple[Style, tuple[Array, Curve], Strip]
-"""How a trace moves, the times of its columns and its heights, and its rows."""
-
-_LEAST_LUMA: Final = 120.0  # of a trace that moves over tissue
-_LEAST_STILL: Final = 70.0  # of one that stands still: all tissue is darker at some moment
-_LASTING_S: Final = 0.25  # a swept trace stays for longer, and no tissue is bright all over for so long
-
-
-def readings_over_tissue(
-    frames: Iterable[Image], sector_mask: Image, outside: Image, statistics: ClipStatistics, times_s: Array
-) -> Iterator[Reading]:
-    """Traces read over the tissue, likeliest first, and seldom any; frames are asked for only if need be."""
-    moving = find_bands(statistics.maximum, sector_mask, _LEAST_LUMA)
-    still = find_bands(statistics.minimum, sector_mask, _LEAST_STILL)
-    bands = list(dict.fromkeys(still[:1] + moving))
-    if not bands:
-        return
-    for crop, band in zip(crop_frames(frames, bands, sector_mask.shape[1]), bands, strict=True):
-        times = times_s[: len(crop)]
-        lowest = np.ascontiguousarray(statistics.minimum[band.top : band.bottom])
-        scrolling = read_tissue_scroll(crop, times)
-        if scrolling is not None:
-            yield "scroll", scrolling, band
-            continue
-        swept = _read_sweep(crop, np.ascontiguousarray(outside[band.top : band.bottom]), times)
-        if swept is not None:
-            yield "sweep", swept, band
-        under_cursor = read_tissue_cursor(crop, lowest, times_s, len(sector_mask))
-        if under_cursor is not None:
-            yield "cursor", under_cursor, band
-
-
-def _read_sweep(crop: Image, visible: Image, times_s: Array) -> tuple[Array, Curve] | None:
-    start = len(crop) // 2
-    stop = max(start + 2, int(np.searchsorted(times_s, times_s[start] + _LASTING_S)))
-    if not bright_all_over(crop[start:stop].min(axis=0)):
-        return None
-    moving = find_moving_head(crop, visible, times_s)
-    if moving is None or not moving.redraws:
-        return None
-    return read_sweep(crop, visible, moving, times_s)
-
-
-_REACH: Final = 0.16  # of the picture's height: how far from a short cursor its trace may reach
-
-
-def readings_outside(
-    frames: Iterable[Image], outside: Image, statistics: ClipStatistics, times_s: Array
-) -> Iterator[Reading]:
-    """Traces read outside the sector, or partly outside; frames are asked for only if need be."""
-    strips = find_strips(statistics, outside)
-    if not strips:
-        return
-    for crop, strip in zip(crop_frames(frames, strips, outside.shape[1]), strips, strict=True):
-        visible = np.ascontiguousarray(outside[strip.top : strip.bottom])
-        reading = _read(crop, visible, statistics, strip, times_s)
-        if reading is not None:
-            yield reading
-
-
-def _read(
-    crop: Image, visible: Image, statistics: ClipStatistics, strip: Strip, times_s: Array
-) -> Reading | None:
-    times = times_s[: len(crop)]
-    moving = find_moving_head(crop, visible, times)
-    if moving is not None and moving.redraws:
-        swept = read_sweep(crop, visible, moving, times)
-        return None if swept is None else ("sweep", swept, strip)
-    if moving is not None:
-        still = read_still(crop, visible, moving, times, _around(statistics, strip))
-        return None if still is None else ("cursor", still, strip)
-    scroll = find_scroll(crop, visible, times)
-    scrolling = None if scroll is None else read_scroll(crop, scroll, times)
-    if scrolling is not None:
-        return "scroll", scrolling, strip
-    lowest = np.ascontiguousarray(statistics.minimum[strip.top : strip.bottom])
-    under_line = read_tissue_cursor(crop, lowest, times_s, len(statistics.minimum))
-    return None if under_line is None else ("cursor", under_line, strip)
-
-
-def _around(statistics: ClipStatistics, strip: Strip) -> Image:
-    """The lowest luma of a strip and of as many rows on either side as its trace may reach, black beyond."""
-    more = round(_REACH * statistics.minimum.shape[0])
-    padded = np.pad(statistics.minimum, ((more, more), (0, 0)))
-    return padded[strip.top : strip.bottom + 2 * more]
-
-
-_BORDER: Final = 0.015  # of the picture's height: what is shown so near to the sector may still be tissue
-_LEAST_FRAMES: Final = 8
-
-
-@dataclass(frozen=True)
-class DrawnEcg:
-    """An ECG read off the screen.
-
-    Attributes:
-        style: a head redraws it (sweep), it scrolls as a whole, or a cursor moves over it.
-        r_waves_s: R-wave times; those before 0 come from the older part of the trace.
-        times_s: times at which the voltage is known, shape (samples,).
-        voltage: 0 (lowest) to 1 (highest), shape (samples,).
-    """
-
-    style: Style
-    r_waves_s: Array
-    times_s: Array
-    voltage: Array
-
-
-def read_drawn_ecg(
-    frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
-) -> DrawnEcg | None:
-    """Find the ECG on the screen and read it; None when it is not sure that there is one.
-
-    Candidates are wide bands outside the sector in which pixels change, and after them bands of the sector
-    that are bright over its whole width. How a band's trace moves gives the time of each of its columns; a
-    band whose changes follow no path at constant speed, or that shows no single line, or whose line has no
-    QRS complexes, is none. Frames are asked for only when there are candidates.
-    """
-    if len(times_s) < _LEAST_FRAMES:
-        return None
-    border = 2 * max(2, round(_BORDER * sector_mask.shape[0])) + 1
-    outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
-    for style, read, _ in chain(
-        readings_outside(frames, outside, statistics, times_s),
-        readings_over_tissue(frames, sector_mask, outside, statistics, times_s),
-    ):
-        found = _drawn(style, *read)
-        if found is not None:
-            return found
-    return None
-
-
-def _drawn(style: Style, times: Array, curve: Curve) -> DrawnEcg | None:
-    """What was read off a strip, if it is an ECG."""
-    r_waves = find_r_waves(times, curve.heights)
-    if len(r_waves) == 0:
-        return None
-    voltage = (curve.heights - curve.heights.min()) / max(float(np.ptp(curve.heights)), 1e-9)
-    return DrawnEcg(style, r_waves, times, voltage)

@@ -1,34 +1,36 @@
-"""The ECG that comes with a clip, from wherever there is one."""
+"""The ECG of a clip, from the file and from the screen, and its R waves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.ndimage import median_filter, uniform_filter1d
+from scipy.signal import butter, find_peaks, sosfiltfilt
 
-from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
-from cardio_mlflow.data.cycle.r_waves import find_r_waves
+from cardio_mlflow.data.cycle.drawn import Style, read_traces
+from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.picture.statistics import ClipStatistics
 
-Array = NDArray[np.float64]
-
 _MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all
 _AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it
+_LEAST_FRAMES: Final = 8  # of a clip whose screen is read
 
 
 @dataclass(frozen=True)
 class ClipEcg:
     """What the ECG of a clip tells; arrays are empty where there is none.
 
-    ``style`` is how a drawn ECG moves (sweep, scroll or cursor); times are seconds since the first frame.
-    ``level`` is the voltage at ``times_s``, 0 (lowest) to 1 (highest), the file's before the screen's.
+    ``style`` is that of a drawn ECG; times are seconds since the first frame, R waves before 0 come from the
+    older part of a trace. ``level`` is the voltage at ``times_s``, 0 (lowest) to 1 (highest), of the file or
+    else of the screen.
     """
 
-    style: str = ""
+    style: Style | Literal[""] = ""
     waveform_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
     trace_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
     times_s: Array = field(default_factory=lambda: np.empty(0))
@@ -38,28 +40,32 @@ class ClipEcg:
 def read_ecg(
     header: ClipHeader,
     times_s: Array,
-    frames: Iterable[NDArray[np.uint8]],
-    sector_mask: NDArray[np.uint8],
+    frames: Iterable[Image],
+    sector_mask: Image,
     statistics: ClipStatistics,
 ) -> ClipEcg:
-    """Read the ECG in the file and the one on the screen; arguments as `read_drawn_ecg` has them."""
-    drawn = read_drawn_ecg(frames, sector_mask, statistics, times_s)
-    style, trace = ("", np.empty(0)) if drawn is None else (drawn.style, drawn.r_waves_s)
-    waveform = _near(header.waveform, float(times_s[-1]))
-    if waveform is not None:
-        return ClipEcg(style, find_r_waves(*waveform), trace, *_thinned(*waveform))
-    if drawn is not None:
-        return ClipEcg(style, np.empty(0), trace, *_thinned(drawn.times_s, drawn.voltage))
-    return ClipEcg()
+    """Read the ECG in the file and the one on the screen; arguments as `read_traces` has them."""
+    drawn = read_drawn_ecg(frames, sector_mask, statistics, times_s) or ClipEcg()
+    times, voltage = header.waveform or (np.empty(0), np.empty(0))
+    near = (times >= -_AROUND_S) & (times <= float(times_s[-1]) + _AROUND_S)
+    if np.count_nonzero(near) < 2:
+        return drawn
+    r_waves = find_r_waves(times[near], voltage[near])
+    times, level = _thinned(times[near], voltage[near])
+    return replace(drawn, waveform_r_waves_s=r_waves, times_s=times, level=level)
 
 
-def _near(waveform: tuple[Array, Array] | None, end_s: float) -> tuple[Array, Array] | None:
-    """The part of a waveform that lies about the clip."""
-    if waveform is None:
+def read_drawn_ecg(
+    frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
+) -> ClipEcg | None:
+    """Read the ECG on the screen: the first of `read_traces` that has QRS complexes; None without one."""
+    if len(times_s) < _LEAST_FRAMES:
         return None
-    times, voltage = waveform
-    near = (times >= -_AROUND_S) & (times <= end_s + _AROUND_S)
-    return (times[near], voltage[near]) if np.count_nonzero(near) >= 2 else None
+    for style, (times, heights) in read_traces(frames, sector_mask, statistics, times_s):
+        r_waves = find_r_waves(times, heights)
+        if len(r_waves):
+            return ClipEcg(style, np.empty(0), r_waves, *_thinned(times, heights))
+    return None
 
 
 def _thinned(times_s: Array, voltage: Array) -> tuple[Array, Array]:
@@ -67,3 +73,144 @@ def _thinned(times_s: Array, voltage: Array) -> tuple[Array, Array]:
     times_s, voltage = times_s[::step], voltage[::step]
     span = float(np.ptp(voltage))
     return times_s, (voltage - voltage.min()) / (span if span > 0 else 1.0)
+
+
+_RATE: Final = 400.0  # Hz; fine enough that a parabola through the samples of a peak is good to 1 ms
+_BAND: Final = (8.0, 25.0)  # Hz; QRS complexes pass, T waves and drift do not
+_INTEGRATION_S: Final = 0.10
+_REFRACTORY_S: Final = 0.24  # 250 beats per minute
+_T_WAVE_S: Final = 0.36  # Pan & Tompkins: a T wave comes within this time of its QRS complex
+_BASELINE_S: Final = 0.6
+_NEAR_S: Final = 0.07  # the R wave lies this near to the middle of its complex
+_CUT_OFF_S: Final = 0.008  # a summit so near to an end of the record need not be the complex's own
+_SHORTEST_S: Final = 0.3
+_LONGEST_S: Final = 3600.0
+_LEAST_SHARE: Final = 0.35  # of the usual complex, in slope
+_MISSED_SHARE: Final = 0.2  # of the usual complex, where a beat seems missing
+_LEAST_CONTRAST: Final = (3.0, 8.0)  # to the record's median and lower quartile; noise reaches 2.8 and 4.1
+
+
+def find_r_waves(times_s: Array, voltage: Array) -> Array:
+    """Times of the R waves of an ECG of any sampling and any unit.
+
+    QRS complexes are the peaks of the energy of the band-passed derivative, as in Pan & Tompkins, IEEE
+    Trans Biomed Eng 1985;32:230-236, with a threshold relative to the record's usual complex, their rule
+    against T waves and their search back for missed beats. An R wave is the largest distance from the
+    baseline within its complex, upward or downward alike in all beats.
+
+    Args:
+        times_s: times of the samples in seconds, rising, shape (samples,); steps need not be equal.
+        voltage: the ECG at those times.
+
+    Returns:
+        Rising times in seconds; empty when no complex stands out.
+    """
+    finite = np.isfinite(times_s) & np.isfinite(voltage)
+    times_s, voltage = times_s[finite], voltage[finite]
+    if len(times_s) < 8 or not _SHORTEST_S <= times_s[-1] - times_s[0] <= _LONGEST_S:
+        return np.empty(0)
+    count = int((times_s[-1] - times_s[0]) * _RATE) + 1
+    grid = times_s[0] + np.arange(count) / _RATE
+    signal = np.interp(grid, times_s, voltage)
+    spread = float(np.ptp(signal))
+    if not np.isfinite(spread) or spread <= 0:
+        return np.empty(0)
+    signal = (signal - signal.min()) / spread
+    complexes = _complexes(_steepness(signal))
+    return np.asarray(grid[0] + _summits(signal, complexes) / _RATE)
+
+
+def _steepness(signal: Array) -> Array:
+    """Root of the band-passed derivative's energy over a tenth of a second."""
+    padding = int(_RATE)
+    padded = np.pad(signal, padding, mode="edge")
+    band = sosfiltfilt(butter(2, _BAND, "bandpass", fs=_RATE, output="sos"), padded)
+    energy = uniform_filter1d(np.gradient(band) ** 2, int(_INTEGRATION_S * _RATE))
+    return np.sqrt(np.maximum(energy[padding:-padding], 0.0))
+
+
+def _complexes(steepness: Array) -> Numbers:
+    """Sample numbers of the QRS complexes."""
+    peaks, _ = find_peaks(np.pad(steepness, 1), distance=int(_REFRACTORY_S * _RATE))
+    peaks = peaks - 1
+    heights = steepness[peaks]
+    usual = _usual_height(peaks, heights, len(steepness))
+    least = np.max(np.quantile(steepness, (0.5, 0.25)) * _LEAST_CONTRAST)
+    if len(peaks) == 0 or usual <= 0 or usual < least:
+        return np.empty(0, np.int64)
+    chosen = heights >= _LEAST_SHARE * usual
+    _search_back(peaks, heights, chosen, usual)
+    _drop_t_waves(peaks, heights, chosen)
+    return np.asarray(peaks[chosen], dtype=np.int64)
+
+
+def _usual_height(peaks: Numbers, heights: Array, samples: int) -> float:
+    """Median of the highest peaks of stretches of 1.5 s: the record's usual complex."""
+    stretches = max(1, round(samples / (1.5 * _RATE)))
+    stretch = peaks * stretches // samples
+    highest = [heights[stretch == i].max() for i in range(stretches) if (stretch == i).any()]
+    return float(np.median(highest)) if highest else 0.0
+
+
+def _search_back(peaks: Numbers, heights: Array, chosen: Flags, usual: float) -> None:
+    """Take the highest lesser peak within an interval 1.66 times the median, as Pan & Tompkins."""
+    found = np.flatnonzero(chosen)
+    if len(found) < 3:
+        return
+    longest = 1.66 * np.median(np.diff(peaks[found]))
+    for first, last in pairwise(found.tolist()):
+        between = np.arange(first + 1, last)
+        away = np.minimum(peaks[between] - peaks[first], peaks[last] - peaks[between])
+        between = between[away > _T_WAVE_S * _RATE]
+        if peaks[last] - peaks[first] > longest and len(between):
+            best = between[np.argmax(heights[between])]
+            chosen[best] = heights[best] >= _MISSED_SHARE * usual
+
+
+def _drop_t_waves(peaks: Numbers, heights: Array, chosen: Flags) -> None:
+    """Leave out a peak soon after another that is less than half as steep."""
+    last = int(np.argmax(chosen))
+    for i in np.flatnonzero(chosen)[1:].tolist():
+        if peaks[i] - peaks[last] < _T_WAVE_S * _RATE and heights[i] < 0.5 * heights[last]:
+            chosen[i] = False
+        else:
+            last = i
+
+
+def _summits(signal: Array, complexes: Numbers) -> Array:
+    """Sample number, with fraction, of the R wave of each complex; those cut off by the ends left out."""
+    width = int(_BASELINE_S * _RATE) | 1
+    away = signal - median_filter(signal, width, mode="reflect")
+    near = int(_NEAR_S * _RATE)
+    windows = [away[max(0, at - near) : at + near + 1] for at in complexes]
+    if len(windows) == 0:
+        return np.empty(0)
+    heights = np.array([[w.max(), -w.min()] for w in windows])
+    upward = bool(np.median(heights[:, 0]) >= 0.8 * np.median(heights[:, 1]))
+    found = []
+    for at, (up, down) in zip(complexes, heights, strict=True):
+        turned = (up > 0.5 * down) if upward else (down <= 0.5 * up)
+        summit = _summit(away if turned else -away, max(0, at - near), at + near + 1)
+        if summit is not None and abs(summit - at) <= near:  # a top that reaches far beyond is no R wave's
+            found.append(summit)
+    return np.array(found)
+
+
+def _summit(away: Array, start: int, stop: int) -> float | None:
+    """Middle of the top of the highest peak in a window; None when an end of the record cuts it off.
+
+    The top is what is above 80 % of the peak: its middle is steadier than the highest sample where a thick
+    line or few rows make the peak flat.
+    """
+    top = start + int(np.argmax(away[start:stop]))
+    if min(top, len(away) - 1 - top) < _CUT_OFF_S * _RATE:
+        return None
+    level = 0.8 * away[top]
+    below = np.flatnonzero(away < level)
+    before, after = below[below < top], below[below > top]
+    if len(before) == 0 or len(after) == 0:
+        return None
+    first, last = int(before[-1]), int(after[0])
+    rise = first + (level - away[first]) / (away[first + 1] - away[first])
+    fall = last - (level - away[last]) / (away[last - 1] - away[last])
+    return float(0.5 * (rise + fall))

@@ -2,43 +2,41 @@
 
 A ladder of rungs, best first: R waves from tags, from a waveform in the file, from the ECG drawn on the
 screen; then only the length of the cycle, from the pictures or from the heart rate in the header; last the
-clip as it is. Every rung is checked against the others (`witnesses`): one that they contradict is passed over
-for a better one, or its phase is not verified.
+clip as it is. Any of them may be stale or misread, so every rung is checked against the others: one that they
+contradict is passed over for a better one, or its phase is not verified.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import combinations
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.cycle.witnesses import Evidence, Reading, hear, missed_beats, rate_note
-from cardio_mlflow.data.files.timing import typical_interval, usual_interval
+from cardio_mlflow.data.cycle.evidence import NEAR, Array, Evidence, alike, whole_beats
+from cardio_mlflow.data.files.timing import plausible, plausible_intervals, typical_interval, usual_interval
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 __all__ = ["Evidence", "Gating", "gate"]
 
-Array = NDArray[np.float64]
-
+_WORDS: Final = {"tags": "R-wave tags", "waveform": "ECG in the file", "trace": "drawn ECG"}
+_APART_S: Final = 0.12  # R waves from two sources; an ECG is drawn some 50 ms late
+_STALE_S: Final = 2.5  # R waves farther from the clip tell nothing about it
 _SHORTEST_CLIP_S: Final = 0.4
 _LONGEST_BEAT_S: Final = 1.2
-_ONE_PERIOD: Final = 0.12  # relative; an interval that differs by less is one of the picture's periods
 
 
 @dataclass(frozen=True)
 class Gating:
-    """The heart cycles of a clip and the one that was chosen.
+    """The heart cycle chosen of a clip, from start to stop; times in seconds since the first frame.
 
     Attributes:
         method: the rung that answered: tags, waveform, trace, periodicity, heart_rate or clip.
-        r_waves_s: R waves in the clip, seconds since the first frame; where none is known, the bounds of
-            the cycles that are assumed.
-        phase_verified: whether the chosen cycle starts or ends at an R wave; otherwise only its length is
-            known.
-        start_s: start of the chosen cycle.
-        stop_s: its end.
+        r_waves_s: R waves in the clip; where none is known, the bounds of the cycles that are assumed.
+        phase_verified: whether the cycle starts or ends at an R wave; otherwise only its length is known.
         beats: number of whole cycles in the clip.
         notes: what does not fit together, in words.
     """
@@ -62,17 +60,10 @@ class Gating:
         return len(self.r_waves_s) if self.phase_verified else 0
 
     def frames(self, times_s: Array, count: int) -> NDArray[np.int64]:
-        """Frames equally spaced in phase over the chosen cycle, the first at its start.
+        """Frames equally spaced in phase over the chosen cycle: shape (count,), from 0, never falling.
 
-        Each phase takes the nearest frame as it is: nothing is blended, so a frame may stand twice
-        when the cycle has fewer than ``count``.
-
-        Args:
-            times_s: time of each frame in seconds.
-            count: how many frames to take.
-
-        Returns:
-            0-based frame numbers, shape (count,), never falling.
+        Each phase takes the nearest frame as it is, by the time of each: nothing is blended, so a frame may
+        stand twice when the cycle has fewer than ``count``.
 
         >>> Gating("tags", (0.0, 0.4), True, 0.0, 0.4, 1).frames(np.arange(8) * 0.1, 4).tolist()
         [0, 1, 2, 3]
@@ -80,6 +71,40 @@ class Gating:
         wanted = self.start_s + (self.stop_s - self.start_s) * np.arange(count) / count
         middles = 0.5 * (times_s[1:] + times_s[:-1])
         return np.searchsorted(middles, wanted, side="left").astype(np.int64)
+
+
+class _Vote(NamedTuple):
+    """What one witness says of R waves: whether they fit to it, and in words that they do not."""
+
+    by_picture: bool
+    fits: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """R waves of one source, those of them in the clip, and what all other witnesses that can tell say."""
+
+    method: str
+    r_waves_s: Array
+    inside: Array
+    votes: tuple[_Vote, ...] = ()
+
+    @property
+    def intervals(self) -> Array:
+        """Plausible R-R intervals, those in the clip if there are any, seconds."""
+        within = plausible_intervals(self.inside)
+        return within if len(within) else plausible_intervals(self.r_waves_s)
+
+    @property
+    def words(self) -> str:
+        """How a note names it."""
+        return f"R-R {1000 * np.median(self.intervals):.0f} ms of the {_WORDS[self.method]}"
+
+    @property
+    def score(self) -> int:
+        """Votes for it less votes against it; the picture has two, it cannot be stale."""
+        return sum((1 if vote.fits else -1) * (1 + vote.by_picture) for vote in self.votes)
 
 
 def gate(evidence: Evidence) -> Gating:
@@ -90,22 +115,58 @@ def gate(evidence: Evidence) -> Gating:
     Raises:
         ClipRefused: NO_FULL_CYCLE, when the clip does not hold one.
     """
-    readings = hear(evidence)
+    readings = [
+        _Reading(method, r_waves, evidence.inside(r_waves))
+        for method, r_waves in evidence.sources.items() if plausible(r_waves)
+    ]  # fmt: skip
+    readings = [replace(own, votes=tuple(_votes(own, readings, evidence))) for own in readings]
     notes = [vote.note for reading in readings for vote in reading.votes if not vote.fits]
-    notes += [] if readings else rate_note(evidence)
-    found = _by_r_waves(readings, evidence) or _by_period(evidence) or _by_heart_rate(evidence)
-    if found is None:
-        found = _by_clip(evidence)
+    period = evidence.clear_period_s
+    if not readings and period is not None and evidence.rate_fits(np.array([period])) is False:
+        picture = f"the picture's period of {1000 * period:.0f} ms"
+        notes = [f"Heart Rate {evidence.heart_rate:g}/min does not fit {picture}"]
+    found = _by_r_waves(readings, evidence) or _by_length(evidence) or _by_clip(evidence)
     return replace(found, notes=tuple(dict.fromkeys([*notes, *found.notes])))
 
 
-def _by_r_waves(readings: list[Reading], evidence: Evidence) -> Gating | None:
+def _votes(own: _Reading, readings: list[_Reading], evidence: Evidence) -> Iterator[_Vote]:
+    """What the others say of a reading.
+
+    R waves of two sources must agree in their intervals and in their times; the picture must repeat itself
+    from R wave to R wave; the heart rate must lie within the intervals. Plain multiples fit (a beat missed, a
+    rate that counts T waves), unless the picture shows that it is not alike at the R waves.
+    """
+    for one, other in combinations(readings, 2):
+        if (own is one or own is other) and (fits := _same_beats(one, other, evidence)) is not None:
+            yield _Vote(False, fits, f"{one.words} does not fit {other.words}")
+    period = evidence.clear_period_s
+    if period is not None and (fits := evidence.repeats(own.inside, own.intervals)) is not None:
+        yield _Vote(True, fits, f"{own.words} does not fit the picture's period of {1000 * period:.0f} ms")
+    if (fits := evidence.rate_fits(own.intervals)) is not None:
+        yield _Vote(False, fits, f"Heart Rate {evidence.heart_rate:g}/min does not fit {own.words}")
+
+
+def _same_beats(one: _Reading, other: _Reading, evidence: Evidence) -> bool | None:
+    """Whether two readings have intervals that fit, and R waves at the same times; None when one is stale."""
+    if any(len(evidence.inside(reading.r_waves_s, _STALE_S)) == 0 for reading in (one, other)):
+        return None
+    if not alike(one.intervals, other.intervals):
+        return False
+    fewer, more = sorted((one.inside, other.inside), key=len)
+    if len(fewer) == 0:
+        return True
+    apart = np.abs(fewer[:, None] - more[None, :]).min(axis=1)
+    least = min(float(np.median(reading.intervals)) for reading in (one, other))
+    return bool(np.median(apart) <= max(_APART_S, 0.15 * least))
+
+
+def _by_r_waves(readings: list[_Reading], evidence: Evidence) -> Gating | None:
     """A cycle of the R waves that fit best to all else; None without any, or where the picture knows better.
 
     Raises:
         ClipRefused: NO_FULL_CYCLE, when R waves lie in the clip, and their usual interval is longer than it.
     """
-    found: list[tuple[Reading, Gating]] = []
+    found: list[tuple[_Reading, Gating]] = []
     refusal: ClipRefused | None = None
     for reading in readings:
         try:
@@ -119,70 +180,84 @@ def _by_r_waves(readings: list[Reading], evidence: Evidence) -> Gating | None:
     reading, gating = min(found, key=_rank)  # of equals the first: the better rung
     if reading.score >= 0:
         return _without_missed_beats(reading, gating, evidence)
-    return None if reading.against_picture else replace(gating, phase_verified=False)
+    if any(vote.by_picture and not vote.fits for vote in reading.votes):
+        return None
+    return replace(gating, phase_verified=False)
 
 
-def _rank(found: tuple[Reading, Gating]) -> tuple[bool, bool, bool, int]:
+def _rank(found: tuple[_Reading, Gating]) -> tuple[bool, bool, bool, int]:
     """What is trusted goes first, then what has a whole cycle in the clip, then what nobody disputes."""
     reading, gating = found
     disputed = not all(vote.fits for vote in reading.votes)
     return reading.score < 0, not gating.phase_verified, disputed, -reading.score if disputed else 0
 
 
-def _by_reading(reading: Reading, evidence: Evidence) -> Gating:
+def _by_reading(reading: _Reading, evidence: Evidence) -> Gating:
     """A cycle from R waves.
 
     A whole interval between two R waves in the clip is best, the most typical one of several. Without one,
-    R waves before the clip (the older part of a drawn trace) tell the usual interval, and a cycle of that
-    length is taken that starts or ends at the clip's one R wave. Where neither fits, only the length is used.
+    R waves before the clip (the older part of a drawn trace) tell the usual interval.
 
     Raises:
         ClipRefused: NO_FULL_CYCLE, when the clip is shorter than the usual interval.
     """
-    inside = reading.inside
-    chosen = typical_interval(reading.r_waves_s, inside, evidence.heart_rate)
+    chosen = typical_interval(reading.r_waves_s, reading.inside, evidence.heart_rate)
     if chosen is not None:
         start, stop, whole = chosen
-        return Gating(reading.method, tuple(inside.tolist()), True, start, stop, whole)
+        return Gating(reading.method, tuple(reading.inside.tolist()), True, start, stop, whole)
     length = usual_interval(reading.r_waves_s)
     if length > evidence.duration_s + evidence.slack_s:
         raise _no_cycle(evidence, f"one heart cycle lasts {length:.2f} s")
-    anchored = _anchored(reading.method, length, inside, evidence)
-    return anchored or _repeated(reading.method, length, evidence)
+    return _of_length(reading.method, length, reading.inside, evidence)
 
 
-def _without_missed_beats(reading: Reading, gating: Gating, evidence: Evidence) -> Gating:
+def _without_missed_beats(reading: _Reading, gating: Gating, evidence: Evidence) -> Gating:
     """One beat, where the drawn ECG's interval holds two or three of the picture's periods.
 
     It is another interval of one period, if there is any, or else a period from an R wave.
     """
-    length = missed_beats(reading, gating.stop_s - gating.start_s, evidence)
-    if length is None:
+    length = evidence.clear_period_s
+    if length is None or reading.method != "trace":
+        return gating
+    beats = (gating.stop_s - gating.start_s) / length
+    if round(beats) < 2 or not whole_beats(np.array([beats])):
         return gating
     note = f"R-R {gating.rr_ms:.0f} ms of the drawn ECG is a multiple of the picture's {1000 * length:.0f} ms"
     off = np.abs(np.diff(reading.inside) / length - 1.0)
-    if len(off) and off.min() <= _ONE_PERIOD:
+    if len(off) and off.min() <= NEAR:
         start, stop = reading.inside[np.argmin(off) :][:2].tolist()
         return replace(gating, start_s=start, stop_s=stop, notes=(note,))
-    one = _anchored("periodicity", length, reading.inside, evidence)
-    return replace(one or _repeated("periodicity", length, evidence), notes=(note,))
+    return replace(_of_length("periodicity", length, reading.inside, evidence), notes=(note,))
 
 
-def _by_period(evidence: Evidence) -> Gating | None:
-    """The cycle's length from the pictures."""
-    if evidence.period is None:
+def _by_length(evidence: Evidence) -> Gating | None:
+    """A cycle as long as the picture's period, or else as the header's heart rate, often stale, means.
+
+    A single R wave tells the phase.
+    """
+    if evidence.period is not None:
+        method, length = "periodicity", evidence.period.length_s
+    elif evidence.rate_interval_s is not None:
+        method, length = "heart_rate", evidence.rate_interval_s
+        if length > evidence.duration_s + evidence.slack_s:
+            return None
+    else:
         return None
-    return _of_length("periodicity", evidence.period.length_s, evidence)
+    for r_waves in evidence.sources.values():
+        inside = evidence.inside(r_waves)
+        if len(inside) == 1 and (found := _of_length(method, length, inside, evidence)).phase_verified:
+            return found
+    return _of_length(method, length, np.empty(0), evidence)
 
 
-def _by_heart_rate(evidence: Evidence) -> Gating | None:
-    """The cycle's length from the heart rate in the header, which scanners often leave stale."""
-    if evidence.heart_rate is None:
-        return None
-    length = 60.0 / evidence.heart_rate
-    if length <= evidence.duration_s + evidence.slack_s:
-        return _of_length("heart_rate", length, evidence)
-    return None
+def _of_length(method: str, length: float, r_waves: Array, evidence: Evidence) -> Gating:
+    """A cycle that starts, or else ends, at an R wave in the clip; else cycles from the first frame on."""
+    for r_wave in r_waves.tolist():
+        for start in (r_wave, r_wave - length):
+            if evidence.holds(start, length):
+                return Gating(method, tuple(r_waves.tolist()), True, start, start + length, 1)
+    beats = max(1, int((evidence.duration_s + evidence.slack_s) / length))
+    return Gating(method, tuple(length * i for i in range(beats + 1)), False, 0.0, length, beats)
 
 
 def _by_clip(evidence: Evidence) -> Gating:
@@ -196,31 +271,6 @@ def _by_clip(evidence: Evidence) -> Gating:
     rate = evidence.heart_rate
     stale = () if rate is None else (f"Heart Rate {rate:g}/min means a cycle longer than the clip",)
     return Gating("clip", (), False, 0.0, min(evidence.duration_s, _LONGEST_BEAT_S), 1, stale)
-
-
-def _of_length(method: str, length: float, evidence: Evidence) -> Gating:
-    """A cycle of known length, at a single R wave where one is known."""
-    for r_waves in evidence.sources.values():
-        alone = evidence.inside(r_waves)
-        found = _anchored(method, length, alone, evidence) if len(alone) == 1 else None
-        if found is not None:
-            return found
-    return _repeated(method, length, evidence)
-
-
-def _anchored(method: str, length: float, r_waves: Array, evidence: Evidence) -> Gating | None:
-    """A cycle that starts, or else ends, at an R wave in the clip."""
-    for r_wave in r_waves.tolist():
-        for start in (r_wave, r_wave - length):
-            if evidence.holds(start, length):
-                return Gating(method, tuple(r_waves.tolist()), True, start, start + length, 1)
-    return None
-
-
-def _repeated(method: str, length: float, evidence: Evidence) -> Gating:
-    beats = max(1, int((evidence.duration_s + evidence.slack_s) / length))
-    bounds = tuple(length * i for i in range(beats + 1))
-    return Gating(method, bounds, False, 0.0, length, beats)
 
 
 def _no_cycle(evidence: Evidence, why: str) -> ClipRefused:

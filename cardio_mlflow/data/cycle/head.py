@@ -1,36 +1,35 @@
-"""The head of a sweeping trace, or a cursor over a still one: where it stands at each moment."""
+"""A head that redraws a sweeping trace, or a cursor over a still one: its path, and the trace it tells of."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers, Strip, Trace, read_curve
 
 _SLOWEST_S: Final = 20.0  # a trace crosses the picture's width within this time
 _FASTEST_S: Final = 0.5
 _SPEED_STEP: Final = 0.012  # relative; half a sweep blurs by a few columns only
 _BIN: Final = 4.0  # columns
-_BUSY_SHARE: Final = 0.25  # a column that changes in more frames than this is no trace: digits, tissue
 _LEAST_ARRIVALS: Final = 12
 _LEAST_WRAP: Final = 0.25  # of the picture's width
 
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Columns that became brighter from one frame to the next, the later frame, and how many rows did."""
+    """Columns that became brighter from one frame to the next, the later one, its time, how many rows did."""
 
     columns: Array
-    frames: NDArray[np.int64]
+    frames: Numbers
+    times_s: Array
     votes: Array
 
-    def part(self, chosen: Flags) -> Arrivals:
+    def part(self, own: Flags) -> Arrivals:
         """Some of the arrivals."""
-        return Arrivals(self.columns[chosen], self.frames[chosen], self.votes[chosen])
+        return Arrivals(self.columns[own], self.frames[own], self.times_s[own], self.votes[own])
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,13 @@ class Head:
     start: float
     lap: float | None
 
-    def off(self, columns: Array, times_s: Array) -> Array:
-        """Columns from where the head is at some times to ``columns``, by the nearest lap."""
-        off = columns - self.start - self.speed * times_s
+    def at(self, times_s: Array) -> Array:
+        """Column of the head, counted on over all laps."""
+        return self.start + self.speed * times_s
+
+    def off(self, arrivals: Arrivals) -> Array:
+        """Columns from the head to arrivals, by the nearest lap."""
+        off = arrivals.columns - self.start - self.speed * arrivals.times_s
         return off if self.lap is None else off - self.lap * np.rint(off / self.lap)
 
     def seconds(self, columns: Array) -> Array:
@@ -54,67 +57,241 @@ class Head:
         return (columns - self.start) / self.speed
 
 
-def find_arrivals(brighter: NDArray[np.integer]) -> Arrivals:
-    """Arrivals from counts of rows that became brighter, shape (frames, columns), first frame all 0."""
-    busy = np.count_nonzero(brighter, axis=0) > max(2.0, _BUSY_SHARE * len(brighter))
-    frames, columns = np.nonzero(np.where(busy, 0, brighter))
-    votes = np.minimum(brighter[frames, columns], 3).astype(np.float64)
-    return Arrivals(columns.astype(np.float64), frames.astype(np.int64), votes)
-
-
-def find_head(arrivals: Arrivals, times_s: Array, width: int) -> Head | None:
+def find_head(arrivals: Arrivals, width: int) -> Head | None:
     """The head whose path explains the arrivals best; None when there are too few.
 
     A vote over speed and start (a Hough transform) finds the path. In a clip that saw the head start
-    over, what came before and after lies on parallel paths, a lap apart. Times are those of the frames, in
-    seconds; the width is the picture's, in columns.
+    over, what came before and after lies on parallel paths, a lap apart. ``width`` is the picture's.
     """
     if len(arrivals.columns) < _LEAST_ARRIVALS:
         return None
-    times = times_s[arrivals.frames]
     speeds = np.exp(np.arange(np.log(width / _SLOWEST_S), np.log(width / _FASTEST_S), _SPEED_STEP))
-    tops = np.array([_votes(arrivals, times, speed)[0].max() for speed in speeds])
-    speed = float(speeds[np.argmax(tops)])
-    votes, first = _votes(arrivals, times, speed)
-    head = Head(speed, first + (int(np.argmax(votes)) + 0.5) * _BIN, None)
-    return _with_lap(head, arrivals, times, width)
+    speed = float(speeds[np.argmax([_votes(arrivals, speed)[0].max() for speed in speeds])])
+    votes, first = _votes(arrivals, speed)
+    return _with_lap(Head(speed, first + (int(np.argmax(votes)) + 0.5) * _BIN, None), arrivals, width)
 
 
-def refine_head(head: Head, arrivals: Arrivals, times_s: Array, tolerance: float) -> Head:
-    """Least squares over the arrivals, at times in seconds (one each), within so many columns of the path."""
-    near = np.abs(head.off(arrivals.columns, times_s)) <= tolerance
-    if np.count_nonzero(near) < _LEAST_ARRIVALS or np.ptp(times_s[near]) <= 0:
+def _votes(arrivals: Arrivals, speed: float) -> tuple[Array, float]:
+    """Votes by the column at time 0, in bins of four columns smoothed over three; the first bin's edge."""
+    starts = arrivals.columns - speed * arrivals.times_s
+    first = float(np.floor(starts.min()))
+    votes = np.bincount(((starts - first) / _BIN).astype(np.int64), weights=arrivals.votes)
+    return np.convolve(votes, (0.5, 1.0, 0.5))[1:-1], first
+
+
+def _with_lap(head: Head, arrivals: Arrivals, width: int) -> Head:
+    """Find the length of a lap from the arrivals in the frames that the head's own path does not reach."""
+    own, times = np.abs(head.off(arrivals)) <= 3 * _BIN, arrivals.times_s
+    begin, end = np.quantile(times[own], (0.02, 0.98))
+    others = arrivals.part(((times < begin) | (times > end)) & ~own)
+    if len(np.unique(others.times_s)) < 3:
         return head
-    columns, times = arrivals.columns[near], times_s[near]
+    votes, first = _votes(others, head.speed)
+    apart = np.abs(first + (np.arange(len(votes)) + 0.5) * _BIN - head.start)
+    votes = np.where((apart >= _LEAST_WRAP * width) & (apart <= 1.1 * width), votes, 0.0)
+    at = int(np.argmax(votes))
+    return head if votes[at] < 6 else replace(head, lap=float(apart[at]))
+
+
+def refine_head(head: Head, arrivals: Arrivals, tolerance: float) -> Head:
+    """Least squares over the arrivals within so many columns of the path."""
+    near = arrivals.part(np.abs(head.off(arrivals)) <= tolerance)
+    columns, times = near.columns, near.times_s
+    if len(times) < _LEAST_ARRIVALS or np.ptp(times) <= 0:
+        return head
     off = columns - head.start - head.speed * times
     laps = np.zeros_like(off) if head.lap is None else np.rint(-off / head.lap)
     terms = [np.ones_like(times), times, -laps][: 3 if laps.any() and np.ptp(laps) > 0 else 2]
-    root = np.sqrt(arrivals.votes[near])
+    root = np.sqrt(near.votes)
     fit, *_ = np.linalg.lstsq(np.stack(terms, axis=1) * root[:, None], columns * root, rcond=None)
     if fit[1] <= 0:
         return head
     return Head(float(fit[1]), float(fit[0]), float(fit[2]) if len(fit) == 3 else head.lap)
 
 
-def _votes(arrivals: Arrivals, times: Array, speed: float) -> tuple[Array, float]:
-    """Votes by the column at time 0, in bins of four columns smoothed over three; the first bin's edge."""
-    starts = arrivals.columns - speed * times
-    first = float(np.floor(starts.min()))
-    votes = np.bincount(((starts - first) / _BIN).astype(np.int64), weights=arrivals.votes)
-    return np.convolve(votes, (0.5, 1.0, 0.5))[1:-1], first
+_LEAST_CHANGE: Final = 30  # gray levels from one frame to the next
+_LEAST_CHANGE_OVER_TISSUE: Final = 90
+_STEADY_FRAMES: Final = 5
+_BUSY_SHARE: Final = 0.25  # a column that changes in more frames than this is no trace: digits, tissue
+_LEAST_SEEN: Final = 6  # frames or columns
+_LEAST_HITS: Final = 0.75
+_LEAST_HITS_OVER_TISSUE: Final = 0.5
+_LEAST_PRECISION: Final = 0.5
+_MARKER: Final = 16  # columns; a cursor or a mark at the head is narrower
 
 
-def _with_lap(head: Head, arrivals: Arrivals, times: Array, width: int) -> Head:
-    """Find the length of a lap from the arrivals in the frames that the head's own path does not reach."""
-    own = np.abs(head.off(arrivals.columns, times)) <= 3 * _BIN
-    begin, end = np.quantile(times[own], (0.02, 0.98))
-    rest = (times < begin) | (times > end)
-    if len(np.unique(times[rest & ~own])) < 3:
-        return head
-    others = arrivals.part(rest & ~own)
-    votes, first = _votes(others, times[rest & ~own], head.speed)
-    centres = first + (np.arange(len(votes)) + 0.5) * _BIN
-    apart = np.abs(centres - head.start)
-    votes = np.where((apart >= _LEAST_WRAP * width) & (apart <= 1.1 * width), votes, 0.0)
-    at = int(np.argmax(votes))
-    return head if votes[at] < 6 else Head(head.speed, head.start, float(apart[at]))
+@dataclass(frozen=True)
+class MovingHead(Head):
+    """The head of a sweep, which redraws the trace, or a cursor; the first and last column that it passed."""
+
+    redraws: bool
+    first: float
+    last: float
+
+    def on_screen(self, numbers: Numbers, columns: int) -> Numbers:
+        """Column on the screen of columns counted on over all laps."""
+        at = numbers.astype(np.float64)
+        if self.lap is not None:
+            at = self.first + np.mod(at - self.first, self.lap)
+        return np.clip(np.rint(at), 0, columns - 1).astype(np.int64)
+
+
+def find_moving_head(strip: Strip) -> MovingHead | None:
+    """Find the head in a strip; None when what moves there is not one."""
+    arrivals = _arrivals(strip)
+    head = find_head(arrivals, strip.width)
+    if head is None:
+        return None
+    step = head.speed * float(np.median(np.diff(strip.times_s)))
+    head = refine_head(head, arrivals, step + 6)
+    own = np.abs(head.off(arrivals)) <= step + 4
+    seen_columns = strip.visible.mean(axis=0) > 128
+    if not _explains(head, arrivals, own, strip.times_s, seen_columns):
+        return None
+    first, last = np.quantile(arrivals.columns[own], (0.01, 0.99)).tolist()
+    seen = own & seen_columns[arrivals.columns.astype(np.int64)]
+    redraws = _redraws(strip, head, arrivals.part(seen))
+    if redraws is None:
+        return None
+    if redraws:  # a column appears in the first frame after the head passed, half a frame later on average
+        times = strip.times_s
+        arrivals = replace(arrivals, times_s=0.5 * (times[arrivals.frames] + times[arrivals.frames - 1]))
+    for tolerance in (step / 2 + 5, step / 2 + 3):
+        head = refine_head(head, arrivals, tolerance)
+    return MovingHead(head.speed, head.start, head.lap, redraws, first, last)
+
+
+def _arrivals(strip: Strip) -> Arrivals:
+    """Columns in which rows became brighter since the frame before.
+
+    Over tissue only what is much brighter, and stays so for some frames, counts.
+    """
+    crop = strip.frames
+    brighter = _count_rises(crop, strip.visible, _LEAST_CHANGE)
+    hidden = cv2.bitwise_not(strip.visible)
+    if hidden.any():
+        steady = crop.copy()
+        for k in range(1, min(_STEADY_FRAMES, len(crop) - 1)):
+            np.minimum(steady[:-k], crop[k:], out=steady[:-k])
+        brighter += _count_rises(steady, hidden, _LEAST_CHANGE_OVER_TISSUE)
+    busy = np.count_nonzero(brighter, axis=0) > max(2.0, _BUSY_SHARE * len(brighter))
+    frames, columns = np.nonzero(np.where(busy, 0, brighter))
+    votes = np.minimum(brighter[frames, columns], 3).astype(np.float64)
+    return Arrivals(columns.astype(np.float64), frames.astype(np.int64), strip.times_s[frames], votes)
+
+
+def _count_rises(crop: Image, where: Image, least: int) -> Numbers:
+    counts = np.zeros((len(crop), crop.shape[2]), np.int64)
+    for i in range(1, len(crop)):
+        rise = cv2.compare(cv2.bitwise_and(cv2.subtract(crop[i], crop[i - 1]), where), least, cv2.CMP_GT)
+        counts[i] = cv2.reduce(rise, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0] // 255
+    return counts
+
+
+def _explains(head: Head, arrivals: Arrivals, own: Flags, times_s: Array, seen_columns: Flags) -> bool:
+    """Whether most arrivals lie on the path, and the head arrives in most frames where it can be seen."""
+    if not own.any() or arrivals.votes[own].sum() < _LEAST_PRECISION * arrivals.votes.sum():
+        return False
+    left, right = arrivals.columns[own].min(), arrivals.columns[own].max()
+    at = head.at(times_s)
+    if head.lap is not None:
+        at = left + np.mod(at - left, head.lap)
+    within = (at >= left) & (at <= right)
+    within[0] = False
+    seen = within & seen_columns[np.clip(at, 0, len(seen_columns) - 1).astype(np.int64)]
+    hit = np.isin(np.arange(len(times_s)), arrivals.frames[own])
+    if np.count_nonzero(seen) >= _LEAST_SEEN:
+        return bool(hit[seen].mean() >= _LEAST_HITS)
+    return bool(np.count_nonzero(within) >= _LEAST_SEEN and hit[within].mean() >= _LEAST_HITS_OVER_TISSUE)
+
+
+def _redraws(strip: Strip, head: Head, arrivals: Arrivals) -> bool | None:
+    """Whether what the head draws stays behind it; None when that cannot be told.
+
+    A cursor takes along what it is drawn with; a sweep leaves at least a pixel of the line in each column.
+    Where too few columns are free of tissue to see it, the arrivals are of lines that stay.
+    """
+    if len(arrivals.columns) < _LEAST_SEEN:
+        return True
+    later = np.searchsorted(strip.times_s, strip.times_s + _MARKER / head.speed)
+    stays: list[Flags] = []
+    for frame in np.unique(arrivals.frames).tolist():
+        if later[frame] >= len(later):
+            break
+        columns = arrivals.columns[arrivals.frames == frame].astype(np.int64)
+        shown = strip.frames[[frame - 1, frame, later[frame]]][:, :, columns].astype(np.int64)
+        risen = (shown[1:] - shown[0] > _LEAST_CHANGE).all(axis=0) & (strip.visible[:, columns] > 0)
+        stays.append(risen.any(axis=0))
+    told = np.concatenate([*stays, np.empty(0, bool)])
+    return None if len(told) < _LEAST_SEEN else bool(np.count_nonzero(told) > 0.5 * len(told))
+
+
+_GROWTHS: Final = 4  # steps in which the rows around a cursor are searched for its trace
+_REACH: Final = 0.16  # of the picture's height: how far from a short cursor its trace may reach
+_MARGIN: Final = 3  # columns behind the head that may not be drawn to the end
+_ERASED_SHARE: Final = 0.2  # of a lap, ahead of the head; scanners erase 3 to 15 %
+
+
+def read_sweep(strip: Strip, head: MovingHead) -> Trace | None:
+    """Read a redrawn trace.
+
+    The strip is unrolled, so that a column number tells the time over all laps. Each column is taken as
+    the darkest of all frames that show it: moving tissue behind the trace fades away.
+    """
+    ends = head.at(strip.times_s)
+    lap = strip.width if head.lap is None else int(head.lap)
+    begin = int(np.floor(min(ends[0], head.first))) - lap + 1
+    begin = max(begin, 0) if head.lap is None else begin
+    last = int(np.floor(ends[-1])) - _MARGIN
+    unrolled = np.full((strip.frames.shape[1], max(1, last - begin + 1)), 255, np.uint8)
+    for frame, end in zip(strip.frames, ends, strict=True):
+        start = begin if head.lap is None else int(np.ceil(end - (1 - _ERASED_SHARE) * head.lap))
+        numbers = np.arange(max(begin, start), int(np.floor(end)) - _MARGIN + 1)
+        shown = frame[:, head.on_screen(numbers, strip.width)]
+        unrolled[:, numbers - begin] = np.minimum(unrolled[:, numbers - begin], shown)
+    ahead = _mark_offset(strip, unrolled, begin, head)
+    seen = strip.visible[:, head.on_screen(np.arange(begin, begin + unrolled.shape[1]), strip.width)]
+    curve = read_curve(unrolled, int(head.start) + 2 - begin, last - begin, seen)
+    return None if curve is None else (head.seconds(curve.columns + begin - ahead), curve.heights)
+
+
+def read_still(strip: Strip, cursor: MovingHead) -> Trace | None:
+    """Read a still trace under a cursor, which may be shorter than the trace is high."""
+    ahead = _mark_offset(strip, strip.dark, 0, cursor)
+    more = round(_REACH * len(strip.minimum))
+    for grown in range(0, more + 1, max(1, more // _GROWTHS)):
+        curve = read_curve(strip.lowest(grown), int(cursor.first) + 1, int(cursor.last))
+        if curve is not None and not curve.cut_off:
+            end = curve.first + len(curve.heights) - 1
+            first, last = np.rint(cursor.at(strip.times_s[[0, -1]]) + ahead).astype(int).tolist()
+            first = first if first - curve.first <= _MARKER else curve.first  # fewer are beside the trace
+            curve = curve.part(first, last if end - last <= _MARKER else end)
+            return cursor.seconds(curve.columns - ahead), curve.heights
+    return None
+
+
+def _mark_offset(strip: Strip, picture: Image, begin: int, head: MovingHead) -> float:
+    """Columns from the path to the middle of the mark that moves on it: a cursor, or a dot at the head.
+
+    What is brighter near the head than in the same columns without it (``picture``, from column ``begin`` on)
+    is the mark. The path was fitted to where it arrives, its leading edge.
+
+    Returns:
+        The offset; 0 where there is no mark, or what surrounds it hides where it ends.
+    """
+    reach = np.arange(-_MARKER, _MARKER + 1)
+    excess = np.zeros(len(reach))
+    for frame, end in zip(strip.frames, head.at(strip.times_s), strict=True):
+        numbers = round(end) + reach
+        if numbers[0] < begin or numbers[-1] >= begin + picture.shape[1]:
+            continue
+        at = head.on_screen(numbers, strip.width)
+        more = cv2.bitwise_and(cv2.subtract(frame[:, at], picture[:, numbers - begin]), strip.visible[:, at])
+        excess += np.count_nonzero(more > _LEAST_CHANGE, axis=0)
+    top = int(np.argmax(excess))
+    ends = np.flatnonzero(excess < 0.25 * excess[top])
+    before, after = ends[ends < top], ends[ends > top]
+    if excess[top] < 0.5 * len(strip.frames) or len(before) == 0 or len(after) == 0:
+        return 0.0
+    blob = slice(int(before[-1]) + 1, int(after[0]))
+    return float(excess[blob] @ reach[blob] / excess[blob].sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import cv2
@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from cardio_mlflow.data.cycle.curve import Curve, read_curve
+from cardio_mlflow.data.cycle.strip import Array, Curve, Image, Numbers, Strip, Trace, read_curve
 
-Array = NDArray[np.float64]
-Numbers = NDArray[np.int64]
-Pictures = Callable[[Numbers], NDArray[np.float32]]
+Floats = NDArray[np.float32]
+Pictures = Callable[[Numbers], Floats]
 
 _SLOWEST_S: Final = 12.0  # a trace crosses the picture's width within this time
 _FASTEST_S: Final = 0.8
@@ -28,40 +27,33 @@ _STEPS: Final = (
 _LEAST_COMMON: Final = 0.2  # of the width; the likeness of a pair with less in common is not made up for
 
 
-def find_speed(
-    pictures: Pictures, times_s: Array, width: int, most_pairs: int, least: float
-) -> tuple[float, float] | None:
-    """The speed to the left in columns a second, and the likeness of frames shifted by it (0 to 1).
+def find_speed(pictures: Pictures, times_s: Array, width: int, most_pairs: int, least: float) -> float | None:
+    """The speed to the left in columns a second; None where frames shifted by it are not alike.
 
     Pairs of frames are compared: first with small shifts, which no other speed of the same picture fits,
     then with shifts of up to 40 % of the width, which tell the speed to a few thousandths.
 
     Args:
-        pictures: gives what moves in the frames of some numbers, float32, numbers × rows × columns, 0 in
-            the mean.
+        pictures: gives what moves in frames of some numbers, float32, numbers × rows × columns, mean 0.
         times_s: time of each frame, seconds.
         width: columns of the whole screen.
         most_pairs: how many pairs to compare in each step.
-        least: the least likeness.
-
-    Returns:
-        Speed and likeness; None where the likeness stays lower.
+        least: the least likeness, 0 to 1.
     """
-    speed, likeness = width / _SLOWEST_S, 0.0
+    speed = width / _SLOWEST_S
     for factors, reach in _STEPS:
         speeds = speed * factors
         early, late = _pairs(times_s, reach * width / float(np.median(speeds)), most_pairs)
-        apart = times_s[late] - times_s[early]
-        speed, likeness = _best(pictures(early), pictures(late), apart, speeds)
-        if likeness < least:
+        scores = _scores(pictures(early), pictures(late), times_s[late] - times_s[early], speeds)
+        best = int(np.argmax(scores))
+        if scores[best] < least:
             return None
-    return speed, likeness
+        speed = float(speeds[best])
+    return speed
 
 
-def _best(
-    early: NDArray[np.float32], late: NDArray[np.float32], apart_s: Array, speeds: Array
-) -> tuple[float, float]:
-    """The speed with the highest mean likeness of pairs, pairs × rows × columns, and that likeness."""
+def _scores(early: Floats, late: Floats, apart_s: Array, speeds: Array) -> Array:
+    """Mean likeness of pairs, pairs × rows × columns, at each speed."""
     columns = early.shape[2]
     size = fft.next_fast_len(2 * columns, real=True)
     product = (np.conj(fft.rfft(late, size)) * fft.rfft(early, size)).sum(axis=1)
@@ -73,9 +65,8 @@ def _best(
     low = np.minimum(shifts.astype(np.int64), columns - 2)
     part = np.clip(shifts - low, 0.0, 1.0)
     pair = np.arange(len(apart_s))
-    scores = ((1 - part) * likeness[pair, low] + part * likeness[pair, low + 1]).mean(axis=1)
-    best = int(np.argmax(scores))
-    return float(speeds[best]), float(scores[best])
+    scores = (1 - part) * likeness[pair, low] + part * likeness[pair, low + 1]
+    return np.asarray(scores.mean(axis=1))
 
 
 def _pairs(times_s: Array, apart: float, most: int) -> tuple[Numbers, Numbers]:
@@ -88,43 +79,38 @@ def _pairs(times_s: Array, apart: float, most: int) -> tuple[Numbers, Numbers]:
     return early, late[early].astype(np.int64)
 
 
-Image = NDArray[np.uint8]
-
 _LEAST_CHANGE: Final = 30  # gray levels over the darkest moment of a pixel
 _MOST_PAIRS: Final = 240
 _LEAST_LIKENESS: Final = 0.5
 
 
-@dataclass(frozen=True)
-class Scroll:
-    """Speed to the left in columns per second; first and last column, where the newest point stands."""
+def read_scroll(strip: Strip) -> Trace | None:
+    """Read a scrolling trace where no tissue is shown; None when the strip does not scroll.
 
-    speed: float
-    first: int
-    last: int
-
-
-def find_scroll(crop: Image, visible: Image, times_s: Array) -> Scroll | None:
-    """Find the speed of a scrolling strip; None when it does not scroll.
-
-    Each frame's trace (of ``crop``, uint8 frames × rows × columns) is reduced to its height by column, where
-    no tissue is shown (``visible`` is 255), and the speed found as `find_speed` says.
+    Each frame's trace is reduced to its height by column to find the speed. All frames are laid over each
+    other, each shifted by how far the trace has moved, and their mean is read: moving tissue behind the trace
+    and words before it fade away.
     """
-    lines, filled = _lines(crop, visible)
+    lines, filled = _lines(strip)
     used = np.flatnonzero(filled > 0.25)
-    if len(used) < 0.25 * crop.shape[2]:
+    if len(used) < 0.25 * strip.width:
         return None
     first, last = int(used[0]), int(used[-1])
     lines = lines[:, None, first : last + 1]
-    found = find_speed(lambda frames: lines[frames], times_s, crop.shape[2], _MOST_PAIRS, _LEAST_LIKENESS)
-    return None if found is None else Scroll(found[0], first, _newest(crop, visible, last))
+    speed = find_speed(lambda frames: lines[frames], strip.times_s, strip.width, _MOST_PAIRS, _LEAST_LIKENESS)
+    if speed is None:
+        return None
+    newest = _newest(strip, last)
+    shifts = np.rint(speed * strip.times_s).astype(np.int64)
+    mean = _laid_over(strip.frames[:, :, first : newest + 1], shifts)
+    curve = read_curve(mean, 8, mean.shape[1] - 8)
+    return None if curve is None else ((curve.columns + first - newest) / speed, curve.heights)
 
 
-def _lines(crop: Image, visible: Image) -> tuple[NDArray[np.float32], Array]:
+def _lines(strip: Strip) -> tuple[Floats, Array]:
     """Height of what moves, frames × columns, 0 in the mean, and the share of frames that have it."""
-    dark = crop.min(axis=0)
-    rows = np.arange(crop.shape[1], dtype=np.float32)
-    weight = np.stack([cv2.bitwise_and(cv2.subtract(frame, dark), visible) for frame in crop])
+    rows = np.arange(strip.frames.shape[1], dtype=np.float32)
+    weight = np.stack([cv2.bitwise_and(cv2.subtract(f, strip.dark), strip.visible) for f in strip.frames])
     weight[weight < _LEAST_CHANGE] = 0
     mass = weight.sum(axis=1, dtype=np.float32)
     lines = np.einsum("trc,r->tc", weight, rows, dtype=np.float32) / np.maximum(mass, 1.0)
@@ -133,26 +119,15 @@ def _lines(crop: Image, visible: Image) -> tuple[NDArray[np.float32], Array]:
     return np.where(present, lines - middle, 0.0).astype(np.float32), present.mean(axis=0)
 
 
-def _newest(crop: Image, visible: Image, last: int) -> int:
+def _newest(strip: Strip, last: int) -> int:
     """The column of the newest point: the last that changes as much as its neighbours do."""
-    spread = cv2.bitwise_and(cv2.subtract(crop.max(axis=0), crop.min(axis=0)), visible).max(axis=0)
+    change = cv2.subtract(strip.frames.max(axis=0), strip.dark)
+    spread = cv2.bitwise_and(change, strip.visible).max(axis=0)
     usual = float(np.median(spread[max(0, last - 40) : last - 5]))
     return int(np.flatnonzero(spread[: last + 3] > 0.5 * usual)[-1])
 
 
-def read_scroll(crop: Image, scroll: Scroll, times_s: Array) -> tuple[Array, Curve] | None:
-    """Read a scrolling trace: times of its columns and its heights, or None.
-
-    All frames are laid over each other, each shifted by how far the trace has moved, and their mean is
-    read: moving tissue behind the trace and words before it fade away.
-    """
-    shifts = np.rint(scroll.speed * times_s).astype(np.int64)
-    mean = laid_over(crop[:, :, scroll.first : scroll.last + 1], shifts)
-    curve = read_curve(mean, 8, mean.shape[1] - 8)
-    return None if curve is None else ((curve.columns + scroll.first - scroll.last) / scroll.speed, curve)
-
-
-def laid_over(frames: Sequence[Image] | Image, shifts: Numbers) -> Image:
+def _laid_over(frames: Sequence[Image] | Image, shifts: Numbers) -> Image:
     """Mean of frames, each moved right by its shift."""
     rows, columns = frames[0].shape
     total = np.zeros((rows, columns + int(shifts[-1])), np.float32)
@@ -161,3 +136,88 @@ def laid_over(frames: Sequence[Image] | Image, shifts: Numbers) -> Image:
         total[:, shift : shift + columns] += frame
         count[shift : shift + columns] += 1
     return np.rint(total / np.maximum(count, 1)).astype(np.uint8)
+
+
+_NEW_S: Final = 0.06  # a trace moves by more than its width in this time, most tissue does not
+_POOLED: Final = 4  # rows
+_THIN: Final = 9  # columns; the slopes of a trace are thinner
+_BRIGHTEST: Final = 100  # gray levels; what is brighter counts no more
+_MOST_TISSUE_PAIRS: Final = 16
+_LEAST_TISSUE_LIKENESS: Final = 0.2  # tissue reaches 0.14, traces of all speeds and colours 0.3 and more
+_MOST_FRAMES: Final = 80  # laid over each other
+_LEAST_SEEN: Final = 30  # gray levels over the darkest moment of the pixel
+_LEAST_FOLLOWED: Final = 0.8  # of all columns in all frames; 0.98 and more of all traces tried
+
+
+def read_tissue_scroll(strip: Strip) -> Trace | None:
+    """Read a trace that scrolls over tissue.
+
+    The speed is the one at which what is thin and new in a frame is found again in others. The frames are
+    laid over each other along it, less what is always bright, so that in the mean only the trace is left.
+    The newest point stands at the last column in which the frames show the trace where the mean has it.
+    """
+    pictures, times = _thin_and_new(strip), strip.times_s
+    speed = find_speed(pictures, times, strip.width, _MOST_TISSUE_PAIRS, _LEAST_TISSUE_LIKENESS)
+    if speed is None:
+        return None
+    used = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MOST_FRAMES)).astype(np.int64))
+    bright = [cv2.subtract(strip.frames[i], strip.dark) for i in used]
+    shifts = np.rint(speed * times[used]).astype(np.int64)
+    mean = _laid_over(bright, shifts)
+    curve = read_curve(mean, 8, mean.shape[1] - 8)
+    ends = None if curve is None else _ends(bright, shifts, curve)
+    if curve is None or ends is None:
+        return None
+    kept = curve.part(ends[0], int(shifts[-1]) + ends[1])
+    return (kept.columns - ends[1]) / speed, kept.heights
+
+
+def _thin_and_new(strip: Strip) -> Pictures:
+    """What is thin in a frame, and not there a moment before or after; as `find_speed` asks for it."""
+    lag = max(1, round(_NEW_S / float(np.median(np.diff(strip.times_s)))))
+
+    @cache
+    def thin(frame: int) -> Image:
+        bright = cv2.subtract(strip.frames[frame], strip.dark)
+        rows = len(bright) // _POOLED * _POOLED
+        pooled = bright[:rows].reshape(-1, _POOLED, strip.width).max(axis=1)
+        wide = cv2.morphologyEx(pooled, cv2.MORPH_OPEN, np.ones((1, _THIN), np.uint8))
+        return np.asarray(cv2.subtract(pooled, wide))
+
+    def new(frame: int) -> Image:
+        picture = thin(frame)
+        for other in (frame - lag, frame + lag):
+            if 0 <= other < len(strip.frames):
+                picture = cv2.subtract(picture, cv2.dilate(thin(other), np.ones((3, 3), np.uint8)))
+        return np.minimum(picture, _BRIGHTEST)
+
+    def pictures(frames: Numbers) -> Floats:
+        found = np.stack([new(frame) for frame in frames.tolist()]).astype(np.float32)
+        return np.asarray(found - found.mean(axis=2, keepdims=True))
+
+    return pictures
+
+
+def _ends(bright: list[Image], shifts: Numbers, curve: Curve) -> tuple[int, int] | None:
+    """First and last column of the screen in which the frames show the curve; None when they do not.
+
+    A column that shows less than half of the usual light where the curve ought to be is no part of the trace.
+    """
+    rows, columns = bright[0].shape
+    path = np.clip(rows - 1 - np.rint(curve.heights).astype(np.int64), 0, rows - 1)
+    light, seen, count = np.zeros((3, columns))
+    for frame, shift in zip(bright, shifts.tolist(), strict=True):
+        at = np.arange(columns) + shift - curve.first
+        on = np.flatnonzero((at >= 0) & (at < len(path)))
+        shown = cv2.dilate(frame, np.ones((3, 1), np.uint8))[path[at[on]], on]
+        light[on] += shown
+        seen[on] += shown >= _LEAST_SEEN
+        count[on] += 1
+    level = light / np.maximum(count, 1)
+    usual = np.median(level[columns // 4 : columns - columns // 4])
+    followed = np.flatnonzero(level > 0.5 * usual)
+    if len(followed) == 0:
+        return None
+    first, last = int(followed[0]), int(followed[-1])
+    share = seen[first : last + 1].sum() / count[first : last + 1].sum()
+    return (first, last) if share >= _LEAST_FOLLOWED else None

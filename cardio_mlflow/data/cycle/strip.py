@@ -1,9 +1,11 @@
-"""Where on the screen something wide and flat moves outside the sector: the strip of an ECG, perhaps."""
+"""A strip of the screen in all frames, and the line of a trace in a picture of it: its voltage by column."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -12,83 +14,231 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.picture.statistics import ClipStatistics
 
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 Image = NDArray[np.uint8]
 
-_LEAST_RANGE: Final = 36  # gray levels over time; noise of JPEG quality 50 beside a moving line stays below
-_LEAST_WIDTH: Final = 0.12  # of the picture
-_TALLEST: Final = 0.22  # of the picture; of what is taller (a cursor over the whole screen) the lower part
-_BESIDE_SECTOR: Final = 0.09  # of the picture
-_MOST_STRIPS: Final = 3
+Trace = tuple[Array, Array]
+"""Times of a trace's columns in seconds since the first frame, and their heights in rows, rising upward."""
+
+Rows = tuple[int, int]
+"""The first row of a strip over the screen's whole width, and one past the last."""
+
 _KEPT_BYTES: Final = 32 * 1024**2
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Rows over the picture's whole width, and the columns in which something moves; ends past the last."""
+    """Some rows of the screen in all frames, ``frames``: luma, uint8 frames × rows × columns.
 
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-
-def find_strips(statistics: ClipStatistics, outside: Image) -> list[Strip]:
-    """Bands in which pixels change over much of the width where no tissue is shown (``outside`` is 255).
-
-    The widest comes first; at most three.
+    ``minimum`` is the smallest luma of each pixel of the screen over the whole clip, ``outside`` 255 where no
+    tissue is shown on it, and ``clip_times_s`` the time of each frame of the clip in seconds, rising.
     """
-    rows, columns = outside.shape
-    spread = cv2.subtract(statistics.maximum, statistics.minimum)
-    moving = cv2.bitwise_and(cv2.compare(spread, _LEAST_RANGE, cv2.CMP_GT), outside)
-    half = cv2.resize(moving, ((columns + 1) // 2, (rows + 1) // 2), interpolation=cv2.INTER_AREA)
-    kernel = np.ones((3, max(3, columns // 32) | 1), np.uint8)
-    joined = cv2.morphologyEx(cv2.compare(half, 0, cv2.CMP_GT), cv2.MORPH_CLOSE, kernel)
-    boxes = 2 * cv2.connectedComponentsWithStats(joined, connectivity=8)[2]
-    found: list[Strip] = []
-    for left, top, width, height, _ in sorted(boxes[1:].tolist(), key=lambda box: -box[2]):
-        if width >= _LEAST_WIDTH * columns and width > 1.5 * min(height, _TALLEST * rows):
-            tall = min(height, int(_TALLEST * rows))
-            bottom = top + height
-            found = _merged(found, Strip(bottom - tall, bottom, left, left + width))
-    found.sort(key=lambda strip: (strip.left - strip.right, strip.top))
-    return [_padded(strip, outside) for strip in found[:_MOST_STRIPS]]
+
+    frames: Image
+    rows: Rows
+    minimum: Image
+    outside: Image
+    clip_times_s: Array
+
+    @property
+    def width(self) -> int:
+        """Columns of the screen."""
+        return int(self.frames.shape[2])
+
+    @property
+    def times_s(self) -> Array:
+        """Times of the frames cut, which may be fewer than the clip's."""
+        return self.clip_times_s[: len(self.frames)]
+
+    @property
+    def visible(self) -> Image:
+        """255 where no tissue is shown, rows × columns."""
+        return self.outside[slice(*self.rows)]
+
+    @cached_property
+    def dark(self) -> Image:
+        """Smallest luma of each pixel in the frames cut, rows × columns."""
+        return np.asarray(self.frames.min(axis=0))
+
+    def lowest(self, more: int = 0) -> Image:
+        """Smallest luma over the whole clip, of more rows on either side; black beyond the picture."""
+        top, bottom = self.rows
+        return np.pad(self.minimum, ((more, more), (0, 0)))[top : bottom + 2 * more]
 
 
-def crop_frames(frames: Iterable[Image], strips: list[Strip], columns: int) -> list[Image]:
-    """Cut the strips out of all frames in one pass, each uint8 frames × rows × columns.
+def cut_strips(
+    frames: Iterable[Image], all_rows: list[Rows], statistics: ClipStatistics, outside: Image, times_s: Array
+) -> list[Strip]:
+    """Cut strips out of all frames (luma, uint8 rows × columns) in one pass; without any, none is asked for.
 
     Of a very long clip only the first frames are cut, as many as 32 MiB hold.
     """
-    height = sum(strip.bottom - strip.top for strip in strips)
-    most = max(2, _KEPT_BYTES // max(1, height * columns))
-    cut: list[list[Image]] = [[] for _ in strips]
+    if not all_rows:
+        return []
+    height = sum(bottom - top for top, bottom in all_rows)
+    most = max(2, _KEPT_BYTES // max(1, height * outside.shape[1]))
+    cut: list[list[Image]] = [[] for _ in all_rows]
     for number, frame in enumerate(frames):
         if number >= most:
             break
-        for kept, strip in zip(cut, strips, strict=True):
-            kept.append(frame[strip.top : strip.bottom].copy())
-    return [np.stack(kept) for kept in cut]
+        for kept, (top, bottom) in zip(cut, all_rows, strict=True):
+            kept.append(frame[top:bottom].copy())
+    return [
+        Strip(np.stack(kept), rows, statistics.minimum, outside, times_s)
+        for kept, rows in zip(cut, all_rows, strict=True)
+    ]
 
 
-def _merged(strips: list[Strip], new: Strip) -> list[Strip]:
-    """The strips with a new one, made one with those that stand in much the same rows."""
-    apart = []
-    for strip in strips:
-        shared = min(strip.bottom, new.bottom) - max(strip.top, new.top)
-        if shared >= 0.5 * min(strip.bottom - strip.top, new.bottom - new.top):
-            new = Strip(min(strip.top, new.top), max(strip.bottom, new.bottom),
-                        min(strip.left, new.left), max(strip.right, new.right))  # fmt: skip
-        else:
-            apart.append(strip)
-    return [*apart, new]
+_LEAST_STEP: Final = 28.0  # gray levels of the line over its background
+_LEAST_FILLED: Final = 0.8
+_LONGEST_GAP: Final = 8  # columns without a line inside a trace
+_MOST_HIDDEN: Final = 24
+_MOST_ASTRAY: Final = 0.02  # of the columns; tops of tall waves reach 0.014 in the synthetic cohort
+_STEEP: Final = 3  # rows more than where the line is level
+_LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
+_FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
 
 
-def _padded(strip: Strip, outside: Image) -> Strip:
-    """Some more rows on either side: an R wave that stands still may reach beyond what moves.
+@dataclass(frozen=True)
+class Curve:
+    """A line in a picture: rows above the picture's bottom of each column from the first on.
 
-    Beside the sector only the strip's corners may be seen to move, so there it is many more.
+    ``cut_off`` says whether it reaches the picture's top or bottom.
     """
-    rows = len(outside)
-    over_tissue = outside[strip.top : strip.bottom].min() == 0
-    more = max(4, (strip.bottom - strip.top) // 4, int(_BESIDE_SECTOR * rows) if over_tissue else 0)
-    return Strip(max(0, strip.top - more), min(rows, strip.bottom + more), strip.left, strip.right)
+
+    first: int
+    heights: Array
+    cut_off: bool
+
+    @property
+    def columns(self) -> Array:
+        """Column of each height."""
+        return self.first + np.arange(len(self.heights), dtype=np.float64)
+
+    def part(self, first: int, last: int) -> Curve:
+        """The curve from one column to another, as far as it goes."""
+        start, stop = max(0, first - self.first), max(0, last + 1 - self.first)
+        return Curve(self.first + start, self.heights[start:stop], self.cut_off)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Vertical runs of bright pixels, in order of their columns, each from its top row to its bottom row.
+
+    ``brightness`` is the largest contrast, relative to the usual line, at most 1; ``level`` says whether the
+    run may be a part of a level line over the strip's whole width.
+    """
+
+    column: Numbers
+    top: Numbers
+    bottom: Numbers
+    brightness: Array
+    level: Flags
+
+
+def read_curve(picture: Image, start: int, stop: int, visible: Image | None = None) -> Curve | None:
+    """The trace in a picture of a strip, moving things removed as far as possible; None where there is none.
+
+    The line is what is brighter than half-way between a column's background and the trace's usual
+    brightness. Where a column has several runs of such pixels (tissue, words), the path with the least
+    jumps from column to column is taken. Of a steep part the end farther from the trace's resting height
+    counts, so that a narrow R wave keeps its height. A path that leads into the tissue is given up where the
+    line can be followed outside alone, where ``visible`` is 255.
+
+    Args:
+        picture: rows × columns, as ``visible``.
+        start: first column of a part that is known to lie within the trace.
+        stop: one past its last column.
+        visible: 255 where no tissue is shown, None where that does not matter.
+    """
+    start, stop = max(0, start), min(picture.shape[1], stop)
+    if stop - start < 16:
+        return None
+    curve = _read(picture, start, stop, _LONGEST_GAP)
+    if curve is None or visible is None:
+        return curve
+    rows = np.clip(len(picture) - 1 - np.rint(curve.heights).astype(np.int64), 0, len(picture) - 1)
+    if np.mean(visible[rows, curve.columns.astype(np.int64)] == 0) <= _MOST_ASTRAY:
+        return curve
+    return _read(cv2.bitwise_and(picture, visible), start, stop, _MOST_HIDDEN) or curve
+
+
+def _read(picture: Image, start: int, stop: int, longest_gap: int) -> Curve | None:
+    ground = np.partition(picture, len(picture) // 5, axis=0)[len(picture) // 5]  # a tall R wave fills half
+    contrast = picture.astype(np.float32) - ground.astype(np.float32)
+    step = float(np.median(contrast[:, start:stop].max(axis=0)))
+    if step < _LEAST_STEP:
+        return None
+    bright = contrast > 0.45 * step
+    filled = bright.any(axis=0)
+    if filled[start:stop].mean() < _LEAST_FILLED:
+        return None
+    first, last = _extent(filled, start, stop, longest_gap)
+    part = slice(first, last + 1)
+    heights = _heights(bright[:, part], contrast[:, part] / step)
+    return Curve(first, heights, bool(heights.min() < 1 or heights.max() > len(picture) - 2))
+
+
+def _extent(filled: Flags, start: int, stop: int, longest_gap: int) -> tuple[int, int]:
+    """First and last column of the trace around a part of it, over gaps of some columns."""
+    columns = np.flatnonzero(filled)
+    breaks = np.flatnonzero(np.diff(columns) > longest_gap)
+    firsts, lasts = columns[np.r_[0, breaks + 1]], columns[np.r_[breaks, len(columns) - 1]]
+    touching = np.flatnonzero((firsts < stop) & (lasts >= start))
+    return int(firsts[touching[0]]), int(lasts[touching[-1]])
+
+
+def _heights(bright: Flags, contrast: NDArray[np.float32]) -> Array:
+    runs = find_runs(bright, contrast)
+    chosen = smoothest(runs)
+    top, bottom, columns = runs.top[chosen], runs.bottom[chosen], runs.column[chosen]
+    weight = np.where(bright, contrast, 0.0)
+    row = _sums(weight * np.arange(len(bright))[:, None], columns, top, bottom)
+    row /= _sums(weight, columns, top, bottom)
+    rest = float(np.median(row))
+    half = 0.5 * float(np.median(bottom - top))
+    far = np.where(rest - top >= bottom - rest, top + half, bottom - half)
+    row = np.where(bottom - top > 2 * half + _STEEP, far, row)
+    return len(bright) - 1 - np.interp(np.arange(bright.shape[1]), columns, row)
+
+
+def _sums(values: Array, columns: Numbers, top: Numbers, bottom: Numbers) -> Array:
+    """Sums of values over runs of rows, one a column."""
+    sums = np.pad(np.cumsum(values, axis=0, dtype=np.float64), ((1, 0), (0, 0)))
+    return sums[bottom + 1, columns] - sums[top, columns]
+
+
+def find_runs(bright: Flags, contrast: NDArray[np.float32]) -> Runs:
+    """All vertical runs of bright pixels; contrast is relative to the usual line."""
+    edges = np.diff(np.pad(bright.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    column, top = np.nonzero(edges == 1)
+    bottom = np.nonzero(edges == -1)[1] - 1
+    flat = np.minimum(contrast, 1.0).T.ravel()
+    starts = column * bright.shape[0] + top
+    bounds = np.stack([starts, starts + bottom - top + 1], axis=1).ravel()
+    brightness = np.maximum.reduceat(np.append(flat, 0.0), bounds)[::2]
+    level_rows = np.append(0, np.cumsum(bright.mean(axis=1) > _LEVEL_SHARE))
+    level = level_rows[bottom + 1] - level_rows[top] > 0
+    return Runs(column, top, bottom, brightness.astype(np.float64), level)
+
+
+def smoothest(runs: Runs) -> Numbers:
+    """One run a column, numbers into ``runs``: the path with the least sum of jumps (Viterbi)."""
+    bounds = [*np.flatnonzero(np.diff(runs.column, prepend=-1)).tolist(), len(runs.column)]
+    top, bottom = runs.top.tolist(), runs.bottom.tolist()
+    cost = (2 * _FAINTNESS_COST * (1.0 - runs.brightness) + 0.5 * runs.level).tolist()
+    came = [0] * len(cost)
+    before = range(bounds[0], bounds[1])
+    for first, stop in pairwise(bounds[1:]):
+        for run in range(first, stop):
+            jumps = [cost[old] + max(top[run] - bottom[old], top[old] - bottom[run], 1) for old in before]
+            least = min(jumps)
+            cost[run] += least
+            came[run] = before[jumps.index(least)]
+        before = range(first, stop)
+    path = [min(before, key=cost.__getitem__)]
+    for _ in bounds[2:]:
+        path.append(came[path[-1]])
+    return np.array(path[::-1], np.int64)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
+from cardio_mlflow.data.cycle.ecg import read_drawn_ecg
 from cardio_mlflow.data.picture.statistics import collect
 from tests.data.cycle.hearts import (
     BOTTOM,
@@ -54,7 +54,7 @@ def _show(style, mask, seed=0):
 
 
 def _inside(found):
-    return found.r_waves_s[(found.r_waves_s >= 0) & (found.r_waves_s <= SECONDS)]
+    return found.trace_r_waves_s[(found.trace_r_waves_s >= 0) & (found.trace_r_waves_s <= SECONDS)]
 
 
 @pytest.mark.parametrize("mask", [ABOVE, BEHIND], ids=["below the sector", "over the tissue"])
@@ -67,14 +67,14 @@ def test_r_waves_are_read_off_every_style_of_trace(style, mask):
     assert len(_inside(found)) == len(true)
     assert np.abs(_inside(found) - true).max() <= 0.012
     assert (np.diff(found.times_s) > 0).all()
-    assert found.voltage.min() == 0
-    assert found.voltage.max() == 1
+    assert found.level.min() == 0
+    assert found.level.max() == 1
 
 
 @pytest.mark.parametrize("mask", [ABOVE, BEHIND], ids=["below the sector", "over the tissue"])
 def test_a_scroll_tells_the_beats_before_the_clip(mask):
     found = _read(_show("scroll", mask), mask)
-    before = found.r_waves_s[found.r_waves_s < 0]
+    before = found.trace_r_waves_s[found.trace_r_waves_s < 0]
     true = BEATS[(BEATS > -2.35) & (BEATS < 0)]
     assert np.abs(before - true).max() <= 0.015
 
@@ -176,7 +176,7 @@ def test_a_clip_in_another_encoding_crop_or_size_has_the_same_r_waves(
     )
     true = BEATS[(BEATS >= 0.1) & (BEATS <= SECONDS - 0.1)]
     assert found is not None
-    inside = found.r_waves_s[(found.r_waves_s >= 0.1) & (found.r_waves_s <= SECONDS - 0.1)]
+    inside = found.trace_r_waves_s[(found.trace_r_waves_s >= 0.1) & (found.trace_r_waves_s <= SECONDS - 0.1)]
     assert len(inside) == len(true)
     assert np.abs(inside - true).max() <= 0.025
 

@@ -1,4 +1,4 @@
-"""The ECG of a clip: in the file, on the screen, in both, or nowhere."""
+"""The ECG of a clip, in the file, on the screen, in both, or nowhere; and R waves that are known."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.signal import chirp, find_peaks
 
-from cardio_mlflow.data.cycle.ecg import read_ecg
+from cardio_mlflow.data.cycle.ecg import find_r_waves, read_ecg
 from cardio_mlflow.data.picture.statistics import collect
 from tests.data.cycle.hearts import COLUMNS, ROWS, beats, clip, under_cursor, voltage
 
@@ -59,3 +63,123 @@ def test_a_long_waveform_is_thinned_for_the_pictures_only():
     found = _read(BLACK, (times, voltage(times, FILE)))
     assert len(found.times_s) == len(found.level) <= 4000
     assert np.abs(found.waveform_r_waves_s - FILE[(FILE > -10) & (FILE < 12)]).max() < 0.004
+
+
+def _worst_s(found, true):
+    assert len(found) == len(true), (found, true)
+    return np.abs(found - true).max()
+
+
+@pytest.mark.parametrize("rate", [60, 125, 250, 500, 1000, 2000])
+@pytest.mark.parametrize("polarity", [1.0, -1.0, 0.002, -3000.0])
+def test_any_sampling_and_unit(rate, polarity):
+    true = beats(0.2, 5.8)
+    times = np.arange(0, 6, 1 / rate)
+    assert _worst_s(find_r_waves(times, voltage(times, true, polarity)), true) <= 0.004
+
+
+def test_it_agrees_with_the_plain_peaks_of_a_clean_record():
+    times = np.arange(0, 8, 1 / 500)
+    signal = voltage(times, beats(0.2, 7.8, 0.93))
+    peaks, _ = find_peaks(signal, height=0.6)
+    assert _worst_s(find_r_waves(times, signal), times[peaks]) <= 0.002
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_irregular_rhythm(seed):
+    true = np.cumsum(np.random.default_rng(seed).uniform(0.4, 1.3, 9))
+    times = np.arange(0, true[-1] + 0.5, 1 / 250)
+    assert _worst_s(find_r_waves(times, voltage(times, true)), true) <= 0.004
+
+
+@pytest.mark.parametrize("interval", [0.3, 0.5, 1.0, 2.0])
+def test_slow_and_fast_hearts(interval):
+    true = beats(0.2, 9.8, interval)
+    times = np.arange(0, 10, 1 / 250)
+    assert (
+        _worst_s(find_r_waves(times, voltage(times, true, tall_t=0.0 if interval < 0.4 else 0.25)), true)
+        <= 0.004
+    )
+
+
+@pytest.mark.parametrize(("tall_t", "wide_t"), [(0.6, 0.045), (1.1, 0.045), (0.8, 0.02)])
+def test_tall_and_peaked_t_waves_are_no_r_waves(tall_t, wide_t):
+    true = beats(0.2, 7.8)
+    times = np.arange(0, 8, 1 / 250)
+    found = find_r_waves(times, voltage(times, true, tall_t=tall_t, wide_t=wide_t))
+    assert _worst_s(found, true) <= 0.004
+
+
+def test_a_small_beat_is_searched_for_where_one_is_missing():
+    true = beats(0.2, 7.8)
+    times = np.arange(0, 8, 1 / 250)
+    signal = voltage(times, np.delete(true, 4)) + 0.28 * voltage(times, true[4:5])
+    assert _worst_s(find_r_waves(times, signal), true) <= 0.006
+
+
+def test_two_complexes_never_share_a_top():
+    values = np.zeros(400)
+    values[200:330] = 36581.0
+    found = find_r_waves(np.arange(400) / 100, values)
+    assert (np.diff(found) > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_mains_hum_and_wander(seed):
+    rng = np.random.default_rng(seed)
+    true, times = beats(0.2, 7.8, 0.87), np.arange(0, 8, 1 / 500)
+    signal = voltage(times, true) + rng.normal(0, 0.04, len(times))
+    signal += 0.05 * np.sin(2 * np.pi * 50 * times) + 0.6 * np.sin(2 * np.pi * 0.25 * times)
+    assert _worst_s(find_r_waves(times, signal), true) <= 0.008
+
+
+def test_uneven_steps_and_gaps_of_the_record():
+    rng = np.random.default_rng(1)
+    times = np.cumsum(rng.uniform(0.001, 0.007, 1500))
+    true = beats(0.2, times[-1] - 0.2)
+    signal = voltage(times, true)
+    signal[rng.integers(0, len(times), 60)] = np.nan
+    assert _worst_s(find_r_waves(times, signal), true) <= 0.006
+
+
+def test_an_r_wave_cut_off_by_the_end_is_left_out():
+    true = beats(0.2, 3.4)
+    times = np.arange(0, true[-1] - 0.004, 1 / 500)
+    assert _worst_s(find_r_waves(times, voltage(times, true)), true[:-1]) <= 0.004
+
+
+def test_an_r_wave_just_within_the_end_counts():
+    true = beats(0.2, 3.4)
+    times = np.arange(0, true[-1] + 0.015, 1 / 500)
+    assert _worst_s(find_r_waves(times, voltage(times, true)), true) <= 0.006
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        np.zeros(2000),
+        np.linspace(0, 5, 2000),
+        np.sin(np.arange(2000) * 2 * np.pi / 300),
+        chirp(np.arange(2000) / 250, 1, 8, 20),
+        np.random.default_rng(0).normal(size=2000),
+    ],
+    ids=["flat", "ramp", "sine", "chirp", "noise"],
+)
+def test_what_is_no_ecg_has_none(signal):
+    assert len(find_r_waves(np.arange(2000) / 250, signal)) == 0
+
+
+@pytest.mark.parametrize("samples", [0, 1, 7, 50])
+def test_a_record_too_short_has_none(samples):
+    times = np.arange(samples) / 250
+    assert len(find_r_waves(times, voltage(times, np.array([0.1])))) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 400), st.integers(0, 2**32 - 1), st.data())
+def test_any_numbers_give_rising_times_within_the_record(samples, seed, data):
+    times = np.cumsum(np.random.default_rng(seed).uniform(0, 0.02, samples))
+    values = data.draw(arrays(np.float64, samples, elements=st.floats(width=32, allow_nan=True)))
+    found = find_r_waves(times, values)
+    assert (np.diff(found) > 0).all()
+    assert len(found) == 0 or (found.min() >= times[0] and found.max() <= times[-1])

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.cycle.gating import Evidence, gate
-from cardio_mlflow.data.cycle.repetition import Repetition
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 
@@ -39,7 +38,7 @@ def _swinging(frames, step, cycle):
 
 
 def _period(thumbnails, times, hint=None):
-    found = Repetition(thumbnails, times).period(hint)
+    found = Evidence(times, np.empty(0), None if hint is None else 60 / hint, thumbnails).period
     return None if found is None else found.length_s
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from cardio_mlflow.data.cycle.r_waves import find_r_waves
+from cardio_mlflow.data.cycle.ecg import find_r_waves
 from cardio_mlflow.data.files.header_values import pydicom_silenced
 from cardio_mlflow.data.files.waveform import ecg_waveform
 from tests.data.cycle.hearts import beats, voltage

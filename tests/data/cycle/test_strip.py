@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cycle.curve import Curve, find_runs, read_curve, smoothest
+from cardio_mlflow.data.cycle.strip import Curve, find_runs, read_curve, smoothest
 
 ROWS, COLUMNS = 60, 200
 
