@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
@@ -97,6 +97,14 @@ class ClipStopped(ClipRefused):
     """A clip that was given up because of a limit; with a higher one it might be prepared."""
 
 
+class _ChildEnded(Exception):  # noqa: N818 - what happened
+    """The child died or was killed over a clip, of which the clip need not be the reason."""
+
+    def __init__(self, refusal: ClipRefused) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 class SandboxClosedError(Exception):
     """The sandbox was closed while it worked: nothing is known about the clip."""
 
@@ -120,18 +128,26 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         self._number = 0
 
     def prepare(self, path: Path, check_text: bool = False) -> PreparedClip:
-        """Prepare a clip as ``clips.prepare_clip`` does.
+        """Prepare a clip as ``clips.prepare_clip`` does; once more in a new child, where one dies over it.
 
         Args:
             path: the DICOM, video or tensor file.
             check_text: look for text left inside the sector.
 
         Raises:
-            ClipRefused: with the outcome code; also when the child died (CORRUPT_FRAME).
+            ClipRefused: with the outcome code; also when the child died twice (CORRUPT_FRAME).
             ClipStopped: it took too long (CORRUPT_FRAME) or too much memory (TOO_LARGE).
             SandboxClosedError: the sandbox has been closed.
             InputError: the child cannot be started.
         """
+        with suppress(_ChildEnded):  # somebody may have killed it
+            return self._prepare(path, check_text)
+        try:
+            return self._prepare(path, check_text)
+        except _ChildEnded as ended:
+            raise ended.refusal from None
+
+    def _prepare(self, path: Path, check_text: bool) -> PreparedClip:
         process = self._running()
         end = time.monotonic() + self.limits.seconds
         clock = threading.Timer(min(self.limits.seconds, threading.TIMEOUT_MAX), _end, [process])
@@ -207,9 +223,11 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         if late or status == _OVERRUN:
             return ClipStopped(Outcome.CORRUPT_FRAME, f"took longer than {self.limits.seconds:g} s")
         if status == _KILLED:  # by the system, for want of memory
-            return ClipStopped(Outcome.TOO_LARGE, f"needs more than {self.limits.memory} MiB of memory")
-        words = "sent an answer that makes no sense" if senseless else "died"
-        return ClipRefused(Outcome.CORRUPT_FRAME, f"the decoder {words}")
+            words = f"needs more than {self.limits.memory} MiB of memory"
+            return _ChildEnded(ClipStopped(Outcome.TOO_LARGE, words))
+        if senseless:
+            return ClipRefused(Outcome.CORRUPT_FRAME, "the decoder sent an answer that makes no sense")
+        return _ChildEnded(ClipRefused(Outcome.CORRUPT_FRAME, "the decoder died"))
 
     def _discard(self) -> None:
         """Have the child gone, so that the next clip gets a new one."""

@@ -67,6 +67,12 @@ HOSTILE = """
     def killed(path, check_text):
         os.kill(os.getpid(), 9)
 
+    def killed_once(path, check_text):
+        if not path.exists():
+            path.touch()
+            killed(path, check_text)
+        return good(path, check_text)
+
     def hang(path, check_text):
         time.sleep(60)
 
@@ -194,6 +200,10 @@ def test_a_child_that_dies_is_replaced(hostile, name):
     assert (failure.outcome, failure.message) == (Outcome.CORRUPT_FRAME, "the decoder died")
     assert not isinstance(failure, ClipStopped)
     assert hostile.prepare(Path("good")).frames[0, 0, 0] != before
+
+
+def test_a_child_that_somebody_kills_costs_no_clip(hostile, tmp_path):
+    assert hostile.prepare(tmp_path / "killed_once", check_text=True).quality.rows == 1
 
 
 @pytest.mark.parametrize("name", ["hang", "spin", "stall"])
