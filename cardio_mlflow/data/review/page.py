@@ -60,8 +60,8 @@ def _is_read(wanted: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray
 
 
 SHOWN_COLUMNS: Final[tuple[str, ...]] = (
-    "outcome", "message", "review", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg", "timing",
-    "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
+    "outcome", "message", "review", "notes", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg",
+    "timing", "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
     "inpainted_percent", "rows", "columns", "manufacturer",
 )  # fmt: skip
 """Columns of ``quality.csv`` that the page shows, in the order of its table of one clip."""

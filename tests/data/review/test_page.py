@@ -50,7 +50,8 @@ def cohort(tmp_path):
     shown["P1", "LA"] = Shown(REVIEW, "review/refused.webp")  # of a refused clip nothing is shown
     rows = [
         {"patient_id": "P1", "view": "FC", "outcome": "OK", "rr_ms": 812.5, "frames": 48.0,
-         "gating": "ecg_trace", "phase_verified": True, "manufacturer": "GE"},
+         "gating": "ecg_trace", "phase_verified": True, "manufacturer": "GE",
+         "notes": "decimal commas; r_waves <off>"},
         {"patient_id": "P1", "view": "TC", "outcome": "OK", "gating": "periodicity", "phase_verified": False,
          "manufacturer": "GE", "review": "low_fit text"},
         {"patient_id": "P1", "view": "SA", "outcome": "OK"},
@@ -177,6 +178,7 @@ def test_a_browser_shows_every_clip_and_no_foreign_markup(cohort, tmp_path):
     assert "no &lt;fan&gt; &amp; nothing" in main
     assert '<polygon points="112 0 224 112 0 112">' in main
     assert 'class="r" x1="25" x2="25"' in main
+    assert '<li class="notes">decimal commas; r_waves &lt;off&gt;</li>' in main
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
