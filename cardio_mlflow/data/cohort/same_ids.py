@@ -10,6 +10,8 @@ from typing import Final
 from cardio_mlflow.data.cohort.labels import LabelSheet
 
 _EXACT_DIGITS: Final = 15  # of a number in a spreadsheet (IEEE 754 double); the digits behind become 0
+_LEAST_SHOWN: Final = 4
+"""Digits that an id with a power of ten must show to be matched: 2.018E+11. Too many ids become 2E+11."""
 _ROUNDED: Final = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d{1,3}|\d{16,}")
 
 
@@ -61,6 +63,12 @@ def difference(ours: str, theirs: str) -> str | None:
     return next((words for words, same in DIFFERENCES.items() if ours != theirs and same(ours, theirs)), None)
 
 
+def _tells(patient: str) -> bool:
+    """Whether an id shows enough of its digits to tell it from others."""
+    shown, power, _ = patient.upper().partition("E")
+    return not power or sum(map(str.isdecimal, shown)) >= _LEAST_SHOWN
+
+
 def same_ids(
     sheet: LabelSheet, with_clips: Collection[str], strangers: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
@@ -72,7 +80,8 @@ def same_ids(
         strangers: the ids of the clips that belong to nobody.
 
     Returns:
-        The patient of each such id, where neither could be another's, and notes that name rows only.
+        The patient of each such id, where neither could be another's and the sheet's shows at least four
+        digits; and notes that name rows only.
     """
     rounded = [patient for patient in sheet.table.index if _ROUNDED.fullmatch(patient)]
     whole: dict[str, list[str]] = {}
@@ -91,7 +100,7 @@ def same_ids(
     by_words: dict[str, list[str]] = {}
     for clip_id, patients in near.items():
         patient = next(iter(patients), "")
-        if len(patients) == claims.count(patient) == 1 and patient not in with_clips:
+        if len(patients) == claims.count(patient) == 1 and patient not in with_clips and _tells(patient):
             matched[clip_id] = patient
             by_words.setdefault(patients[patient], []).append(patient)
     unclear = sorted(set(claims) - set(matched.values()), key=sheet.rows.__getitem__)
@@ -102,6 +111,7 @@ def same_ids(
     if unclear:
         notes.append(
             f"ids of sheet and clips differ only by {', '.join(DIFFERENCES)}, but could belong to several, "
-            f"so they were not matched: {sheet.some_rows(unclear)}. Write the ids as the clips have them"
+            f"or show fewer than {_LEAST_SHOWN} digits (2E+11), so they were not matched: "
+            f"{sheet.some_rows(unclear)}. Write the ids as the clips have them, in a column formatted as text"
         )
     return matched, notes

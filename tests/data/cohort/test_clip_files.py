@@ -298,6 +298,8 @@ def test_changed_ids_are_matched_through_a_clip_sheet_and_the_other_way_round(tm
         (("7", "P"), ("7_A4C.dcm", "007_A2C.dcm")),  # its own clips are there
         (("2.018E+11", "P"), ("201812345678_A4C.dcm", "201801111111_A4C.dcm")),
         (("2.018E+11", "201812345679", "P"), ("201812345678_A4C.dcm", "201801111111_A4C.dcm")),
+        (("2E+11", "P"), ("201812345678_A4C.dcm",)),  # too few digits: it could be anybody's
+        (("2.02e11", "P"), ("201812345678_A4C.dcm",)),
     ],
 )
 def test_changed_ids_that_could_be_several_are_never_guessed(
