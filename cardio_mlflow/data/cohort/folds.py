@@ -14,7 +14,7 @@ from cardio_mlflow.data.cohort.persons import PERSON, persons_apart
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION
 from cardio_mlflow.sheets.cells import canonical_id
-from cardio_mlflow.sheets.sheet import Sheet, raise_problems, read_sheet
+from cardio_mlflow.sheets.sheet import Sheet, first_few, raise_problems, read_sheet
 
 
 def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.Series[int]:
@@ -94,12 +94,11 @@ def read_folds(
         raise InputError(f"There is no file of folds {path}: give its absolute path, or leave folds empty.")
     sheet = read_sheet(path)
     folds = _parse_rows(sheet, {p: p for p in patients} | dict(persons or {}), num_folds)
-    missing = [str(number) for number, patient in enumerate(patients, start=1) if patient not in folds]
+    missing = [number for number, patient in enumerate(patients, start=1) if patient not in folds]
     if missing:
-        shown = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
         raise InputError(
-            f"{sheet.name} gives no fold to {len(missing)} patients of Cohort I: number {shown} in the order "
-            "of the label sheet, counted from 1."
+            f"{sheet.name} gives no fold to {len(missing)} patients of Cohort I: number {first_few(missing)} "
+            "in the order of the label sheet, counted from 1."
         )
     empty = sorted(set(range(1, num_folds + 1)) - set(folds.values()))
     if empty:
