@@ -16,7 +16,7 @@ from typing import Final, Literal
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 
-from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of, study_key
+from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of
 from cardio_mlflow.data.cohort.clip_names import KnownPatients, split_name, view_prefix, view_within
 from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.errors import InputError
@@ -200,6 +200,16 @@ _NO_HEADER: Final = (
 )  # fmt: skip
 
 
+def study_key(name: str) -> str:
+    """A study folder's name without case, and without the marks within a date.
+
+    >>> study_key("2018-05-12") == study_key("20180512"), study_key("1.2") == study_key("12")
+    (True, False)
+    """
+    name = unicodedata.normalize("NFC", name).casefold()
+    return name.replace("-", "") if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else name
+
+
 def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[str]:
     """Add one study's clips of each patient to the clips that lie in no study's folder.
 
@@ -249,7 +259,8 @@ def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: st
     found = [study for study in studies if study_key(study) == study_key(sheet.studies[patient])]
     if len(found) != 1:
         raise InputError(
-            f"{sheet.row(patient)}, column study: the patient has no folder of that name with a clip."
+            f"{sheet.row(patient)}, column study: the patient has no such folder of a study with a clip in "
+            "it."
         )
     return found[0]
 

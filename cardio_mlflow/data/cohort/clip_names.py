@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from cardio_mlflow.data.cohort.labels import LabelSheet
@@ -14,46 +14,12 @@ from cardio_mlflow.parameters import is_view, normalise_name, view
 _EXACT_DIGITS: Final = 15  # of a number in a spreadsheet (IEEE 754 double); the digits behind become 0
 _LEAST_SHOWN: Final = 4
 """Digits that an id with a power of ten must show to be matched: 2.018E+11. Too many ids become 2E+11."""
-_ROUNDED: Final = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d{1,3}|\d{16,}")
-
-
-def _bare(text: str) -> str:
-    return re.sub(r"[.,]0+$", "", text).lstrip("0")
-
-
-def _zeros(ours: str, theirs: str) -> bool:
-    return ours.isdecimal() and theirs.isdecimal() and ours.lstrip("0") == theirs.lstrip("0")
-
-
-def _decimals(ours: str, theirs: str) -> bool:
-    bare = re.fullmatch(r"(\d+)[.,]0+", theirs)
-    return bare is not None and _zeros(ours, bare[1])
-
-
-def _scientific(ours: str, theirs: str) -> bool:
-    """2.018E+11 for a number of twelve digits that starts so, rounded or cut off."""
-    form = re.fullmatch(r"(\d)(?:[.,](\d+))?[eE]\+?(\d{1,3})", ours)
-    if form is None or not theirs.isdecimal() or len(theirs.lstrip("0")) != int(form[3]) + 1:
-        return False
-    digits = form[1] + (form[2] or "")
-    number = Decimal(theirs).scaleb(len(digits) - 1 - int(form[3]))
-    return Decimal(digits) in {number.quantize(Decimal(1), way) for way in (ROUND_HALF_UP, ROUND_DOWN)}
-
-
-def _cut(ours: str, theirs: str) -> bool:
-    """Digits behind the fifteenth became zeros."""
-    if not (ours.isdecimal() and theirs.isdecimal() and len(ours) == len(theirs) > _EXACT_DIGITS):
-        return False
-    return ours[:_EXACT_DIGITS] == theirs[:_EXACT_DIGITS] and not ours[_EXACT_DIGITS:].strip("0")
-
-
-DIFFERENCES: Final[Mapping[str, Callable[[str, str], bool]]] = {
-    "leading zeros": _zeros,
-    "a decimal .0": _decimals,
-    "a power of ten (2E+11)": _scientific,
-    "the digits behind the fifteenth": _cut,
-}
-"""What a spreadsheet does to an id, and whether a sheet's id and a clip's differ by that alone."""
+_SCIENTIFIC: Final = re.compile(r"(\d)(?:[.,](\d+))?[eE]\+?(\d{1,3})")
+_DAMAGED: Final = re.compile(rf"{_SCIENTIFIC.pattern}|\d{{{_EXACT_DIGITS + 1},}}")
+_ZEROS, _DECIMALS, _POWER, _CUT = DIFFERENCES = (
+    "leading zeros", "a decimal .0", "a power of ten (2E+11)", "the digits behind the fifteenth",
+)  # fmt: skip
+"""What a spreadsheet does to an id."""
 
 
 def difference(ours: str, theirs: str) -> str | None:
@@ -62,13 +28,36 @@ def difference(ours: str, theirs: str) -> str | None:
     >>> difference("7", "007"), difference("2.018E+11", "201812345678"), difference("7", "70") is None
     ('leading zeros', 'a power of ten (2E+11)', True)
     """
-    return next((words for words, same in DIFFERENCES.items() if ours != theirs and same(ours, theirs)), None)
+    plain = _without_decimals(theirs)
+    if ours == theirs:
+        return None
+    if form := _SCIENTIFIC.fullmatch(ours):
+        return _POWER if _begins(theirs, f"{form[1]}{form[2] or ''}", int(form[3])) else None
+    if not (ours.isdecimal() and plain.isdecimal()):
+        return None
+    if ours.lstrip("0") == plain.lstrip("0"):
+        return _ZEROS if plain == theirs else _DECIMALS
+    kept, lost = ours[:_EXACT_DIGITS], ours[_EXACT_DIGITS:]
+    is_cut = len(ours) == len(theirs) == len(plain) and theirs.startswith(kept) and not lost.strip("0")
+    return _CUT if lost and is_cut else None
 
 
-def _tells(patient: str) -> bool:
-    """Whether an id shows enough of its digits to tell it from others."""
-    shown, power, _ = patient.upper().partition("E")
-    return not power or sum(map(str.isdecimal, shown)) >= _LEAST_SHOWN
+def _without_decimals(text: str) -> str:
+    return re.sub(r"[.,]0+$", "", text)
+
+
+def _begins(text: str, digits: str, power: int) -> bool:
+    """Whether a number of so many digits behind its first begins with these, rounded or cut off."""
+    if not text.isdecimal() or len(text.lstrip("0")) != power + 1:
+        return False
+    text = text.lstrip("0").ljust(len(digits), "0")
+    unit = 10 ** (len(text) - len(digits))
+    return int(digits) in (int(text) // unit, (int(text) + unit // 2) // unit)
+
+
+def _shows_enough(patient: str) -> bool:
+    form = _SCIENTIFIC.fullmatch(patient)
+    return form is None or len(f"{form[1]}{form[2] or ''}") >= _LEAST_SHOWN
 
 
 def same_ids(
@@ -85,26 +74,26 @@ def same_ids(
         The patient of each such id, where neither could be another's and the sheet's shows at least four
         digits; and notes that name rows only.
     """
-    rounded = [patient for patient in sheet.table.index if _ROUNDED.fullmatch(patient)]
-    whole: dict[str, list[str]] = {}
+    whole: dict[str, list[str]] = defaultdict(list)
     for patient in sheet.table.index:
-        whole.setdefault(_bare(patient), []).append(patient)
+        whole[_without_decimals(patient).lstrip("0")].append(patient)
+    damaged = [patient for patient in sheet.table.index if _DAMAGED.fullmatch(patient)]
     near = {
         clip_id: {
             patient: words
-            for patient in (*whole.get(_bare(clip_id), ()), *rounded)
+            for patient in (*whole[_without_decimals(clip_id).lstrip("0")], *damaged)
             if (words := difference(patient, clip_id))
         }
         for clip_id in strangers
     }
-    claims = [patient for patients in near.values() for patient in patients]
+    claims = Counter(patient for patients in near.values() for patient in patients)
     matched: dict[str, str] = {}
-    by_words: dict[str, list[str]] = {}
+    by_words: dict[str, list[str]] = defaultdict(list)
     for clip_id, patients in near.items():
         patient = next(iter(patients), "")
-        if len(patients) == claims.count(patient) == 1 and patient not in with_clips and _tells(patient):
+        if len(patients) == claims[patient] == 1 and patient not in with_clips and _shows_enough(patient):
             matched[clip_id] = patient
-            by_words.setdefault(patients[patient], []).append(patient)
+            by_words[patients[patient]].append(patient)
     unclear = sorted(set(claims) - set(matched.values()), key=sheet.rows.__getitem__)
     notes = [
         f"ids of sheet and clips differ only by {words}, and were matched: {sheet.some_rows(patients)}"

@@ -142,7 +142,7 @@ def _search(folder: Path, sheet: LabelSheet, patients: KnownPatients) -> Finding
 
 
 def _read_clip_sheet(folder: Path, sheet: Sheet, patients: KnownPatients) -> Findings:
-    r"""The clips of a clips.csv; paths are taken from the cohort folder, or lie in it, with ``/`` or ``\``."""
+    r"""The clips of a clips.csv; paths are taken from the cohort folder, or lie in it; with / or \."""
     places = {column: sheet.find(names) for column, names in _COLUMNS.items()}
     if missing := [column for column, position in places.items() if position is None]:
         raise InputError(

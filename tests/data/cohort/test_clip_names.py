@@ -79,6 +79,10 @@ def test_a_long_id_shown_as_a_power_of_ten_is_the_same_id(clip: str, decimals: i
         assert difference(shown, clip) == "a power of ten (2E+11)"
 
 
+def test_ids_of_any_length_can_be_compared() -> None:
+    assert difference(f"1.{'2' * 29}E+29", f"1{'2' * 29}") == "a power of ten (2E+11)"
+
+
 @given(st.text("123456789", min_size=16, max_size=19))
 def test_an_id_cut_at_fifteen_digits_is_the_same_id(clip: str) -> None:
     shown = clip[:15] + "0" * (len(clip) - 15)
