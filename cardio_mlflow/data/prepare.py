@@ -33,9 +33,8 @@ from cardio_mlflow.data.clips import TEXT_LEFT
 from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, UNMASKED, Quality
-from cardio_mlflow.data.review.films import write_films
-from cardio_mlflow.data.review.montage import write_contact_sheets
 from cardio_mlflow.data.review.page import Shown, write_review_page
+from cardio_mlflow.data.review.pictures import write_contact_sheets, write_films
 from cardio_mlflow.errors import InputError
 
 CACHE_DISK: Final = 40.0

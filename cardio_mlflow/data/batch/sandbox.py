@@ -82,12 +82,7 @@ def _within_bounds(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the preparation of one clip may take.
-
-    Attributes:
-        seconds: of time.
-        memory: MiB over what the process uses when it starts (kept on Linux only).
-    """
+    """What one clip may take: time, and MiB over what a process starts with (kept on Linux only)."""
 
     seconds: float = 120.0
     memory: int = 1024

@@ -17,7 +17,13 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 
 from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of
-from cardio_mlflow.data.cohort.clip_names import KnownPatients, split_name, view_prefix, view_within
+from cardio_mlflow.data.cohort.clip_names import (
+    KnownPatients,
+    split_name,
+    study_key,
+    view_prefix,
+    view_within,
+)
 from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, view
@@ -198,16 +204,6 @@ _NO_HEADER: Final = (
     InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError,
     NotImplementedError, RuntimeError, zlib.error,
 )  # fmt: skip
-
-
-def study_key(name: str) -> str:
-    """A study folder's name without case, and without the marks within a date.
-
-    >>> study_key("2018-05-12") == study_key("20180512"), study_key("1.2") == study_key("12")
-    (True, False)
-    """
-    name = unicodedata.normalize("NFC", name).casefold()
-    return name.replace("-", "") if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else name
 
 
 def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[str]:

@@ -223,3 +223,13 @@ def _view_first(stem: str) -> Iterator[tuple[str, str]]:
 
 def _separators(stem: str) -> list[int]:
     return [i for i, character in enumerate(stem) if character in _SEPARATORS and i]
+
+
+def study_key(name: str) -> str:
+    """A study folder's name without case, and without the marks within a date.
+
+    >>> study_key("2018-05-12") == study_key("20180512"), study_key("1.2") == study_key("12")
+    (True, False)
+    """
+    name = unicodedata.normalize("NFC", name).casefold()
+    return name.replace("-", "") if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else name

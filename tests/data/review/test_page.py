@@ -19,9 +19,9 @@ from PIL import Image
 
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview, Quality
-from cardio_mlflow.data.review import films
-from cardio_mlflow.data.review.films import FILM_SIDE, filmstrip, write_films
+from cardio_mlflow.data.review import pictures as pictures_module
 from cardio_mlflow.data.review.page import SHOWN_COLUMNS, Shown, plain, sampled_ecg, write_review_page
+from cardio_mlflow.data.review.pictures import FILM_SIDE, filmstrip, write_films
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$data&\"'"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -231,14 +231,14 @@ def test_a_film_is_made_once_and_is_the_same_file_in_every_cohort(cohort, monkey
     keys = [path.stem for path in sorted((folder / "review").iterdir())]
     before = [(folder / "review" / f"{key}.webp").read_bytes() for key in keys]
     assert before == [filmstrip(store.frames(key)) for key in keys]
-    monkeypatch.setattr(films, "filmstrip", None)
+    monkeypatch.setattr(pictures_module, "filmstrip", None)
     write_films(store, keys, folder / "other", jobs=1)
     assert [(folder / "other" / f"{key}.webp").read_bytes() for key in keys] == before
 
 
 def test_a_file_system_without_links_gets_copies(cohort, monkeypatch):
     folder, _, _ = cohort
-    monkeypatch.setattr(films.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    monkeypatch.setattr(pictures_module.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
     write_films(ClipStore(folder / "store", 1e12), ["a" * 32], folder / "other", jobs=1)
     assert (folder / "other" / f"{'a' * 32}.webp").stat().st_size > 1000
 

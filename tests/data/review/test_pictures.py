@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
 from cardio_mlflow.data.quality import QUALITY_COLUMNS
 from cardio_mlflow.data.review.lettering import fitted, font
-from cardio_mlflow.data.review.montage import PER_SHEET, write_contact_sheets
+from cardio_mlflow.data.review.pictures import PER_SHEET, write_contact_sheets
 
 VIEWS = ("FC", "TC", "SA", "LA")
 
