@@ -81,12 +81,7 @@ def search_folders(folder: Path, patients: KnownPatients, studies: Iterable[str]
     A file's patient and view are each told by its name or by a folder it lies in, and both must agree.
     Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into, and within a
     patient's folder one level of studies, whose names hold a digit or a word such as "study"; any other
-    folder is not, so that clips set aside are not taken by mistake.
-
-    Args:
-        folder: the cohort folder.
-        patients: the label sheet's patients.
-        studies: names of study folders that are looked into as well.
+    folder is not, so that clips set aside are not taken by mistake; but those that `studies` names are.
 
     Raises:
         InputError: a folder cannot be read, or is a link to a place outside the cohort folder.
@@ -210,13 +205,9 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
     """Add one study's clips of each patient to the clips that lie in no study's folder.
 
     The folder that the sheet's column `study` names goes first; then clips that lie in no study's folder;
-    then the only study; then the choice. Dates stay in here.
-
-    Args:
-        found: what a search found; its `studies` are used up.
-        sheet: the label sheet.
-        choice: of several studies, "newest" takes the one of the latest study date and time, "nearest" the
-            one nearest to the catheterisation (`rhc_date`); "ask" raises.
+    then the only study; then the choice: "newest" takes the one of the latest study date and time, "nearest"
+    the one nearest to the catheterisation (`rhc_date`), "ask" raises. Dates stay in here. The
+    `studies` that a search found are used up.
 
     Returns:
         Notes that name rows only.

@@ -63,12 +63,7 @@ def _shows_enough(patient: str) -> bool:
 def same_ids(
     sheet: LabelSheet, with_clips: Collection[str], strangers: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Match patients without clips with ids of clips that differ only by what a spreadsheet does to ids.
-
-    Args:
-        sheet: the label sheet.
-        with_clips: its patients who have clips.
-        strangers: the ids of the clips that belong to nobody.
+    """Match patients without clips with ids of clips (strangers) that differ only by what a spreadsheet does.
 
     Returns:
         The patient of each such id, where neither could be another's and the sheet's shows at least four
@@ -114,11 +109,8 @@ _SEPARATORS: Final = "_-. "
 class KnownPatients:
     """The ids of the label sheet, found by their spelling in a file name.
 
-    An id is found as it is written; else in any case, where that leaves one id only.
-
-    Args:
-        ids: the label sheet's ids.
-        spellings: further spellings of some of them.
+    An id is found as it is written, or in one of the further `spellings`; else in any case, where that leaves
+    one id only.
 
     >>> known = KnownPatients(["P01", "q", "Q", "7"], {"007": "7"})
     >>> known.find("p01"), known.find("q"), known.find("007"), known.find("P1") is None
@@ -180,11 +172,8 @@ def view_within(name: str) -> str | None:
 def split_name(stem: str, patients: KnownPatients) -> tuple[str, str] | None:
     """Split ``<patient>_<view>`` or ``<view>_<patient>``; any of ``_ - .`` and space may separate them.
 
-    Ids may hold separators themselves, and the longest known id is taken.
-
-    Args:
-        stem: a file name without its suffix.
-        patients: the known ids.
+    The stem is a file name without its suffix. Ids may hold separators themselves, and the longest known
+    id is taken.
 
     Returns:
         The patient, spelled as in the label sheet where it is known, and the view's code; None when the

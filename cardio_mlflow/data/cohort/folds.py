@@ -44,7 +44,13 @@ def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.
     pressure, cutoff = table[PULMONARY_HYPERTENSION.key], PULMONARY_HYPERTENSION.cutoff
     groups = pd.DataFrame({0: pressure > cutoff, 1: pressure <= cutoff, 2: pressure.isna()})
     counts = groups.astype(np.int64).groupby(persons.to_numpy(), sort=False).sum()
-    _check_sizes(len(counts), num_folds)
+    if num_folds < 2:
+        raise InputError(f"num_folds={num_folds}: cross-validation needs at least 2 folds.")
+    if len(counts) < num_folds:
+        raise InputError(
+            f"Cohort I has {len(counts)} patients, fewer than num_folds={num_folds}: "
+            "set a smaller num_folds or bring more patients."
+        )
     folds = persons.map(_deal(counts, num_folds, np.random.default_rng(seed)))
     return folds.reindex(labels_cohort1.index).rename("fold").astype("int64")
 
@@ -61,16 +67,6 @@ def _deal(counts: pd.DataFrame, num_folds: int, generator: np.random.Generator) 
         held[fold] += own
         dealt[counts.index[i]] = fold + 1
     return dealt
-
-
-def _check_sizes(patients: int, num_folds: int) -> None:
-    if num_folds < 2:
-        raise InputError(f"num_folds={num_folds}: cross-validation needs at least 2 folds.")
-    if patients < num_folds:
-        raise InputError(
-            f"Cohort I has {patients} patients, fewer than num_folds={num_folds}: "
-            "set a smaller num_folds or bring more patients."
-        )
 
 
 def read_folds(

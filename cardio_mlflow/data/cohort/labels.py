@@ -116,10 +116,10 @@ class _Reading:
 
 
 def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
-    """Read and check a cohort folder's label sheet.
+    """Read and check a cohort folder's label sheet, labels.csv or labels.xlsx.
 
     Args:
-        folder: the cohort folder, holding labels.csv or labels.xlsx.
+        folder: the cohort folder.
         cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
 
     Raises:
@@ -132,10 +132,7 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
     if not sheet.rows:
         raise InputError(f"{sheet.name} has a header but no patient below it.")
     ids, cohorts = _patient_ids(reading), _cohorts(reading, cohort1_size)
-    given = [canonical_id(text) if not is_missing(text) else "" for text in reading.texts(PERSON)]
-    persons = [person or patient for person, patient in zip(given, ids, strict=True)]
-    _check_persons(reading, persons, cohorts)
-    columns: dict[str, Sequence[object]] = {"cohort": cohorts, PERSON: persons}
+    columns: dict[str, Sequence[object]] = {"cohort": cohorts, PERSON: _persons(reading, ids, cohorts)}
     columns |= {key: reading.numbers(key, (parameter(key).unit,), parameter(key)) for key in KEYS}
     columns |= {name: reading.numbers(name, NUMBERS[name]) for name in NUMBERS if name in positions}
     columns |= {name: [text or None for text in reading.texts(name)] for name in TEXTS if name in positions}
@@ -154,11 +151,7 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
 
 
 def _find_sheet(folder: Path) -> Path:
-    """Find the one label sheet of a cohort folder.
-
-    Raises:
-        InputError: the folder or the sheet does not exist, or there are two sheets.
-    """
+    """The one label sheet, or an InputError that says what is wrong with the folder."""
     if not folder.is_dir():
         raise InputError(f"There is no cohort folder {folder}.")
     found = sorted(p for p in folder.iterdir() if p.name.lower() in ("labels.csv", "labels.xlsx"))
@@ -217,14 +210,17 @@ def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
     return reading.each("cohort", read, "")
 
 
-def _check_persons(reading: _Reading, persons: list[str], cohorts: list[str]) -> None:
-    """A person stays in one cohort."""
+def _persons(reading: _Reading, ids: list[str], cohorts: list[str]) -> list[str]:
+    """The person in each row; that one stands in both cohorts is noted."""
+    given = [canonical_id(text) if not is_missing(text) else "" for text in reading.texts(PERSON)]
+    persons = [person or patient for person, patient in zip(given, ids, strict=True)]
     rows = [row.number for row in reading.sheet.rows]
-    apart = persons_apart(persons, [f"Cohort {cohort}" for cohort in cohorts], rows)
     advice = "give both rows one cohort"
     if "cohort" not in reading.positions:
         advice = "cohort1_size parts the sheet there: choose another, or give a cohort column"
+    apart = persons_apart(persons, [f"Cohort {cohort}" for cohort in cohorts], rows)
     reading.problems += [f"{problem}; {advice}" for problem in apart]
+    return persons
 
 
 def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[str]:

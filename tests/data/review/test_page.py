@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import json
 import re
 import shutil
@@ -15,13 +14,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview, Quality
-from cardio_mlflow.data.review import pictures as pictures_module
 from cardio_mlflow.data.review.page import SHOWN_COLUMNS, Shown, plain, sampled_ecg, write_review_page
-from cardio_mlflow.data.review.pictures import FILM_SIDE, filmstrip, write_films
+from cardio_mlflow.data.review.pictures import write_films
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$data&\"'"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -100,16 +97,6 @@ def test_only_prepared_clips_get_a_picture_or_a_drawing(cohort):
     assert [picture is None for picture in pictures] == [False, False, True, True, False, True]
     assert [clip[4] is None for clip in data["clips"]] == [False, False, False, True, False, True]
     assert all(re.fullmatch(r"review/[A-Za-z0-9_-]+\.webp", name) for name in written)
-
-
-def test_a_filmstrip_holds_all_frames_in_order():
-    frames = np.repeat(np.arange(32, dtype=np.uint8) * 7, 224 * 224).reshape(32, 224, 224)
-    data = filmstrip(frames)
-    strip = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
-    assert strip.shape == (32 * FILM_SIDE, FILM_SIDE)
-    levels = strip.reshape(32, FILM_SIDE, FILM_SIDE)[:, 20:-20, 20:-20].mean(axis=(1, 2))
-    assert np.abs(levels - np.arange(32) * 7).max() < 5
-    assert data == filmstrip(frames)
 
 
 def test_nothing_of_an_id_is_taken_for_markup(cohort):
@@ -223,24 +210,6 @@ def test_synthetic_data_are_called_so(cohort):
     assert "Synthetic data" not in _write(folder, quality, shown).read_text("utf-8")
     page = _write(folder, quality, shown, synthetic=True).read_text("utf-8")
     assert "<strong>Synthetic data.</strong>" in page
-
-
-def test_a_film_is_made_once_and_is_the_same_file_in_every_cohort(cohort, monkeypatch):
-    folder, _, _ = cohort
-    store = ClipStore(folder / "store", 1e12)
-    keys = [path.stem for path in sorted((folder / "review").iterdir())]
-    before = [(folder / "review" / f"{key}.webp").read_bytes() for key in keys]
-    assert before == [filmstrip(store.frames(key)) for key in keys]
-    monkeypatch.setattr(pictures_module, "filmstrip", None)
-    write_films(store, keys, folder / "other", jobs=1)
-    assert [(folder / "other" / f"{key}.webp").read_bytes() for key in keys] == before
-
-
-def test_a_file_system_without_links_gets_copies(cohort, monkeypatch):
-    folder, _, _ = cohort
-    monkeypatch.setattr(pictures_module.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
-    write_films(ClipStore(folder / "store", 1e12), ["a" * 32], folder / "other", jobs=1)
-    assert (folder / "other" / f"{'a' * 32}.webp").stat().st_size > 1000
 
 
 def test_a_table_read_back_makes_the_same_page(cohort):
