@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
@@ -33,20 +32,18 @@ from cardio_mlflow.data.clips import TEXT_LEFT
 from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, UNMASKED, Quality
-from cardio_mlflow.data.review.films import write_films
-from cardio_mlflow.data.review.montage import write_contact_sheets
 from cardio_mlflow.data.review.page import Shown, write_review_page
+from cardio_mlflow.data.review.pictures import write_contact_sheets, write_films
 from cardio_mlflow.errors import InputError
 
 CACHE_DISK: Final = 40.0
 """GiB that everything prepared may take, where nothing else is said."""
 
-_PAGES: Final = 1  # raised whenever the same clips would be shown differently
+_PAGES: Final = 2  # raised whenever the same clips would be shown differently
 _MARKER: Final = "clips.json"
 _TABLE: Final = "quality.csv"
 _TEXT: Final = ("patient_id", "view", *(f.name for f in fields(Quality) if f.type in ("str", "Outcome")))
 _COUNTS: Final = tuple(f.name for f in fields(Quality) if f.type == "int | None")
-_NO_ROWS: Final[Mapping[str, int]] = MappingProxyType({})
 _log = logging.getLogger(__name__)
 
 
@@ -133,7 +130,7 @@ def prepare_cohort(
     check_text: bool = False,
     synthetic: bool = False,
     limits: Limits | None = None,
-    rows: Mapping[str, int] = _NO_ROWS,
+    rows: Mapping[str, int] | None = None,
     cache_disk: float = CACHE_DISK,
 ) -> PreparedCohort:
     """Prepare a cohort's clips, each in a child process, and each once, whatever cohort it stands in.
@@ -164,7 +161,7 @@ def prepare_cohort(
     name = _digest([_PAGES, check_text, synthetic, listed])
     hold = store.hold([file.key for file in files if file.key], name)
     entries = [_with_words(e, check_text) for e in prepared_entries(files, store, jobs, limits)]
-    judged = judge(clips, files, entries, rows)
+    judged = judge(clips, files, entries, rows or {})
     batch = list(map(_Made, clips, files, entries, judged.qualities))
     home = made(store.folder / "cohorts" / name)
     quality = _written(home, batch, store, synthetic, jobs)
@@ -176,10 +173,10 @@ def prepare_cohort(
 
 def _check_once(clips: Sequence[Clip]) -> None:
     seen: set[tuple[str, str]] = set()
-    for i, clip in enumerate(clips):
+    for number, clip in enumerate(clips, start=1):
         if (clip.patient_id, clip.view) in seen:
             raise InputError(
-                f"Clip {i + 1} of the list is the second of its patient for view {clip.view}; "
+                f"Clip {number} of the list is the second of its patient for view {clip.view}; "
                 "keep one of them."
             )
         seen.add((clip.patient_id, clip.view))
@@ -257,24 +254,17 @@ def _cohort(
 
 
 def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
-    told = []
-    if prepared.refused:
-        told.append(f"{prepared.refused} of {len(prepared.quality)} clips were refused: {prepared.table}")
-    same = int((prepared.quality["outcome"] == Outcome.SAME_CLIP).sum())
-    if same:
-        told.append(
-            f"{same} of them stand for more than one patient ({Outcome.SAME_CLIP}): find out whose they are"
-        )
-    twice = int(prepared.quality["review"].str.split().map(lambda words: DUPLICATE in words).sum())
-    if twice:
-        told.append(
-            f"{twice} clips stand for two views of one patient (review: {DUPLICATE}), of which one is wrong"
-        )
-    if placeholders:
-        told.append(f"{placeholders} clips share a placeholder for a SOP Instance UID, so it tells nothing")
-    if prepared.missing:
-        told.append(f"{len(prepared.missing)} patients are left out: none of their clips could be prepared")
-    return told
+    quality = prepared.quality
+    told = {
+        f"of {len(quality)} clips were refused: {prepared.table}": prepared.refused,
+        f"of them stand for more than one patient ({Outcome.SAME_CLIP}): find out whose they are":
+            (quality["outcome"] == Outcome.SAME_CLIP).sum(),
+        f"clips stand for two views of one patient (review: {DUPLICATE}), of which one is wrong":
+            quality["review"].str.contains(rf"\b{DUPLICATE}\b").sum(),
+        "clips share a placeholder for a SOP Instance UID, so it tells nothing": placeholders,
+        "patients are left out: none of their clips could be prepared": len(prepared.missing),
+    }  # fmt: skip
+    return [f"{count} {words}" for words, count in told.items() if count]
 
 
 def _nothing(quality: pd.DataFrame, table: Path) -> InputError:

@@ -148,6 +148,12 @@ def raise_problems(sheet_name: str, problems: list[str]) -> None:
     raise InputError("\n  ".join(lines))
 
 
+def first_few(things: Sequence[object], separator: str = ", ") -> str:
+    """The first ten things in a message, and a sign where there are more."""
+    more = " ..." if len(things) > SHOWN_PROBLEMS else ""
+    return separator.join(map(str, things[:SHOWN_PROBLEMS])) + more
+
+
 def _row_of(problem: str) -> int:
     return int(problem.removeprefix("row ").partition(",")[0])
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from cardio_mlflow.data.batch.sandbox import Limits
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
@@ -114,9 +114,7 @@ class ClipStore:
 
     def frames(self, key: str) -> NDArray[np.uint8]:
         """The frames of a prepared clip, uint8, 32 × 224 × 224."""
-        with safe_open(self.path(key), "numpy") as file:
-            found: NDArray[np.uint8] = file.get_tensor("frames")
-        return found
+        return load_file(self.path(key))["frames"]
 
     def hold(self, keys: Iterable[str], cohort: str) -> Hold:
         """Keep a cohort's folder and its entries, there or still to be made, until the hold is deleted.

@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -34,7 +33,6 @@ class Content:
     """A clip file as it was found.
 
     Attributes:
-        path: the file.
         mark: changes whenever the file does.
         settled: whether it had been as it is for a while.
         digest: of its bytes, 32 hexadecimal digits; empty where it cannot be read.
@@ -62,24 +60,23 @@ def read_contents(paths: Sequence[Path], folder: Path, jobs: int) -> list[Conten
     Args:
         paths: the files.
         folder: where the memo lies; it must exist.
-        jobs: number of files read at a time.
+        jobs: how many files are read at a time.
     """
     found, known = [marked(path) for path in paths], _read_memo(folder / _MEMO)
-    new = {content.mark: content for content in found if content.mark and content.mark not in known}
-    with ExitStack() as stack:
-        threads = stack.enter_context(ThreadPoolExecutor(jobs))
-        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-        read = threads.map(_digested, new.values())
-        contents = list(tqdm(read, total=len(new), desc="read", unit="clip", delay=1.0))
-    if settled := {c.mark: c.digest for c in contents if c.digest and c.settled}:
+    new = {one.mark: one for one in found if one.mark and one.mark not in known}
+    threads = ThreadPoolExecutor(jobs)
+    try:
+        bar = tqdm(threads.map(_digested, new.values()), total=len(new), desc="read", unit="clip", delay=1.0)
+        read = {one.mark: one for one in bar}
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+    if settled := {one.mark: one.digest for one in read.values() if one.digest and one.settled}:
         with FileLock(folder / f"{_MEMO}.lock"):
             memo = list((_read_memo(folder / _MEMO) | settled).items())[-_MAX_REMEMBERED:]
             write_bytes(folder / _MEMO, json.dumps(dict(memo), indent=0).encode())
-    by_mark = {content.mark: content.digest for content in contents} | known
-    faults = {content.mark: content.fault for content in contents}
+    digests = known | {mark: one.digest for mark, one in read.items()}
     return [
-        replace(one, digest=by_mark.get(one.mark, ""), fault=one.fault or faults.get(one.mark, ""))
-        for one in found
+        replace(read.get(one.mark, one), path=one.path, digest=digests.get(one.mark, "")) for one in found
     ]
 
 
@@ -118,11 +115,6 @@ def _read_memo(path: Path) -> dict[str, str]:
 DUPLICATE: Final = "duplicate"
 """The word in the column ``review`` of a clip that is the same as another view's of its patient."""
 
-_CONFLICT: Final = Quality(
-    outcome=Outcome.UID_CONFLICT,
-    message="another file of the cohort has the same SOP Instance UID and other content",
-)
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -149,9 +141,9 @@ def judge(
     clip for two views of a patient is kept and marked: one of the two views must be wrong.
 
     Args:
-        clips: the clips.
-        contents: the file of each.
-        entries: what was kept of it.
+        clips: in the order of their files and of what was kept of each.
+        contents: the files.
+        entries: what was kept.
         rows: row of the label sheet of each patient, where known; messages name patients by them alone.
     """
     fine = [i for i, entry in enumerate(entries) if entry.quality.outcome == Outcome.OK]
@@ -162,7 +154,10 @@ def judge(
             placeholders += len(group)
         elif len({contents[i].digest for i in group}) > 1:
             for i in group:
-                judged[i] = _CONFLICT
+                judged[i] = Quality(
+                    outcome=Outcome.UID_CONFLICT,
+                    message="another file of the cohort has the same SOP Instance UID and other content",
+                )
     for group in _groups({i: entries[i].pixels for i in fine}):
         patients = tuple(dict.fromkeys(clips[i].patient_id for i in group))
         if len(patients) > 1:

@@ -30,6 +30,7 @@ from cardio_mlflow.errors import InputError
 
 _MAX_HEAD: Final = 4 * 1024**2
 _MAX_ITEMS: Final = 100_000
+_MAX_NOTES: Final = 1000  # characters; of other texts 300
 _SHAPE: Final = (PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE)
 _PREPARATION = "cardio_mlflow.data.clips"  # the module whose prepare_clip the child calls
 _START_SECONDS: Final = 120.0
@@ -50,7 +51,7 @@ class Answer(BaseModel):
         last: whether the child is of no more use.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, str_max_length=1000)
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     number: int
     quality: Quality
@@ -61,16 +62,17 @@ class Answer(BaseModel):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if not _within_bounds(self.model_dump()):
+        rest = self.model_dump(exclude={"quality": {"notes"}})
+        if not (_within_bounds(rest) and _within_bounds(self.quality.notes, _MAX_NOTES)):
             raise ValueError("out of bounds")
         return self
 
 
-def _within_bounds(value: object) -> bool:
-    """Whether text is printable ASCII, numbers have a size that occurs, and lists have an end."""
+def _within_bounds(value: object, longest: int = 300) -> bool:
+    """Whether texts are short printable ASCII, numbers have a size that occurs, and lists have an end."""
     match value:
         case str():
-            return value.isascii() and value.isprintable()
+            return len(value) <= longest and value.isascii() and value.isprintable()
         case int() | float():
             return abs(value) < 2**31
         case dict():
@@ -82,12 +84,7 @@ def _within_bounds(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the preparation of one clip may take.
-
-    Attributes:
-        seconds: of time.
-        memory: MiB over what the process uses when it starts (kept on Linux only).
-    """
+    """What one clip may take: time, and MiB over what a process starts with (kept on Linux only)."""
 
     seconds: float = 120.0
     memory: int = 1024

@@ -49,10 +49,7 @@ def prepared_entries(files: Sequence[Content], store: ClipStore, jobs: int, limi
 
 
 def prepare_entry(path: Path, sandbox: Sandbox) -> tuple[Entry, NDArray[np.uint8] | None]:
-    """Prepare one clip file.
-
-    Returns:
-        What is kept of it; and its frames, uint8, 32 × 224 × 224, or None where it was refused.
+    """What is kept of a clip file; and its frames, uint8, 32 × 224 × 224, or None where it was refused.
 
     Raises:
         SandboxClosedError: the sandbox was closed meanwhile.

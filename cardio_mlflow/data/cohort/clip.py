@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +20,7 @@ KINDS: Final = ("DICOM", "video", "tensor")
 class Clip:
     """One view's cine loop of one patient, as it lies in the cohort folder.
 
-    Attributes:
-        patient_id: the patient's id in the label sheet, or its pseudonym.
-        view: the view's code (FC, TC, SA or LA).
-        path: the DICOM, video or tensor file.
+    `patient_id` is the id in the label sheet, or its pseudonym; `view` is the view's code.
     """
 
     patient_id: str
@@ -97,16 +92,6 @@ def natural_key(text: str) -> tuple[tuple[int, str], ...]:
     return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-2, text))
 
 
-def study_key(name: str) -> str:
-    """A study folder's name without case, and without the marks within a date.
-
-    >>> study_key("2018-05-12") == study_key("20180512"), study_key("1.2") == study_key("12")
-    (True, False)
-    """
-    name = unicodedata.normalize("NFC", name).casefold()
-    return name.replace("-", "") if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else name
-
-
 def is_inside(folder: Path, path: Path) -> bool:
     """Tell whether a path, links followed, lies in a folder; a link to nowhere need only stand there."""
     try:
@@ -119,9 +104,6 @@ def is_inside(folder: Path, path: Path) -> bool:
 def leads_nowhere(path: Path) -> bool:
     """Tell whether a path is a link whose target is not there, or a link to itself."""
     try:
-        path.stat()
-    except OSError as fault:
-        return fault.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and path.is_symlink()
-    except ValueError:  # a name that no file can have
+        return path.is_symlink() and not path.exists()
+    except OSError:
         return False
-    return False

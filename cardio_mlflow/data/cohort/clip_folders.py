@@ -1,136 +1,32 @@
-"""The clips that files and folders name: which file shows which view of which patient."""
+"""The clips that files and folders name: which file shows which view of which patient, of which study."""
 
 from __future__ import annotations
 
+import datetime
+import io
 import re
 import stat
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of, study_key
-from cardio_mlflow.data.cohort.same_ids import difference
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+
+from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of
+from cardio_mlflow.data.cohort.clip_names import (
+    KnownPatients,
+    split_name,
+    study_key,
+    view_prefix,
+    view_within,
+)
+from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import is_view, normalise_name, view
-
-_SEPARATORS: Final = "_-. "
-
-
-class KnownPatients:
-    """The ids of the label sheet, found by their spelling in a file name.
-
-    An id is found as it is written; else in any case, where that leaves one id only.
-
-    Args:
-        ids: the label sheet's ids.
-        spellings: further spellings of some of them.
-
-    >>> known = KnownPatients(["P01", "q", "Q", "7"], {"007": "7"})
-    >>> known.find("p01"), known.find("q"), known.find("007"), known.find("P1") is None
-    ('P01', 'q', '7', True)
-    """
-
-    def __init__(self, ids: Collection[str], spellings: Mapping[str, str] | None = None) -> None:
-        self._exact = {**(spellings or {}), **{patient: patient for patient in ids}}
-        self._folded: dict[str, set[str]] = {}
-        for name, patient in self._exact.items():
-            self._folded.setdefault(name.casefold(), set()).add(patient)
-
-    def find(self, name: str) -> str | None:
-        """The id that a name, or part of one, stands for."""
-        name = unicodedata.normalize("NFC", name)
-        near = self._folded.get(name.casefold(), set())
-        return self._exact.get(name) or (next(iter(near)) if len(near) == 1 else None)
-
-    def is_near(self, name: str) -> bool:
-        """Whether a name differs from an id only by what a spreadsheet does to ids."""
-        return any(difference(patient, name) for patient in self._exact)
-
-
-def view_prefix(name: str) -> str | None:
-    """The code of the view that a name starts with, if a separator, a digit or nothing follows.
-
-    >>> view_prefix("A4C_rest_01"), view_prefix("PSAX-PM"), view_prefix("LAD") is None
-    ('FC', 'SA', True)
-    """
-    for end in range(len(name), 0, -1):
-        if name[:end].endswith(tuple(_SEPARATORS)) or name[end : end + 1].isalpha():
-            continue
-        if is_view(name[:end]):
-            return view(name[:end]).code
-    return None
-
-
-def view_within(name: str) -> str | None:
-    """The code of the one view that a name holds anywhere, spelled with its window.
-
-    Only names that begin with the window (apical or parasternal) count: a "four chamber" within a name
-    can be subcostal, a "long axis" apical, an "LA" the left atrium.
-
-    >>> view_within("IM_0012_A4C_rest"), view_within("subcostal four chamber") is None
-    ('FC', True)
-    >>> view_within("A4C_and_A2C") is None
-    True
-    """
-    words = re.split(f"[{re.escape(_SEPARATORS)}]+", name)
-    spans = (
-        " ".join(words[i:j])
-        for i in range(len(words))
-        for j in range(i + 1, min(i + 4, len(words)) + 1)
-    )  # fmt: skip
-    codes = {view(span).code for span in spans if is_view(span) and normalise_name(span)[0] in "ap"}
-    return codes.pop() if len(codes) == 1 else None
-
-
-def split_name(stem: str, patients: KnownPatients) -> tuple[str, str] | None:
-    """Split ``<patient>_<view>`` or ``<view>_<patient>``; any of ``_ - .`` and space may separate them.
-
-    Ids may hold separators themselves, and the longest known id is taken.
-
-    Args:
-        stem: a file name without its suffix.
-        patients: the known ids.
-
-    Returns:
-        The patient, spelled as in the label sheet where it is known, and the view's code; None when the
-        name tells no view, or can be read as two different clips.
-
-    >>> known = KnownPatients(["P", "P_1"])
-    >>> split_name("P_1_A4C", known), split_name("psax-p_1", known), split_name("notes", known) is None
-    (('P_1', 'FC'), ('P_1', 'SA'), True)
-    """
-    first = list(_patient_first(stem))
-    readings = [
-        next(((found, code) for name, code in pairs if (found := patients.find(name))), None)
-        for pairs in (first, _view_first(stem))
-    ]
-    known = {reading for reading in readings if reading is not None}
-    if len(known) > 1:
-        return None
-    return known.pop() if known else next(iter([*first, *_view_first(stem)]), None)
-
-
-def _patient_first(stem: str) -> Iterator[tuple[str, str]]:
-    """Readings as patient and view, the longest patient first."""
-    for position in _separators(stem)[::-1]:
-        if code := view_prefix(stem[position + 1 :].lstrip(_SEPARATORS)):
-            yield stem[:position], code
-            if stem[:position].rstrip(_SEPARATORS):
-                yield stem[:position].rstrip(_SEPARATORS), code
-
-
-def _view_first(stem: str) -> Iterator[tuple[str, str]]:
-    """Readings as view and patient. No word may follow: it could be a part of a longer id."""
-    for position in _separators(stem):
-        if is_view(stem[:position]) and (patient := stem[position + 1 :].lstrip(_SEPARATORS)):
-            yield patient, view(stem[:position]).code
-
-
-def _separators(stem: str) -> list[int]:
-    return [i for i, character in enumerate(stem) if character in _SEPARATORS and i]
-
+from cardio_mlflow.parameters import is_view, view
 
 NO_VIEW: Final = "files whose name tells no view or no patient"
 CONTRADICTION: Final = "files whose name contradicts their folder"
@@ -185,12 +81,7 @@ def search_folders(folder: Path, patients: KnownPatients, studies: Iterable[str]
     A file's patient and view are each told by its name or by a folder it lies in, and both must agree.
     Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into, and within a
     patient's folder one level of studies, whose names hold a digit or a word such as "study"; any other
-    folder is not, so that clips set aside are not taken by mistake.
-
-    Args:
-        folder: the cohort folder.
-        patients: the label sheet's patients.
-        studies: names of study folders that are looked into as well.
+    folder is not, so that clips set aside are not taken by mistake; but those that `studies` names are.
 
     Raises:
         InputError: a folder cannot be read, or is a link to a place outside the cohort folder.
@@ -297,3 +188,103 @@ def _told(stem: str, place: _Place, patients: KnownPatients) -> _Told:
     if place.view:
         return _Told(owner, patient or patients.find(stem), view_prefix(stem) or code)
     return _Told(owner, patient, code)
+
+
+Choice = Literal["ask", "newest", "nearest"]
+
+_DATE, _TIME = 0x00080020, 0x00080030  # Study Date, Study Time: DICOM PS3.6
+_HEAD: Final = 64 * 1024
+"""Bytes of a file that are read for its study's date, which stands at the header's start."""
+_NO_HEADER: Final = (
+    InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError,
+    NotImplementedError, RuntimeError, zlib.error,
+)  # fmt: skip
+
+
+def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[str]:
+    """Add one study's clips of each patient to the clips that lie in no study's folder.
+
+    The folder that the sheet's column `study` names goes first; then clips that lie in no study's folder;
+    then the only study; then the choice: "newest" takes the one of the latest study date and time, "nearest"
+    the one nearest to the catheterisation (`rhc_date`), "ask" raises. Dates stay in here. The
+    `studies` that a search found are used up.
+
+    Returns:
+        Notes that name rows only.
+
+    Raises:
+        InputError: a choice is asked for or cannot be made; names rows.
+    """
+    direct = {clip.patient_id for clip in found.clips}
+    several = []
+    for patient, studies in found.studies.items():
+        if patient in sheet.studies:
+            study = _named(studies, sheet, patient)
+            found.clips = [clip for clip in found.clips if clip.patient_id != patient]
+        elif patient in direct:
+            found.ignored[OTHER_FOLDER] += len(studies)
+            continue
+        else:
+            study = next(iter(studies))
+            if len(studies) > 1:
+                several.append(patient)
+                study = study if choice == "ask" else _by_date(studies, sheet, patient, choice)
+        found.clips.extend(studies[study])
+    found.studies.clear()
+    if not several:
+        return []
+    who = f"{sheet.some_rows(several)} with several studies"
+    if choice == "ask":
+        raise InputError(
+            f"{who}. Choose with -P studies=newest, -P studies=nearest (to the column rhc_date), or a column "
+            "`study` in the label sheet that names the folder."
+        )
+    return [f"{who}: the {choice} was taken"]
+
+
+def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str) -> str:
+    found = [study for study in studies if study_key(study) == study_key(sheet.studies[patient])]
+    if len(found) != 1:
+        raise InputError(
+            f"{sheet.row(patient)}, column study: the patient has no such folder of a study with a clip in "
+            "it."
+        )
+    return found[0]
+
+
+def _by_date(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str, choice: Choice) -> str:
+    """The newest study, or the one nearest to the catheterisation.
+
+    Raises:
+        InputError: a study's date cannot be read, two are equal, or there is no rhc_date.
+    """
+    row, name_it = sheet.row(patient), "Name the folder in a column `study`."
+    if choice == "nearest" and patient not in sheet.dates:
+        raise InputError(f"{row}: studies=nearest needs a column rhc_date, the day of the catheterisation.")
+    ranks: dict[str, float] = {}
+    for study, clips in studies.items():
+        moment = max(filter(None, map(_study_moment, clips)), default=None)
+        if moment is None:
+            raise InputError(f"{row}: the date of one of {len(studies)} studies cannot be read. {name_it}")
+        days = abs((moment.date() - sheet.dates[patient]).days) if choice == "nearest" else 0
+        ranks[study] = -days if choice == "nearest" else moment.timestamp()
+    best = [study for study, rank in ranks.items() if rank == max(ranks.values())]
+    if len(best) > 1:
+        raise InputError(f"{row}: {len(best)} studies are equally {choice[:4]}. {name_it}")
+    return best[0]
+
+
+def _study_moment(clip: Clip) -> datetime.datetime | None:
+    """Date and time of a DICOM file's study, or None. Not more than the header's start is read."""
+    if kind_of(clip.path) != "DICOM":
+        return None
+    try:
+        with clip.path.open("rb") as file:
+            head = io.BytesIO(file.read(_HEAD))
+        header = read_partial(head, lambda tag, _vr, _length: tag > _TIME, specific_tags=[_DATE, _TIME])
+        day = str(header[_DATE].value).replace(".", "")
+        date = datetime.datetime.strptime(day, "%Y%m%d")
+        time = str(header[_TIME].value)[:6] if _TIME in header else ""
+        return datetime.datetime.strptime(day + time, "%Y%m%d%H%M%S") if len(time) == 6 else date
+    except _NO_HEADER:
+        return None

@@ -1,20 +1,47 @@
-"""A cohort folder read whole: its label sheet and its clips."""
+"""A cohort folder read whole: its label sheet, and one clip for each patient and view."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
-from cardio_mlflow.data.cohort.clip import Clip
-from cardio_mlflow.data.cohort.clip_files import find_clips
-from cardio_mlflow.data.cohort.labels import read_labels
+from cardio_mlflow.data.cohort.clip import (
+    KINDS,
+    Clip,
+    Findings,
+    is_inside,
+    kind_of,
+    leads_nowhere,
+    natural_key,
+)
+from cardio_mlflow.data.cohort.clip_folders import Choice, choose_studies, search_folders
+from cardio_mlflow.data.cohort.clip_names import KnownPatients, same_ids
+from cardio_mlflow.data.cohort.columns import PATIENT_NAMES
+from cardio_mlflow.data.cohort.labels import LabelSheet, read_labels
 from cardio_mlflow.data.cohort.persons import PERSON
-from cardio_mlflow.data.cohort.studies import Choice
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.parameters import VIEW_CODES, VIEWS, is_view, view
+from cardio_mlflow.sheets.cells import canonical_id
+from cardio_mlflow.sheets.sheet import SHOWN_PROBLEMS, Row, Sheet, first_few, raise_problems, read_sheet
 
-__all__ = ["Clip", "Cohort", "read_cohort"]
+_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "patient_id": PATIENT_NAMES,
+    "view": ("view", "view_name", "view_code", "echo_view"),
+    "path": ("path", "file_path", "filename", "file_name", "file", "clip", "dicom", "location"),
+}
+"""The columns of clips.csv and other headings for them; the first wins."""
+_LAYOUTS: Final = (
+    "dicom/<patient>_<view>.dcm, dicom/<patient>/<view>*.dcm, dicom/<patient>/<view>/*.dcm, "
+    "dicom/<patient>/<study>/<view>*.dcm, "
+    "tensors/<patient>_<view>.pt, the same without dicom/ or tensors/, videos (avi, mp4, mov, mkv, wmv) by "
+    "the same names, or a clips.csv with the columns patient_id, view, path; "
+    f"views: {', '.join(f'{v.code} or {v.name}' for v in VIEWS)}"
+)
 
 
 @dataclass(frozen=True)
@@ -24,9 +51,7 @@ class Cohort:
     Attributes:
         name: the folder's name.
         folder: the cohort folder.
-        labels: indexed by patient_id (str) in sheet order: `cohort` ("I" or "II"), `person` (the patient
-            id where none is given), the nine values (float, NaN where missing, and throughout where the sheet
-            has no such column), and HR, BSA, MAP, sex, age, rhythm, BMI, scanner where given.
+        labels: the table of `LabelSheet`, with HR, BSA, MAP, sex, age, rhythm, BMI, scanner where given.
         clips: at most one for each patient and view, in the order of patients and views.
         notes: what the user should be told: clips left out, patients without any clip, and the like; they
             name rows of the label sheet and never a patient or a file.
@@ -65,14 +90,138 @@ class Cohort:
 def read_cohort(folder: Path, cohort1_size: int, studies: Choice = "ask") -> Cohort:
     """Read a cohort folder.
 
+    A clips.csv, where there is one, is the only source of clips. Of several clips of one patient and view a
+    DICOM is taken before a video, a video before a tensor, then the first in natural file-name order
+    (2 before 10).
+
     Args:
         folder: holds labels.csv or labels.xlsx, and clips in folders or named by a clips.csv.
         cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
-        studies: which of a patient's several studies is taken.
+        studies: which of a patient's several studies is taken; see `choose_studies`.
 
     Raises:
-        InputError: the label sheet or the clips cannot be used; names row and column.
+        InputError: the label sheet or clips.csv has errors, no clip matches a patient, a file lies outside
+            the folder, or a choice of studies is asked for; names row and column.
     """
     sheet = read_labels(folder, cohort1_size)
-    clips, clip_notes = find_clips(folder, sheet, studies)
-    return Cohort(folder.resolve().name, folder, sheet.table, clips, sheet.notes + clip_notes, sheet.rows)
+    clips, notes = _find_clips(folder, sheet, studies)
+    return Cohort(
+        folder.resolve().name, folder, sheet.table, tuple(clips), (*sheet.notes, *notes), sheet.rows
+    )
+
+
+def _find_clips(folder: Path, sheet: LabelSheet, studies: Choice) -> tuple[list[Clip], list[str]]:
+    """One clip for each patient and view, in the order of the sheet and of the views; and notes."""
+    patients = list(sheet.table.index)
+    found = _search(folder, sheet, KnownPatients(patients))
+    spellings, id_notes = same_ids(sheet, {clip.patient_id for clip in found.all_clips()}, found.strangers)
+    if spellings:
+        found = _search(folder, sheet, KnownPatients(patients, spellings))
+    for clip in found.all_clips():
+        if not is_inside(folder, clip.path):
+            raise InputError(
+                f"{sheet.row(clip.patient_id)}, view {clip.view}: the clip is a link to a place outside the "
+                "cohort folder, which is not followed. Put the file itself there; or put the label sheet "
+                "beside the folder that holds the files and give that place as data."
+            )
+    study_notes = choose_studies(found, sheet, studies)
+    if not found.clips:
+        left_out = f" of a patient of the label sheet ({'; '.join(_left_out(found))})" if found.seen else ""
+        raise InputError(f"{folder.name}: no clip{left_out}. Expected {_LAYOUTS}.")
+    order = {patient: i for i, patient in enumerate(patients)}
+    found.clips.sort(key=lambda clip: (order[clip.patient_id], VIEW_CODES.index(clip.view)))
+    chosen, notes = _choose(found.clips, sheet)
+    return chosen, [*id_notes, *study_notes, *notes, *_left_out(found), *_absences(chosen, sheet)]
+
+
+def _search(folder: Path, sheet: LabelSheet, patients: KnownPatients) -> Findings:
+    for path in sorted(folder.iterdir()):
+        if path.name.lower() == "clips.csv" and path.is_file():
+            return _read_clip_sheet(folder, read_sheet(path), patients)
+    return search_folders(folder, patients, sheet.studies.values())
+
+
+def _read_clip_sheet(folder: Path, sheet: Sheet, patients: KnownPatients) -> Findings:
+    r"""The clips of a clips.csv; paths are taken from the cohort folder, or lie in it; with / or \."""
+    places = {column: sheet.find(names) for column, names in _COLUMNS.items()}
+    if missing := [column for column, position in places.items() if position is None]:
+        raise InputError(
+            f"{sheet.name} lacks the column {', '.join(missing)}: expected patient_id, view, path."
+        )
+    positions = [position for position in places.values() if position is not None]
+    found, problems = Findings(), []
+    for row in sheet.rows:
+        patient_id, view_name, place = (row.cells[p].text for p in positions)
+        file = folder / place
+        if "\\" in place and not _is_file(file):  # written on Windows
+            file = folder / place.replace("\\", "/")
+        if problem := _row_problem(folder, sheet, row, positions, file):
+            problems.append(problem)
+        elif (patient := patients.find(canonical_id(patient_id))) is None:
+            found.strangers[canonical_id(patient_id)] += 1
+        else:
+            found.clips.append(Clip(patient, view(view_name).code, file))
+    raise_problems(sheet.name, problems)
+    return found
+
+
+def _row_problem(folder: Path, sheet: Sheet, row: Row, positions: Sequence[int], file: Path) -> str | None:
+    patient, view_name, place = positions
+    if not row.cells[patient].text:
+        return sheet.problem(row, patient, "no patient id")
+    if not is_view(row.cells[view_name].text):
+        known = ", ".join(f"{v.code}/{v.name}" for v in VIEWS)
+        return sheet.problem(row, view_name, f"not one of {known}")
+    if not row.cells[place].text or not is_inside(folder, file):
+        reason = "the file must lie in the cohort folder, also when links are followed"
+        return sheet.problem(row, place, reason)
+    if not _is_file(file) and not leads_nowhere(file):
+        return sheet.problem(row, place, "there is no such file")
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, or one that no file can have
+        return False
+
+
+def _choose(clips: Sequence[Clip], sheet: LabelSheet) -> tuple[list[Clip], list[str]]:
+    """One clip of each patient and view, in the order given, and notes on the others."""
+    groups: dict[tuple[str, str], list[Clip]] = defaultdict(list)
+    for clip in clips:
+        groups[clip.patient_id, clip.view].append(clip)
+    several = {place: len(group) for place, group in groups.items() if len(group) > 1}
+    notes = [
+        f"{sheet.row(patient)}, view {code}: {count} clips, the first was taken"
+        for (patient, code), count in several.items()
+    ]
+    if len(several) > SHOWN_PROBLEMS:
+        more = f"... and {len(several) - SHOWN_PROBLEMS} more with several clips"
+        notes = [*notes[:SHOWN_PROBLEMS], more]
+    if several:
+        rule = f"several clips of one view: {' before '.join(KINDS)}, then the first by name (2 before 10)"
+        notes = [rule, *notes]
+    return [min(group, key=_preference) for group in groups.values()], notes
+
+
+def _preference(clip: Clip) -> tuple[int, tuple[tuple[int, str], ...]]:
+    return KINDS.index(kind_of(clip.path) or KINDS[0]), natural_key(clip.path.as_posix())
+
+
+def _left_out(found: Findings) -> list[str]:
+    left = {**found.ignored, "clips of patients who are not in the label sheet": found.strangers.total()}
+    return [f"{count} {reason} were ignored" for reason, count in left.items() if count]
+
+
+def _absences(clips: Sequence[Clip], sheet: LabelSheet) -> list[str]:
+    seen = Counter(clip.patient_id for clip in clips)
+    without = [sheet.rows[patient] for patient in sheet.table.index if not seen[patient]]
+    partial = sum(0 < seen[patient] < len(VIEW_CODES) for patient in sheet.table.index)
+    notes = []
+    if without:
+        notes.append(f"{len(without)} patients without any clip: row {first_few(without)} of {sheet.name}")
+    if partial:
+        notes.append(f"{partial} patients lack one to three of the four views")
+    return notes

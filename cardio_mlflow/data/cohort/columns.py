@@ -125,10 +125,9 @@ def without_units(sheet: Sheet, positions: Mapping[str, int]) -> Sheet:
     row, wanted_units = sheet.rows[0], NUMBERS | {key: (parameter(key).unit,) for key in KEYS}
     texts = {name: row.cells[position].text for name, position in positions.items() if name in wanted_units}
     units = {name: text for name, text in texts.items() if not is_missing(text)}
-    ours = {unit for wanted in wanted_units.values() for unit in wanted}
-    known = {canonical_unit(unit) for unit in ours}
+    ours = {canonical_unit(unit): unit for wanted in wanted_units.values() for unit in wanted}
     if not units or not all(
-        canonical_unit(text) in known or any(wrong_unit(text, unit) for unit in ours)
+        canonical_unit(text) in ours or any(wrong_unit(text, unit) for unit in ours.values())
         for text in units.values()
     ):
         return sheet

@@ -14,7 +14,7 @@ from cardio_mlflow.data.cohort.persons import PERSON, persons_apart
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION
 from cardio_mlflow.sheets.cells import canonical_id
-from cardio_mlflow.sheets.sheet import Sheet, raise_problems, read_sheet
+from cardio_mlflow.sheets.sheet import Sheet, first_few, raise_problems, read_sheet
 
 
 def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.Series[int]:
@@ -44,7 +44,13 @@ def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.
     pressure, cutoff = table[PULMONARY_HYPERTENSION.key], PULMONARY_HYPERTENSION.cutoff
     groups = pd.DataFrame({0: pressure > cutoff, 1: pressure <= cutoff, 2: pressure.isna()})
     counts = groups.astype(np.int64).groupby(persons.to_numpy(), sort=False).sum()
-    _check_sizes(len(counts), num_folds)
+    if num_folds < 2:
+        raise InputError(f"num_folds={num_folds}: cross-validation needs at least 2 folds.")
+    if len(counts) < num_folds:
+        raise InputError(
+            f"Cohort I has {len(counts)} patients, fewer than num_folds={num_folds}: "
+            "set a smaller num_folds or bring more patients."
+        )
     folds = persons.map(_deal(counts, num_folds, np.random.default_rng(seed)))
     return folds.reindex(labels_cohort1.index).rename("fold").astype("int64")
 
@@ -61,16 +67,6 @@ def _deal(counts: pd.DataFrame, num_folds: int, generator: np.random.Generator) 
         held[fold] += own
         dealt[counts.index[i]] = fold + 1
     return dealt
-
-
-def _check_sizes(patients: int, num_folds: int) -> None:
-    if num_folds < 2:
-        raise InputError(f"num_folds={num_folds}: cross-validation needs at least 2 folds.")
-    if patients < num_folds:
-        raise InputError(
-            f"Cohort I has {patients} patients, fewer than num_folds={num_folds}: "
-            "set a smaller num_folds or bring more patients."
-        )
 
 
 def read_folds(
@@ -94,12 +90,11 @@ def read_folds(
         raise InputError(f"There is no file of folds {path}: give its absolute path, or leave folds empty.")
     sheet = read_sheet(path)
     folds = _parse_rows(sheet, {p: p for p in patients} | dict(persons or {}), num_folds)
-    missing = [str(number) for number, patient in enumerate(patients, start=1) if patient not in folds]
+    missing = [number for number, patient in enumerate(patients, start=1) if patient not in folds]
     if missing:
-        shown = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
         raise InputError(
-            f"{sheet.name} gives no fold to {len(missing)} patients of Cohort I: number {shown} in the order "
-            "of the label sheet, counted from 1."
+            f"{sheet.name} gives no fold to {len(missing)} patients of Cohort I: number {first_few(missing)} "
+            "in the order of the label sheet, counted from 1."
         )
     empty = sorted(set(range(1, num_folds + 1)) - set(folds.values()))
     if empty:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,14 +23,11 @@ from cardio_mlflow.data.cohort.columns import (
 )
 from cardio_mlflow.data.cohort.persons import PERSON, numbered_alike, persons_apart
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, normalise_name, parameter
+from cardio_mlflow.parameters import KEYS, Parameter, normalise_name, parameter
 from cardio_mlflow.sheets.cells import MARKS, canonical_id, id_problem, is_missing, parse_date
-from cardio_mlflow.sheets.sheet import SHOWN_PROBLEMS, Row, Sheet, raise_problems, read_sheet
+from cardio_mlflow.sheets.sheet import Row, Sheet, first_few, raise_problems, read_sheet
 from cardio_mlflow.sheets.units import range_problem
 
-__all__ = ["LabelSheet", "find_sheet", "read_labels"]
-
-SHEET_NAMES: Final = ("labels.csv", "labels.xlsx")
 _COHORTS: Final = {"i": "I", "1": "I", "ii": "II", "2": "II"}
 _SUMMARIES: Final = re.compile(
     r"(?:95 ?% ?)?(?:(?:mean|average|avg|mittelwert|median|sd|std|se|sem|stdev|min|max|minimum|maximum|sum"
@@ -62,16 +60,19 @@ class LabelSheet:
     studies: dict[str, str] = field(default_factory=dict)
     dates: dict[str, datetime.date] = field(default_factory=dict)
 
+    def row(self, patient: str) -> str:
+        """A patient's row, for messages that name no patient."""
+        return f"row {self.rows[patient]} of {self.name}"
+
     def some_rows(self, patients: Sequence[str]) -> str:
-        """How many patients, and their rows, the first of many: for messages that name no patient."""
-        rows = ", ".join(str(self.rows[patient]) for patient in patients[:SHOWN_PROBLEMS])
-        more = " ..." if len(patients) > SHOWN_PROBLEMS else ""
-        return f"{len(patients)} patient{'s' if len(patients) > 1 else ''} (row {rows}{more} of {self.name})"
+        """How many patients, and their rows, the first of many."""
+        rows = first_few([self.rows[patient] for patient in patients])
+        return f"{len(patients)} patient{'s' if len(patients) > 1 else ''} (row {rows} of {self.name})"
 
 
 @dataclass
 class _Reading:
-    """A sheet being read: where its columns are, and the problems found so far."""
+    """A sheet being read: where its columns are, and the problems and marked numbers found so far."""
 
     sheet: Sheet
     positions: dict[str, int]
@@ -82,41 +83,61 @@ class _Reading:
         self.problems.append(self.sheet.problem(row, self.positions[column], problem))
 
     def each(self, column: str, read: Callable[[Row, int], _Value], missing: _Value) -> list[_Value]:
-        """A column's cells by a function that raises ValueError for one that it cannot take."""
+        """A column's cells by a function that raises ValueError for one that it cannot take.
+
+        One that cannot be taken is `missing`, as are all of a column that is not there.
+        """
         values = []
         for row in self.sheet.rows:
-            try:
-                values.append(read(row, self.positions[column]))
-            except ValueError as error:
-                self.refuse(row, column, str(error))
-                values.append(missing)
+            value = missing
+            if column in self.positions:
+                try:
+                    value = read(row, self.positions[column])
+                except ValueError as error:
+                    self.refuse(row, column, str(error))
+            values.append(value)
         return values
+
+    def texts(self, column: str) -> list[str]:
+        return self.each(column, self.sheet.text, "")
+
+    def numbers(self, column: str, units: tuple[str, ...], known: Parameter | None = None) -> list[float]:
+        """Numbers, NaN where they are missing; of a parameter, within its plausible range."""
+
+        def read(row: Row, position: int) -> float:
+            value = self.sheet.number(row, position, units)
+            if not math.isnan(value) and MARKS & set(row.cells[position].text):
+                self.marked.append(f"row {row.number}, column {self.sheet.column(position)}")
+            if known and (problem := range_problem(value, known)):
+                raise ValueError(problem)
+            return value
+
+        return self.each(column, read, math.nan)
 
 
 def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
-    """Read and check a cohort folder's label sheet.
+    """Read and check a cohort folder's label sheet, labels.csv or labels.xlsx.
 
     Args:
-        folder: the cohort folder, holding labels.csv or labels.xlsx.
+        folder: the cohort folder.
         cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
 
     Raises:
         InputError: no sheet, or the first ten problems of it by row and column; no cell is repeated.
     """
-    sheet = read_sheet(find_sheet(folder))
+    sheet = read_sheet(_find_sheet(folder))
     positions = match_columns(sheet)
     sheet = without_units(sheet, positions)
     reading = _Reading(sheet, positions)
     if not sheet.rows:
         raise InputError(f"{sheet.name} has a header but no patient below it.")
-    ids = _patient_ids(reading)
-    cohorts, persons = _cohorts(reading, cohort1_size), _persons(reading, ids)
-    _check_persons(reading, persons, cohorts)
-    columns: dict[str, Sequence[object]] = {"cohort": cohorts, PERSON: persons}
-    columns |= {key: _values(reading, key) for key in KEYS}
-    columns |= {name: _numbers(reading, name, NUMBERS[name]) for name in NUMBERS if name in positions}
-    columns |= {name: _texts(reading, name) for name in TEXTS if name in positions}
-    studies, dates = _texts(reading, "study"), _dates(reading)
+    ids, cohorts = _patient_ids(reading), _cohorts(reading, cohort1_size)
+    columns: dict[str, Sequence[object]] = {"cohort": cohorts, PERSON: _persons(reading, ids, cohorts)}
+    columns |= {key: reading.numbers(key, (parameter(key).unit,), parameter(key)) for key in KEYS}
+    columns |= {name: reading.numbers(name, NUMBERS[name]) for name in NUMBERS if name in positions}
+    columns |= {name: [text or None for text in reading.texts(name)] for name in TEXTS if name in positions}
+    studies = reading.texts("study")
+    dates = reading.each("rhc_date", lambda row, position: parse_date(row.cells[position]), None)
     raise_problems(sheet.name, reading.problems)
     labels = pd.DataFrame(columns, index=pd.Index(ids, name=PATIENT_ID, dtype="object"))
     return LabelSheet(
@@ -129,15 +150,11 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
     )
 
 
-def find_sheet(folder: Path) -> Path:
-    """Find the one label sheet of a cohort folder.
-
-    Raises:
-        InputError: the folder or the sheet does not exist, or there are two sheets.
-    """
+def _find_sheet(folder: Path) -> Path:
+    """The one label sheet, or an InputError that says what is wrong with the folder."""
     if not folder.is_dir():
         raise InputError(f"There is no cohort folder {folder}.")
-    found = sorted(p for p in folder.iterdir() if p.name.lower() in SHEET_NAMES)
+    found = sorted(p for p in folder.iterdir() if p.name.lower() in ("labels.csv", "labels.xlsx"))
     if len(found) > 1:
         raise InputError(f"{folder.name} holds {found[0].name} and {found[1].name}: keep one of them.")
     if not found:
@@ -151,105 +168,66 @@ def find_sheet(folder: Path) -> Path:
 
 
 def _patient_ids(reading: _Reading) -> list[str]:
+    """The id in each row; what is wrong with one is noted."""
     first_row: dict[str, int] = {}
-    ids = []
-    position = reading.positions[PATIENT_ID]
     summaries = _summaries(reading)
-    for row in reading.sheet.rows:
+
+    def check(row: Row, position: int) -> None:
         patient_id = canonical_id(row.cells[position].text)
+        before = first_row.setdefault(patient_id, row.number)
         if row.number in summaries:
-            problem = "a summary such as a mean, no patient: delete this row (or give the patient another id)"
-            reading.refuse(row, PATIENT_ID, problem)
-        elif problem := id_problem(row.cells[position]) or "":
-            reading.refuse(row, PATIENT_ID, problem)
-        elif patient_id in first_row:
+            raise ValueError(
+                "a summary such as a mean, no patient: delete this row (or give the patient another id)"
+            )
+        if problem := id_problem(row.cells[position]):
+            raise ValueError(problem)
+        if before != row.number:
             rounded = re.fullmatch(r"\d[.,]?\d*[eE]\+?\d+", patient_id)
             hint = ". Ids like 2E+11 have lost digits: format the column as text and write them again"
-            first = f"duplicate id: it is already in row {first_row[patient_id]}{hint if rounded else ''}"
-            reading.refuse(row, PATIENT_ID, first)
-        first_row.setdefault(patient_id, row.number)
-        ids.append(patient_id)
-    return ids
+            raise ValueError(f"duplicate id: it is already in row {before}{hint if rounded else ''}")
+
+    reading.each(PATIENT_ID, check, None)
+    return [canonical_id(row.cells[reading.positions[PATIENT_ID]].text) for row in reading.sheet.rows]
 
 
 def _summaries(reading: _Reading) -> set[int]:
     """The numbers of the last rows, as far as they are called mean, SD, total and the like."""
-    found: set[int] = set()
-    for row in reversed(reading.sheet.rows):
-        if not _SUMMARIES.fullmatch(row.cells[reading.positions[PATIENT_ID]].text):
-            break
-        found.add(row.number)
-    return found
+    position = reading.positions[PATIENT_ID]
+    last = takewhile(lambda row: _SUMMARIES.fullmatch(row.cells[position].text), reversed(reading.sheet.rows))
+    return {row.number for row in last}
 
 
 def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
     if "cohort" not in reading.positions:
         return ["I" if i < cohort1_size else "II" for i in range(len(reading.sheet.rows))]
-    cohorts = []
-    for row in reading.sheet.rows:
-        text = canonical_id(row.cells[reading.positions["cohort"]].text).lower()
-        text = text.removeprefix("cohort").strip(" -_")
+
+    def read(row: Row, position: int) -> str:
+        text = canonical_id(row.cells[position].text).lower().removeprefix("cohort").strip(" -_")
         if text not in _COHORTS:
-            reading.refuse(row, "cohort", "write I or II")
-        cohorts.append(_COHORTS.get(text, ""))
-    return cohorts
+            raise ValueError("write I or II")
+        return _COHORTS[text]
+
+    return reading.each("cohort", read, "")
 
 
-def _persons(reading: _Reading, ids: list[str]) -> list[str]:
-    texts = _texts(reading, PERSON)
-    return [
-        patient if text is None or is_missing(text) else canonical_id(text)
-        for text, patient in zip(texts, ids, strict=True)
-    ]
-
-
-def _check_persons(reading: _Reading, persons: list[str], cohorts: list[str]) -> None:
-    """A person stays in one cohort."""
+def _persons(reading: _Reading, ids: list[str], cohorts: list[str]) -> list[str]:
+    """The person in each row; that one stands in both cohorts is noted."""
+    given = [canonical_id(text) if not is_missing(text) else "" for text in reading.texts(PERSON)]
+    persons = [person or patient for person, patient in zip(given, ids, strict=True)]
     rows = [row.number for row in reading.sheet.rows]
-    apart = persons_apart(persons, [f"Cohort {cohort}" for cohort in cohorts], rows)
     advice = "give both rows one cohort"
     if "cohort" not in reading.positions:
         advice = "cohort1_size parts the sheet there: choose another, or give a cohort column"
+    apart = persons_apart(persons, [f"Cohort {cohort}" for cohort in cohorts], rows)
     reading.problems += [f"{problem}; {advice}" for problem in apart]
-
-
-def _values(reading: _Reading, key: str) -> list[float]:
-    if key not in reading.positions:
-        return [math.nan] * len(reading.sheet.rows)
-    values = _numbers(reading, key, (parameter(key).unit,))
-    for row, value in zip(reading.sheet.rows, values, strict=True):
-        if problem := range_problem(value, parameter(key)):
-            reading.refuse(row, key, problem)
-    return values
-
-
-def _numbers(reading: _Reading, column: str, units: tuple[str, ...]) -> list[float]:
-    def read(row: Row, position: int) -> float:
-        value = reading.sheet.number(row, position, units)
-        if not math.isnan(value) and MARKS & set(row.cells[position].text):
-            reading.marked.append(f"row {row.number}, column {reading.sheet.column(position)}")
-        return value
-
-    return reading.each(column, read, math.nan)
-
-
-def _texts(reading: _Reading, column: str) -> list[str | None]:
-    if column not in reading.positions:
-        return [None] * len(reading.sheet.rows)
-    return reading.each(column, lambda row, position: reading.sheet.text(row, position) or None, None)
-
-
-def _dates(reading: _Reading) -> list[datetime.date | None]:
-    if "rhc_date" not in reading.positions:
-        return [None] * len(reading.sheet.rows)
-    return reading.each("rhc_date", lambda row, position: parse_date(row.cells[position]), None)
+    return persons
 
 
 def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[str]:
     notes = []
     counts = labels["cohort"].value_counts()
-    sizes = f"{counts.get('I', 0)} in Cohort I, {counts.get('II', 0)} in Cohort II"
     if "cohort" not in reading.positions:
+        sizes = f"{counts.get('I', 0)} in Cohort I, {counts.get('II', 0)} in Cohort II"
         notes.append(f"no cohort column: the first {cohort1_size} rows are Cohort I ({sizes})")
     heading = reading.sheet.columns[reading.positions[PATIENT_ID]]
     if normalise_name(heading) not in map(normalise_name, PATIENT_NAMES):
@@ -261,17 +239,14 @@ def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[s
             f"they are, give each row its person in a column {PERSON!r}: folds, cohorts and intervals then "
             "go by person. Without it a network may be judged on a person that it was trained on"
         )
-    if reading.marked:
-        more = " ..." if len(reading.marked) > SHOWN_PROBLEMS else ""
-        shown = "; ".join(reading.marked[:SHOWN_PROBLEMS]) + more
-        notes.append(f"{len(reading.marked)} cells hold a mark beside the number, which was dropped: {shown}")
-    missing = labels[list(KEYS)].isna().sum()
-    if absent := [key for key in KEYS if missing[key] == len(labels)]:
+    if marked := reading.marked:
+        shown = first_few(marked, "; ")
+        notes.append(f"{len(marked)} cells hold a mark beside the number, which was dropped: {shown}")
+    missing = labels[list(KEYS)].isna()
+    if absent := [key for key in KEYS if missing[key].all()]:
         notes.append(f"no patient has a value of {', '.join(absent)}")
-    nothing = labels[list(KEYS)].isna().all(axis=1)
-    if bare := [str(row.number) for row, empty in zip(reading.sheet.rows, nothing, strict=True) if empty]:
-        more = " ..." if len(bare) > SHOWN_PROBLEMS else ""
-        notes.append(f"{len(bare)} patients without any value: row {', '.join(bare[:SHOWN_PROBLEMS])}{more}")
-    if partly := [f"{key} {count}" for key, count in missing.items() if 0 < count < len(labels)]:
+    if bare := [reading.sheet.rows[i].number for i in missing.all(axis=1).to_numpy().nonzero()[0]]:
+        notes.append(f"{len(bare)} patients without any value: row {first_few(bare)}")
+    if partly := [f"{key} {missing[key].sum()}" for key in KEYS if missing[key].any() and key not in absent]:
         notes.append(f"missing values, masked: {', '.join(partly)}")
     return notes

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
 from filelock import FileLock
 
 from cardio_mlflow.errors import InputError
@@ -21,9 +22,8 @@ from cardio_mlflow.sheets.cells import canonical_id
 
 _ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """No vowel, so that no word comes out, and nothing that looks like something else (0 O, 1 I L)."""
-_LENGTH: Final = (
-    12  # 28 ** 12 pseudonyms: among 100 000 patients two share one with a chance of 1 in 46 million
-)
+_LENGTH: Final = 12
+"""28 ** 12 pseudonyms: among 100 000 patients two share one with a chance of 1 in 46 million."""
 _KEY_BYTES: Final = 32  # as long as SHA-256's output: NIST SP 800-107r1, 5.3.4
 _HEADER: Final = ("patient_id", "pseudonym")
 _ARTIFACTS: Final = ("mlruns", "mlartifacts")
@@ -38,7 +38,8 @@ def pseudonym(key: bytes, patient_id: str) -> str:
     >>> pseudonym(bytes(32), "P001"), pseudonym(bytes(32), "P002")
     ('S936S26Y7MM9D', 'S9NPYY6TFJZ74')
     """
-    digest = hmac.digest(key, _normal(patient_id).encode(), "sha256")
+    normal = unicodedata.normalize("NFC", canonical_id(patient_id.strip()))
+    digest = hmac.digest(key, normal.encode(), "sha256")
     number, text = int.from_bytes(digest, "big"), ""
     for _ in range(_LENGTH):
         number, letter = divmod(number, len(_ALPHABET))
@@ -66,7 +67,12 @@ def read_key(path: Path, outputs: Sequence[Path]) -> bytes:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _lock(path):
             if not path.exists():
-                _check_no_mapping(path)
+                if mapping_file(path).exists():  # the key was lost: a new one would give all new names
+                    raise InputError(
+                        f"The pseudonym key {path} is gone, but the table made with it lies beside it. Put "
+                        f"the key back, or move {mapping_file(path)} away if its pseudonyms are no longer "
+                        "needed."
+                    )
                 _write_private(path, f"{secrets.token_hex(_KEY_BYTES)}\n")
             return _parse(path)
     except OSError as fault:
@@ -121,13 +127,10 @@ def keep_mapping(key_file: Path, names: Mapping[str, str]) -> None:
             if len(set(merged.values())) < len(merged):
                 raise InputError(f"{path} gives one pseudonym to two patients: use another key.")
             if merged != before or _open_to_others(path.stat()):
-                _write_private(path, _as_csv(merged))
+                table = pd.DataFrame(sorted(merged.items()), columns=list(_HEADER))
+                _write_private(path, table.to_csv(index=False, lineterminator="\n"))
     except OSError as fault:
         raise InputError(f"The table of pseudonyms {path} cannot be kept ({fault.strerror}).") from None
-
-
-def _normal(patient_id: str) -> str:
-    return unicodedata.normalize("NFC", canonical_id(patient_id.strip()))
 
 
 def _check_place(path: Path, outputs: Sequence[Path]) -> None:
@@ -138,15 +141,6 @@ def _check_place(path: Path, outputs: Sequence[Path]) -> None:
             f"The pseudonym key {path} would lie in a folder whose content is handed on (the cohort, the "
             "cache, the code or MLflow's artifacts), where others find it. Keep it elsewhere: "
             "-P pseudonym_key=<file>, or leave pseudonym_key empty."
-        )
-
-
-def _check_no_mapping(path: Path) -> None:
-    """A table without its key means that the key was lost: a new one would give all patients new names."""
-    if mapping_file(path).exists():
-        raise InputError(
-            f"The pseudonym key {path} is gone, but the table made with it lies beside it. Put the key back, "
-            f"or move {mapping_file(path)} away if its pseudonyms are no longer needed."
         )
 
 
@@ -198,11 +192,3 @@ def _read_mapping(path: Path) -> dict[str, str]:
     if not rows or tuple(rows[0]) != _HEADER or any(len(row) != 2 for row in rows):
         raise InputError(f"{path} is no table of patient_id and pseudonym: move it away.")
     return {row[0]: row[1] for row in rows[1:]}
-
-
-def _as_csv(names: Mapping[str, str]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
-    writer.writerows(sorted(names.items()))
-    return text.getvalue()

@@ -82,6 +82,7 @@ function facts(clip) {
   if (known(clip.value("frame_rate"))) say(`${number("frame_rate", 1)} frames/s`);
   if (known(clip.value("fit_score"))) say(`fit ${number("fit_score", 3)}`);
   if (known(clip.value("inpainted_percent"))) say(`inpainted ${number("inpainted_percent", 2)} %`);
+  if (known(clip.value("notes"))) say(clip.value("notes"), "notes");
   if (clip.flags.length) list.append(element("li", { class: "flags" }, ...clip.flags.map((flag) => element("span", {}, words(flag)))));
   return list;
 }

@@ -5,7 +5,7 @@ const NAMES = {
   frames_used: "different frames used", fit_score: "sector fit, 0 to 1", inpainted_percent: "inpainted, % of the sector",
   rows: "rows, pixels", columns: "columns, pixels", review: "to review",
 };
-const TEXTS = ["outcome", "message", "manufacturer"];
+const TEXTS = ["outcome", "message", "manufacturer", "notes"];
 
 function enlarge(clip) {
   const dialog = get("large");

@@ -32,11 +32,7 @@ _SAME_S: Final = 1e-6
 
 
 def sampled_ecg(review: ClipReview, count: int) -> NDArray[np.uint8]:
-    """The ECG at equally spaced times over the whole clip.
-
-    Args:
-        review: the clip's numbers.
-        count: number of times, at least 2; the first is 0 s, the last the clip's end.
+    """The ECG at `count` equally spaced times, the first at 0 s, the last at the clip's end.
 
     Returns:
         Shape (count,): 0 where the ECG is unknown, else 1 (lowest) to 255 (highest). All 0 without an ECG.
@@ -60,8 +56,8 @@ def _is_read(wanted: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray
 
 
 SHOWN_COLUMNS: Final[tuple[str, ...]] = (
-    "outcome", "message", "review", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg", "timing",
-    "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
+    "outcome", "message", "review", "notes", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg",
+    "timing", "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
     "inpainted_percent", "rows", "columns", "manufacturer",
 )  # fmt: skip
 """Columns of ``quality.csv`` that the page shows, in the order of its table of one clip."""
@@ -77,16 +73,14 @@ Plain = str | int | float | bool | None
 class Shown:
     """What the page shows of a prepared clip beside its row.
 
-    Attributes:
-        review: numbers to draw it from.
-        picture: path of its film, relative to the page; None for a clip that is shown nowhere.
+    `picture` is the path of its film, relative to the page; None for a clip that is shown nowhere.
     """
 
     review: ClipReview
     picture: str | None
 
 
-def review_records(quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown]) -> dict[str, object]:
+def _records(quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown]) -> dict[str, object]:
     """The page's data, from what `write_review_page` is given.
 
     Of each clip a list: number of the patient, number of the view, values of ``SHOWN_COLUMNS``, path of the
@@ -102,10 +96,11 @@ def review_records(quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown]
             numbers[key[0]], VIEW_CODES.index(key[1]), [plain(row.get(name)) for name in SHOWN_COLUMNS],
             found and found.picture, found and _drawing(found.review),
         ])  # fmt: skip
-    words = {code: Outcome(code).words for code in sorted(set(quality["outcome"].map(str)))}
     return {
-        "columns": list(SHOWN_COLUMNS), "patients": patients, "clips": clips, "words": words,
+        "columns": SHOWN_COLUMNS, "patients": patients, "clips": clips,
+        "words": {code: Outcome(code).words for code in sorted(set(quality["outcome"].map(str)))},
         "frames": PREPARED_FRAMES, "size": PREPARED_SIZE,
+        "views": [[view.code, view.name, view.meaning] for view in VIEWS],
     }  # fmt: skip
 
 
@@ -140,10 +135,6 @@ def _drawing(review: ClipReview) -> dict[str, object]:
     }
 
 
-_SCRIPTS: Final = ("card.js", "large.js", "page.js")
-_TOTALS: Final = (("outcome", "Outcome"), ("gating", "Gating"), ("manufacturer", "Manufacturer"))
-
-
 def write_review_page(
     path: Path, quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown], *, synthetic: bool = False
 ) -> None:
@@ -155,23 +146,19 @@ def write_review_page(
         shown: the prepared clips by patient id and view code.
         synthetic: whether to say at the top that no real patient is shown.
     """
-    write_bytes(path, _page(quality, review_records(quality, shown), synthetic).encode())
-
-
-def _page(quality: pd.DataFrame, records: dict[str, object], synthetic: bool) -> str:
-    style = _asset("page.css")
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
+    assets = files("cardio_mlflow.data.review")
+    frame, style, *scripts = (
+        assets.joinpath(name).read_text("utf-8")
+        for name in ("page.html", "page.css", "card.js", "large.js", "page.js")
+    )
+    script = "\n".join(scripts)
     counts, totals = _summary(quality)
-    views = [[view.code, view.name, view.meaning] for view in VIEWS]
     banner = '<p class="banner"><strong>Synthetic data.</strong> No real patient is shown.</p>'
-    return Template(_asset("page.html")).substitute(
+    text = Template(frame).substitute(
         policy=_policy(style, script), style=style, script=script, banner=banner if synthetic else "",
-        counts=counts, totals=totals, data=_embedded({**records, "views": views}),
+        counts=counts, totals=totals, data=_embedded(_records(quality, shown)),
     )  # fmt: skip
-
-
-def _asset(name: str) -> str:
-    return (files("cardio_mlflow.data.review") / name).read_text("utf-8")
+    write_bytes(path, text.encode())
 
 
 def _policy(style: str, script: str) -> str:
@@ -202,10 +189,9 @@ def _summary(quality: pd.DataFrame) -> tuple[str, str]:
         f"{quality['patient_id'].nunique()} patients · {len(quality)} clips · {len(prepared)} prepared · "
         f"{refused} refused · {flagged} to review"
     )
-    tables = "".join(
-        _total(title, (quality if column == "outcome" else prepared)[column]) for column, title in _TOTALS
-    )
-    return counts, tables
+    totals = [("Outcome", quality["outcome"]), ("Gating", prepared["gating"]),
+              ("Manufacturer", prepared["manufacturer"])]  # fmt: skip
+    return counts, "".join(_total(title, values) for title, values in totals)
 
 
 def _total(title: str, values: pd.Series) -> str:

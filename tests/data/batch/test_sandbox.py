@@ -414,6 +414,7 @@ def test_every_field_has_its_type(data, part, value):
 
 BAD_VALUES = {
     "a control character": ("message", "a\nb"), "no ASCII": ("message", "ä"), "long": ("message", "x" * 301),
+    "long notes": ("notes", "x" * 1001),
     "huge": ("rows", 2**31), "infinite": ("fit_score", float("inf")), "none": ("fit_score", float("nan")),
     "a large number": ("fit_score", 1e12), "truth": ("rows", True), "a new field": ("new", 1),
     "a new outcome": ("outcome", "FINE"),
@@ -423,6 +424,7 @@ BAD_VALUES = {
 @pytest.mark.parametrize("name", BAD_VALUES)
 def test_what_is_out_of_bounds_is_refused(name):
     head, (field, value) = head_of(), BAD_VALUES[name]
+    head["quality"]["notes"] = "x" * 1000
     Answer.model_validate_json(json.dumps(head))
     head["quality"][field] = value
     with pytest.raises(ValidationError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import json
 import re
 import shutil
@@ -15,13 +14,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview, Quality
-from cardio_mlflow.data.review import films
-from cardio_mlflow.data.review.films import FILM_SIDE, filmstrip, write_films
 from cardio_mlflow.data.review.page import SHOWN_COLUMNS, Shown, plain, sampled_ecg, write_review_page
+from cardio_mlflow.data.review.pictures import write_films
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$data&\"'"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -50,7 +47,8 @@ def cohort(tmp_path):
     shown["P1", "LA"] = Shown(REVIEW, "review/refused.webp")  # of a refused clip nothing is shown
     rows = [
         {"patient_id": "P1", "view": "FC", "outcome": "OK", "rr_ms": 812.5, "frames": 48.0,
-         "gating": "ecg_trace", "phase_verified": True, "manufacturer": "GE"},
+         "gating": "ecg_trace", "phase_verified": True, "manufacturer": "GE",
+         "notes": "decimal commas; r_waves <off>"},
         {"patient_id": "P1", "view": "TC", "outcome": "OK", "gating": "periodicity", "phase_verified": False,
          "manufacturer": "GE", "review": "low_fit text"},
         {"patient_id": "P1", "view": "SA", "outcome": "OK"},
@@ -99,16 +97,6 @@ def test_only_prepared_clips_get_a_picture_or_a_drawing(cohort):
     assert [picture is None for picture in pictures] == [False, False, True, True, False, True]
     assert [clip[4] is None for clip in data["clips"]] == [False, False, False, True, False, True]
     assert all(re.fullmatch(r"review/[A-Za-z0-9_-]+\.webp", name) for name in written)
-
-
-def test_a_filmstrip_holds_all_frames_in_order():
-    frames = np.repeat(np.arange(32, dtype=np.uint8) * 7, 224 * 224).reshape(32, 224, 224)
-    data = filmstrip(frames)
-    strip = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
-    assert strip.shape == (32 * FILM_SIDE, FILM_SIDE)
-    levels = strip.reshape(32, FILM_SIDE, FILM_SIDE)[:, 20:-20, 20:-20].mean(axis=(1, 2))
-    assert np.abs(levels - np.arange(32) * 7).max() < 5
-    assert data == filmstrip(frames)
 
 
 def test_nothing_of_an_id_is_taken_for_markup(cohort):
@@ -177,6 +165,7 @@ def test_a_browser_shows_every_clip_and_no_foreign_markup(cohort, tmp_path):
     assert "no &lt;fan&gt; &amp; nothing" in main
     assert '<polygon points="112 0 224 112 0 112">' in main
     assert 'class="r" x1="25" x2="25"' in main
+    assert '<li class="notes">decimal commas; r_waves &lt;off&gt;</li>' in main
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
@@ -221,24 +210,6 @@ def test_synthetic_data_are_called_so(cohort):
     assert "Synthetic data" not in _write(folder, quality, shown).read_text("utf-8")
     page = _write(folder, quality, shown, synthetic=True).read_text("utf-8")
     assert "<strong>Synthetic data.</strong>" in page
-
-
-def test_a_film_is_made_once_and_is_the_same_file_in_every_cohort(cohort, monkeypatch):
-    folder, _, _ = cohort
-    store = ClipStore(folder / "store", 1e12)
-    keys = [path.stem for path in sorted((folder / "review").iterdir())]
-    before = [(folder / "review" / f"{key}.webp").read_bytes() for key in keys]
-    assert before == [filmstrip(store.frames(key)) for key in keys]
-    monkeypatch.setattr(films, "filmstrip", None)
-    write_films(store, keys, folder / "other", jobs=1)
-    assert [(folder / "other" / f"{key}.webp").read_bytes() for key in keys] == before
-
-
-def test_a_file_system_without_links_gets_copies(cohort, monkeypatch):
-    folder, _, _ = cohort
-    monkeypatch.setattr(films.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
-    write_films(ClipStore(folder / "store", 1e12), ["a" * 32], folder / "other", jobs=1)
-    assert (folder / "other" / f"{'a' * 32}.webp").stat().st_size > 1000
 
 
 def test_a_table_read_back_makes_the_same_page(cohort):

@@ -1,6 +1,8 @@
-"""Contact sheets: what they show, what they don't, and that hostile ids do no harm."""
+"""Films and contact sheets: what they show, what they don't, and that hostile ids do no harm."""
 
 from __future__ import annotations
+
+import io
 
 import numpy as np
 import pandas as pd
@@ -10,10 +12,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
+from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
-from cardio_mlflow.data.quality import QUALITY_COLUMNS
+from cardio_mlflow.data.quality import QUALITY_COLUMNS, Quality
+from cardio_mlflow.data.review import pictures
 from cardio_mlflow.data.review.lettering import fitted, font
-from cardio_mlflow.data.review.montage import PER_SHEET, write_contact_sheets
+from cardio_mlflow.data.review.pictures import (
+    FILM_SIDE,
+    PER_SHEET,
+    filmstrip,
+    write_contact_sheets,
+    write_films,
+)
 
 VIEWS = ("FC", "TC", "SA", "LA")
 
@@ -118,3 +128,40 @@ def test_every_outcome_has_words_and_every_refusal_a_hint():
     table = outcome_table(["NO_SECTOR", "OK", "NO_SECTOR", "TRUNCATED"]).splitlines()
     assert [line.split()[:2] for line in table] == [["OK", "1"], ["NO_SECTOR", "2"], ["TRUNCATED", "1"]]
     assert table[2].endswith("copy the file again")
+
+
+def test_a_filmstrip_holds_all_frames_in_order():
+    frames = np.repeat(np.arange(32, dtype=np.uint8) * 7, 224 * 224).reshape(32, 224, 224)
+    data = filmstrip(frames)
+    strip = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    assert strip.shape == (32 * FILM_SIDE, FILM_SIDE)
+    levels = strip.reshape(32, FILM_SIDE, FILM_SIDE)[:, 20:-20, 20:-20].mean(axis=(1, 2))
+    assert np.abs(levels - np.arange(32) * 7).max() < 5
+    assert data == filmstrip(frames)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A store of two clips, their keys, and a folder in whose folder ``review`` their films lie."""
+    store, frames, keys = ClipStore(tmp_path / "store", 1e12), np.random.default_rng(1), ["a" * 32, "b" * 32]
+    for key in keys:
+        clip = frames.integers(0, 200, (32, 224, 224)).astype(np.uint8)
+        store.write(key, Entry(Quality(), pixels=key), clip)
+    write_films(store, keys, tmp_path / "review", jobs=2)
+    return store, keys, tmp_path
+
+
+def test_a_film_is_made_once_and_is_the_same_file_in_every_cohort(kept, monkeypatch):
+    store, keys, folder = kept
+    before = [(folder / "review" / f"{key}.webp").read_bytes() for key in keys]
+    assert before == [filmstrip(store.frames(key)) for key in keys]
+    monkeypatch.setattr(pictures, "filmstrip", None)
+    write_films(store, keys, folder / "other", jobs=1)
+    assert [(folder / "other" / f"{key}.webp").read_bytes() for key in keys] == before
+
+
+def test_a_file_system_without_links_gets_copies(kept, monkeypatch):
+    store, _, folder = kept
+    monkeypatch.setattr(pictures.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    write_films(store, ["a" * 32], folder / "other", jobs=1)
+    assert (folder / "other" / f"{'a' * 32}.webp").stat().st_size > 1000

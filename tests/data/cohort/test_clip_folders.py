@@ -7,8 +7,8 @@ import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from cardio_mlflow.data.cohort.clip_folders import Choice
 from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
-from cardio_mlflow.data.cohort.studies import Choice
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 

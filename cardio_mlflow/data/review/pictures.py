@@ -1,24 +1,76 @@
-"""Contact sheets of a prepared cohort as PNG files, made from masked pixels only."""
+"""Pictures of a prepared cohort, made from masked pixels only: a film of each clip, and contact sheets.
+
+A film is all frames of a clip below each other in one WebP file. The page plays it by sliding it past a
+window. Against an animated WebP it is smaller (measured: 41 against 55 kB a clip), quicker to write, and
+can be stopped and stepped through.
+"""
 
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from safetensors import safe_open
 
-from cardio_mlflow.data.batch.clip_store import write_bytes
+from cardio_mlflow.data.batch.clip_store import ClipStore, made, unwritable, write_bytes
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.review.lettering import fitted, font
 from cardio_mlflow.data.review.page import plain
 from cardio_mlflow.parameters import VIEWS
+
+FILM_SIDE: Final = 160
+"""Height and width of one frame of a strip; a multiple of WebP's 16-pixel blocks, so frames don't mix."""
+
+
+def filmstrip(frames: NDArray[np.uint8]) -> bytes:
+    """Encode a prepared clip, uint8, T × 224 × 224 (T ≤ 102, as WebP ends at 16383 rows), as one strip.
+
+    It is a lossy WebP picture of T · 160 rows by 160 columns, the first frame at the top.
+    """
+    size = (FILM_SIDE, FILM_SIDE)
+    small = np.concatenate([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+    out = io.BytesIO()
+    Image.fromarray(small).convert("RGB").save(out, "WEBP", quality=45, method=2)
+    return out.getvalue()
+
+
+def write_films(store: ClipStore, keys: Iterable[str], folder: Path, jobs: int) -> None:
+    """Put the films of prepared clips, and no others, into a folder as ``<key>.webp``.
+
+    Each is made once, in the store; the folder gets links, or copies where there are none.
+
+    Raises:
+        InputError: the store or the folder cannot be written.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    made(folder)
+
+    def write(key: str) -> None:
+        film, place = store.path(key).with_suffix(".webp"), folder / f"{key}.webp"
+        if not film.exists():
+            write_bytes(film, filmstrip(store.frames(key)))
+        try:
+            os.link(film, place)
+        except OSError:
+            shutil.copyfile(film, place)
+
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        try:
+            list(pool.map(write, dict.fromkeys(keys)))
+        except OSError as fault:
+            raise unwritable(fault) from None
+
 
 PER_SHEET: Final = 24
 """Patients of one sheet."""
