@@ -21,7 +21,7 @@ from cardio_mlflow.data.cycle.scroll import find_scroll, read_scroll
 from cardio_mlflow.data.cycle.strip import Strip, crop_frames, find_strips
 from cardio_mlflow.data.cycle.sweep import find_moving_head, read_still, read_sweep
 from cardio_mlflow.data.cycle.tissue_strip import bright_all_over, read_tissue_cursor, read_tissue_scroll
-from cardio_mlflow.data.picture.statistics import ClipStatistics
+from cardio_mlflow.data.picture.sector import ClipStatistics
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
 from cardio_mlflow.data.cycle.r_waves import find_r_waves
 from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.picture.statistics import ClipStatistics
+from cardio_mlflow.data.picture.sector import ClipStatistics
 
 Array = NDArray[np.float64]
 

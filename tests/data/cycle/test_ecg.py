@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cardio_mlflow.data.cycle.ecg import read_ecg
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import collect
 from tests.data.cycle.hearts import COLUMNS, ROWS, beats, clip, under_cursor, voltage
 
 TIMES = np.arange(70) / 30
