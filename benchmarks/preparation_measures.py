@@ -17,7 +17,7 @@ from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.overlays import find_overlays
-from cardio_mlflow.data.picture.statistics import ClipStatistics, collect, thumbnail
+from cardio_mlflow.data.picture.sector import ClipStatistics, collect, thumbnail
 from cardio_mlflow.synthetic.clip import ClipTruth
 
 Image = NDArray[np.uint8]

@@ -21,15 +21,19 @@ from cardio_mlflow.data.files.regions import scaled
 from cardio_mlflow.data.files.tensors import read_tensor
 from cardio_mlflow.data.files.video import is_video, video_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.burned_text import text_in_sector
-from cardio_mlflow.data.picture.colour_doppler import refuse_colour_doppler
-from cardio_mlflow.data.picture.crop import PREPARED_SIZE, Crop, crop_to, square
 from cardio_mlflow.data.picture.fit import fit_sector
-from cardio_mlflow.data.picture.inpainting import inpaint
-from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_other_pictures
-from cardio_mlflow.data.picture.overlays import Overlays, find_overlays
-from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.statistics import ClipStatistics, collect, thumbnail
+from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_colour_doppler, refuse_other_pictures
+from cardio_mlflow.data.picture.overlays import Overlays, find_overlays, inpaint, text_in_sector
+from cardio_mlflow.data.picture.sector import (
+    PREPARED_SIZE,
+    ClipStatistics,
+    Crop,
+    Sector,
+    collect,
+    crop_to,
+    square,
+    thumbnail,
+)
 from cardio_mlflow.data.quality import UNMASKED, ClipReview, Quality
 
 Image = NDArray[np.uint8]

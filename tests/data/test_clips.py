@@ -14,10 +14,8 @@ from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE, prepare_cli
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.crop import crop_to, square
 from cardio_mlflow.data.picture.fit import fit_sector
-from cardio_mlflow.data.picture.sector import Sector, overlap
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import Sector, collect, crop_to, overlap, square
 from cardio_mlflow.synthetic.clip import clip_truth
 from cardio_mlflow.synthetic.cohort import make_cohort
 

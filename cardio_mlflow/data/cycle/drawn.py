@@ -19,7 +19,7 @@ from cardio_mlflow.data.cycle.head import (
 )
 from cardio_mlflow.data.cycle.scroll import read_scroll, read_tissue_scroll
 from cardio_mlflow.data.cycle.strip import Array, Image, Rows, Strip, Trace, cut_strips, read_curve
-from cardio_mlflow.data.picture.statistics import ClipStatistics
+from cardio_mlflow.data.picture.sector import ClipStatistics
 
 Style = Literal["sweep", "scroll", "cursor"]
 """How a trace moves: a head redraws it, it scrolls as a whole, or a cursor moves over it."""

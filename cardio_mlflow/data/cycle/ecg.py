@@ -14,7 +14,7 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 from cardio_mlflow.data.cycle.drawn import Style, read_traces
 from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.picture.statistics import ClipStatistics
+from cardio_mlflow.data.picture.sector import ClipStatistics
 
 _MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all
 _AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.picture.statistics import ClipStatistics
+from cardio_mlflow.data.picture.sector import ClipStatistics
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
@@ -19,8 +20,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.regions import Bound, scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.evidence import Evidence, drawn_on, judged, spilt, with_near_field
-from cardio_mlflow.data.picture.fit_steps import (
+from cardio_mlflow.data.picture.guess import (
     Line,
     edges,
     empty_beyond,
@@ -29,23 +29,19 @@ from cardio_mlflow.data.picture.fit_steps import (
     largest_blob,
     mirrored,
 )
-from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.snap import snap, steepness
-from cardio_mlflow.data.picture.statistics import ClipStatistics
+from cardio_mlflow.data.picture.sector import ClipStatistics, Sector, overlap
+from cardio_mlflow.data.picture.snap import first_row, snap, steepness
 
 Mask = NDArray[np.uint8]
 Blobs = tuple[Mask, Mask]
 
-_NO_FAN: Final = "no fan of moving pixels that a sector fits"
-_UPSIDE_DOWN: Final = "the fan stands upside down: its apex is at the bottom"
 _LEAST_SIDE: Final = 240
 _LEAST_BLOB: Final = 0.03
 _LEAST_CUT: Final = 0.05
 _LEAST_STEEP: Final = 1.5
 _SPILT: Final = 60.0
 _HARDLY: Final = 0.01
-_CLIFF: Final = 3.0
-"""Fall of the image across an edge that is none of a shadow's borders."""
+_CLIFF: Final = 3.0  # fall of the image across an edge that is none of a shadow's borders
 _RANGES: Final = (3, 6, 14)
 _FAINT: Final = 2
 _UPRIGHT: Final = 0.1
@@ -60,6 +56,28 @@ _LEAST_ACTIVITY: Final = 0.25
 _LEAST_SCORE: Final = 0.90
 _LEAST_DARK_SCORE: Final = 0.75
 _MOST_LEAN: Final = 4.0
+_NEAR_FIELD: Final = 0.1
+_SLOPE: Final = 1.5
+_HALO: Final = 25
+_SPECKS: Final = 4  # bright pixels in the dark part that are no letter
+_NARROWEST: Final = 18
+_WIDEST: Final = 130
+_MOST_SPILL: Final = 0.25
+_LEAST_SUPPORT: Final = 0.35
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the pixels of a clip say, in isotropic pixels."""
+
+    image: NDArray[np.float32]  # root of each pixel's range over time
+    faint: Mask  # pixels that move at all, but less than what is drawn moves
+    drawn: Mask  # pixels that are ever bright enough to be read
+    inked: Mask  # pixels that are ever as bright as words on black are
+
+    def upside_down(self) -> _Evidence:
+        flipped = (m[::-1].copy() for m in (self.faint, self.drawn, self.inked))
+        return _Evidence(self.image[::-1].copy(), *flipped)
 
 
 def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | None = None) -> Sector:
@@ -74,26 +92,26 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
         ClipRefused: NO_SECTOR, when no fit is accepted.
     """
     zoom = max(1, math.ceil(_LEAST_SIDE / max(statistics.mean.shape)))
-    spread = cv2.subtract(statistics.maximum, statistics.minimum)
-    spread = _isotropic(np.where(statistics.passing, np.uint8(0), spread), aspect, zoom)
+    spread = np.where(statistics.passing, np.uint8(0), statistics.spread)
+    spread = _isotropic(spread, aspect, zoom)
     activity = cv2.blur(_isotropic(statistics.activity, aspect, zoom), (3, 3))
     brightest = _isotropic(statistics.maximum, aspect, zoom)
     drawn, inked = (cv2.inRange(brightest, least, 255) for least in (_DRAWN, _INKED))
     bound = None if bound is None else scaled(bound, zoom)
     faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
-    evidence = Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
+    evidence = _Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
     first, again, last = itertools.tee(_blobs(spread, activity, bound, aspect), 3)
     best = (_plainly(first, evidence) if zoom == 1 else None) or _steepest(again, evidence)
     if best is None:
         down = _plainly([(blob[::-1], opened[::-1]) for blob, opened in last], evidence.upside_down())
-        raise ClipRefused(Outcome.NO_SECTOR, _UPSIDE_DOWN if down else _NO_FAN)
-    return with_near_field(best, evidence).scaled(1.0 / zoom)
+        reason = "the fan stands upside down: its apex is at the bottom"
+        raise ClipRefused(Outcome.NO_SECTOR, reason if down else "no fan of moving pixels that a sector fits")
+    whole = _with_dark_tip(best, evidence)
+    return replace(whole, top=first_row(whole, evidence.image)).scaled(1.0 / zoom)
 
 
 def _isotropic(image: NDArray[Any], aspect: float, zoom: int) -> NDArray[Any]:
     """The image with square pixels; a small one is enlarged, for steps here are some pixels wide."""
-    if aspect == 1.0 and zoom == 1:
-        return image
     size = (max(1, round(zoom * image.shape[1] * aspect)), zoom * image.shape[0])
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
 
@@ -115,15 +133,15 @@ def _bounded(moving: Mask, bound: Bound | None, aspect: float) -> Mask:
     left, top, right, bottom = round(bound[0] * aspect), bound[1], round(bound[2] * aspect), bound[3]
     kept = np.zeros_like(moving)
     kept[top:bottom, left:right] = moving[top:bottom, left:right]
-    trusted = np.count_nonzero(kept) >= 0.95 * np.count_nonzero(moving)
-    return kept if trusted else moving
+    return kept if np.count_nonzero(kept) >= 0.95 * np.count_nonzero(moving) else moving
 
 
-def _plainly(blobs: Iterable[Blobs], evidence: Evidence) -> Sector | None:
+def _plainly(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
     """The fit that the pixels bear out best of a fan that the picture's sides do not cut."""
     best: Sector | None = None
     for blob, opened in blobs:
-        if _is_cut(blob):
+        at_sides = max(np.count_nonzero(blob[:, 0]), np.count_nonzero(blob[:, -1]))
+        if at_sides >= _LEAST_CUT * len(blob):
             return None
         found = _seen(blob, opened, evidence)
         if found is not None and (best is None or found.score > best.score + _BETTER):
@@ -133,53 +151,7 @@ def _plainly(blobs: Iterable[Blobs], evidence: Evidence) -> Sector | None:
     return best
 
 
-def _is_cut(blob: Mask) -> bool:
-    """Whether the picture's left or right border cuts the fan."""
-    return bool(max(np.count_nonzero(blob[:, 0]), np.count_nonzero(blob[:, -1])) >= _LEAST_CUT * len(blob))
-
-
-def _steepest(blobs: Iterable[Blobs], evidence: Evidence) -> Sector | None:
-    """The fit whose edges are the steepest in the picture, of all that the blobs suggest.
-
-    Edges are sought where the picture does not cut them; one that is not seen leans as much as the other.
-    """
-    best, steepest = None, _LEAST_STEEP
-    for blob, opened in reversed(list(blobs)):
-        for sector, support in _suggested(blob, evidence):
-            found = judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
-            if found is None or (found.score < _LEAST_SCORE and drawn_on(found, blob, evidence, _TICK)):
-                continue
-            falls, beyond = steepness(found, evidence.image), spilt(found, blob)
-            if sum(falls) - _SPILT * beyond > steepest:
-                best, steepest = found, sum(falls) - _SPILT * beyond
-            if min(falls) >= _CLIFF and beyond <= _HARDLY:
-                return found
-    return best
-
-
-def _suggested(blob: Mask, evidence: Evidence) -> Iterator[tuple[Sector, float]]:
-    """Snapped sectors, each with the share of its edge, or of the only edge seen, that is found."""
-    coarse = guess(blob)
-    if coarse is not None:
-        fine, support = snap(coarse, evidence.image, _UPRIGHT)
-        yield fine, float(support[:2].min())
-    for edge, unseen, side in zip(edges(blob), ("right", "left"), (0, 1), strict=True):
-        for inferred in mirrored(edge, blob) if edge is not None else ():
-            fits = [snap(inferred, evidence.image, 20.0, blind) for blind in ("", unseen)]
-            support = fits[1][1]
-            fits += [(smallest, support) for smallest in mirrored(_line(fits[1][0], side), blob)]
-            for fine, support in fits:
-                if not drawn_on(fine, blob, evidence):
-                    yield fine, float(support[side])
-
-
-def _line(sector: Sector, side: int) -> Line:
-    """The left (0) or right (1) edge: slope and ``at`` of the line ``x = at + slope * row``."""
-    slope = float(np.tan(np.deg2rad((sector.left, sector.right)[side])))
-    return slope, sector.apex_x - slope * sector.apex_y
-
-
-def _seen(blob: Mask, opened: Mask, evidence: Evidence) -> Sector | None:
+def _seen(blob: Mask, opened: Mask, evidence: _Evidence) -> Sector | None:
     """A fan of which both edges are seen, or the wider one."""
     coarse = guess(blob)
     if coarse is None:
@@ -197,7 +169,7 @@ def _seen(blob: Mask, opened: Mask, evidence: Evidence) -> Sector | None:
 
 
 def _accepted(
-    sector: Sector, support: NDArray[np.float64], evidence: Evidence, blob: Mask, opened: Mask
+    sector: Sector, support: NDArray[np.float64], evidence: _Evidence, blob: Mask, opened: Mask
 ) -> Sector | None:
     """The sector with its score where it hangs straight or both its edges are sharp, else a mended one."""
     upright = abs(sector.left + sector.right) <= _MOST_LEAN
@@ -207,15 +179,111 @@ def _accepted(
     if not upright and not steered:
         mended = _half_dark(_line(sector, int(sector.right > -sector.left)), evidence, blob, opened)
     if mended is None and (upright or sharp):
-        return judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
+        return _judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
     return mended
 
 
-def _half_dark(edge: Line, evidence: Evidence, blob: Mask, opened: Mask) -> Sector | None:
+def _half_dark(edge: Line, evidence: _Evidence, blob: Mask, opened: Mask) -> Sector | None:
     """One edge is dark: trust that the fan hangs straight, if all is black in its dark part."""
     inferred = mirrored(edge, blob)
     if not inferred:
         return None
     fine, support = snap(inferred[0], evidence.image, symmetry=20.0)
-    found = judged(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
-    return None if found is None or drawn_on(found, blob, evidence) else found
+    found = _judged(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
+    return None if found is None or _drawn_on(found, blob, evidence) else found
+
+
+def _steepest(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
+    """The fit whose edges are the steepest in the picture, of all that the blobs suggest.
+
+    Edges are sought where the picture does not cut them; one that is not seen leans as much as the other.
+    """
+    best, steepest = None, _LEAST_STEEP
+    for blob, opened in reversed(list(blobs)):
+        for sector, support in _suggested(blob, evidence):
+            found = _judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
+            if found is None or (found.score < _LEAST_SCORE and _drawn_on(found, blob, evidence, _TICK)):
+                continue
+            falls = steepness(found, evidence.image)
+            spilt = _outside(found, blob, 5) / np.count_nonzero(blob)
+            if sum(falls) - _SPILT * spilt > steepest:
+                best, steepest = found, sum(falls) - _SPILT * spilt
+            if min(falls) >= _CLIFF and spilt <= _HARDLY:
+                return found
+    return best
+
+
+def _suggested(blob: Mask, evidence: _Evidence) -> Iterator[tuple[Sector, float]]:
+    """Snapped sectors, each with the share of its edge, or of the only edge seen, that is found."""
+    coarse = guess(blob)
+    if coarse is not None:
+        fine, support = snap(coarse, evidence.image, _UPRIGHT)
+        yield fine, float(support[:2].min())
+    for edge, unseen, side in zip(edges(blob), ("right", "left"), (0, 1), strict=True):
+        for inferred in mirrored(edge, blob) if edge is not None else ():
+            fits = [snap(inferred, evidence.image, 20.0, blind) for blind in ("", unseen)]
+            support = fits[1][1]
+            fits += [(smallest, support) for smallest in mirrored(_line(fits[1][0], side), blob)]
+            for fine, support in fits:
+                if not _drawn_on(fine, blob, evidence):
+                    yield fine, float(support[side])
+
+
+def _line(sector: Sector, side: int) -> Line:
+    """The left (0) or right (1) edge."""
+    slope = float(np.tan(np.deg2rad((sector.left, sector.right)[side])))
+    return slope, sector.apex_x - slope * sector.apex_y
+
+
+def _judged(sector: Sector, support: float, blob: Mask, opened: Mask, least: float) -> Sector | None:
+    """The sector with its score, or None when the pixels do not bear it out."""
+    opening = sector.right - sector.left
+    plausible = _NARROWEST <= opening <= _WIDEST and sector.inner < 0.75 * sector.outer
+    if not plausible or sector.outer < 0.2 * blob.shape[0]:
+        return None
+    mask = sector.mask(*blob.shape)
+    score = overlap(_hull(blob & cv2.dilate(mask, np.ones((5, 5), np.uint8))), _hull(mask))
+    spill = _outside(sector, opened, 9) / np.count_nonzero(opened)
+    accepted = score >= least and spill <= _MOST_SPILL and support >= _LEAST_SUPPORT
+    return replace(sector, score=round(score, 4)) if accepted else None
+
+
+def _outside(sector: Sector, moving: Mask, margin: int) -> int:
+    """How many pixels lie outside of a sector by more than half of a margin, pixels."""
+    mask = cv2.dilate(sector.mask(*moving.shape), np.ones((margin, margin), np.uint8))
+    return int(np.count_nonzero(moving & ~mask))
+
+
+def _drawn_on(sector: Sector, blob: Mask, evidence: _Evidence, tick: int = 1) -> bool:
+    """Whether more than specks of anything bright stand in the dark part of a sector.
+
+    What lies within half a tick's length, pixels, of the border does not count.
+    """
+    near = cv2.dilate(_hull(blob), np.ones((_HALO, _HALO), np.uint8))
+    inside = cv2.erode(sector.mask(*blob.shape), np.ones((tick, tick), np.uint8))
+    return bool(np.count_nonzero(inside & evidence.drawn & ~near) > _SPECKS)
+
+
+def _hull(mask: Mask) -> Mask:
+    borders, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    filled = np.zeros_like(mask)
+    if borders:
+        cv2.fillConvexPoly(filled, cv2.convexHull(np.concatenate(borders)), 255)
+    return filled
+
+
+def _with_dark_tip(sector: Sector, evidence: _Evidence) -> Sector:
+    """The sector up to the first row that moves at all, where it begins in the dark and nothing is drawn."""
+    if sector.inner < _NEAR_FIELD * sector.outer:
+        return sector
+    angles = np.deg2rad(np.linspace(sector.left, sector.right, 62)[1:-1])
+    radii = np.array([[sector.inner - 4.0], [sector.inner + 4.0]])
+    x = (sector.apex_x + radii * np.sin(angles)).astype(np.float32)
+    y = (sector.apex_y + radii * np.cos(angles)).astype(np.float32)
+    dark, lit = cv2.remap(evidence.image, x, y, cv2.INTER_LINEAR).mean(axis=1)
+    tip = replace(sector, inner=0.0, outer=sector.inner).mask(*evidence.image.shape)
+    moving = np.argwhere(tip & evidence.faint)
+    if lit - dark >= _SLOPE or not len(moving) or np.count_nonzero(tip & evidence.inked) > _SPECKS:
+        return sector
+    nearest = float(np.hypot(moving[:, 1] - sector.apex_x, moving[:, 0] - sector.apex_y).min())
+    return replace(sector, inner=min(nearest, sector.inner))

@@ -1,7 +1,8 @@
-"""Pictures beside the sector: a second panel, an M-mode or Doppler strip."""
+"""What makes a clip no gray picture of one sector: a second panel, an M-mode or Doppler strip, colours."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,30 +11,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.files.colour_frames import decode_rgb
+from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.files.regions import Bound, ClaimedRegion, RegionKind, scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.statistics import ClipStatistics
+from cardio_mlflow.data.picture.sector import ClipStatistics
 
 Mask = NDArray[np.uint8]
+Colours = NDArray[np.uint8]
 
-_STILL: Final = 0.25
-"""Share of the screen, the stillest, among which its own gray level is looked for."""
+_STILL: Final = 0.25  # share of the screen, the stillest, among which its own gray level is looked for
 _LIT: Final = 20
 """A still pixel of a picture is so much brighter or darker than the screen, gray levels, and has"""
-_TEXTURE: Final = 8
-"""such a range over its eight neighbours: a panel of the scanner's screen is flat."""
+_TEXTURE: Final = 8  # such a range over its eight neighbours: a panel of the scanner's screen is flat
 _MOVING: Final = 14
 _RAISED: Final = 4
 """A moving pixel of a picture is so much brighter than the screen in the mean: noise of a recorder is not."""
-_GRID: Final = 120
-"""Rows of the small copy of the screen in which pictures are told apart."""
-_DENSE: Final = 0.42
-"""Share of three by three of its cells that a picture fills; letters fill less."""
-_LEAST_HEIGHT: Final = 0.15
-"""Of the screen's height: more than an ECG strip has."""
+_GRID: Final = 120  # rows of the small copy of the screen in which pictures are told apart
+_DENSE: Final = 0.42  # share of three by three of its cells that a picture fills; letters fill less
+_LEAST_HEIGHT: Final = 0.15  # of the screen's height: more than an ECG strip has
 _LEAST_WIDTH: Final = 0.06
-_LEAST_SHARE: Final = 0.05
-"""Share of the screen from which something beside the sector is a picture."""
+_LEAST_SHARE: Final = 0.05  # share of the screen from which something beside the sector is a picture
 _LEAST_ALONE: Final = 0.03
 _BORDER: Final = 0.03
 _UPRIGHT: Final = 0.015
@@ -47,15 +45,12 @@ _CLAIM_FILLED: Final = 0.05
 
 @dataclass(frozen=True)
 class _Picture:
-    """One connected picture on the screen.
+    """One connected picture on the screen, in cells; a strip stands upright on both sides."""
 
-    Attributes:
-        box: left, top, right and bottom, cells; right and bottom lie outside.
-        area: number of cells.
-        strip: whether both sides stand upright over more than half of its height.
-    """
-
-    box: Bound
+    left: int
+    top: int
+    width: int
+    height: int
     area: int
     strip: bool
 
@@ -80,8 +75,10 @@ def refuse_other_pictures(
             2-D regions apart or a picture of any other shape.
     """
     dense = _dense(statistics)
-    beyond = cv2.bitwise_and(dense, _beside(sector_mask, dense))
-    refusal = _claimed(_on_grid(regions, scale * len(dense) / len(sector_mask)), dense, beyond)
+    margin = 2 * round(_BORDER * len(dense)) + 1
+    near = cv2.dilate(_reduced(sector_mask), np.ones((margin, margin), np.uint8))
+    beyond = np.where(near == 0, dense, np.uint8(0))
+    refusal = _claimed(regions, scale * len(dense) / len(sector_mask), dense, beyond)
     if refusal is not None:
         raise refusal
     large = [picture for picture in _pictures(beyond) if picture.area >= _LEAST_SHARE * dense.size]
@@ -96,36 +93,39 @@ def diagnose(
 ) -> ClipRefused | None:
     """The plain reason why a clip has no sector, or None: a strip, or two pictures side by side.
 
-    Args:
-        regions: as the tags claim them, in pixels of the file.
-        statistics: of the clip's frames.
-        scale: pixels of the statistics per pixel of the file.
+    Arguments as `refuse_other_pictures`.
     """
     dense = _dense(statistics)
-    refusal = _claimed(_on_grid(regions, scale * len(dense) / len(statistics.mean)), dense, dense)
+    refusal = _claimed(regions, scale * len(dense) / len(statistics.mean), dense, dense)
     if refusal is not None:
         return refusal
     pictures = [picture for picture in _pictures(dense) if picture.area >= _LEAST_ALONE * dense.size]
-    under = any(_is_under(one, other) for one in pictures for other in pictures)
-    if under or any(_is_long_strip(picture, dense.shape[1]) for picture in pictures):
+    pairs = list(itertools.permutations(pictures, 2))
+    # Under its small sector a strip is clearly wider; alone it is wide, unlike the picture of a linear probe.
+    under = any(
+        one.top >= other.top + other.height and one.width >= _WIDER * other.width for one, other in pairs
+    )
+    least = _STRIP_WIDTH * dense.shape[1]
+    if under or any(p.strip and p.width >= max(least, p.height) for p in pictures):
         return ClipRefused(Outcome.NOT_2D, "a strip of M-mode or Doppler")
-    if any(_side_by_side(one, other) for i, one in enumerate(pictures) for other in pictures[:i]):
+    if any(_side_by_side(one, other) for one, other in pairs):
         return ClipRefused(Outcome.MULTI_2D, "two pictures side by side")
     return None
 
 
-def _claimed(regions: Sequence[ClaimedRegion], dense: Mask, beyond: Mask) -> ClipRefused | None:
-    """The refusal that the tags ask for and the pixels bear out; all in cells.
+def _claimed(
+    regions: Sequence[ClaimedRegion], factor: float, dense: Mask, beyond: Mask
+) -> ClipRefused | None:
+    """The refusal that the tags ask for and the pixels bear out.
 
-    Args:
-        regions: as the tags claim them.
-        dense: where any picture is.
-        beyond: the same without the sector.
+    There are ``factor`` cells per pixel of the file. ``dense`` is where any picture is, in cells; ``beyond``
+    is the same without the sector.
     """
-    strips = [r for r in regions if r.kind in (RegionKind.M_MODE, RegionKind.SPECTRAL)]
-    if any(_is_filled(region.rectangle, beyond) for region in strips):
+    placed = [replace(region, rectangle=scaled(region.rectangle, factor)) for region in regions]
+    strips = [r.rectangle for r in placed if r.kind in (RegionKind.M_MODE, RegionKind.SPECTRAL)]
+    if any(_is_filled(rectangle, beyond) for rectangle in strips):
         return ClipRefused(Outcome.NOT_2D, "the region tags name M-mode or spectral Doppler")
-    claimed = [region.rectangle for region in regions if region.kind is RegionKind.TWO_D and region.tissue]
+    claimed = [region.rectangle for region in placed if region.kind is RegionKind.TWO_D and region.tissue]
     planes = [rectangle for rectangle in claimed if _is_filled(rectangle, dense)]
     others = [rectangle for rectangle in planes if _is_filled(rectangle, beyond)]
     if any(_apart(one, other) for one in others for other in planes):
@@ -133,15 +133,13 @@ def _claimed(regions: Sequence[ClaimedRegion], dense: Mask, beyond: Mask) -> Cli
     return None
 
 
-def _on_grid(regions: Sequence[ClaimedRegion], factor: float) -> list[ClaimedRegion]:
-    return [replace(region, rectangle=scaled(region.rectangle, factor)) for region in regions]
-
-
 def _dense(statistics: ClipStatistics) -> Mask:
     """The cells around which most pixels move or have a texture: uint8 0 or 255, 120 rows."""
-    mean = statistics.mean
-    spread = cv2.subtract(statistics.maximum, statistics.minimum)
-    away = cv2.absdiff(mean, np.full_like(mean, _screen_level(mean, spread)))
+    mean, spread = statistics.mean, statistics.spread
+    few = (slice(None, None, 2), slice(None, None, 2))
+    still = spread[few] <= np.quantile(spread[few], _STILL)
+    screen = int(np.argmax(np.bincount(mean[few][still])))
+    away = cv2.absdiff(mean, np.full_like(mean, screen))
     texture = cv2.morphologyEx(mean, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     moving = (spread >= _MOVING) & (away >= _RAISED) & ~statistics.passing
     busy = np.where(moving | ((away >= _LIT) & (texture >= _TEXTURE)), np.uint8(255), np.uint8(0))
@@ -149,44 +147,28 @@ def _dense(statistics: ClipStatistics) -> Mask:
     return np.asarray(cv2.threshold(share, 255 * _DENSE, 255, cv2.THRESH_BINARY)[1])
 
 
-def _screen_level(mean: Mask, spread: Mask) -> int:
-    """The gray level that most of the stillest pixels have: that of the empty screen."""
-    few = (slice(None, None, 2), slice(None, None, 2))
-    still = spread[few] <= np.quantile(spread[few], _STILL)
-    return int(np.argmax(np.bincount(mean[few][still])))
-
-
 def _reduced(image: Mask) -> Mask:
     size = (max(1, round(image.shape[1] * _GRID / len(image))), _GRID)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _beside(sector_mask: Mask, dense: Mask) -> Mask:
-    """The cells that lie clear of the sector."""
-    margin = 2 * round(_BORDER * len(dense)) + 1
-    near = cv2.dilate(_reduced(sector_mask), np.ones((margin, margin), np.uint8))
-    return np.where(near == 0, np.uint8(255), np.uint8(0))
-
-
 def _pictures(dense: Mask) -> list[_Picture]:
     """The connected pictures among dense cells, without what is as low as an ECG strip or narrow."""
     height, width = round(_LEAST_HEIGHT * len(dense)), max(3, round(_LEAST_WIDTH * dense.shape[1]))
-    # Columns and rows that are too short go; then the slanting sides that went with them come back.
     outlines, _ = cv2.findContours(dense, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(dense), outlines, -1, 255, cv2.FILLED)
+    # Columns and rows that are too short go; then the slanting sides that went with them come back.
     core = filled
     for kernel in (np.ones((height, 1), np.uint8), np.ones((1, width), np.uint8)):
         core = cv2.morphologyEx(core, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    whole = cv2.bitwise_and(
-        filled, cv2.dilate(core, np.ones((1, 2 * width + 1), np.uint8))
-    )  # its slant sides
+    whole = cv2.bitwise_and(filled, cv2.dilate(core, np.ones((1, 2 * width + 1), np.uint8)))
     count, labels, facts, _ = cv2.connectedComponentsWithStats(whole)
     found = []
     for label in range(1, count):
-        left, top, across, down, area = (int(fact) for fact in facts[label])
+        left, top, across, down, area = facts[label].tolist()
         piece = labels[top : top + down, left : left + across] == label
         strip = _stands_upright(piece, _UPRIGHT * dense.shape[1], height)
-        found.append(_Picture((left, top, left + across, top + down), area, strip))
+        found.append(_Picture(left, top, across, down, area, strip))
     return found
 
 
@@ -198,25 +180,12 @@ def _stands_upright(piece: NDArray[np.bool_], slack: float, least: int) -> bool:
     return int(np.count_nonzero(straight)) >= max(least, 0.5 * len(piece))
 
 
-def _is_long_strip(picture: _Picture, columns: int) -> bool:
-    """Whether this is no picture of a linear probe, whose sides are upright too."""
-    left, top, right, bottom = picture.box
-    return picture.strip and right - left >= max(_STRIP_WIDTH * columns, bottom - top)
-
-
-def _is_under(one: _Picture, other: _Picture) -> bool:
-    """Whether a picture stands under another and is clearly wider, as a strip under its small sector is."""
-    widths = [picture.box[2] - picture.box[0] for picture in (one, other)]
-    return one.box[1] >= other.box[3] and widths[0] >= _WIDER * widths[1]
-
-
 def _side_by_side(one: _Picture, other: _Picture) -> bool:
     """Whether two pictures of about one size stand at one height."""
-    shared = min(one.box[3], other.box[3]) - max(one.box[1], other.box[1])
-    lower = min(picture.box[3] - picture.box[1] for picture in (one, other))
-    apart = one.box[2] <= other.box[0] or other.box[2] <= one.box[0]
+    shared = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
+    apart = one.left + one.width <= other.left or other.left + other.width <= one.left
     alike = min(one.area, other.area) >= _COMPARABLE * max(one.area, other.area)
-    return apart and alike and shared >= _COMPARABLE * lower
+    return apart and alike and shared >= _COMPARABLE * min(one.height, other.height)
 
 
 def _is_filled(rectangle: Bound, dense: Mask) -> bool:
@@ -232,3 +201,88 @@ def _apart(one: Bound, other: Bound) -> bool:
     height = min(one[3], other[3]) - max(one[1], other[1])
     smaller = min((r[2] - r[0]) * (r[3] - r[1]) for r in (one, other))
     return max(0, width) * max(0, height) < 0.1 * smaller
+
+
+_FRAMES: Final = 8
+_REDUCTION: Final = 4
+_LEAST_FRAMES: Final = 2
+_LEAST_FLOW: Final = 0.008
+"""Share of the sector that the patch has at least. A jet that fills less is not seen."""
+_AWAY: Final = 24.0
+"""Distance of a pixel's chroma from the tint at its luma, of 128, that no compression makes over an area."""
+_LEVELS: Final = 16
+_MOST_PIXELS: Final = 1 << 18  # from so many pixels the tint is taken at most
+_FILLED: Final = 5  # A patch holds whole squares of so many reduced pixels; lines, ticks and words do not
+
+
+def refuse_colour_doppler(header: ClipHeader, sector_mask: Mask) -> None:
+    """Refuse a clip with a colour velocity map, power or tissue Doppler in its sector.
+
+    A tinted picture has one colour for each luma: its chroma, as a function of luma, is taken from the
+    sector itself (the median at each of 16 levels). What lies far from it and fills an area is Doppler.
+
+    Args:
+        header: the checked header; gray clips are accepted without decoding.
+        sector_mask: the sector, uint8 0 or 255, rows × columns.
+
+    Raises:
+        ClipRefused: COLOR_DOPPLER, or CORRUPT_FRAME when a frame cannot be decoded.
+    """
+    if not header.has_colour:
+        return
+    indices = sorted({int(i) for i in np.linspace(0, header.frames - 1, _FRAMES)})
+    size = (-(-header.columns // _REDUCTION), -(-header.rows // _REDUCTION))
+    sector = cv2.resize(sector_mask, size, interpolation=cv2.INTER_AREA) >= 250
+    shares = doppler_shares(list(decode_rgb(header, indices, _REDUCTION)), sector)
+    coloured = sum(share >= _LEAST_FLOW for share in shares)
+    if coloured >= min(_LEAST_FRAMES, len(shares)):
+        raise ClipRefused(
+            Outcome.COLOR_DOPPLER,
+            f"{coloured} of {len(shares)} frames have a colour map over up to {100 * max(shares):.0f} % "
+            "of the sector",
+        )
+
+
+def doppler_shares(frames: Sequence[Colours], sector: NDArray[np.bool_]) -> list[float]:
+    """Share of the sector in colours away from the clip's tint, in patches that are no lines, of each frame.
+
+    Frames are RGB, uint8, rows × columns × 3; the sector is where tissue is, rows × columns.
+    """
+    inside = max(1, int(np.count_nonzero(sector)))
+    pictures = [cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in frames]
+    chromas = [np.abs(p[sector][:, 1:].astype(np.int16) - 128).max(axis=-1) for p in pictures]
+    if not any(np.count_nonzero(chroma >= _AWAY / 3) >= _LEAST_FLOW * inside for chroma in chromas):
+        return [0.0] * len(frames)
+    pixels = np.concatenate([picture[sector] for picture in pictures])
+    table = _tint(pixels[:: 1 + len(pixels) // _MOST_PIXELS])
+    return [float(np.count_nonzero(_patches(picture, table, sector)) / inside) for picture in pictures]
+
+
+def _patches(picture: Colours, table: NDArray[np.float32], sector: NDArray[np.bool_]) -> Mask:
+    """Where whole squares of a Y Cr Cb picture are away from the tint: 0 or 1."""
+    tint = table[picture[..., 0].astype(np.int32) * _LEVELS // 256]
+    distance = np.linalg.norm(picture[..., 1:].astype(np.float32) - 128.0 - tint, axis=-1)
+    away = (sector & (distance >= _AWAY)).astype(np.uint8)
+    return np.asarray(cv2.morphologyEx(away, cv2.MORPH_OPEN, np.ones((_FILLED, _FILLED), np.uint8)))
+
+
+def _tint(pixels: Colours) -> NDArray[np.float32]:
+    """Chroma of the clip's tint at each of 16 levels of luma: 16 × 2.
+
+    A tint grows with its luma, or changes little from one level to the next. Where a velocity map has most
+    of the bright pixels their median does neither; the line through the dark and middling ones stands for it.
+    Pixels are Y Cr Cb of the sector in all frames, N × 3.
+    """
+    luma, chroma = pixels[:, 0], pixels[:, 1:].astype(np.float32) - 128.0
+    level, bright = luma.astype(np.int32) * _LEVELS // 256, luma >= 24
+    slope = np.zeros(2)
+    if bright.any():
+        slope = np.median(chroma[bright] / luma[bright, None], axis=0).astype(np.float64)
+    table = np.zeros((_LEVELS, 2), np.float32)
+    for i in range(_LEVELS):
+        expected = slope * (i + 0.5) * (256 / _LEVELS)
+        here = chroma[level == i]
+        median = np.median(here, axis=0) if len(here) else expected
+        nearest = min(np.linalg.norm(median - expected), np.linalg.norm(median - table[i - 1]))
+        table[i] = median if nearest < _AWAY / 2 else expected
+    return table

@@ -1,29 +1,102 @@
-"""What scanners draw over the tissue: found over time, frame by frame, to be painted over."""
+"""What scanners draw over the tissue: found over all frames or frame by frame, painted over, words left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.picture.changing_overlays import (
-    PickableFrames,
-    moving_overlays,
-    probe_windows,
-    sweeping_overlays,
+from cardio_mlflow.data.files.luma import LumaFrames
+from cardio_mlflow.data.picture.changing import ChangingOverlays
+from cardio_mlflow.data.picture.sector import ClipStatistics
+from cardio_mlflow.data.picture.strokes import (
+    Rule,
+    find_strokes,
+    footprint,
+    hidden_dashes,
+    straight_strokes,
+    stroke_luma,
+    tissue_free,
 )
-from cardio_mlflow.data.picture.lines import footprint, steady_overlays
-from cardio_mlflow.data.picture.statistics import ClipStatistics
 
 Image = NDArray[np.uint8]
 
-_BAND: Final = 25
-"""Pixels around the sector in which a stroke that rises into it must be seen."""
+
+@dataclass(frozen=True)
+class Overlays:
+    """What is drawn over the sector of a clip, in masks of uint8 0 or 255, rows × columns."""
+
+    steady: Image  # in every frame
+    more: Mapping[int, Image]  # by 0-based index of frames in which there is more than that: all of it
+
+    def mask(self, index: int) -> Image:
+        """Pixels inside the sector that are drawn on in one of the chosen frames: uint8 0 or 255."""
+        return self.more.get(index, self.steady)
+
+
+def find_overlays(
+    frames: LumaFrames, statistics: ClipStatistics, sector_mask: Image, chosen: Sequence[int]
+) -> Overlays:
+    """Find thin overlays inside the sector.
+
+    Depth ticks, focus marks, calipers, dotted lines, words and still traces are thin, bright, steep and
+    there in all frames. A sweeping trace is so for a run of frames. A scrolling trace and a moving cursor
+    are so when the frames are shifted along their motion.
+
+    Statistics are over all frames of the clip; the sector's mask is uint8 0 or 255, rows × columns. Masks
+    will be asked for of the chosen frames only: rising 0-based indices.
+    """
+    steady = steady_overlays(statistics, sector_mask)
+    search = ChangingOverlays(frames, len(statistics.thumbnails), chosen, sector_mask)
+    rising = rising_overlays(zip(chosen, frames.pick(chosen), strict=True), statistics, sector_mask)
+    more: dict[int, Image] = {}
+    for found in (search.sweeping(steady), search.moving(), rising):
+        for index, mask in found.items():
+            more[index] = more.get(index, steady) | mask
+    return Overlays(steady, more)
+
+
+_CERTAIN: Final = Rule()
+_STEADY_CROSSING: Final = Rule(height=60.0, luma=80.0, extent=24, steepness=0.5, bulk=10.0, beyond=0.3)
+"""A trace in its strip below the sector, whose peaks reach into it."""
+_TICK: Final = Rule(height=140.0, luma=150.0, unrest=0.3, flicker=0.3, size=1, most=12, steepness=0.9)
+"""A depth mark on the sector's edge, in a small picture a single pixel."""
+_AT_EDGE: Final = 9
+_LINE_SHARE: Final = 0.25  # length of a straight line as a share of the sector's height
 _BORDER: Final = 7
+
+
+def steady_overlays(statistics: ClipStatistics, sector_mask: Image) -> Image:
+    """All pixels inside the sector that are drawn on in every frame; arguments as `find_overlays`."""
+    lowest, unrest = statistics.minimum, statistics.spread
+    shortest = max(50, round(_LINE_SHARE * np.count_nonzero(sector_mask.any(axis=1))))
+    straight = straight_strokes(cv2.bitwise_and(lowest, sector_mask), unrest, shortest)
+    line, outside = footprint(straight), tissue_free(sector_mask)
+    strokes = find_strokes(lowest, unrest, _CERTAIN, outside=outside, crossing=_STEADY_CROSSING, apart=line)
+    core = cv2.bitwise_and(strokes | straight, sector_mask)
+    edge = cv2.subtract(sector_mask, cv2.erode(sector_mask, np.ones((_AT_EDGE, _AT_EDGE), np.uint8)))
+    core |= cv2.bitwise_and(find_strokes(lowest, unrest, _TICK), edge)
+    if core.any():
+        for rule, level in _alike(stroke_luma(lowest, core)):
+            core |= cv2.bitwise_and(find_strokes(lowest, unrest, rule, level, apart=line), sector_mask)
+    return np.asarray(cv2.bitwise_and(footprint(core | hidden_dashes(core, sector_mask)), sector_mask))
+
+
+def _alike(luma: float) -> tuple[tuple[Rule, float], ...]:
+    """What else is taken for drawn where certain strokes of a luma stand, and from which level.
+
+    Small pieces may be less clear; in bright tissue only what stands out far above it is looked at.
+    """
+    small = Rule(height=62.0, luma=0.6 * luma, unrest=0.5, flicker=0.4, most=60)
+    far_above = Rule(height=0.62 * luma, luma=0.6 * luma, flicker=0.3, size=5, most=150, steepness=0.88)
+    return (small, 45.0), (far_above, 0.5 * luma)
+
+
+_BAND: Final = 25  # pixels around the sector in which a stroke that rises into it must be seen
 _BRIGHT: Final = 80
 _CHANGING: Final = 60
 _WIDEST: Final = 13
@@ -42,15 +115,10 @@ def rising_overlays(
 ) -> dict[int, Image]:
     """Pixels inside the sector that belong to strokes which rise into it from below.
 
-    Args:
-        frames: 0-based index and luma (uint8, rows × columns) of the frames to look at.
-        statistics: over all frames of the clip.
-        sector_mask: the sector, uint8 0 or 255, rows × columns.
-
-    Returns:
-        Masks by index, uint8 0 or 255, rows × columns; frames without such strokes are left out.
+    Frames come with their 0-based index, as luma, and so do the masks; frames without such strokes are left
+    out. Everything else as for `find_overlays`.
     """
-    outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((_BORDER, _BORDER), np.uint8)))
+    outside = tissue_free(sector_mask)
     below = _lively_pixels(statistics, outside, sector_mask)
     if below is None:
         return {}
@@ -58,8 +126,7 @@ def rising_overlays(
     for index, frame in frames:
         mask = np.zeros_like(sector_mask)
         for columns in _steep_columns(frame, below):
-            part = _rising(frame[:, columns], outside[:, columns], sector_mask[:, columns])
-            mask[:, columns] |= part
+            mask[:, columns] |= _rising(frame[:, columns], outside[:, columns], sector_mask[:, columns])
         if mask.any():
             found[index] = np.asarray(cv2.bitwise_and(mask, sector_mask))
     return _as_high(found, sector_mask)
@@ -82,12 +149,11 @@ def _as_high(found: dict[int, Image], sector_mask: Image) -> dict[int, Image]:
 
 def _lively_pixels(statistics: ClipStatistics, outside: Image, sector_mask: Image) -> Image | None:
     """Pixels just below the sector where something bright comes and goes; None when there are hardly any."""
-    reach = np.ones((2 * _BAND + 1, 1), np.uint8)
-    band = cv2.bitwise_and(cv2.dilate(sector_mask, reach), outside)
+    band = cv2.bitwise_and(cv2.dilate(sector_mask, np.ones((2 * _BAND + 1, 1), np.uint8)), outside)
     rows = np.flatnonzero(sector_mask.any(axis=1))
     band[: (rows[0] + rows[-1]) // 2] = 0
-    spread = cv2.subtract(statistics.maximum, statistics.minimum)
-    lively = ((band != 0) & (statistics.maximum >= _BRIGHT) & (spread >= _CHANGING)).view(np.uint8)
+    changing = (statistics.maximum >= _BRIGHT) & (statistics.spread >= _CHANGING)
+    lively = ((band != 0) & changing).view(np.uint8)
     # A cursor's line goes on across a trace that stands still.
     lively = cv2.morphologyEx(lively, cv2.MORPH_CLOSE, np.ones((_LEAST_ROWS - 1, 1), np.uint8))
     return np.asarray(lively) if cv2.countNonZero(lively) >= _LEAST_ROWS else None
@@ -135,45 +201,99 @@ def _thinness(frame: Image) -> Image:
     return np.asarray(cv2.morphologyEx(np.ascontiguousarray(frame), cv2.MORPH_TOPHAT, kernel))
 
 
-@dataclass(frozen=True)
-class Overlays:
-    """What is drawn over the sector of a clip.
-
-    Attributes:
-        steady: pixels drawn on in every frame, uint8 0 or 255, rows × columns.
-        changing: more pixels drawn on in single frames, by 0-based frame index, uint8 0 or 255.
-    """
-
-    steady: Image
-    changing: Mapping[int, Image] = field(default_factory=dict)
-
-    def mask(self, index: int) -> Image:
-        """Pixels inside the sector that are drawn on in one of the chosen frames: uint8 0 or 255."""
-        more = self.changing.get(index)
-        return self.steady if more is None else np.asarray(cv2.bitwise_or(self.steady, more))
+_REACH: Final = 5
+"""Distance in pixels from which values are taken; wider holes are filled from their border inward."""
 
 
-def find_overlays(
-    frames: PickableFrames, statistics: ClipStatistics, sector_mask: Image, chosen: Sequence[int]
-) -> Overlays:
-    """Find thin overlays inside the sector.
+def inpaint(frame: Image, mask: Image, sector_mask: Image) -> Image:
+    """Replace masked pixels by the distance-weighted mean of the tissue around them.
 
-    Depth ticks, focus marks, calipers, dotted lines, words and still traces are thin, bright, steep and
-    there in all frames. A sweeping trace is so for a run of frames. A scrolling trace and a moving cursor
-    are so when the frames are shifted along their motion.
+    Only the masked pixels are computed, so the cost goes with their number. The cube of the distance
+    leaves most of the say to the two or three nearest pixels: the speckle goes on, it is not smoothed.
 
     Args:
-        frames: the clip.
-        statistics: over all of its frames.
-        sector_mask: the sector, uint8 0 or 255, rows × columns.
-        chosen: rising 0-based indices of the frames whose masks will be asked for.
+        frame: luma, uint8, rows × columns; left as it is.
+        mask: pixels to replace, not 0.
+        sector_mask: pixels that show tissue, not 0. Values are taken from these only.
+
+    Returns:
+        A copy, black where no tissue is near; the frame itself where the mask is empty.
     """
-    count = len(statistics.thumbnails)
-    windows = probe_windows(frames, chosen, count)
-    steady = steady_overlays(statistics, sector_mask)
-    changing = sweeping_overlays(frames, windows, sector_mask, steady, chosen, count)
-    rising = rising_overlays(zip(chosen, frames.pick(chosen), strict=True), statistics, sector_mask)
-    for more in (moving_overlays(frames, windows, sector_mask, chosen, count), rising):
-        for index, mask in more.items():
-            changing[index] = changing[index] | mask if index in changing else mask
-    return Overlays(steady, changing)
+    found = cv2.findNonZero(mask)  # a tenth of the time of np.argwhere
+    if found is None:
+        return frame
+    around = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1].reshape(2, -1).T
+    distance = np.hypot(*around.T)
+    near = (distance > 0) & (distance <= _REACH)
+    inverse_cubes = (distance[near] ** -3).astype(np.float32)
+    holes = found.reshape(-1, 2)[:, ::-1].astype(np.intp) + _REACH  # row and column in the padded frame
+    padded = np.pad(frame, _REACH).astype(np.float32)
+    known = np.pad((sector_mask != 0) & (mask == 0), _REACH)
+    while len(holes):
+        at = holes[:, None, :] + around[near]
+        weights = known[at[..., 0], at[..., 1]] * inverse_cubes
+        total = weights.sum(axis=1)
+        ready = total > 0
+        if not ready.any():
+            break
+        values = (weights * padded[at[..., 0], at[..., 1]]).sum(axis=1)[ready] / total[ready]
+        filled = holes[ready]
+        padded[filled[:, 0], filled[:, 1]] = values
+        known[filled[:, 0], filled[:, 1]] = True
+        holes = holes[~ready]
+    padded[holes[:, 0], holes[:, 1]] = 0.0
+    inner = padded[_REACH:-_REACH, _REACH:-_REACH]
+    return np.asarray(np.where(mask != 0, np.rint(inner).astype(np.uint8), frame))
+
+
+_INK: Final = Rule(height=62.0, unrest=0.45)
+_SEPARATION: Final = 0.4
+"""Share of the text's luma above the surroundings at which neighbouring letters come apart."""
+_SHORTEST, _TALLEST = 6, 36
+_WIDEST_PIECE: Final = 5.0
+"""Width of a piece over its height: letters that touch are one piece. An l or a 1 is much narrower."""
+_LETTER: Final = 0.95  # width of a letter and its gap over its height
+_SINGLE: Final = 1.3  # widest single letter; of a row at least one piece is no wider, as hardly any wall is
+_UNEVEN: Final = 0.2
+_LOWER: Final = 0.55  # height of a lower-case letter over that of a capital
+_SPACING: Final = 1.1
+_LETTERS: Final = 3
+
+
+def text_in_sector(statistics: ClipStatistics, sector_mask: Image) -> bool:
+    """Whether at least three pieces of still strokes of one height stand in a row inside the sector.
+
+    They stand like letters; nothing is read. Arguments as `find_overlays`.
+    """
+    unrest = statistics.spread
+    ink = cv2.bitwise_and(find_strokes(statistics.minimum, unrest, _INK), sector_mask)
+    if not ink.any():
+        return False
+    level = _SEPARATION * stroke_luma(statistics.minimum, ink)
+    apart = find_strokes(statistics.minimum, unrest, Rule(height=level, unrest=0.45), level)
+    _, _, facts, _ = cv2.connectedComponentsWithStats(cv2.bitwise_and(apart, ink), connectivity=8)
+    return stands_in_a_row(facts[1:, :4].astype(np.int64))
+
+
+def stands_in_a_row(boxes: NDArray[np.int64]) -> bool:
+    """Whether two boxes or more hold three letters of a word: on one line, close together, of like heights.
+
+    Boxes are left, top, width and height of the pieces in pixels, N × 4.
+    """
+    height, width = boxes[:, 3], boxes[:, 2]
+    letters = boxes[(height >= _SHORTEST) & (height <= _TALLEST) & (width <= _WIDEST_PIECE * height)]
+    letters = letters[np.argsort(letters[:, 0], kind="stable")]
+    return any(_letters_after(letters, first) >= _LETTERS for first in range(len(letters) - 1))
+
+
+def _letters_after(letters: NDArray[np.int64], first: int) -> int:
+    """Number of letters in the row that begins with a box, 1 when it is none; sorted from the left."""
+    left, top, width, height = (int(v) for v in letters[first])
+    line, end, row = top + height, left + width, [(width, height)]
+    for x, y, w, h in letters[first + 1 :].tolist():
+        even = abs(y + h - line) <= max(1.0, _UNEVEN * height) and _LOWER <= h / height <= 1 / _LOWER
+        if even and 0 <= x - end + 1 <= _SPACING * height:
+            end = x + w
+            row.append((w, h))
+    single = any(w <= _SINGLE * h for w, h in row)
+    return sum(max(1, round(w / (_LETTER * h))) for w, h in row) if single and len(row) > 1 else 1

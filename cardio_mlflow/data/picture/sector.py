@@ -1,13 +1,76 @@
-"""The sector of an echo clip: an annular fan, and the mask that it makes."""
+"""The sector of an echo clip, the statistics in which it is sought, and the square that is cut around it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+_THUMBNAIL: Final = 80
+_BRIGHT_RANGE: Final = 40
+_LEAST_DUTY: Final = 0.1
+
+
+@dataclass(frozen=True)
+class ClipStatistics:
+    """Statistics over the frames of one clip; images of h × w pixels."""
+
+    maximum: Image  # largest luma of each pixel
+    minimum: Image  # smallest luma of each pixel
+    mean: Image  # rounded
+    activity: NDArray[np.float32]  # mean absolute difference of neighbouring frames
+    thumbnails: Image  # small copies of all frames, frames × height × width
+
+    @property
+    def spread(self) -> Image:
+        """Range of each pixel's luma, uint8, h × w."""
+        return np.asarray(cv2.subtract(self.maximum, self.minimum))
+
+    @property
+    def passing(self) -> NDArray[np.bool_]:
+        """Pixels where something bright comes by now and then, as a moving trace or cursor does: h × w.
+
+        Tissue is about as often above the middle of its range as below.
+        """
+        spread, above = self.spread, cv2.subtract(self.mean, self.minimum)
+        return np.asarray((spread >= _BRIGHT_RANGE) & (above < _LEAST_DUTY * spread))
+
+
+def collect(frames: Iterable[Image]) -> ClipStatistics:
+    """Stream over at least two frames (uint8, rows × columns) and keep only their statistics."""
+    iterator = iter(frames)
+    previous = next(iterator)
+    maximum, minimum = previous.copy(), previous.copy()
+    luma, change = previous.astype(np.float32), np.zeros(previous.shape, np.float32)
+    difference = np.empty_like(previous)
+    thumbnails = [thumbnail(previous)]
+    for frame in iterator:
+        cv2.max(maximum, frame, dst=maximum)
+        cv2.min(minimum, frame, dst=minimum)
+        cv2.accumulate(frame, luma)
+        cv2.accumulate(cv2.absdiff(frame, previous, dst=difference), change)
+        thumbnails.append(thumbnail(frame))
+        previous = frame
+    mean = np.rint(luma / len(thumbnails)).astype(np.uint8)
+    change /= max(1, len(thumbnails) - 1)
+    return ClipStatistics(maximum, minimum, mean, change, np.stack(thumbnails))
+
+
+def thumbnail(image: Image) -> Image:
+    """A small copy of a frame or a mask, its longer side 80 pixels, by area averaging."""
+    scale = _THUMBNAIL / max(image.shape)
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+_ARC_POINTS: Final = 24
 
 
 @dataclass(frozen=True)
@@ -15,36 +78,20 @@ class Sector:
     """A fan that opens downward.
 
     Lengths are in pixels of the image's height; a horizontal position is the column times the pixel's
-    aspect. Angles are degrees from straight down, negative to the left.
-
-    Attributes:
-        apex_x: horizontal position where the two edges would meet.
-        apex_y: row where the two edges would meet; may lie above the image.
-        left: angle of the left edge.
-        right: angle of the right edge.
-        inner: radius of the curved top; 0 for a fan that starts in its apex.
-        outer: radius of the curved bottom.
-        top: first row that shows tissue; scanners cut the corners of the curved top off there.
-        score: agreement of the fit with the moving pixels, 0 to 1.
+    aspect (its width over its height). Angles are degrees from straight down, negative to the left.
     """
 
-    apex_x: float
-    apex_y: float
-    left: float
+    apex_x: float  # where the two edges would meet
+    apex_y: float  # row; may lie above the image
+    left: float  # angle of the left edge
     right: float
-    inner: float
-    outer: float
-    score: float = 1.0
-    top: float = -math.inf
+    inner: float  # radius of the curved top; 0 for a fan that starts in its apex
+    outer: float  # radius of the curved bottom
+    score: float = 1.0  # agreement of the fit with the moving pixels, 0 to 1
+    top: float = -math.inf  # first row of tissue; scanners cut the corners of the curved top off there
 
-    def mask(self, rows: int, columns: int, aspect: float = 1.0) -> NDArray[np.uint8]:
-        """The pixels whose centre lies in the fan: uint8 0 or 255, rows × columns.
-
-        Args:
-            rows: height of the image.
-            columns: width of the image.
-            aspect: width of a pixel over its height.
-        """
+    def mask(self, rows: int, columns: int, aspect: float = 1.0) -> Image:
+        """The pixels whose centre lies in the fan: uint8 0 or 255, rows × columns."""
         x = (np.arange(columns, dtype=np.float32) * aspect - self.apex_x)[None, :]
         y = (np.arange(rows, dtype=np.float32) - self.apex_y)[:, None]
         squared = x * x + y * y
@@ -72,10 +119,77 @@ class Sector:
         return np.asarray(points)
 
 
-_ARC_POINTS: Final = 24
-
-
-def overlap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+def overlap(one: Image, other: Image) -> float:
     """Intersection over union of two masks; 0 when both are empty."""
     union = np.count_nonzero(one | other)
     return float(np.count_nonzero(one & other) / union) if union else 0.0
+
+
+PREPARED_SIZE: Final = 224
+"""Height and width of a prepared clip in pixels."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One square of the picture, the same for all frames of a clip; lengths in pixels of the frame."""
+
+    top: int
+    left: int  # negative where the square leaves the frame
+    rows: int
+    columns: int  # differs from the rows when pixels are not square
+    mask: Image  # the sector within the square, uint8 0 or 255, rows × columns
+    small_mask: Image  # the same at the prepared size
+
+    def apply(self, frame: Image) -> Image:
+        """Mask, crop and resize a frame: uint8 224 × 224, exactly 0 outside the sector."""
+        masked = cv2.bitwise_and(_cut(frame, self.top, self.left, self.rows, self.columns), self.mask)
+        return np.asarray(cv2.bitwise_and(_resized(masked), self.small_mask), dtype=np.uint8)
+
+    def place(self, points: NDArray[np.float64], aspect: float) -> NDArray[np.float64]:
+        """Where points of the frame, as `Sector.outline` gives them, come to lie in the prepared clip.
+
+        In pixels of that, the upper left corner at 0, shape (N, 2).
+        """
+        x = (points[:, 0] / aspect + 0.5 - self.left) / self.columns
+        y = (points[:, 1] + 0.5 - self.top) / self.rows
+        return PREPARED_SIZE * np.stack([x, y], axis=1)
+
+
+def crop_to(sector: Sector, rows: int, columns: int, aspect: float) -> Crop:
+    """The smallest square, on the patient and not on the screen, that holds what is seen of the sector.
+
+    Its middle column is the apex's, or the middle of what is seen where a side of the picture cuts the fan.
+    """
+    mask = sector.mask(rows, columns, aspect)
+    x, y, width, height = cv2.boundingRect(mask)
+    cut = x == 0 or x + width == columns
+    middle = (x + width / 2) * aspect if cut else sector.apex_x
+    half = max(middle - x * aspect, (x + width) * aspect - middle)
+    side = max(2 * half, float(height))
+    across, down = max(1, round(side / aspect)), max(1, round(side))
+    left = round((middle - side / 2) / aspect)
+    inside = _cut(mask, y, left, down, across)
+    small = np.where(_resized(inside) >= 128, np.uint8(255), np.uint8(0))
+    return Crop(y, left, down, across, inside, small)
+
+
+def square(frame: Image) -> Image:
+    """Pad a frame at the bottom or on both sides to a square and resize it to 224 × 224."""
+    side = max(frame.shape)
+    return _resized(_cut(frame, 0, -((side - frame.shape[1]) // 2), side, side))
+
+
+def _cut(frame: Image, top: int, left: int, rows: int, columns: int) -> Image:
+    """A rectangle of a frame, zero where it leaves the frame."""
+    first, last = max(0, left), min(frame.shape[1], left + columns)
+    bottom = min(frame.shape[0], top + rows)
+    if (first, last, bottom) == (left, left + columns, top + rows):
+        return frame[top:bottom, first:last]
+    out = np.zeros((rows, columns), np.uint8)
+    out[: bottom - top, first - left : last - left] = frame[top:bottom, first:last]
+    return out
+
+
+def _resized(image: Image) -> Image:
+    way = cv2.INTER_LINEAR if max(image.shape) < PREPARED_SIZE else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, (PREPARED_SIZE, PREPARED_SIZE), interpolation=way), dtype=np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ _PIECES: Final = 10
 _LEAST_CONTRAST: Final = 0.8
 _ASIDE: Final = 2.5
 _STEEPEST: Final = 4.0
+_TOP_ROWS: Final = 12
+_TOP_LEVEL: Final = 0.4
 
 
 def snap(
@@ -54,7 +56,7 @@ def snap(
             seen[slice(0, _PIECES) if unseen == "left" else slice(_PIECES, 2 * _PIECES)] = False
         if np.count_nonzero(seen) < 12:
             return sector, np.zeros(3)
-        step = _robust_step(design[seen], shift[seen], _lean(sector, symmetry))
+        step = _robust_step(design[seen], shift[seen], sector, symmetry * sector.outer)
         sector = _moved(sector, step)
         off = np.abs(shift - design @ step).reshape(4, _PIECES)[:3]
         visible = np.count_nonzero(~np.isposinf(off), axis=1)
@@ -63,24 +65,37 @@ def snap(
 
 
 def steepness(sector: Sector, image: NDArray[np.float32]) -> tuple[float, float]:
-    """How much the image falls across the left and across the right edge; arguments as `snap`."""
-    left, right = (
-        _fall(sector, image, angle, sign) for angle, sign in ((sector.left, -1.0), (sector.right, 1.0))
-    )
-    return left, right
+    """How much the image falls across the left and across the right edge; arguments as `snap`.
+
+    The mean over what the picture holds of an edge; a fall of more than 4 counts as that.
+    """
+    r, falls = np.linspace(sector.inner, sector.outer, 400), []
+    for degrees, sign in ((sector.left, -1.0), (sector.right, 1.0)):
+        angle = np.deg2rad(degrees)
+        x, y = sector.apex_x + r * np.sin(angle), sector.apex_y + r * np.cos(angle)
+        aside = _ASIDE * sign * np.array([[-1.0], [1.0]])
+        columns = (x + aside * np.cos(angle)).astype(np.float32)
+        rows = (y - aside * np.sin(angle)).astype(np.float32)
+        inside, outside = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        fall = np.clip(inside - outside, -_STEEPEST, _STEEPEST)[within(x, y, image)]
+        falls.append(float(fall.mean()) if len(fall) >= 20 else 0.0)
+    return falls[0], falls[1]
 
 
-def _fall(sector: Sector, image: NDArray[np.float32], degrees: float, sign: float) -> float:
-    """Mean over what the picture holds of an edge; a fall of more than ``_STEEPEST`` counts as that."""
-    angle, r = np.deg2rad(degrees), np.linspace(sector.inner, sector.outer, 400)
-    x, y = sector.apex_x + r * np.sin(angle), sector.apex_y + r * np.cos(angle)
-    aside = _ASIDE * sign * np.array([[-1.0], [1.0]])
-    columns = (x + aside * np.cos(angle)).astype(np.float32)
-    rows = (y - aside * np.sin(angle)).astype(np.float32)
-    inside, outside = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    seen = (x >= 0) & (y >= 0) & (x <= image.shape[1] - 1) & (y <= image.shape[0] - 1)
-    fall = np.clip(inside - outside, -_STEEPEST, _STEEPEST)[seen]
-    return float(fall.mean()) if len(fall) >= 20 else 0.0
+def first_row(sector: Sector, image: NDArray[np.float32]) -> float:
+    """The first row of tissue above the middle of the curved top; nearly black rows before it are cut off."""
+    inside = sector.mask(*image.shape) > 0
+    middle = int(np.clip(sector.apex_y + sector.inner, 0, image.shape[0] - 1))
+    rows = range(middle + _TOP_ROWS)
+    profile = np.array([image[y, inside[y]].mean() if inside[y].any() else 0.0 for y in rows])
+    lit = np.flatnonzero(profile >= _TOP_LEVEL * profile[middle:].max(initial=0.0))
+    return float(min(lit[0] if len(lit) else middle, middle))
+
+
+def within(x: NDArray[Any], y: NDArray[Any], image: NDArray[Any], margin: int = 0) -> NDArray[np.bool_]:
+    """Which points lie in an image, and as many pixels from its border."""
+    bottom, right = image.shape[0] - 1 - margin, image.shape[1] - 1 - margin
+    return np.asarray((x >= margin) & (y >= margin) & (x <= right) & (y <= bottom))
 
 
 def _edge(sector: Sector, image: NDArray[np.float32], side: str, reach: float) -> tuple[Array, Array]:
@@ -90,10 +105,9 @@ def _edge(sector: Sector, image: NDArray[np.float32], side: str, reach: float) -
     r = np.linspace(sector.inner + 0.06 * length, sector.outer - 0.03 * length, 24 * _PIECES)
     normal = sign * np.array([np.cos(angle), -np.sin(angle)])
     points = np.array([sector.apex_x, sector.apex_y]) + r[:, None] * np.array([np.sin(angle), np.cos(angle)])
-    middle = r.reshape(_PIECES, -1).mean(axis=1)
     design = np.zeros((_PIECES, 6))
     design[:, 0], design[:, 1] = normal
-    design[:, 2 if side == "left" else 3] = sign * middle
+    design[:, 2 if side == "left" else 3] = sign * r.reshape(_PIECES, -1).mean(axis=1)
     return design, _shifts(image, points, np.broadcast_to(reach * normal, points.shape)) * reach
 
 
@@ -105,9 +119,8 @@ def _arc(sector: Sector, image: NDArray[np.float32], which: str, reach: float) -
     away = np.stack([np.sin(angles), np.cos(angles)], axis=1)
     radius, sign = (sector.outer, 1.0) if which == "outer" else (sector.inner, -1.0)
     points = np.array([sector.apex_x, sector.apex_y]) + radius * away
-    middle = away.reshape(_PIECES, -1, 2).mean(axis=1)
     design = np.zeros((_PIECES, 6))
-    design[:, :2] = sign * middle
+    design[:, :2] = sign * away.reshape(_PIECES, -1, 2).mean(axis=1)
     design[:, 5 if which == "outer" else 4] = sign
     if which == "inner" and radius < 4:
         return design, np.full(_PIECES, np.nan)
@@ -122,9 +135,7 @@ def _shifts(image: NDArray[np.float32], points: Array, normals: Array) -> Array:
     x = (points[:, 0, None] + normals[:, 0, None] * _OFFSETS).astype(np.float32)
     y = (points[:, 1, None] + normals[:, 1, None] * _OFFSETS).astype(np.float32)
     sampled = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    rows, columns = image.shape
-    beyond = (x < 0) | (y < 0) | (x > columns - 1) | (y > rows - 1)
-    sampled = np.where(beyond.any(axis=1)[:, None], np.nan, sampled)
+    sampled[~within(x, y, image).all(axis=1)] = np.nan
     return np.array([_crossing(piece) for piece in sampled.reshape(_PIECES, -1, len(_OFFSETS))])
 
 
@@ -136,11 +147,9 @@ def _crossing(piece: NDArray[np.float32]) -> float:
     profile = whole.mean(axis=0)
     outside = float(profile[-8:].min())
     inside = float(np.median(profile[: len(profile) // 2]))
-    if inside - outside < _LEAST_CONTRAST:
-        return float("nan")
     level = outside + _LEVEL * (inside - outside)
     falls = np.flatnonzero((profile[:-1] >= level) & (profile[1:] < level))
-    if not len(falls):
+    if inside - outside < _LEAST_CONTRAST or not len(falls):
         return float("nan")
     drops = profile[falls] - profile[np.minimum(falls + 3, len(profile) - 1)]
     at = int(falls[np.argmax(drops)])
@@ -148,21 +157,18 @@ def _crossing(piece: NDArray[np.float32]) -> float:
     return float(_OFFSETS[at] + fraction * (_OFFSETS[1] - _OFFSETS[0]))
 
 
-def _lean(sector: Sector, symmetry: float) -> tuple[Array, float]:
-    """One more equation: the two angles add up to nothing, in pixels at the outer radius."""
-    weight = symmetry * sector.outer
-    return np.array([0.0, 0.0, weight, weight, 0.0, 0.0]), -weight * float(
-        np.deg2rad(sector.left + sector.right)
-    )
+def _robust_step(design: Array, shift: Array, sector: Sector, symmetry: float) -> Array:
+    """Weighted least squares with Huber weights, slightly damped towards no step.
 
-
-def _robust_step(design: Array, shift: Array, wish: tuple[Array, float]) -> Array:
-    """Weighted least squares with Huber weights, slightly damped towards no step."""
+    One more equation wishes that the two angles add up to nothing, in pixels at the outer radius.
+    """
     scale = np.array([1.0, 1.0, 200.0, 200.0, 1.0, 1.0])
-    scaled, weights, step = design / scale, np.ones(len(shift)), np.zeros(design.shape[1])
+    lean = np.array([0.0, 0.0, symmetry, symmetry, 0.0, 0.0]) / scale
+    wish = -symmetry * float(np.deg2rad(sector.left + sector.right))
+    scaled, weights, step = design / scale, np.ones(len(shift)), np.zeros(6)
     for _ in range(6):
-        left = np.concatenate([scaled * weights[:, None], (wish[0] / scale)[None], 0.03 * np.eye(6)])
-        right = np.concatenate([shift * weights, [wish[1]], np.zeros(6)])
+        left = np.concatenate([scaled * weights[:, None], lean[None], 0.03 * np.eye(6)])
+        right = np.concatenate([shift * weights, [wish], np.zeros(6)])
         step = np.linalg.lstsq(left, right, rcond=None)[0]
         residual = np.abs(shift - scaled @ step)
         weights = np.sqrt(np.minimum(1.0, 0.5 / np.maximum(residual, 1e-6)))
@@ -171,12 +177,9 @@ def _robust_step(design: Array, shift: Array, wish: tuple[Array, float]) -> Arra
 
 
 def _moved(sector: Sector, step: Array) -> Sector:
+    x, y, left, right, inner, outer = step.tolist()
     return replace(
-        sector,
-        apex_x=float(sector.apex_x + step[0]),
-        apex_y=float(sector.apex_y + step[1]),
-        left=float(sector.left + np.rad2deg(step[2])),
-        right=float(sector.right + np.rad2deg(step[3])),
-        inner=float(max(0.0, sector.inner + step[4])),
-        outer=float(sector.outer + step[5]),
-    )
+        sector, apex_x=sector.apex_x + x, apex_y=sector.apex_y + y,
+        left=sector.left + float(np.rad2deg(left)), right=sector.right + float(np.rad2deg(right)),
+        inner=max(0.0, sector.inner + inner), outer=sector.outer + outer,
+    )  # fmt: skip

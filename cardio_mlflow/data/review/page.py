@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.batch.clip_store import write_bytes
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.data.picture.crop import PREPARED_SIZE
+from cardio_mlflow.data.picture.sector import PREPARED_SIZE
 from cardio_mlflow.data.quality import ClipReview
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.cycle.ecg import read_drawn_ecg
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import collect
 from tests.data.cycle.hearts import (
     BOTTOM,
     COLUMNS,

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.signal import chirp, find_peaks
 
 from cardio_mlflow.data.cycle.ecg import find_r_waves, read_ecg
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import collect
 from tests.data.cycle.hearts import COLUMNS, ROWS, beats, clip, under_cursor, voltage
 
 TIMES = np.arange(70) / 30

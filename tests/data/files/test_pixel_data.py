@@ -26,7 +26,7 @@ from cardio_mlflow.data.files.luma import LumaFrames, decode_luma
 from cardio_mlflow.data.files.pixel_data import read_frame
 from cardio_mlflow.data.files.stream_facts import stream_facts
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import collect
 from tests.data.small_clips import JPEG, NATIVE, SYNTAXES, fan, fragments, jpeg, write_clip
 
 BT601 = [0.299, 0.587, 0.114]

@@ -12,8 +12,7 @@ from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_other_pictures
-from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import Sector, collect
 from cardio_mlflow.synthetic.challenges import write_challenge
 
 ROWS, COLUMNS, FRAMES = 360, 480, 10

@@ -8,9 +8,8 @@ import pytest
 
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.luma import LumaFrames
-from cardio_mlflow.data.picture.overlays import Overlays, find_overlays
-from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.overlays import find_overlays, steady_overlays
+from cardio_mlflow.data.picture.sector import Sector, collect
 from cardio_mlflow.synthetic.challenges import write_challenge
 
 ROWS, COLUMNS, FRAMES = 240, 320, 36
@@ -150,11 +149,13 @@ def test_a_short_clip_is_searched_too():
 
 
 def test_steady_and_changing_pixels_are_painted_together():
-    steady, more = np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8)
-    steady[0, 0] = more[1, 2] = 255
-    overlays = Overlays(steady, {4: more})
-    assert np.array_equal(overlays.mask(3), steady)
-    assert np.argwhere(overlays.mask(4)).tolist() == [[0, 0], [1, 2]]
+    def both(coverage, i):
+        _calipers(coverage, i)
+        _cursor(coverage, i)
+
+    left, altered = _measured(both)
+    assert left <= LEFT
+    assert altered <= ALTERED
 
 
 def _rendered(path, kind, seed):
@@ -196,3 +197,30 @@ def test_a_wall_that_a_line_touches_is_not_taken_for_the_line(tmp_path):
     left, altered = _rendered(tmp_path / "a.dcm", "cursor_line", 2)
     assert left <= LEFT
     assert altered <= 2 * ALTERED
+
+
+def test_steady_overlays_stay_inside_the_sector_and_leave_empty_clips_alone():
+    sector = Sector(100.0, 5.0, -40.0, 40.0, 2.0, 140.0).mask(160, 200)
+    rng = np.random.default_rng(3)
+    frames = [rng.integers(0, 60, sector.shape).astype(np.uint8) & sector for _ in range(6)]
+    assert not steady_overlays(collect(frames), sector).any()
+    for frame in frames:
+        cv2.line(frame, (0, 100), (199, 100), 230, 1)
+    found = steady_overlays(collect(frames), sector)
+    assert found[100][sector[100] > 0].all()
+    assert not found[sector == 0].any()
+    assert np.count_nonzero(found) <= 4 * np.count_nonzero(sector[100])
+
+
+def test_a_single_pixel_that_stands_still_on_the_edge_is_a_depth_mark():
+    sector_mask = Sector(56.0, 4.0, -42.0, 42.0, 2.0, 100.0).mask(112, 112)
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(5, 60, sector_mask.shape).astype(np.uint8) & sector_mask for _ in range(8)]
+    row = 40
+    column = int(np.flatnonzero(sector_mask[row])[-1]) - 1
+    for frame in frames:
+        frame[row, column] = 230
+        frame[60, 56] = 230  # in the middle: no depth mark
+    found = steady_overlays(collect(frames), sector_mask)
+    assert found[row, column]
+    assert not found[60, 56]

@@ -1,21 +1,22 @@
-"""Which thin bright pieces are strokes, how wide they are, and which of them are straight lines."""
+"""Which thin bright pieces are strokes, how wide, which are straight lines, and where a line goes on."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cardio_mlflow.data.picture.lines import (
+from cardio_mlflow.data.picture.sector import Sector
+from cardio_mlflow.data.picture.strokes import (
     Rule,
     find_strokes,
     footprint,
-    steady_overlays,
+    hidden_dashes,
     straight_strokes,
     stroke_luma,
 )
-from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.statistics import collect
 
 ROWS, COLUMNS = 160, 200
 STILL = np.zeros((ROWS, COLUMNS), np.uint8)
@@ -105,28 +106,34 @@ def test_what_is_short_curved_flickering_or_an_edge_is_no_straight_line():
     assert not straight_strokes(_picture(0), STILL, 60).any()
 
 
-def test_steady_overlays_stay_inside_the_sector_and_leave_empty_clips_alone():
-    sector = Sector(100.0, 5.0, -40.0, 40.0, 2.0, 140.0).mask(ROWS, COLUMNS)
-    rng = np.random.default_rng(3)
-    frames = [rng.integers(0, 60, sector.shape).astype(np.uint8) & sector for _ in range(6)]
-    assert not steady_overlays(collect(frames), sector).any()
-    for frame in frames:
-        cv2.line(frame, (0, 100), (199, 100), 230, 1)
-    found = steady_overlays(collect(frames), sector)
-    assert found[100][sector[100] > 0].all()
-    assert not found[sector == 0].any()
-    assert np.count_nonzero(found) <= 4 * np.count_nonzero(sector[100])
+SECTOR = Sector(160.0, 8.0, -40.0, 40.0, 4.0, 220.0).mask(240, 320)
 
 
-def test_a_single_pixel_that_stands_still_on_the_edge_is_a_depth_mark():
-    sector_mask = Sector(56.0, 4.0, -42.0, 42.0, 2.0, 100.0).mask(112, 112)
+def _dotted(angle, period, length):
+    """One mask of each dash of a line from the apex down."""
+    along = np.array([np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle))])
+    for place in np.arange(20.0, 200.0, period):
+        ends = np.rint(np.array([160.0, 8.0]) + np.outer([place, place + length], along)).astype(int)
+        yield cv2.line(np.zeros_like(SECTOR), ends[0].tolist(), ends[1].tolist(), 255)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-25, 25), st.integers(11, 16), st.sets(st.integers(1, 8), max_size=4), st.integers(0, 3))
+def test_hidden_dashes_are_found_again(angle, period, hidden, specks):
+    dashes = list(_dotted(angle, period, 4))
+    seen = [dash for i, dash in enumerate(dashes) if i not in hidden]
+    core = np.max(seen, axis=0)
+    for i in range(specks):
+        cv2.circle(core, (120 + 20 * i, 190 - 13 * i), 1, 255, cv2.FILLED)
+    found = cv2.dilate(hidden_dashes(core, SECTOR) | core, np.ones((3, 3), np.uint8))
+    missed = np.count_nonzero(np.max(dashes, axis=0) & ~found)
+    assert missed <= 0.05 * np.count_nonzero(np.max(dashes, axis=0))
+
+
+def test_pieces_that_are_no_dotted_line_bring_nothing():
     rng = np.random.default_rng(0)
-    frames = [rng.integers(5, 60, sector_mask.shape).astype(np.uint8) & sector_mask for _ in range(8)]
-    row = 40
-    column = int(np.flatnonzero(sector_mask[row])[-1]) - 1
-    for frame in frames:
-        frame[row, column] = 230
-        frame[60, 56] = 230  # in the middle: no depth mark
-    found = steady_overlays(collect(frames), sector_mask)
-    assert found[row, column]
-    assert not found[60, 56]
+    core = np.zeros_like(SECTOR)
+    for x, y in rng.integers((60, 40), (260, 200), (30, 2)).tolist():
+        cv2.circle(core, (x, y), 2, 255, cv2.FILLED)
+    assert not hidden_dashes(core, SECTOR).any()
+    assert not hidden_dashes(np.zeros_like(SECTOR), SECTOR).any()

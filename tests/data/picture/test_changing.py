@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.picture.changing_overlays import (
+from cardio_mlflow.data.picture.changing import (
     compared_frames,
     horizontal_speed,
     moving_minimum,

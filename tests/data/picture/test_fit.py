@@ -16,8 +16,7 @@ from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
-from cardio_mlflow.data.picture.sector import Sector, overlap
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import Sector, collect, overlap
 from cardio_mlflow.synthetic.challenges import write_challenge
 
 # The sectors of pydicom's and pydicom-data's clips as drawn by hand on the picture of their brightest values:

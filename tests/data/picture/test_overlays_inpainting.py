@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.picture.inpainting import inpaint
+from cardio_mlflow.data.picture.overlays import inpaint
 from cardio_mlflow.data.picture.sector import Sector
 
 GOLDEN = [130, 170, 98, 181, 101, 162, 183]  # the sum over all pixels within five, in plain Python

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.picture.burned_text import stands_in_a_row, text_in_sector
-from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.overlays import stands_in_a_row, text_in_sector
+from cardio_mlflow.data.picture.sector import Sector, collect
 
 ROWS, COLUMNS, FRAMES = 240, 320, 12
 SECTOR = Sector(160.0, 8.0, -42.0, 42.0, 4.0, 215.0).mask(ROWS, COLUMNS)

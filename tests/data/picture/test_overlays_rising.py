@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from cardio_mlflow.data.picture.overlays import rising_overlays
-from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import Sector, collect
 
 ROWS, COLUMNS = 240, 320
 

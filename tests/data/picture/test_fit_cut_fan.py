@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
-from cardio_mlflow.data.picture.sector import Sector, overlap
-from cardio_mlflow.data.picture.statistics import collect
+from cardio_mlflow.data.picture.sector import Sector, collect, overlap
 
 LARGE, SMALL = 448, 112
 PLAIN = Sector(244.0, 26.0, -44.0, 44.0, 8.0, 450.0)

@@ -1,4 +1,4 @@
-"""A first guess of the sector from the pixels that move."""
+"""A first guess of the sector from the pixels that move, and how far a fit can be moved out."""
 
 from __future__ import annotations
 
@@ -10,105 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.picture.sector import Sector
+from cardio_mlflow.data.picture.snap import within
 
 Mask = NDArray[np.uint8]
 Array = NDArray[np.float64]
 Line = tuple[float, float]
-
-_BEYOND_DEGREES: Final = 14.0
-_STEP_DEGREES: Final = 0.25
-_BEYOND: Final = 0.15
-_LEAST_SHARE: Final = 0.2
-_GAP: Final = 3
-_HALO: Final = 12.0
-"""Pixels: as far out as JPEG blocks carry the ringing of a bright border, their diagonal."""
-_SEGMENTS: Final = 8
-"""Parts of the lower border that are looked at one by one: an ECG reaches on below some of them only."""
-
-
-def extended(sector: Sector, faint: Mask) -> Sector:
-    """The sector with each border moved out to where faint movement ends; the same one if none reaches on.
-
-    A border moves only when the movement goes on beyond what JPEG's ringing can explain.
-
-    Args:
-        sector: a fit on the well-lit part.
-        faint: pixels that move at all, uint8 0 or 255, rows × columns; isotropic pixels.
-    """
-    length = sector.outer - sector.inner
-    degrees = np.arange(0.0, _BEYOND_DEGREES, _STEP_DEGREES)
-    radii = np.linspace(sector.inner + 0.2 * length, sector.outer - 0.1 * length, 160)
-    halo = float(np.rad2deg(_HALO / (0.5 * (sector.inner + sector.outer))))
-    left, right = (
-        _reach(_shares(sector, faint, radii, np.deg2rad(beyond)), _STEP_DEGREES, halo)
-        for beyond in (sector.left - degrees, sector.right + degrees)
-    )
-    wide = replace(sector, left=sector.left - left, right=sector.right + right)
-    margin = 0.1 * (wide.right - wide.left)
-    angles = np.deg2rad(np.linspace(wide.left + margin, wide.right - margin, 160))
-    steps = np.arange(0.0, _BEYOND * sector.outer)
-    outer = _reach(_shares(sector, faint, sector.outer + steps, angles).T, 1.0, _HALO, _SEGMENTS)
-    inward = np.arange(0.0, max(1.0, sector.inner))
-    inner = _reach(_shares(sector, faint, sector.inner - inward, angles).T, 1.0, _HALO)
-    return replace(wide, outer=sector.outer + outer, inner=max(0.0, sector.inner - inner))
-
-
-def empty_beyond(sector: Sector, faint: Mask) -> bool:
-    """Whether hardly anything moves just beyond both edges, as is so where they are no shadow's edges."""
-    radii = np.linspace(0.5 * (sector.inner + sector.outer), 0.95 * sector.outer, 80)
-    halo = float(np.rad2deg(1.6 * _HALO / (0.5 * (sector.inner + sector.outer))))
-    degrees = halo + np.arange(0.0, 4.0, 0.5)
-    left = _shares(sector, faint, radii, np.deg2rad(sector.left - degrees))
-    right = _shares(sector, faint, radii, np.deg2rad(sector.right + degrees))
-    return bool(max(_mean(left), _mean(right)) < 0.03)
-
-
-def _shares(sector: Sector, faint: Mask, radii: Array, angles: Array) -> Array:
-    """The faint mask at radii and angles: 1 or 0, NaN beyond the image; angles × radii."""
-    x = (sector.apex_x + np.outer(np.sin(angles), radii)).astype(np.float32)
-    y = (sector.apex_y + np.outer(np.cos(angles), radii)).astype(np.float32)
-    lit = cv2.remap(faint, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    rows, columns = faint.shape
-    inside = (x >= 0) & (y >= 0) & (x <= columns - 1) & (y <= rows - 1)
-    return np.where(inside, lit / 255.0, np.nan)
-
-
-def _reach(shares: Array, step: float, halo: float, segments: int = 1) -> float:
-    """How far at least half of a border's segments reach; 0 unless that is further than the halo.
-
-    Args:
-        shares: rows from the border outward, columns along it.
-        step: from row to row.
-        halo: in the step's unit.
-        segments: number of parts along the border.
-    """
-    reaches = [_lit_rows(part) for part in np.array_split(shares, segments, axis=1)]
-    reach = float(step * np.percentile(reaches, 50, method="lower"))
-    return reach if reach > halo else 0.0
-
-
-def _lit_rows(shares: Array) -> int:
-    """How many rows of shares stay lit, from the first on, but for small gaps."""
-    seen = np.isfinite(shares).mean(axis=1) > 0.3
-    lit = np.array([_mean(row) >= _LEAST_SHARE for row in shares]) & seen
-    for end in np.flatnonzero(~lit):
-        if not lit[end : end + _GAP].any():
-            return int(end)
-    return len(lit) if lit.all() else 0
-
-
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else 0.0
-
+"""An edge ``x = at + slope * row``: slope and ``at``."""
 
 _EDGE_DEGREES: Final = np.arange(8.0, 75.0, 0.5)
 _STRIP: Final = 0.08
 _BEYOND_MIRRORED: Final = 0.01
 _MOSTLY: Final = 0.5
 _EXCEEDED: Final = 0.1
-_CUT: Final = 1
-"""Pixels from the picture's border at which it cuts the fan."""
+_CUT: Final = 1  # pixels from the picture's border at which it cuts the fan
 
 
 def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
@@ -118,8 +32,8 @@ def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
     """
     size = max(3, 2 * (max(moving.shape) // 200) + 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    dense = cv2.boxFilter(moving, -1, (size, size))
-    opened = cv2.morphologyEx(np.where(dense >= 128, np.uint8(255), np.uint8(0)), cv2.MORPH_OPEN, kernel)
+    dense = cv2.inRange(cv2.boxFilter(moving, -1, (size, size)), 128, 255)
+    opened = cv2.morphologyEx(dense, cv2.MORPH_OPEN, kernel)
     outlines, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     joined = cv2.drawContours(np.zeros_like(opened), outlines, -1, 255, cv2.FILLED)
     wide = max(9, round(_STRIP * moving.shape[0]))
@@ -148,13 +62,12 @@ def guess(blob: Mask) -> Sector | None:
 
 
 def edges(blob: Mask) -> tuple[Line | None, Line | None]:
-    """The left and the right edge of a blob as lines ``x = at + slope * row``: slope and ``at``, or None."""
+    """The left and the right edge of a blob, each None where it is not seen."""
     rows = np.flatnonzero(blob.any(axis=1))
-    far = blob.shape[1] - 1
     first = blob[rows].argmax(axis=1).astype(np.float64)
     last = blob[rows, ::-1].argmax(axis=1).astype(np.float64)
     right = _edge(rows, last)
-    return _edge(rows, first), None if right is None else (-right[0], far - right[1])
+    return _edge(rows, first), None if right is None else (-right[0], blob.shape[1] - 1 - right[1])
 
 
 def mirrored(edge: Line, blob: Mask) -> list[Sector]:
@@ -162,10 +75,6 @@ def mirrored(edge: Line, blob: Mask) -> list[Sector]:
 
     The apex is sought along the edge, where the fan holds nearly all of the blob: it is where most of the
     lower border is equally far away. Where the picture cuts most of that off, the smallest fan is one too.
-
-    Args:
-        edge: slope and ``at`` of the line ``x = at + slope * row``.
-        blob: the pixels that move.
     """
     slope, at = edge
     lean = float(np.rad2deg(np.arctan(abs(slope))))
@@ -198,14 +107,12 @@ def _lowest_apex(blob: Mask, slope: float, at: float) -> float:
     """Row of the lowest apex on an edge from which hardly any of the blob lies beyond the other edge."""
     rows, columns = np.nonzero(blob)
     steep = abs(slope)
-    return (
-        float(np.quantile((steep * rows - np.sign(slope) * (at - columns)) / (2 * steep), _BEYOND_MIRRORED))
-        + 1.0
-    )
+    apexes = (steep * rows - np.sign(slope) * (at - columns)) / (2 * steep)
+    return float(np.quantile(apexes, _BEYOND_MIRRORED)) + 1.0
 
 
-def _edge(rows: NDArray[np.int64], border: NDArray[np.float64]) -> Line | None:
-    """Line ``x = at + slope * row`` along the left border, by Hough vote of the border's pixels.
+def _edge(rows: NDArray[np.int64], border: Array) -> Line | None:
+    """The line along the left border, by Hough vote of the border's pixels.
 
     A vote counts against a line when the pixel lies beyond it: the edge is the border of the fan. Where
     the picture cuts the fan, there is no border to see.
@@ -218,18 +125,16 @@ def _edge(rows: NDArray[np.int64], border: NDArray[np.float64]) -> Line | None:
     if corner < 12:
         return None
     y, x = rows[:corner].astype(np.float64), border[:corner]
-    angles = np.deg2rad(_EDGE_DEGREES)
-    distance = x[None, :] * np.cos(angles)[:, None] + y[None, :] * np.sin(angles)[:, None]
+    angles = np.deg2rad(_EDGE_DEGREES)[:, None]
+    distance = x * np.cos(angles) + y * np.sin(angles)
     bins = np.floor(distance - distance.min()).astype(np.int64)
-    width = int(bins.max()) + 4
-    votes = np.zeros((len(angles), width))
+    votes = np.zeros((len(angles), int(bins.max()) + 4))
     np.add.at(votes, (np.arange(len(angles))[:, None], bins), 1.0)
     near = votes[:, :-2] + votes[:, 1:-1] + votes[:, 2:]
-    beyond = np.cumsum(votes, axis=1)[:, :-2] - votes[:, :-2]
-    beyond = np.concatenate([np.zeros((len(angles), 2)), beyond[:, :-2]], axis=1)
+    beyond = np.zeros_like(near)
+    beyond[:, 2:] = np.cumsum(votes, axis=1)[:, :-4] - votes[:, :-4]
     best, position = np.unravel_index(int(np.argmax(near - 0.7 * beyond)), near.shape)
-    line = distance.min() + position + 1.5
-    inliers = np.abs(distance[best] - line) <= 2.5
+    inliers = np.abs(distance[best] - (distance.min() + position + 1.5)) <= 2.5
     if np.count_nonzero(inliers) < 10:
         return None
     slope, at = np.polyfit(y[inliers], x[inliers], 1)
@@ -241,18 +146,25 @@ def _radii(blob: Mask, apex_x: float, apex_y: float, left: float, right: float) 
     longest = int(np.hypot(*blob.shape)) + int(max(0.0, -apex_y)) + 2
     margin = 0.06 * (right - left)
     angles = np.linspace(left + margin, right - margin, 180)
-    r = np.arange(longest, dtype=np.float32)
-    x = (apex_x + np.outer(np.sin(angles), r)).astype(np.float32)
-    y = (apex_y + np.outer(np.cos(angles), r)).astype(np.float32)
-    polar = cv2.remap(blob, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    hit = polar.any(axis=1)
+    lit, x, y = _along_rays(blob, apex_x, apex_y, angles, np.arange(longest, dtype=np.float32))
+    hit = lit.any(axis=1)
     if np.count_nonzero(hit) < 60:
         return None
-    inner = polar[hit].argmax(axis=1)
-    outer = longest - 1 - polar[hit, ::-1].argmax(axis=1)
-    within = (x >= 2) & (y >= 2) & (x <= blob.shape[1] - 3) & (y <= blob.shape[0] - 3)
-    whole = outer < longest - 2 - within[hit, ::-1].argmax(axis=1)  # the others are cut by the image's border
+    inner = lit[hit].argmax(axis=1)
+    outer = longest - 1 - lit[hit, ::-1].argmax(axis=1)
+    seen = within(x, y, blob, 2)
+    whole = outer < longest - 2 - seen[hit, ::-1].argmax(axis=1)  # the others are cut by the image's border
     return _mode(inner, longest), _outer(outer, whole, longest)
+
+
+def _along_rays(
+    mask: Mask, apex_x: float, apex_y: float, angles: Array, radii: NDArray[np.floating]
+) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    """Whether a mask is set at angles (radians) and radii around an apex, and x and y: all angles × radii."""
+    x = (apex_x + np.outer(np.sin(angles), radii)).astype(np.float32)
+    y = (apex_y + np.outer(np.cos(angles), radii)).astype(np.float32)
+    lit = cv2.remap(mask, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(lit > 0), x, y
 
 
 def _outer(outer: NDArray[np.int64], whole: NDArray[np.bool_], longest: int) -> float:
@@ -262,17 +174,87 @@ def _outer(outer: NDArray[np.int64], whole: NDArray[np.bool_], longest: int) -> 
     reached = np.bincount(outer[~whole], minlength=longest)
     exceeding = np.cumsum(reached[::-1])[::-1]
     radius = _mode(outer[whole], longest, exceeding)
-    return (
-        radius
-        if exceeding[min(longest - 1, int(radius) + 5)] <= _EXCEEDED * len(outer)
-        else float(outer.max())
-    )
+    exceeded = exceeding[min(longest - 1, int(radius) + 5)] > _EXCEEDED * len(outer)
+    return float(outer.max()) if exceeded else radius
 
 
 def _mode(values: NDArray[np.int64], longest: int, against: NDArray[np.int64] | None = None) -> float:
     votes = np.convolve(np.bincount(values, minlength=longest), np.ones(5), mode="same")
     if against is not None:
         votes[:-5] -= against[5:]
-    centre = int(np.argmax(votes))
-    near = np.abs(values - centre) <= 2
+    near = np.abs(values - int(np.argmax(votes))) <= 2
     return float(values[near].mean()) if near.any() else float(values.max())
+
+
+_BEYOND_DEGREES: Final = 14.0
+_STEP_DEGREES: Final = 0.25
+_BEYOND: Final = 0.15
+_LEAST_SHARE: Final = 0.2
+_GAP: Final = 3
+_HALO: Final = 12.0  # pixels: as far out as JPEG blocks carry the ringing of a bright border, their diagonal
+_SEGMENTS: Final = 8
+"""Parts of the lower border that are looked at one by one: an ECG reaches on below some of them only."""
+
+
+def extended(sector: Sector, faint: Mask) -> Sector:
+    """The sector with each border moved out to where faint movement ends; the same one if none reaches on.
+
+    A border moves only when the movement goes on beyond what JPEG's ringing can explain. ``faint`` are the
+    pixels that move at all, uint8 0 or 255, rows × columns; isotropic pixels.
+    """
+    length = sector.outer - sector.inner
+    degrees = np.arange(0.0, _BEYOND_DEGREES, _STEP_DEGREES)
+    radii = np.linspace(sector.inner + 0.2 * length, sector.outer - 0.1 * length, 160)
+    halo = float(np.rad2deg(_HALO / (0.5 * (sector.inner + sector.outer))))
+    left, right = (
+        _reach(_shares(sector, faint, radii, np.deg2rad(beyond)), _STEP_DEGREES, halo)
+        for beyond in (sector.left - degrees, sector.right + degrees)
+    )
+    wide = replace(sector, left=sector.left - left, right=sector.right + right)
+    margin = 0.1 * (wide.right - wide.left)
+    angles = np.deg2rad(np.linspace(wide.left + margin, wide.right - margin, 160))
+    steps = np.arange(0.0, _BEYOND * sector.outer)
+    outer = _reach(_shares(sector, faint, sector.outer + steps, angles).T, 1.0, _HALO, _SEGMENTS)
+    inward = np.arange(0.0, max(1.0, sector.inner))
+    inner = _reach(_shares(sector, faint, sector.inner - inward, angles).T, 1.0, _HALO)
+    return replace(wide, outer=sector.outer + outer, inner=max(0.0, sector.inner - inner))
+
+
+def empty_beyond(sector: Sector, faint: Mask) -> bool:
+    """Whether hardly anything moves just beyond both edges, as is so where they are no shadow's edges."""
+    radii = np.linspace(0.5 * (sector.inner + sector.outer), 0.95 * sector.outer, 80)
+    halo = float(np.rad2deg(1.6 * _HALO / (0.5 * (sector.inner + sector.outer))))
+    degrees = halo + np.arange(0.0, 4.0, 0.5)
+    sides = (sector.left - degrees, sector.right + degrees)
+    return all(_mean(_shares(sector, faint, radii, np.deg2rad(beyond))) < 0.03 for beyond in sides)
+
+
+def _shares(sector: Sector, faint: Mask, radii: Array, angles: Array) -> Array:
+    """The faint mask at radii and angles: 1 or 0, NaN beyond the image; angles × radii."""
+    lit, x, y = _along_rays(faint, sector.apex_x, sector.apex_y, angles, radii)
+    return np.where(within(x, y, faint), lit.astype(np.float64), np.nan)
+
+
+def _reach(shares: Array, step: float, halo: float, segments: int = 1) -> float:
+    """How far at least half of a border's segments reach; 0 unless that is further than the halo.
+
+    Rows of shares lead from the border outward in steps, columns along it. The halo has the step's unit.
+    """
+    reaches = [_lit_rows(part) for part in np.array_split(shares, segments, axis=1)]
+    reach = float(step * np.percentile(reaches, 50, method="lower"))
+    return reach if reach > halo else 0.0
+
+
+def _lit_rows(shares: Array) -> int:
+    """How many rows of shares stay lit, from the first on, but for small gaps."""
+    seen = np.isfinite(shares).mean(axis=1) > 0.3
+    lit = np.array([_mean(row) >= _LEAST_SHARE for row in shares]) & seen
+    for end in np.flatnonzero(~lit):
+        if not lit[end : end + _GAP].any():
+            return int(end)
+    return len(lit) if lit.all() else 0
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else 0.0

@@ -8,7 +8,7 @@ import pytest
 
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.colour_doppler import doppler_shares, refuse_colour_doppler
+from cardio_mlflow.data.picture.other_pictures import doppler_shares, refuse_colour_doppler
 from cardio_mlflow.data.picture.sector import Sector
 from cardio_mlflow.synthetic.challenges import write_challenge
 
