@@ -13,8 +13,8 @@ from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.cycle.drawn import read_drawn_ecg
 from cardio_mlflow.data.cycle.r_waves import find_r_waves
 from cardio_mlflow.data.cycle.repetition import Repetition
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import ClipHeader, read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.overlays import find_overlays

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.files.colour_frames import decode_rgb
+from cardio_mlflow.data.files.frames import decode_rgb
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 

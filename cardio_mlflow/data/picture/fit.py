@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.files.regions import Bound, scaled
+from cardio_mlflow.data.files.header import Bound, scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.evidence import Evidence, drawn_on, judged, spilt, with_near_field
 from cardio_mlflow.data.picture.fit_steps import (
