@@ -161,7 +161,7 @@ def _steps(keyword: str, numbers: Sequence[float], frames: int) -> Array | None:
     else:
         steps = steps[:1]
         if keyword != "FrameTime":
-            steps = 1000.0 / steps[steps > 0]
+            steps = 1000.0 / steps[steps >= 1.0]
     fits = len(steps) and bool(((steps >= _SHORTEST_MS) & (steps <= _LONGEST_MS)).all())
     return steps if fits else None
 

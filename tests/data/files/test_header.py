@@ -171,6 +171,10 @@ def test_times_rise_from_zero_or_are_absent(numbers, data):
         assert (np.diff(times) > 0).all()
 
 
+def test_a_rate_too_small_to_divide_by_is_no_rate():
+    assert frame_timing({"CineRate": [1e-307]}, 2).times_s is None
+
+
 def test_one_time_does_not_hide_two_pointers():
     found = tagged_r_waves({"RWaveTimeVector": [120], "RWavePointer": [4, 28]}, np.arange(50) * 0.04)
     assert found.tolist() == pytest.approx([0.12, 1.08])
