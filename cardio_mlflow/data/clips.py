@@ -64,15 +64,9 @@ class PreparedClip:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A clip with its sector, all in pixels of the frames as `LumaFrames` gives them.
+    """A clip with its sector, and that sector's pixels, uint8 0 or 255, rows × columns.
 
-    Attributes:
-        header: the checked header.
-        times_s: time of each frame in seconds since the first.
-        frames: the luma frames.
-        statistics: over all of them.
-        sector: the fitted sector.
-        mask: its pixels, uint8 0 or 255, rows × columns.
+    All in pixels of the frames as `LumaFrames` gives them; times in seconds since the first frame.
     """
 
     header: ClipHeader
