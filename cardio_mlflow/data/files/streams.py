@@ -1,4 +1,4 @@
-"""Compressed frames: what each says of itself before it goes to a codec, and what the codec says of it."""
+"""Compressed data: deflated files inflated, what a frame says of itself, and what the codecs say of it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class CodecMessages:
 
 
 _MOST_INFLATED: Final = 512 * 1024**2
-_MOST_RATIO: Final = 200  # a clip of speckle is deflated to a tenth, one that is nearly black to a fiftieth
+_MOST_RATIO: Final = 200  # speckle is deflated to a third or so; only pictures of almost one value come near
 _PIECE: Final = 2**16
 
 
