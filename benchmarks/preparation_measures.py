@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.cycle.ecg import find_r_waves, read_drawn_ecg
 from cardio_mlflow.data.cycle.evidence import Evidence
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import ClipHeader, read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.overlays import find_overlays

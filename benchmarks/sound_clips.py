@@ -26,7 +26,7 @@ ROWS, COLUMNS, FRAMES = 120, 160, 24
 
 
 def sound_clips() -> dict[str, bytes]:
-    """Clips by the name that their files must have; only the deflated one cannot be prepared."""
+    """Clips by the name that their files must have."""
     gray = fan(FRAMES, ROWS, COLUMNS)
     colour = np.stack([gray, gray, gray // 2 + gray // 4], axis=-1)
     with tempfile.TemporaryDirectory() as name:

@@ -15,11 +15,9 @@ from pydicom.uid import UID
 from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
 from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
 from cardio_mlflow.data.cycle.gating import Evidence, Gating, gate
-from cardio_mlflow.data.files.header import ClipHeader, read_header
-from cardio_mlflow.data.files.luma import LumaFrames
-from cardio_mlflow.data.files.regions import scaled
-from cardio_mlflow.data.files.tensors import read_tensor
-from cardio_mlflow.data.files.video import is_video, video_header
+from cardio_mlflow.data.files.frames import LumaFrames
+from cardio_mlflow.data.files.header import ClipHeader, read_header, scaled
+from cardio_mlflow.data.files.other_formats import is_video, read_tensor, video_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_colour_doppler, refuse_other_pictures
@@ -70,15 +68,9 @@ class PreparedClip:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A clip with its sector, all in pixels of the frames as `LumaFrames` gives them.
+    """A clip with its sector, and that sector's pixels, uint8 0 or 255, rows × columns.
 
-    Attributes:
-        header: the checked header.
-        times_s: time of each frame in seconds since the first.
-        frames: the luma frames.
-        statistics: over all of them.
-        sector: the fitted sector.
-        mask: its pixels, uint8 0 or 255, rows × columns.
+    All in pixels of the frames as `LumaFrames` gives them; times in seconds since the first frame.
     """
 
     header: ClipHeader
@@ -109,7 +101,8 @@ def prepare_clip(path: Path, check_text: bool = False) -> PreparedClip:
 
 def _find_sector(header: ClipHeader) -> _Picture:
     """Decode a clip, and find its sector; refuse what is no plain 2-D clip of one."""
-    if header.frame_times_s is None:
+    times_s = header.timing.times_s
+    if times_s is None:
         raise ClipRefused(Outcome.NO_TIMING, header.timing.fault)
     frames = LumaFrames(header)
     statistics = collect(frames)
@@ -121,7 +114,7 @@ def _find_sector(header: ClipHeader) -> _Picture:
     mask = sector.mask(frames.rows, frames.columns, header.aspect)
     refuse_other_pictures(header.regions, statistics, frames.scale, mask)
     refuse_colour_doppler(header, mask)
-    return _Picture(header, header.frame_times_s, frames, statistics, sector, mask)
+    return _Picture(header, times_s, frames, statistics, sector, mask)
 
 
 def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
@@ -194,7 +187,7 @@ def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDAr
         apex_x=round(sector.apex_x, 2), apex_y=round(sector.apex_y, 2),
         left=round(sector.left, 2), right=round(sector.right, 2),
         inner=round(sector.inner, 2), outer=round(sector.outer, 2), fit_score=round(sector.score, 3),
-        timing=header.timing_source, gating=gating.method, phase_verified=gating.phase_verified,
+        timing=header.timing.source, gating=gating.method, phase_verified=gating.phase_verified,
         r_waves=gating.r_waves, rr_ms=round(gating.rr_ms, 1), beats=gating.beats,
         first_frame=int(chosen[0]) + 1, last_frame=int(chosen[-1]) + 1,
         frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / evidence.duration_s, 2),

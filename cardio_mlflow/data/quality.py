@@ -35,16 +35,12 @@ class Quality:
     """How a clip was prepared; empty where it does not apply.
 
     Attributes:
-        outcome: the outcome code.
         message: why a clip was refused.
-        rows: height of a frame, pixels.
-        columns: width of a frame, pixels.
-        frames: number of frames in the file.
+        rows: height of a frame in the file, pixels.
         manufacturer: a name of the allow-list, or ``other``.
         apex_x: horizontal position of the sector's apex, pixels.
         apex_y: row of the sector's apex.
-        left: angle of the left edge, degrees from straight down.
-        right: angle of the right edge.
+        left: angle of the left edge, degrees from straight down; ``right`` likewise.
         inner: radius of the curved top, pixels.
         outer: radius of the curved bottom, pixels.
         fit_score: agreement of the sector with the moving pixels, 0 to 1.
@@ -57,11 +53,9 @@ class Quality:
         phase_verified: whether the chosen cycle is known to start or end at an R wave.
         rr_ms: length of the chosen cycle, ms.
         beats: whole cycles in the clip.
-        first_frame: first frame used, counted from 1.
-        last_frame: last frame used, counted from 1.
+        first_frame: first frame used, counted from 1; ``last_frame`` likewise.
         frames_used: number of different frames used.
         frame_rate: frames per second.
-        duration_s: length of the clip, seconds.
         review: what a person should look at, separated by spaces; empty when nothing stands out.
         notes: what was bent in the file and read all the same, and which rhythms do not fit each other,
             separated by semicolons.

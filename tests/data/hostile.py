@@ -183,11 +183,13 @@ def _header_bombs(valid: _Valid) -> Iterator[Case]:
     yield "600 kB of frame times", before(plain, b"\x28\x00\x02\x00", vector), {OK}
     regions = element(b"\x18\x00\x11\x60", b"SQ", (ITEM + struct.pack("<I", 0)) * 25_000)
     yield "25,000 regions", before(plain, b"\x28\x00\x02\x00", regions), {OK}
-    deflated = plain[: plain.index(MODALITY)].replace(_padded(NATIVE[1]), _padded(f"{NATIVE[1]}.99"))
+    meta = plain[: plain.index(b"\x08\x00\x16\x00")]
+    deflated = meta.replace(_padded(NATIVE[1]), _padded(f"{NATIVE[1]}.99"))
+    yield "called deflated", deflated + plain[len(meta) :], {NOT_DICOM}
     squeeze = zlib.compressobj(9, wbits=-15)
     block = bytes(1 << 20)
     bomb = b"".join(squeeze.compress(block) for _ in range(256)) + squeeze.flush()
-    yield "deflate bomb", deflated + bomb, {UNSUPPORTED}
+    yield "deflate bomb", deflated + bomb, {TOO_LARGE}
 
 
 def _nests(valid: _Valid) -> Iterator[Case]:

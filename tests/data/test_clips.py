@@ -11,8 +11,8 @@ from pydicom import examples
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE, prepare_clip
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.sector import Sector, collect, crop_to, overlap, square

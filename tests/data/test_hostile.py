@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from cardio_mlflow.data.clips import prepare_clip
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from tests.data.hostile import write_corpus
 from tests.data.small_clips import PLANTED

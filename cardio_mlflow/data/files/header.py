@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -13,43 +14,56 @@ from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.header_elements import ClipFile, HeaderElements, take_elements
 from cardio_mlflow.data.files.header_values import (
+    HALVED,
+    PALETTE,
     PARSING_FAULTS,
     Codec,
+    PixelFormat,
     bytes_of,
+    check_caps,
+    check_format,
+    check_size,
     codec_of,
     is_given,
+    number_of,
     numbers_of,
     pydicom_silenced,
     text_of,
 )
 from cardio_mlflow.data.files.pixel_data import Spans, locate_encapsulated, locate_native, read_palette
-from cardio_mlflow.data.files.pixel_format import (
-    HALVED,
-    PALETTE,
-    PixelFormat,
-    check_caps,
-    check_format,
-    check_size,
+from cardio_mlflow.data.files.timing import (
+    TIMING,
+    FrameTiming,
+    frame_timing,
+    heart_rate,
+    tagged_r_waves,
 )
-from cardio_mlflow.data.files.regions import Bound, ClaimedRegion, claimed_regions, pixel_aspect, region_bound
-from cardio_mlflow.data.files.timing import TIMING, FrameTiming, frame_timing, heart_rate, tagged_r_waves
 from cardio_mlflow.data.files.waveform import ecg_waveform
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
-_SOP: Final = frozenset(
-    f"1.2.840.10008.5.1.4.1.1.{number}"
-    for number in ("3", "3.1", "6", "6.1",  # ultrasound, many frames or one; without the 1 retired
-                   "7", "7.2", "7.3", "7.4")  # secondary capture, of one frame, gray or true colour
-)  # fmt: skip
-_MANUFACTURERS: Final = {"ge": "GE", "gems": "GE", "general electric": "GE", "vingmed": "GE"} | {
-    name.lower(): name
-    for name in ("Philips", "SonoSite", "Siemens", "Aloka", "Hitachi", "Canon", "Toshiba", "Samsung",
-                 "Mindray", "Esaote", "Acuson", "ATL", "Synthetic")
-}  # fmt: skip
-"""Names that the outputs tell, by the words of the tag that mean them."""
-_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
-_MAX_UID: Final = 64
-_MAX_FILE_BYTES: Final = 2 * 1024**3
+Bound = tuple[int, int, int, int]
+"""A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""
+
+
+class RegionKind(StrEnum):
+    """What a region of the picture shows, by its spatial format (PS3.3, C.8.5.5.1.1)."""
+
+    TWO_D = "2-D"
+    M_MODE = "M-mode"
+    SPECTRAL = "spectral"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class ClaimedRegion:
+    """A region as the tags claim it, inside the image but unchecked against the pixels.
+
+    ``tissue`` tells whether its data are tissue; colour flow, Doppler and graphics are not.
+    """
+
+    kind: RegionKind
+    tissue: bool
+    rectangle: Bound
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ class ClipHeader:
 
     Attributes:
         spans: where the frames lie in the file; empty for a video file.
+        deflated_at: from where on the file is deflated, which the spans do not see; 0 if it is not.
         sop_uid: SOP Instance UID, to find two files of one clip; it is never shown.
         r_waves_s: R-wave times from tags in seconds since the first frame; empty without tags.
         waveform: times in seconds since the first frame and voltage of an ECG in the file, or None.
@@ -74,6 +89,7 @@ class ClipHeader:
     frames: int
     timing: FrameTiming
     spans: Spans = ()
+    deflated_at: int = 0
     sop_uid: str = ""
     heart_rate: float | None = None
     r_waves_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -85,20 +101,25 @@ class ClipHeader:
     notes: tuple[str, ...] = ()
 
     @property
-    def frame_times_s(self) -> NDArray[np.float64] | None:
-        """Seconds since the first frame, or None."""
-        return self.timing.times_s
-
-    @property
-    def timing_source(self) -> str:
-        """Where the frame times come from; empty without."""
-        return self.timing.source
-
-    @property
     def has_colour(self) -> bool:
         """Whether a pixel can have a colour: three samples, or a palette that is not gray."""
         palette = self.form.palette
         return self.form.samples == 3 or (palette is not None and bool((np.ptp(palette, axis=1) > 0).any()))
+
+
+_SOP: Final = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{number}"
+    for number in ("3", "3.1", "6", "6.1",  # ultrasound, many frames or one; without the 1 retired
+                   "7", "7.2", "7.3", "7.4")  # secondary capture, of one frame, gray or true colour
+)  # fmt: skip
+_MANUFACTURERS: Final = {"ge": "GE", "gems": "GE", "general electric": "GE", "vingmed": "GE"} | {
+    name.lower(): name
+    for name in ("Philips", "SonoSite", "Siemens", "Aloka", "Hitachi", "Canon", "Toshiba", "Samsung",
+                 "Mindray", "Esaote", "Acuson", "ATL", "Synthetic")
+}  # fmt: skip
+"""Names that the outputs tell, by the words of the tag that mean them."""
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
+_MAX_UID: Final = 64
 
 
 def read_header(path: Path, stills: bool = False) -> ClipHeader:
@@ -109,9 +130,6 @@ def read_header(path: Path, stills: bool = False) -> ClipHeader:
     """
     try:
         with ClipFile(path) as file, pydicom_silenced():
-            if file.size > _MAX_FILE_BYTES:
-                text = f"the file has {file.size} bytes, at most {_MAX_FILE_BYTES}"
-                raise ClipRefused(Outcome.TOO_LARGE, text)
             return _checked(path, file, stills)
     except PARSING_FAULTS as fault:
         raise ClipRefused(Outcome.NOT_DICOM, f"not a readable DICOM file ({type(fault).__name__})") from None
@@ -119,10 +137,13 @@ def read_header(path: Path, stills: bool = False) -> ClipHeader:
 
 def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
     taken = take_elements(file)
-    dataset, codec = taken.dataset, codec_of(taken.syntax)
-    _check_kind(dataset)
+    dataset = taken.dataset
+    if text_of(dataset, "Modality") != "US":
+        raise ClipRefused(Outcome.WRONG_MODALITY, "the modality is not US")
+    if text_of(dataset, "SOPClassUID") not in _SOP:
+        raise ClipRefused(Outcome.WRONG_SOP, "not an ultrasound image or clip")
     rows, columns, told = check_size(dataset)
-    form = check_format(dataset, taken.syntax, codec, columns)
+    form = check_format(dataset, taken.syntax, codec_of(taken.syntax), columns)
     form, spans, notes = _locate(file, taken, form, (rows, columns, told))
     frames = len(spans)
     if told is None and frames > 1:
@@ -142,21 +163,13 @@ def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
     )  # fmt: skip
     return ClipHeader(
         path=path, form=form, rows=rows, columns=columns, frames=frames, timing=timing, spans=spans,
-        sop_uid=_uid(dataset), heart_rate=heart_rate(numbers),
+        deflated_at=file.deflated_at, sop_uid=_uid(dataset), heart_rate=heart_rate(numbers),
         r_waves_s=tagged_r_waves(numbers, timing.times_s),
         waveform=ecg_waveform(dataset) if taken.little else None,
         aspect=pixel_aspect(dataset), bound=region_bound(dataset, rows, columns),
         regions=claimed_regions(dataset, rows, columns), manufacturer=_manufacturer(dataset),
         notes=tuple(dict.fromkeys((*taken.notes, *notes, *timing.notes))),
     )  # fmt: skip
-
-
-def _check_kind(dataset: Dataset) -> None:
-    """A clip of an ultrasound scanner; some write clips under the class for single images."""
-    if text_of(dataset, "Modality") != "US":
-        raise ClipRefused(Outcome.WRONG_MODALITY, "the modality is not US")
-    if text_of(dataset, "SOPClassUID") not in _SOP:
-        raise ClipRefused(Outcome.WRONG_SOP, "not an ultrasound image or clip")
 
 
 def _locate(
@@ -188,3 +201,81 @@ def _manufacturer(dataset: Dataset) -> str:
     text = text_of(dataset, "Manufacturer").lower()
     known = (name for word, name in _MANUFACTURERS.items() if re.search(rf"(?<![a-z]){word}(?![a-z])", text))
     return next(known, "other") if text else ""
+
+
+_TISSUE: Final = 1
+_CENTIMETRE: Final = 3
+_MAX_REGIONS: Final = 16
+_KINDS: Final = {1: RegionKind.TWO_D, 2: RegionKind.M_MODE, 3: RegionKind.SPECTRAL}
+
+
+def scaled(rectangle: Bound, factor: float) -> Bound:
+    """The same rectangle in a picture that is ``factor`` times as large.
+
+    >>> scaled((10, 20, 110, 220), 0.5)
+    (5, 10, 55, 110)
+    """
+    left, top, right, bottom = (round(side * factor) for side in rectangle)
+    return left, top, right, bottom
+
+
+def claimed_regions(dataset: Dataset, rows: int, columns: int) -> tuple[ClaimedRegion, ...]:
+    """The regions that the tags claim, at most 16, in their order.
+
+    A region that leaves the image is stale (written for another size) and is left out, and so is one
+    without an area.
+    """
+    found = []
+    for region in _regions(dataset):
+        left, top, right, bottom = (int(_number(region, f"RegionLocation{name}")) for name in
+                                    ("MinX0", "MinY0", "MaxX1", "MaxY1"))  # fmt: skip
+        if 0 <= left < right < columns and 0 <= top < bottom < rows:
+            kind = _KINDS.get(int(_number(region, "RegionSpatialFormat")), RegionKind.OTHER)
+            tissue = _number(region, "RegionDataType") == _TISSUE
+            found.append(ClaimedRegion(kind, tissue, (left, top, right + 1, bottom + 1)))
+    return tuple(found)
+
+
+def region_bound(dataset: Dataset, rows: int, columns: int) -> Bound | None:
+    """The rectangle of the only 2-D tissue region, or None.
+
+    A second one is no ground to choose the first, even when its place is stale. Whether the
+    rectangle holds the sector is for the sector fit to check.
+    """
+    claimed = [r for r in claimed_regions(dataset, rows, columns) if r.kind is RegionKind.TWO_D and r.tissue]
+    if len(claimed) != 1 or len(_tissue_regions(dataset)) != 1:
+        return None
+    left, top, right, bottom = claimed[0].rectangle
+    large = (right - left) * (bottom - top) >= 0.1 * rows * columns
+    return claimed[0].rectangle if large else None
+
+
+def pixel_aspect(dataset: Dataset) -> float:
+    """Width of a pixel over its height, 1.0 unless every 2-D region agrees on another value.
+
+    Both physical deltas must be in cm, positive, and their ratio between 1/3 and 3.
+    """
+    ratios = set()
+    for region in _tissue_regions(dataset):
+        in_cm = all(_number(region, f"PhysicalUnits{axis}Direction") == _CENTIMETRE for axis in "XY")
+        x, y = (abs(_number(region, f"PhysicalDelta{axis}")) for axis in "XY")
+        ratios.add(round(x / y, 4) if in_cm and x > 0 and y > 0 else 1.0)
+    ratio = ratios.pop() if len(ratios) == 1 else 1.0
+    return ratio if 1 / 3 <= ratio <= 3 else 1.0
+
+
+def _regions(dataset: Dataset) -> list[Dataset]:
+    try:
+        regions = list(dataset.get("SequenceOfUltrasoundRegions") or [])[:_MAX_REGIONS]
+    except PARSING_FAULTS:
+        return []
+    return [region for region in regions if isinstance(region, Dataset)]
+
+
+def _tissue_regions(dataset: Dataset) -> list[Dataset]:
+    wanted = ("RegionSpatialFormat", "RegionDataType")  # 2-D and tissue are both 1
+    return [region for region in _regions(dataset) if all(_number(region, word) == 1 for word in wanted)]
+
+
+def _number(region: Dataset, keyword: str) -> float:
+    return number_of(region, keyword, -1.0)

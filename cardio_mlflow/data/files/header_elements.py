@@ -6,7 +6,6 @@ import os
 import stat
 import struct
 from dataclasses import dataclass
-from functools import partial
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,14 +15,22 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator
 
-from cardio_mlflow.data.files.header_values import BIG_ENDIAN, PARSING_FAULTS, STANDARD, Codec, codec_of
+from cardio_mlflow.data.files.header_values import (
+    BIG_ENDIAN,
+    DEFLATED,
+    PARSING_FAULTS,
+    STANDARD,
+    Codec,
+    codec_of,
+)
+from cardio_mlflow.data.files.streams import inflated
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
+_MAX_FILE_BYTES: Final = 2 * 1024**3
 _MOST_READ: Final = 64 * 1024**2
 _PRICE: Final = 256  # of a read beside its bytes: an element of no bytes takes memory too
 _CHUNK: Final = 8192  # what pydicom reads at a time where it does not know what there is
-_BINARY: Final = getattr(os, "O_BINARY", 0)  # only Windows has it
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a pipe put in the file's place must not block either
 
 
@@ -31,24 +38,39 @@ class ClipFile(BufferedReader):
     """A file that is open for reading; of its header no more is read than any sound one has.
 
     Attributes:
-        size: of the file, in bytes.
+        size: of the file, in bytes, when inflated.
+        deflated_at: from where on it was deflated; 0 for a file that was not.
         torn: whether the last read came upon the end of the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, deflated_at: int = 0) -> None:
         """Open a file; a pipe, a device or a folder is refused before it can block.
 
         Raises:
-            ClipRefused: NOT_DICOM when it is not a regular file.
+            ClipRefused: NOT_DICOM when it is no regular file, TOO_LARGE beyond 2 GiB, or as `inflate`.
             OSError: when it cannot be opened.
         """
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ClipRefused(Outcome.NOT_DICOM, "not a regular file")
-        super().__init__(FileIO(os.open(path, os.O_RDONLY | _BINARY | _NO_WAIT)))
         self.size = status.st_size
+        if self.size > _MAX_FILE_BYTES:
+            raise ClipRefused(Outcome.TOO_LARGE, f"the file has {self.size} bytes, at most {_MAX_FILE_BYTES}")
+        super().__init__(FileIO(path, opener=lambda name, flags: os.open(name, flags | _NO_WAIT)))
         self.torn = False
         self._left = _MOST_READ
+        self.deflated_at = 0
+        if deflated_at:
+            self.inflate(deflated_at)
+
+    def inflate(self, start: int) -> None:
+        """Go on with the inflated file, in memory; it raises as `inflated`."""
+        self.seek(0)
+        content = inflated(super().read, start, self.size)
+        self.detach().close()
+        self.size = len(content.getbuffer())
+        self.deflated_at = start
+        super().__init__(content)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next bytes of the header.
@@ -58,7 +80,7 @@ class ClipFile(BufferedReader):
         """
         wanted = self.size if size is None or size < 0 else size
         if wanted > _CHUNK and wanted > self.size - self.tell():
-            raise truncated()
+            raise _truncated()
         self._left -= wanted + _PRICE
         if self._left < 0:
             raise ClipRefused(Outcome.TOO_LARGE, "more elements or bytes in the header than a clip can have")
@@ -72,11 +94,7 @@ class ClipFile(BufferedReader):
         return super().read(length)
 
 
-def truncated() -> ClipRefused:
-    """The refusal of a file that ends too soon."""
-    return ClipRefused(Outcome.TRUNCATED, "the file ends inside its header")
-
-
+_COLOURS: Final = ("Red", "Green", "Blue")
 _ALLOWED: Final = (
     "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer",
     "RecommendedDisplayFrameRate", "CineRate", "FrameTime", "FrameTimeVector", "FrameIncrementPointer",
@@ -84,9 +102,8 @@ _ALLOWED: Final = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "ExtendedOffsetTable",
-    *(f"{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
-      for part in ("Descriptor", "Data")),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
 )  # fmt: skip
 _TAGS: Final = frozenset(tag for keyword in _ALLOWED if (tag := tag_for_keyword(keyword)) is not None)
 _WAVEFORM: Final = tag_for_keyword("WaveformSequence")
@@ -97,6 +114,7 @@ _SYNTAX: Final = 0x00020010
 _SEQUENCE_END: Final = 0xFFFEE0DD
 _FIRST_GROUPS: Final = (b"\x02\0", b"\x08\0", b"\0\x08")
 _MOST_METAS: Final = 64
+_Elements = dict[int, RawDataElement | DataElement]
 
 
 class PixelElement(NamedTuple):
@@ -109,15 +127,7 @@ class PixelElement(NamedTuple):
 
 @dataclass(frozen=True)
 class HeaderElements:
-    """What was taken from a file.
-
-    Attributes:
-        syntax: UID of a transfer syntax that can be decoded.
-        little: whether numbers are little endian.
-        dataset: the elements of the allow-list, nothing else.
-        pixels: the pixel data element, its value not read; or None.
-        notes: what was bent in the file.
-    """
+    """What was taken from a file, elements of the allow-list only; ``notes`` tell what was bent in it."""
 
     syntax: str
     little: bool
@@ -129,19 +139,16 @@ class HeaderElements:
 def take_elements(file: ClipFile) -> HeaderElements:
     """Read a file up to its pixel data and take the elements of the allow-list.
 
-    The transfer syntax is judged first, so that nothing is inflated. Elements that are not on the
-    list, or are larger than any sound one, are skipped by their length.
+    A deflated file is inflated. What is not on the list, or is larger than any sound one, is skipped.
 
     Raises:
         ClipRefused: NOT_DICOM, UNSUPPORTED_TRANSFER_SYNTAX, TRUNCATED or TOO_LARGE.
     """
     try:
         return _take(file)
-    except EOFError:
-        raise truncated() from None
-    except PARSING_FAULTS:
-        if file.tell() >= file.size:
-            raise truncated() from None
+    except PARSING_FAULTS as fault:
+        if isinstance(fault, EOFError) or file.tell() >= file.size:
+            raise _truncated() from None
         raise
 
 
@@ -150,17 +157,18 @@ def _take(file: ClipFile) -> HeaderElements:
     if head[128:] != b"DICM" and not head.startswith(_FIRST_GROUPS):
         raise ClipRefused(Outcome.NOT_DICOM, "no DICOM file: the mark DICM is missing")
     file.seek(132 if head[128:] == b"DICM" else 0)
-    syntaxes, notes = _read_meta(file)
+    syntaxes = _read_meta(file)
+    notes = ["a second set of file-meta elements"] if len(syntaxes) > 1 else []
     different = list(dict.fromkeys(syntaxes))
     for syntax in different:
         codec_of(syntax)
     start = file.tell()
+    if different == [DEFLATED]:
+        file.inflate(start)
     first = file.read_at(start, 6)
-    implicit, little = (
-        not _is_vr(first[4:]),
-        BIG_ENDIAN not in different and (different or first[:2] != b"\0\x08"),
-    )
-    walk = _Walk(file, implicit, bool(little), notes)
+    implicit = not _is_vr(first[4:])
+    little = BIG_ENDIAN not in different and (bool(different) or first[:2] != b"\0\x08")
+    walk = _Walk(file, implicit, little, notes)
     dataset = walk.dataset(start)
     packed = walk.pixels is not None and walk.pixels.length == UNDEFINED_LENGTH
     if not different:
@@ -170,41 +178,41 @@ def _take(file: ClipFile) -> HeaderElements:
             raise ClipRefused(Outcome.UNSUPPORTED_TRANSFER_SYNTAX, text)
         different = [STANDARD if implicit else f"{STANDARD}.1" if little else BIG_ENDIAN]
     if len(different) > 1:  # the one that the form of the pixel data fits
-        different = [s for s in different if (codec_of(s) is not Codec.NATIVE) == packed]
+        different = [s for s in different if s != DEFLATED and (codec_of(s) is not Codec.NATIVE) == packed]
         if len(different) != 1 or BIG_ENDIAN in syntaxes:
             raise ClipRefused(Outcome.NOT_DICOM, "two sets of file-meta elements that contradict each other")
-    return HeaderElements(different[0], walk.little, dataset, walk.pixels, tuple(notes))
+    return HeaderElements(different[0], little, dataset, walk.pixels, tuple(notes))
 
 
-def _read_meta(file: ClipFile) -> tuple[list[str], list[str]]:
-    """The transfer syntaxes that the file-meta elements (group 2) give, and notes.
+def _read_meta(file: ClipFile) -> list[str]:
+    """The transfer syntaxes that the file-meta elements (group 2) give.
 
     Some programs leave the elements of the file that they changed behind their own, with or without its
     preamble. The file is left at the first element after them.
     """
+
+    def ends(tag: int, _vr: str | None, length: int) -> bool:
+        if tag >> 16 == 2 and file.tell() + length > file.size:
+            raise _truncated()
+        return tag >> 16 != 2
+
     syntaxes: list[str] = []
     number = 0
     while (head := file.read_at(at := file.tell(), 132)).startswith(b"\x02\0") or _is_preamble(head):
         file.seek(at + 132 if _is_preamble(head) else at)
         implicit = not _is_vr(head[4:6]) and not _is_preamble(head)
-        meta = data_element_generator(file, implicit, True, partial(_outside_meta, file))
+        meta = data_element_generator(file, implicit, True, ends)
         for number, element in enumerate(meta, number + 1):  # noqa: B020 - it counts on
             if element.tag == _SYNTAX and isinstance(element.value, bytes):
                 syntaxes.append(element.value.decode("ascii", "replace").strip("\0 ") or "empty")
             if number > _MOST_METAS:
                 raise ClipRefused(Outcome.NOT_DICOM, "the file meta information does not end")
     file.seek(at)
-    return syntaxes, ["a second set of file-meta elements"] if len(syntaxes) > 1 else []
+    return syntaxes
 
 
 def _is_preamble(head: bytes) -> bool:
     return head[128:] == b"DICM" and not head.startswith(_FIRST_GROUPS)
-
-
-def _outside_meta(file: ClipFile, tag: int, _vr: str | None, length: int) -> bool:
-    if tag >> 16 == 2 and file.tell() + length > file.size:
-        raise truncated()
-    return tag >> 16 != 2
 
 
 def _is_vr(text: bytes) -> bool:
@@ -216,34 +224,31 @@ class _Walk:
 
     def __init__(self, file: ClipFile, implicit: bool, little: bool, notes: list[str]) -> None:
         self.pixels: PixelElement | None = None
-        self.little = little
+        self._little = little
         self._implicit = implicit
         self._file = file
         self._notes = notes
-        self._goes_on: int | None = None
 
     def dataset(self, start: int) -> Dataset:
         """The elements from a place in the file on."""
-        found: dict[int, RawDataElement | DataElement] = {}
-        self._goes_on = start
+        found: _Elements = {}
+        self._goes_on: int | None = start
         while self._goes_on is not None:
             self._file.seek(self._goes_on)
             self._goes_on = None
             elements = data_element_generator(
-                self._file, self._implicit, self.little, self._stops, _MAX_WAVEFORM_BYTES,
+                self._file, self._implicit, self._little, self._stops, _MAX_WAVEFORM_BYTES,
                 specific_tags=list(_TAGS),
             )  # fmt: skip
             for element in elements:
                 self._keep(element, found)
         if self.pixels is None and (self._file.torn or self._file.tell() < self._file.size):
-            raise truncated() if self._file.torn else _broken()
+            raise _truncated() if self._file.torn else _broken()
         dataset = Dataset(found)
-        dataset.set_original_encoding(self._implicit, self.little, "iso8859")
+        dataset.set_original_encoding(self._implicit, self._little, "iso8859")
         return dataset
 
-    def _keep(
-        self, element: RawDataElement | DataElement, found: dict[int, RawDataElement | DataElement]
-    ) -> None:
+    def _keep(self, element: RawDataElement | DataElement, found: _Elements) -> None:
         length = element.length if isinstance(element, RawDataElement) else 0
         limit = _MAX_WAVEFORM_BYTES if element.tag == _WAVEFORM else _MAX_ELEMENT_BYTES
         if element.tag not in _TAGS or (length > limit and length != UNDEFINED_LENGTH):
@@ -262,7 +267,7 @@ class _Walk:
             return True
         if length != UNDEFINED_LENGTH:
             if at + length > self._file.size:
-                raise truncated() if vr or self._implicit else _broken()
+                raise _truncated() if vr or self._implicit else _broken()
             if tag >> 16 == _SEQUENCE_END >> 16 and (tag != _SEQUENCE_END or length):
                 raise _broken()
         elif tag not in _TAGS:  # skipped here where its items tell their lengths: they may hold anything
@@ -273,7 +278,7 @@ class _Walk:
 
     def _behind_items(self) -> int | None:
         """Where a value of undefined length ends, if each of its items has a length."""
-        order = "<" if self.little else ">"
+        order = "<" if self._little else ">"
         item, end = (struct.pack(f"{order}HH", 0xFFFE, number) for number in (0xE000, 0xE0DD))
         while len(head := self._file.read(8)) == 8:
             length = struct.unpack(f"{order}I", head[4:])[0]
@@ -283,6 +288,10 @@ class _Walk:
                 return None
             self._file.seek(length, os.SEEK_CUR)
         return None
+
+
+def _truncated() -> ClipRefused:
+    return ClipRefused(Outcome.TRUNCATED, "the file ends inside its header")
 
 
 def _broken() -> ClipRefused:

@@ -1,4 +1,4 @@
-"""Values of header elements that may be written in any way, and the codecs that transfer syntaxes mean."""
+"""Values of header elements however they are written, and the size and format of the pixels they tell."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
-from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.outcomes import (
+    MAX_FRAME_PIXELS,
+    MAX_FRAMES,
+    MAX_INFLATED_BYTES,
+    MAX_SIDE,
+    ClipRefused,
+    Outcome,
+)
 
 PARSING_FAULTS: Final = (
     InvalidDicomError, BytesLengthException, OSError, EOFError, struct.error, ValueError, TypeError,
@@ -69,11 +78,10 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
     A comma counts as a decimal point: values stand apart by backslashes.
     """
     try:
-        text = bytes_of(dataset, keyword)
-        if text:
+        if text := bytes_of(dataset, keyword):
             parts = [part.strip() for part in text.rstrip(b"\\").split(b"\\")]
-            value = [float(part.replace(b",", b".")) for part in parts if _NUMBER.fullmatch(part)]
-            value = value if len(value) == len(parts) else []
+            numeric = all(map(_NUMBER.fullmatch, parts))
+            value = [float(part.replace(b",", b".")) for part in parts] if numeric else []
         else:
             value = dataset.get(keyword)
             value = [] if value is None or value == "" else value
@@ -117,8 +125,10 @@ class Codec(StrEnum):
 
 STANDARD: Final = "1.2.840.10008.1.2"
 BIG_ENDIAN: Final = f"{STANDARD}.2"
+DEFLATED: Final = f"{STANDARD}.1.99"
 _CODECS: Final = {
-    **dict.fromkeys((STANDARD, f"{STANDARD}.1", BIG_ENDIAN), Codec.NATIVE), f"{STANDARD}.5": Codec.RLE,
+    **dict.fromkeys((STANDARD, f"{STANDARD}.1", DEFLATED, BIG_ENDIAN), Codec.NATIVE),
+    f"{STANDARD}.5": Codec.RLE,
     **dict.fromkeys((f"{STANDARD}.4.{n}" for n in (50, 51)), Codec.JPEG),  # of 12 bits it is refused
     **dict.fromkeys((f"{STANDARD}.4.{n}" for n in (57, 70)), Codec.JPEG_LOSSLESS),
     **dict.fromkeys((f"{STANDARD}.4.{n}" for n in (80, 81)), Codec.JPEG_LS),
@@ -127,10 +137,7 @@ _CODECS: Final = {
 
 
 def codec_of(syntax: str) -> Codec:
-    """The codec of a transfer syntax.
-
-    Deflated files (1.2.840.10008.1.2.1.99) are not among them: a few kilobytes can inflate to
-    gigabytes, and frames could not be read one by one. MPEG, H.264 and H.265 are not either.
+    """The codec of a transfer syntax; MPEG, H.264 and H.265 are not among them.
 
     Raises:
         ClipRefused: UNSUPPORTED_TRANSFER_SYNTAX, with the UID if the standard knows it.
@@ -139,3 +146,143 @@ def codec_of(syntax: str) -> Codec:
         return _CODECS[syntax]
     known = UID(syntax).is_transfer_syntax if syntax.startswith(STANDARD) else False
     raise ClipRefused(Outcome.UNSUPPORTED_TRANSFER_SYNTAX, syntax if known else "not a UID of the standard")
+
+
+PALETTE: Final = "PALETTE COLOR"
+HALVED: Final = ("YBR_FULL_422", "YBR_PARTIAL_422")
+_GRAY: Final = ("MONOCHROME1", "MONOCHROME2", PALETTE)
+_COMPRESSED_ONLY: Final = ("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+_COLOUR: Final = ("RGB", "YBR_FULL", *HALVED, *_COMPRESSED_ONLY)
+_MIN_SIDE: Final = 32
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How one sample of a frame is written.
+
+    Attributes:
+        allocated: bits of a sample, 8 or 16, of which ``stored`` carry the value.
+        shift: bits below the value, in uncompressed data.
+        planar: whether colour planes lie one after another.
+        swapped: whether samples of 8 bits are exchanged in pairs, as in big-endian words.
+        window: lowest and highest value that the header wants shown, of gray samples of 16 bits; or None.
+        palette: RGB of each palette index, uint8, 2**stored × 3, or None.
+    """
+
+    codec: Codec
+    syntax: str = ""
+    photometric: str = "RGB"
+    samples: int = 3
+    allocated: int = 8
+    stored: int = 8
+    shift: int = 0
+    planar: bool = False
+    signed: bool = False
+    big_endian: bool = False
+    swapped: bool = False
+    window: tuple[float, float] | None = None
+    palette: NDArray[np.uint8] | None = None
+
+
+def check_size(dataset: Dataset) -> tuple[int, int, int | None]:
+    """Rows, columns and frames of the header; None where it does not say how many frames there are.
+
+    Raises:
+        ClipRefused: NO_PIXELS, FRAME_COUNT_MISMATCH, TOO_LARGE or NO_SECTOR.
+    """
+    rows, columns = (integer_of(dataset, side, 0) or 0 for side in ("Rows", "Columns"))
+    frames = integer_of(dataset, "NumberOfFrames", 0)
+    given = frames != 0 or bool(numbers_of(dataset, "NumberOfFrames"))
+    if rows <= 0 or columns <= 0:
+        raise ClipRefused(Outcome.NO_PIXELS, "no image size in the header")
+    if frames is None:
+        raise ClipRefused(Outcome.FRAME_COUNT_MISMATCH, "the number of frames is no whole number")
+    if given and frames < 1:
+        raise ClipRefused(Outcome.FRAME_COUNT_MISMATCH, f"the header says {max(frames, -1)} frames")
+    check_caps(rows, columns, frames)
+    if min(rows, columns) < _MIN_SIDE:
+        text = f"an image of {rows} x {columns} pixels is too small for a sector"
+        raise ClipRefused(Outcome.NO_SECTOR, text)
+    return rows, columns, frames if given else None
+
+
+def check_caps(rows: int, columns: int, frames: int, pixel_bytes: int = 1) -> None:
+    """Refuse what would be too large when decoded: TOO_LARGE."""
+    if (
+        max(rows, columns) > MAX_SIDE or rows * columns > MAX_FRAME_PIXELS or frames > MAX_FRAMES
+        or rows * columns * frames * pixel_bytes > MAX_INFLATED_BYTES
+    ):  # fmt: skip
+        raise ClipRefused(Outcome.TOO_LARGE, f"{min(frames, 10**9)} frames of {rows} x {columns} pixels")
+
+
+def check_format(dataset: Dataset, syntax: str, codec: Codec, columns: int) -> PixelFormat:
+    """The format of the samples.
+
+    Raises:
+        ClipRefused: CORRUPT_FRAME when it cannot exist, UNSUPPORTED_TRANSFER_SYNTAX for JPEG of more
+            than 8 bits.
+    """
+    samples, allocated = integer_of(dataset, "SamplesPerPixel", 1), integer_of(dataset, "BitsAllocated", 8)
+    stored = integer_of(dataset, "BitsStored", allocated or 8)
+    if (
+        samples not in (1, 3) or allocated not in (8, 16) or stored is None or not 1 <= stored <= allocated
+        or (allocated == 16 and samples == 3)
+    ):  # fmt: skip
+        sizes = [v if v is not None and 0 <= v < 2**16 else "?" for v in (samples, stored, allocated)]
+        text = "a pixel format that cannot be read: {} x {} of {} bits".format(*sizes)
+        raise ClipRefused(Outcome.CORRUPT_FRAME, text)
+    photometric = text_of(dataset, "PhotometricInterpretation")
+    if not photometric:
+        raise ClipRefused(Outcome.CORRUPT_FRAME, "the photometric interpretation is missing")
+    compressed = photometric in _COMPRESSED_ONLY or (photometric in HALVED and columns % 2)
+    if photometric not in (_GRAY if samples == 1 else _COLOUR) or (codec is Codec.NATIVE and compressed):
+        text = f"a photometric interpretation that does not fit {samples} samples a pixel"
+        raise ClipRefused(Outcome.CORRUPT_FRAME, text)
+    if codec is Codec.JPEG and allocated != 8:
+        raise ClipRefused(Outcome.UNSUPPORTED_TRANSFER_SYNTAX, f"JPEG of {stored} bits a sample")
+    high = integer_of(dataset, "HighBit", stored - 1)
+    placed = codec is Codec.NATIVE and high is not None and stored - 1 <= high < allocated
+    return PixelFormat(
+        codec=codec, syntax=syntax, photometric=photometric, samples=samples, allocated=allocated,
+        stored=stored, shift=high + 1 - stored if placed and high is not None else 0,
+        planar=integer_of(dataset, "PlanarConfiguration", 0) == 1,
+        signed=integer_of(dataset, "PixelRepresentation", 0) == 1,
+        window=_window(dataset) if allocated == 16 and photometric != PALETTE else None,
+    )  # fmt: skip
+
+
+def _window(dataset: Dataset) -> tuple[float, float] | None:
+    """Lowest and highest stored value shown by the first window (PS3.3, C.11.2.1.2.1), None without one."""
+    width, slope = number_of(dataset, "WindowWidth", 0.0), number_of(dataset, "RescaleSlope", 1.0)
+    if not numbers_of(dataset, "WindowCenter") or width <= 1 or slope <= 0:
+        return None
+    centre, intercept = number_of(dataset, "WindowCenter", 0.0), number_of(dataset, "RescaleIntercept", 0.0)
+    low = centre - 0.5 - (width - 1) / 2
+    return (low - intercept) / slope, (low + width - 1 - intercept) / slope
+
+
+_BT601: Final = np.array([0.299, 0.587, 0.114])
+
+
+def gray_table(form: PixelFormat, shown: tuple[float, float] | None = None) -> NDArray[np.uint8] | None:
+    """Luma of every bit pattern of a gray or palette sample, uint8, shape (2**allocated,).
+
+    None where the luma is the sample itself. ``shown`` are the values that are black and white; without
+    them they are the least and the greatest of ``stored`` bits.
+    """
+    values = np.arange(2**form.stored)
+    sign = len(values) // 2 if form.signed else 0
+    ranks = values ^ sign
+    if form.palette is not None:
+        luma = np.rint(form.palette @ _BT601)
+    elif shown is not None:
+        luma = np.rint(np.clip((ranks - sign - shown[0]) / (shown[1] - shown[0]), 0, 1) * 255.0)
+    else:
+        luma = np.rint(ranks * (255.0 / (len(values) - 1)))
+    if form.photometric == "MONOCHROME1":
+        luma = 255 - luma
+    if form.allocated == 8 and len(values) == 256 and np.array_equal(luma, values):
+        return None
+    table = np.zeros(2**form.allocated, np.uint8)
+    table[: len(values)] = np.clip(luma, 0, 255)
+    return table

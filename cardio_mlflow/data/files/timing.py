@@ -1,4 +1,4 @@
-"""When each frame of a clip was taken, from whatever timing its header holds."""
+"""When each frame of a clip was taken, and when its heart beats, as its header tells."""
 
 from __future__ import annotations
 
@@ -58,15 +58,13 @@ def typical_interval(
     Returns:
         Start, end, and the number of whole intervals in the clip.
     """
-    intervals = np.diff(inside)
-    whole = np.flatnonzero(_whole(intervals))
+    whole = np.flatnonzero(_whole(np.diff(inside)))
     if len(whole) == 0:
         return None
-    usual = usual_interval(r_waves_s, heart_rate)
-    off = np.abs(np.diff(r_waves_s) / usual - 1.0)
-    first = int(np.searchsorted(r_waves_s, inside[0]))
-    own = off[first + whole]
-    before = np.where(first + whole > 0, off[np.maximum(first + whole - 1, 0)], 0.0)
+    off = np.abs(np.diff(r_waves_s) / usual_interval(r_waves_s, heart_rate) - 1.0)
+    numbers = int(np.searchsorted(r_waves_s, inside[0])) + whole  # of those intervals among all
+    own = off[numbers]
+    before = np.where(numbers > 0, off[np.maximum(numbers - 1, 0)], 0.0)
     near = own <= own.min() + _NEARLY
     rank = np.where(before <= _TYPICAL, 0.0, before)
     best = near & (rank <= rank[near].min() + 1e-6)
@@ -142,20 +140,14 @@ def frame_timing(
     if not given:
         return FrameTiming(fault=_fault(numbers, frames, unreadable))
     used, steps = next(iter(given.items()))
+    vector = used == "FrameTimeVector"
     means = [given[keyword].mean() for keyword in ("FrameTimeVector", "FrameTime") if keyword in given]
-    notes = (
-        ["Frame Time and its vector disagree"]
-        if max(means, default=1) > (1 + _AGREE) * min(means, default=1)
-        else []
-    )
-    notes += [f"{_SOURCES[keyword][1]} cannot be read" for keyword in order if keyword in unreadable]
-    if used == "FrameTimeVector" and len(numbers[used]) == frames - 1:
+    notes = [f"{_SOURCES[keyword][1]} cannot be read" for keyword in order if keyword in unreadable]
+    if max(means, default=1) > (1 + _AGREE) * min(means, default=1):
+        notes.insert(0, "Frame Time and its vector disagree")
+    if vector and len(numbers[used]) == frames - 1:
         notes.append("Frame Time Vector without its first entry")
-    times = (
-        np.concatenate([[0.0], np.cumsum(steps)])
-        if used == "FrameTimeVector"
-        else np.arange(frames) * steps[0]
-    )
+    times = np.concatenate([[0.0], np.cumsum(steps)]) if vector else np.arange(frames) * steps[0]
     return FrameTiming(times / 1000.0, _SOURCES[used][0], "", tuple(notes))
 
 
@@ -169,7 +161,7 @@ def _steps(keyword: str, numbers: Sequence[float], frames: int) -> Array | None:
     else:
         steps = steps[:1]
         if keyword != "FrameTime":
-            steps = 1000.0 / steps[steps > 0]
+            steps = 1000.0 / steps[steps >= 1.0]
     fits = len(steps) and bool(((steps >= _SHORTEST_MS) & (steps <= _LONGEST_MS)).all())
     return steps if fits else None
 
@@ -193,13 +185,10 @@ def heart_rate(numbers: Mapping[str, Sequence[float]]) -> float | None:
     >>> heart_rate({"HeartRate": [0]}), heart_rate({"HeartRate": [72]})
     (None, 72.0)
     """
-    rates = [float(rate) for rate in numbers.get("HeartRate", ())[:1] if 25 <= rate <= 250]
-    return rates[0] if rates else None
+    return next((float(rate) for rate in numbers.get("HeartRate", ())[:1] if 25 <= rate <= 250), None)
 
 
-def tagged_r_waves(
-    numbers: Mapping[str, Sequence[float]], times: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+def tagged_r_waves(numbers: Mapping[str, Sequence[float]], times: Array | None) -> Array:
     """R-wave times in seconds since the first frame, from tags; empty when there are none to trust.
 
     R Wave Time Vector (0018,6060), ms since the first frame, comes before R Wave Pointer (0028,6040),
@@ -213,10 +202,8 @@ def tagged_r_waves(
     pointed = np.empty(0)
     if times is not None and _rising(pointer) and pointer.min() >= 0 and pointer.max() < len(times):
         pointed = times[pointer.astype(np.int64)]
-    if _rising(vector) and (plausible(vector) or not plausible(pointed)):
-        return vector
-    return pointed
+    return vector if _rising(vector) and (plausible(vector) or not plausible(pointed)) else pointed
 
 
-def _rising(values: NDArray[np.float64]) -> bool:
+def _rising(values: Array) -> bool:
     return len(values) > 0 and bool(np.isfinite(values).all()) and bool((np.diff(values) > 0).all())

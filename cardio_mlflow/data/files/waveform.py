@@ -26,7 +26,7 @@ _LEAD_CODES: Final = ("2:", "5.6.3-9-", "MDC_ECG_")
 
 
 def ecg_waveform(dataset: Dataset) -> tuple[Array, Array] | None:
-    """ECG of a clip's Waveform Sequence (5400,0100): times in seconds and voltage, or None.
+    """ECG of a clip's Waveform Sequence (5400,0100), or None; of damaged groups none is read.
 
     The channel is one whose Channel Source Sequence (003A,0208) names an ECG lead, by code or by its
     meaning, lead II before others. Where no channel of a group names its source, the first one that is
@@ -40,9 +40,6 @@ def ecg_waveform(dataset: Dataset) -> tuple[Array, Array] | None:
     with the trigger; otherwise 0. The channel's own Channel Time Skew (003A,0214), s, or Channel Sample
     Skew (003A,0215), samples, is added. An offset of more than ten minutes means that the group is not
     of this clip.
-
-    Args:
-        dataset: the header; nothing of it is trusted, and of damaged groups none is read.
 
     Returns:
         Rising times in seconds since the first frame and the voltage, each shape (samples,).
@@ -72,11 +69,13 @@ def _read_group(group: Dataset) -> tuple[Array, Array] | None:
     for number in _candidates(channels, samples.shape[1]):
         channel = channels[number] if number < len(channels) else Dataset()
         values = samples[:, number].astype(np.float64)
-        kept = _kept(group, values)
+        kept = values != _padding(group)
         offset = _offset(group, channel, frequency)
         if abs(offset) <= _LARGEST_OFFSET_S and kept.sum() > 1 and np.ptp(values[kept]) > 0:
             times = offset + np.arange(len(values)) / frequency
-            return times[kept], _calibrated(channel, values[kept])
+            gain = number_of(channel, "ChannelSensitivity", 1.0)
+            gain *= number_of(channel, "ChannelSensitivityCorrectionFactor", 1.0)
+            return times[kept], values[kept] * (gain or 1.0) + number_of(channel, "ChannelBaseline", 0.0)
     return None
 
 
@@ -97,6 +96,14 @@ def _samples(group: Dataset) -> NDArray[np.generic] | None:
     return np.frombuffer(data, form, count * channels).reshape(count, channels)
 
 
+def _padding(group: Dataset) -> float:
+    """The value of samples that are none (5400,100A); no number where none is given."""
+    padding = group.get("WaveformPaddingValue")
+    form = np.dtype(_SAMPLES[text_of(group, "WaveformSampleInterpretation")])
+    given = isinstance(padding, bytes) and len(padding) >= form.itemsize
+    return float(np.frombuffer(padding, form, 1)[0]) if given else np.nan
+
+
 def _candidates(channels: list[Dataset], count: int) -> list[int]:
     """Channels that may be the ECG, best first."""
     sources = [_source(channel) for channel in channels]
@@ -108,11 +115,9 @@ def _candidates(channels: list[Dataset], count: int) -> list[int]:
 
 def _source(channel: Dataset) -> tuple[str, str]:
     """Code, its scheme before it, and meaning of a channel's source, in capitals; empty when not given."""
-    items = list(channel.get("ChannelSourceSequence") or [])[:1]
-    if not items:
-        return "", ""
-    scheme, code = text_of(items[0], "CodingSchemeDesignator"), text_of(items[0], "CodeValue")
-    return f"{scheme} {code}".strip().upper(), text_of(items[0], "CodeMeaning").upper()
+    source = next(iter(channel.get("ChannelSourceSequence") or []), Dataset())
+    scheme, code = text_of(source, "CodingSchemeDesignator"), text_of(source, "CodeValue")
+    return f"{scheme} {code}".strip().upper(), text_of(source, "CodeMeaning").upper()
 
 
 def _is_lead(code: str, meaning: str) -> bool:
@@ -125,29 +130,10 @@ def _is_second_lead(code: str, meaning: str) -> bool:
     return code in ("MDC 2:2", "SCPECG 5.6.3-9-2", "MDC MDC_ECG_LEAD_II") or meaning.split()[-1:] == ["II"]
 
 
-def _kept(group: Dataset, values: Array) -> NDArray[np.bool_]:
-    """Samples that are no padding (5400,100A)."""
-    padding = group.get("WaveformPaddingValue")
-    if not isinstance(padding, bytes) or not padding:
-        return np.ones(len(values), dtype=bool)
-    form = np.dtype(_SAMPLES[text_of(group, "WaveformSampleInterpretation")])
-    if len(padding) < form.itemsize:
-        return np.ones(len(values), dtype=bool)
-    return np.asarray(values != float(np.frombuffer(padding, form, 1)[0]))
-
-
 def _offset(group: Dataset, channel: Dataset, frequency: float) -> float:
     """Seconds from the first frame to a channel's first sample."""
     skew = number_of(channel, "ChannelTimeSkew", number_of(channel, "ChannelSampleSkew", 0.0) / frequency)
     for keyword in ("MultiplexGroupTimeOffset", "TriggerTimeOffset"):
-        given = numbers_of(group, keyword)
-        if given:
+        if given := numbers_of(group, keyword):
             return given[0] / 1000.0 + skew
-    position = number_of(group, "TriggerSamplePosition", 1.0)
-    return (1.0 - position) / frequency + skew
-
-
-def _calibrated(channel: Dataset, values: Array) -> Array:
-    gain = number_of(channel, "ChannelSensitivity", 1.0)
-    gain *= number_of(channel, "ChannelSensitivityCorrectionFactor", 1.0)
-    return values * (gain or 1.0) + number_of(channel, "ChannelBaseline", 0.0)
+    return (1.0 - number_of(group, "TriggerSamplePosition", 1.0)) / frequency + skew

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.files.luma import LumaFrames
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.picture.strokes import Rule, find_strokes, footprint, stroke_luma, tissue_free
 
 Image = NDArray[np.uint8]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.files.luma import LumaFrames
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.picture.changing import ChangingOverlays
 from cardio_mlflow.data.picture.sector import ClipStatistics
 from cardio_mlflow.data.picture.strokes import (

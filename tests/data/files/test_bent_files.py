@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.clips import prepare_clip
+from cardio_mlflow.data.files.frames import LumaFrames, decode_rgb
 from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from tests.data.hostile import ITEM, PIXEL_DATA, RLE, UNDEFINED, before, element
 from tests.data.small_clips import JPEG, NATIVE, SYNTAXES, fan, fragments, jpeg, write_clip
@@ -71,7 +71,7 @@ FRAME_TIME, VECTOR = b"\x18\x00\x63\x10", b"\x18\x00\x65\x10"
 )  # fmt: skip
 def test_a_frame_time_is_read_as_it_is_written(path, plain, vr, text, step):
     header, _, notes = read(path, raw(plain, FRAME_TIME, vr, text))
-    assert header.frame_times_s == pytest.approx(np.arange(3) * step / 1000)
+    assert header.timing.times_s == pytest.approx(np.arange(3) * step / 1000)
     assert ("decimal commas" in notes) == (b"," in text)
 
 
@@ -79,8 +79,8 @@ def test_a_vector_with_decimal_commas(path, plain):
     content = raw(plain, FRAME_TIME, b"DS", b"")
     content = before(content, b"\x28\x00\x02\x00", element(VECTOR, b"DS", b"0\\38,559\\38,6"))
     header, _, notes = read(path, content)
-    assert header.frame_times_s == pytest.approx([0, 0.038559, 0.077159])
-    assert (header.timing_source, notes) == ("frame_time_vector", {"decimal commas"})
+    assert header.timing.times_s == pytest.approx([0, 0.038559, 0.077159])
+    assert (header.timing.source, notes) == ("frame_time_vector", {"decimal commas"})
 
 
 @pytest.mark.parametrize("text", [b"fast", b"1.234,5 ", b"40 ms ", b"0x28", b"1_0 ", b"\xd9\xa3\xd9\xa3"])
@@ -91,7 +91,7 @@ def test_a_time_that_cannot_be_read_is_called_so(path, plain, text):
         prepare_clip(path)
     assert (refused.value.outcome, refused.value.message) == (Outcome.NO_TIMING, "Frame Time cannot be read")
     header, _, notes = read(path, before(content, FRAME_TIME, element(b"\x18\x00\x40\x00", b"IS", b"25")))
-    assert (header.timing_source, notes) == ("cine_rate", {"Frame Time cannot be read"})
+    assert (header.timing.source, notes) == ("cine_rate", {"Frame Time cannot be read"})
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_the_pointer_decides_between_a_time_and_a_stale_vector(path, tags, sourc
     tags = {"FrameTime": "38.6", "FrameTimeVector": [0, 125, 125]} | tags
     tags = {keyword: value for keyword, value in tags.items() if keyword != "FrameTimeVector" or value}
     header, _, found = read(write_clip(path, FRAMES, **tags))
-    assert (header.timing_source, found) == (source, notes)
-    assert header.frame_times_s[2] == pytest.approx(2 * step)
+    assert (header.timing.source, found) == (source, notes)
+    assert header.timing.times_s[2] == pytest.approx(2 * step)
 
 
 @pytest.mark.parametrize("excess", [1, 2, 3, 4094])
@@ -247,7 +247,7 @@ NESTED = (
 def test_elements_that_are_bent_are_skipped(path, plain, inserted, place):
     header, frames, _ = read(path, before(plain, place, inserted))
     np.testing.assert_array_equal(frames, FRAMES)
-    assert header.timing_source == "frame_time"
+    assert header.timing.source == "frame_time"
 
 
 def _meta(content: bytes) -> bytes:
@@ -312,6 +312,43 @@ def test_pixel_data_of_another_vr(path, plain, vr):
 
 def test_a_missing_photometric_interpretation_is_named(path):
     assert "photometric" in refusal(write_clip(path, FRAMES, PhotometricInterpretation=None)).message
+
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+def test_a_deflated_file_is_read_and_a_damaged_one_refused(path):
+    content = write_clip(path, FRAMES, DEFLATED).read_bytes()
+    header, frames, notes = read(path)
+    np.testing.assert_array_equal(frames, FRAMES)
+    assert (header.frames, header.timing.source, notes) == (3, "frame_time", set())
+    np.testing.assert_array_equal(next(decode_rgb(header, [2]))[..., 1], FRAMES[2])
+    assert refusal(path, content[: len(content) // 2]).outcome is Outcome.TRUNCATED
+    start = _behind_meta(content)
+    broken = content[:start] + b"\xff" * 20 + content[start:]
+    assert refusal(path, broken).outcome is Outcome.NOT_DICOM
+
+
+def _behind_meta(content: bytes) -> int:
+    """Where a deflated file's meta elements end: the transfer syntax is the last one."""
+    return content.index(DEFLATED.encode()) + len(DEFLATED)
+
+
+def test_a_file_that_inflates_to_more_than_a_clip_has_is_refused(path, monkeypatch):
+    black = np.zeros((40, 256, 256), np.uint8)
+    found = refusal(write_clip(path, black, DEFLATED))
+    assert (found.outcome, "inflates" in found.message) == (Outcome.TOO_LARGE, True)
+    monkeypatch.setattr("cardio_mlflow.data.files.streams._MOST_INFLATED", FRAMES.nbytes)
+    write_clip(path, FRAMES, DEFLATED)
+    assert refusal(path).outcome is Outcome.TOO_LARGE
+
+
+def test_of_a_deflated_set_and_another_the_pixel_data_tell_which(path, plain):
+    deflated = write_clip(path, FRAMES, DEFLATED).read_bytes()
+    packed = write_clip(path, FRAMES, RLE).read_bytes()
+    rest = packed[132 + len(_meta(packed)) :]
+    both = deflated[: _behind_meta(deflated)] + _meta(packed) + rest
+    np.testing.assert_array_equal(read(path, both)[1], FRAMES)
 
 
 RANGE = "samples of 16 bits scaled by the range used"

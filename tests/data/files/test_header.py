@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.luma import LumaFrames, decode_luma
-from cardio_mlflow.data.files.regions import pixel_aspect, region_bound
+from cardio_mlflow.data.files.frames import LumaFrames, decode_luma
+from cardio_mlflow.data.files.header import pixel_aspect, read_header, region_bound
 from cardio_mlflow.data.files.timing import frame_timing, heart_rate, tagged_r_waves
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
@@ -170,6 +169,10 @@ def test_times_rise_from_zero_or_are_absent(numbers, data):
         assert times.shape == (frames,)
         assert times[0] == 0
         assert (np.diff(times) > 0).all()
+
+
+def test_a_rate_too_small_to_divide_by_is_no_rate():
+    assert frame_timing({"CineRate": [1e-307]}, 2).times_s is None
 
 
 def test_one_time_does_not_hide_two_pointers():

@@ -18,13 +18,12 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from cardio_mlflow.data.files.colour_frames import decode_rgb
+from cardio_mlflow.data.files.frames import LumaFrames, decode_luma, decode_rgb
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.header_elements import ClipFile
 from cardio_mlflow.data.files.header_values import Codec
-from cardio_mlflow.data.files.luma import LumaFrames, decode_luma
 from cardio_mlflow.data.files.pixel_data import read_frame
-from cardio_mlflow.data.files.stream_facts import stream_facts
+from cardio_mlflow.data.files.streams import stream_facts
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.sector import collect
 from tests.data.small_clips import JPEG, NATIVE, SYNTAXES, fan, fragments, jpeg, write_clip

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydicom import examples
 from pydicom.data import get_testdata_file
 
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.sector import Sector, collect, overlap

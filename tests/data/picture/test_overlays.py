@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from cardio_mlflow.data.picture.overlays import find_overlays, steady_overlays
 from cardio_mlflow.data.picture.sector import Sector, collect
 from cardio_mlflow.synthetic.challenges import write_challenge

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cardio_mlflow.data.files import luma
+from cardio_mlflow.data.files import frames as luma
+from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import ClipHeader, read_header
-from cardio_mlflow.data.files.luma import LumaFrames
 from tests.data.small_clips import fan, write_clip
 
 FRAMES = fan(12, 60, 80)

@@ -1,11 +1,13 @@
-"""Clips in video files (AVI, MP4, QuickTime, Matroska, Windows Media), read by OpenCV's own FFmpeg.
+"""Clips that are no DICOM files: videos (AVI, MP4, QuickTime, Matroska, Windows Media), and older tensors.
 
-FFmpeg gets the open file and never its name: it cannot take a name for an address, a pattern or a
-playlist, and none can stand in its messages. The first bytes must be those of a video container.
+Videos are read by OpenCV's own FFmpeg, which gets the open file and never its name: it cannot take a name for
+an address, a pattern or a playlist, and none can stand in its messages. The first bytes must be those of a
+video container.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +20,8 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.cohort.clip import VIDEO_SUFFIXES
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.files.header_elements import ClipFile
-from cardio_mlflow.data.files.header_values import Codec
-from cardio_mlflow.data.files.pixel_format import PixelFormat, check_caps
-from cardio_mlflow.data.files.stream_facts import CodecMessages
+from cardio_mlflow.data.files.header_values import Codec, PixelFormat, check_caps
+from cardio_mlflow.data.files.streams import CodecMessages
 from cardio_mlflow.data.files.timing import FrameTiming
 from cardio_mlflow.data.outcomes import MAX_FRAMES, MAX_INFLATED_BYTES, ClipRefused, Outcome
 
@@ -28,7 +29,6 @@ Image = NDArray[np.uint8]
 
 _QUICKTIME: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _STARTS: Final = (bytes.fromhex("1a45dfa3"), bytes.fromhex("3026b2758e66cf11"))  # Matroska, Windows Media
-_MAX_FILE_BYTES: Final = 2 * 1024**3
 _MIN_SIDE: Final = 32
 _LOST: Final = 0.02  # of the frames: some containers count from a rounded duration
 _SHORTEST_S: Final = 0.001
@@ -69,11 +69,7 @@ class _Video:
             raise ClipRefused(Outcome.BAD_VIDEO, text)
 
     def grab(self) -> bool:
-        """Decode the next frame; False behind the last one.
-
-        Raises:
-            ClipRefused: CORRUPT_FRAME.
-        """
+        """Decode the next frame; False behind the last one. It raises CORRUPT_FRAME."""
         with self._messages.caught():
             there = bool(self.capture.grab())
         if self._messages.take():
@@ -102,9 +98,6 @@ def _opened(path: Path) -> Iterator[_Video]:
     """The video, open; a file that is no whole video is refused."""
     try:
         with ClipFile(path) as file, CodecMessages() as messages:
-            if file.size > _MAX_FILE_BYTES:
-                text = f"the file has {file.size} bytes, at most {_MAX_FILE_BYTES}"
-                raise ClipRefused(Outcome.TOO_LARGE, text)
             _check_start(file.read_at(0, 16), file.size)
             stream = open(file.fileno(), "rb", closefd=False)  # noqa: SIM115 - without the limits of a header
             stream.seek(0)
@@ -159,28 +152,15 @@ def video_header(path: Path) -> ClipHeader:
     )  # fmt: skip
 
 
-def video_luma(path: Path, indices: Sequence[int]) -> Iterator[Image]:
-    """Luma (ITU-R BT.601) of frames of rising indices, uint8, rows × columns, one by one.
+def video_frames(path: Path, indices: Sequence[int], conversion: int) -> Iterator[Image]:
+    """Frames of rising indices one by one, uint8, converted by OpenCV from blue first (``cv2.COLOR_BGR2…``).
 
     Raises:
         ClipRefused: BAD_VIDEO, TOO_LARGE or TRUNCATED; CORRUPT_FRAME, with the frame's 1-based number.
     """
     with _opened(path) as video:
         for index in indices:
-            yield np.asarray(cv2.cvtColor(video.picture(index), cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-
-
-def video_rgb(path: Path, indices: Sequence[int], reduction: int = 1) -> Iterator[Image]:
-    """Colour frames of a video, uint8, rows × columns × 3 (RGB), one by one.
-
-    Both sides are divided by ``reduction``, rounded up, by area averaging. It raises as `video_luma`.
-    """
-    with _opened(path) as video:
-        size = (-(-video.columns // reduction), -(-video.rows // reduction))
-        for index in indices:
-            frame = video.picture(index)
-            small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if reduction > 1 else frame
-            yield np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+            yield np.asarray(cv2.cvtColor(video.picture(index), conversion), dtype=np.uint8)
 
 
 def _stamps(video: _Video) -> NDArray[np.float64]:
@@ -205,3 +185,42 @@ def _times(stamps: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
     if stamped:
         return np.asarray(stamps - stamps[0], dtype=np.float64)
     raise ClipRefused(Outcome.NO_TIMING, "no frame rate from 4 to 1000 frames per second in the container")
+
+
+_MAX_TENSOR_BYTES: Final = 1024**3
+_LOADING_FAULTS: Final = (
+    pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError,
+    AttributeError, OverflowError, MemoryError,
+)  # fmt: skip
+
+
+def read_tensor(path: Path) -> NDArray[np.float32]:
+    """Read a ``.pt`` clip: one float tensor of values from 0 to 1, T × H × W.
+
+    The file is loaded with ``weights_only=True``: it can hold tensors and nothing that runs.
+
+    Raises:
+        ClipRefused: TOO_LARGE, SINGLE_FRAME or BAD_TENSOR.
+    """
+    import torch  # here, so that workers which only read DICOM start without it
+
+    try:
+        if path.stat().st_size > _MAX_TENSOR_BYTES:
+            raise ClipRefused(Outcome.TOO_LARGE, f"the file has more than {_MAX_TENSOR_BYTES} bytes")
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except _LOADING_FAULTS as fault:
+        text = f"not a readable tensor file ({type(fault).__name__})"
+        raise ClipRefused(Outcome.BAD_TENSOR, text) from None
+    plain = isinstance(loaded, torch.Tensor) and loaded.layout is torch.strided
+    if not plain or loaded.ndim != 3 or not loaded.is_floating_point():
+        raise ClipRefused(Outcome.BAD_TENSOR, "the file does not hold one float tensor T x H x W")
+    frames, rows, columns = loaded.shape
+    check_caps(rows, columns, frames, 4)  # first: a small file can hold a large view of few values
+    if min(rows, columns) < 16:
+        raise ClipRefused(Outcome.BAD_TENSOR, f"frames of {rows} x {columns} pixels are no clip")
+    if frames < 2:
+        raise ClipRefused(Outcome.SINGLE_FRAME, "a still image, not a clip")
+    clip: NDArray[np.float32] = loaded.detach().to(torch.float32).contiguous().numpy()
+    if not np.isfinite(clip).all() or clip.min() < -1e-6 or clip.max() > 1 + 1e-6:
+        raise ClipRefused(Outcome.BAD_TENSOR, "values that are not numbers from 0 to 1")
+    return clip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.batch.sandbox import Sandbox
+from cardio_mlflow.data.files.frames import decode_luma, decode_rgb
 from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.files.video import is_video, video_header, video_luma, video_rgb
+from cardio_mlflow.data.files.other_formats import is_video, video_frames, video_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 KINDS = [("roe.avi", "MJPG"), ("roe.avi", "XVID"), ("roe.mp4", "mp4v"), ("roe.mov", "mp4v"),
@@ -33,6 +34,10 @@ def write_video(path: Path, frames: np.ndarray, codec: str, rate: float = 40.0) 
         writer.write(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     writer.release()
     return path
+
+
+def video_luma(path: Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    return video_frames(path, indices, cv2.COLOR_BGR2GRAY)
 
 
 def refusal(path: Path) -> ClipRefused:
@@ -56,7 +61,7 @@ def test_a_video_gives_size_times_and_luma(
     capfd.readouterr()
     header = video_header(path)
     assert (header.rows, header.columns, header.frames, header.aspect) == (240, 320, 30, 1.0)
-    np.testing.assert_allclose(header.frame_times_s, np.arange(30) / 40, atol=0.002)
+    np.testing.assert_allclose(header.timing.times_s, np.arange(30) / 40, atol=0.002)
     luma = list(video_luma(path, range(30)))
     assert {(frame.shape, frame.dtype) for frame in luma} == {((240, 320), np.dtype(np.uint8))}
     error = np.abs(np.stack(luma).astype(int) - smooth_fan).mean()
@@ -77,14 +82,14 @@ def test_colour_is_red_first_and_can_be_reduced(tmp_path: Path) -> None:
     frames = np.zeros((4, 102, 150, 3), np.uint8)
     frames[:, :, 75:] = (0, 0, 255)  # red in OpenCV's order
     path = write_video(tmp_path / "roe.avi", frames, "MJPG")
-    (whole,) = video_rgb(path, [1])
-    (small,) = video_rgb(path, [1], reduction=4)
+    (whole,) = decode_rgb(video_header(path), [1])
+    (small,) = decode_rgb(video_header(path), [1], reduction=4)
     assert (whole.shape, small.shape) == ((102, 150, 3), (26, 38, 3))
     for image in (whole, small):
         assert image[10, -3, 0] > 230
         assert image[10, -3, 1:].max() < 40
         assert image[10, 3].max() < 20
-    (luma,) = video_luma(path, [1])
+    (luma,) = decode_luma(video_header(path), [1])
     assert abs(int(luma[50, 140]) - 76) <= 3  # 0.299 · 255
 
 
@@ -106,7 +111,7 @@ def test_a_still_is_no_clip(tmp_path: Path, smooth_fan: np.ndarray) -> None:
 def test_too_many_frames_and_too_large_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "roe.avi", np.zeros((2001, 32, 32), np.uint8), "MJPG", 100)
     assert refusal(path).outcome is Outcome.TOO_LARGE
-    monkeypatch.setattr("cardio_mlflow.data.files.video._MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("cardio_mlflow.data.files.header_elements._MAX_FILE_BYTES", 100)
     assert "bytes" in refusal(path).message
 
 
@@ -258,7 +263,7 @@ def test_a_damaged_video_is_read_whole_or_refused(tmp_path: Path) -> None:
         if facts is not None:
             header, shapes = facts
             assert len(shapes) == header.frames >= 2
-            assert (np.diff(header.frame_times_s) > 0).all()
+            assert (np.diff(header.timing.times_s) > 0).all()
             assert set(shapes) == {(header.rows, header.columns)}
 
     check()

@@ -1,4 +1,4 @@
-"""What a compressed frame's own header says, read before the frame goes to a codec."""
+"""Compressed data: deflated files inflated, what a frame says of itself, and what the codecs say of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import os
 import re
 import struct
 import tempfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import TracebackType
+from io import BytesIO
 from typing import Final, Self
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from cardio_mlflow.data.files.header_values import Codec
+from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 _STDERR: Final = 2
-_READ_BYTES: Final = 4096
 
 
 class CodecMessages:
@@ -32,14 +37,13 @@ class CodecMessages:
     'Corrupt JPEG data'
     """
 
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed at the context's end
+
     def __enter__(self) -> Self:
-        self._file = tempfile.TemporaryFile(buffering=0)
-        self._written = 0
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_fault: object) -> None:
         self._file.close()
 
     @contextmanager
@@ -61,14 +65,42 @@ class CodecMessages:
 
     def take(self) -> str:
         """What was written since the last call, up to 4096 characters; usually empty."""
-        end = os.fstat(self._file.fileno()).st_size
-        if end == self._written:
+        if self._file.tell() == 0:
             return ""
-        self._file.seek(self._written)
-        text = self._file.read(_READ_BYTES) or b""
-        self._written = end
-        self._file.seek(end)
+        self._file.seek(0)
+        text = self._file.read(4096) or b""
+        self._file.seek(0)
+        self._file.truncate()
         return text.decode("ascii", "replace")
+
+
+_MOST_INFLATED: Final = 512 * 1024**2
+_MOST_RATIO: Final = 200  # speckle is deflated to a third or so; only pictures of almost one value come near
+_PIECE: Final = 2**16
+
+
+def inflated(read: Callable[[int], bytes], start: int, size: int) -> BytesIO:
+    """A deflated file of ``size`` bytes in memory: as it is up to ``start``, then inflated (PS3.5, A.5).
+
+    Raises:
+        ClipRefused: TOO_LARGE for more than 512 MiB, or 200 times the file; TRUNCATED; NOT_DICOM when broken.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = BytesIO(read(start))
+    content.seek(start)
+    try:
+        while not inflater.eof:
+            packed = inflater.unconsumed_tail or read(_PIECE)
+            piece = inflater.decompress(packed, _PIECE)
+            if not packed and not piece:
+                raise ClipRefused(Outcome.TRUNCATED, "the file ends inside its deflated part")
+            content.write(piece)
+            if content.tell() > min(_MOST_INFLATED, _MOST_RATIO * size):
+                raise ClipRefused(Outcome.TOO_LARGE, "a deflated file that inflates to more than a clip has")
+    except zlib.error:
+        raise ClipRefused(Outcome.NOT_DICOM, "the deflated part of the file is broken") from None
+    content.seek(start)
+    return content
 
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
@@ -82,12 +114,8 @@ _FRAME_STARTS: Final = {
 _MAX_SEGMENTS: Final = 256
 _MAX_FILL: Final = 4096  # bytes of ones before a marker
 _MAX_SCANS: Final = 64  # progressive files have about 10; each one is a pass over the whole frame
-
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
-_COD: Final = 0x52
-_SOT: Final = 0x90
-
-_RLE_HEADER: Final = 64
+_COD, _SOT = 0x52, 0x90
 
 
 @dataclass(frozen=True)
@@ -97,7 +125,6 @@ class StreamFacts:
     Attributes:
         adobe: colour transform of an Adobe segment (0 RGB, 1 YCbCr), or None.
         jfif: whether a JFIF segment stands there, which means YCbCr.
-        component_ids: names of the components of a JPEG frame.
         transformed: whether a JPEG 2000 frame was made from RGB by the codec, which gives RGB back.
         scan: where the parameters of a JPEG's only scan end, 0 when it has several.
     """
@@ -122,13 +149,11 @@ def stream_facts(codec: Codec, data: bytes, rows: int, columns: int, samples: in
         ValueError: when it is not a frame of this codec, or does not end.
     """
     if codec is Codec.RLE:
-        # A segment has at most two bytes a pixel, where every run is a single pixel, and is padded to even.
-        if len(data) > _RLE_HEADER + samples * (bits // 8) * (2 * rows * columns + 2):
+        # Behind 64 bytes a segment has at most two bytes a pixel, if no run is longer, and is padded to even.
+        if len(data) > 64 + samples * (bits // 8) * (2 * rows * columns + 2):
             raise ValueError("RLE segments that do not fit the image")
         return StreamFacts(rows, columns, samples, bits)
-    if codec is Codec.JPEG_2000:
-        return _jpeg_2000_facts(data)
-    return _jpeg_facts(data, _FRAME_STARTS[codec])
+    return _jpeg_2000_facts(data) if codec is Codec.JPEG_2000 else _jpeg_facts(data, _FRAME_STARTS[codec])
 
 
 def _jpeg_facts(data: bytes, frame_starts: tuple[int, ...]) -> StreamFacts:
@@ -161,24 +186,6 @@ def _jpeg_facts(data: bytes, frame_starts: tuple[int, ...]) -> StreamFacts:
     return replace(facts, adobe=adobe, jfif=jfif, scan=0 if several else position + length)
 
 
-_EXTRA: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9\s*")
-
-
-def mended(data: bytes, facts: StreamFacts, said: str) -> bytes:
-    """A JPEG frame without the harmless fault that libjpeg complains of; unchanged if it is another one.
-
-    libjpeg tells its first complaint only, and fills the rest of a cut frame with gray. So a complaint
-    is harmless when the frame without that fault is decoded without a word.
-    """
-    if said.startswith("Warning: unknown JFIF revision"):
-        return re.sub(rb"JFIF\0.", b"JFIF\0\x01", data, count=1, flags=re.DOTALL)
-    if said.startswith("Invalid SOS parameters") and facts.scan:
-        return data[: facts.scan - 3] + b"\0\x3f\0" + data[facts.scan :]
-    extra = _EXTRA.fullmatch(said)
-    end = data.rfind(_EOI)
-    return data[: end - int(extra[1])] + data[end:] if extra and facts.scan else data
-
-
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:
     """The marker at a position and where its segment starts; fill bytes may stand before it."""
     ahead = data[position : position + _MAX_FILL]
@@ -195,27 +202,9 @@ def _frame_start(body: bytes) -> StreamFacts:
     return StreamFacts(rows, columns, samples, bits, component_ids=body[6::3])
 
 
-def ends(data: bytes) -> bool:
-    """Whether the end marker closes a frame, but for a padding of zeros or ones."""
-    return data.rstrip(b"\x00\xff").endswith(_EOI) or _EOI in data[-64:]
-
-
-def closed(codec: Codec, data: bytes, facts: StreamFacts) -> bytes:
-    """A JPEG frame with its end marker: where libjpeg decodes a single scan, a lost one loses no pixel.
-
-    Raises:
-        ValueError: when the end marker of another frame is missing, for then more may be.
-    """
-    if codec is Codec.RLE or ends(data):
-        return data
-    if codec is not Codec.JPEG or not facts.scan:
-        raise ValueError("a frame that does not end")
-    return data + _EOI
-
-
 def _jpeg_2000_facts(data: bytes) -> StreamFacts:
     """ITU-T T.800, annex A: the SIZ segment, and the COD segment's colour transform."""
-    if not data.startswith(_SOC_SIZ) or not ends(data):
+    if not data.startswith(_SOC_SIZ) or not _ends(data):
         raise ValueError("not a whole JPEG 2000 frame")
     length, _, *area, samples = struct.unpack_from(">HH8IH", data, 4)
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = area
@@ -241,3 +230,71 @@ def _is_transformed(data: bytes, position: int) -> bool:
             return data[position + 6 : position + 7] == b"\1"
         position += int.from_bytes(data[position : position + 2], "big")
     raise ValueError("no coding style before the first tile")
+
+
+def _ends(data: bytes) -> bool:
+    """Whether the end marker closes a frame, but for a padding of zeros or ones."""
+    return data.rstrip(b"\x00\xff").endswith(_EOI) or _EOI in data[-64:]
+
+
+def closed(codec: Codec, data: bytes, facts: StreamFacts) -> bytes:
+    """A JPEG frame with its end marker: where libjpeg decodes a single scan, a lost one loses no pixel.
+
+    Raises:
+        ValueError: when the end marker of another frame is missing, for then more may be.
+    """
+    if codec is Codec.RLE or _ends(data):
+        return data
+    if codec is not Codec.JPEG or not facts.scan:
+        raise ValueError("a frame that does not end")
+    return data + _EOI
+
+
+_EXTRA: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9\s*")
+
+
+def mended(data: bytes, facts: StreamFacts, said: str) -> bytes:
+    """A JPEG frame without the harmless fault that libjpeg complains of; unchanged if it is another one.
+
+    libjpeg tells its first complaint only, and fills the rest of a cut frame with gray. So a complaint
+    is harmless when the frame without that fault is decoded without a word.
+    """
+    if said.startswith("Warning: unknown JFIF revision"):
+        return re.sub(rb"JFIF\0.", b"JFIF\0\x01", data, count=1, flags=re.DOTALL)
+    if said.startswith("Invalid SOS parameters") and facts.scan:
+        return data[: facts.scan - 3] + b"\0\x3f\0" + data[facts.scan :]
+    extra = _EXTRA.fullmatch(said)
+    end = data.rfind(_EOI)
+    return data[: end - int(extra[1])] + data[end:] if extra and facts.scan else data
+
+
+def holds_rgb(photometric: str, facts: StreamFacts | None) -> bool:
+    """Whether three samples that a codec gives are R, G and B; else they are Y, Cb and Cr.
+
+    JPEG: a JFIF or Adobe segment, or components called R, G and B, go before the photometric
+    interpretation, as libjpeg judges it. JPEG 2000: its decoder undoes the colour transform that the
+    stream names; samples tagged YBR_ICT or YBR_RCT without one were RGB.
+    """
+    if facts is not None and (facts.jfif or facts.adobe == 1):
+        return False
+    if facts is not None and (facts.adobe == 0 or facts.component_ids == b"RGB" or facts.transformed):
+        return True
+    return photometric in ("RGB", "YBR_ICT", "YBR_RCT")
+
+
+def decode_jpeg(data: bytes, facts: StreamFacts, photometric: str, flag: int) -> NDArray[np.uint8]:
+    """A JPEG Baseline or Extended frame as OpenCV reads it with a flag (``cv2.IMREAD_…``).
+
+    Gray is its Y channel, or BT.601 luma of RGB samples; colours come blue first.
+
+    Raises:
+        ValueError: when the codec cannot decode it.
+    """
+    if not facts.jfif and facts.adobe is None and facts.samples == 3:
+        # An Adobe segment tells the decoder what the samples are, where it would only guess.
+        kind = b"\0" if holds_rgb(photometric, facts) else b"\1"
+        data = data[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + kind + data[2:]
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ValueError("not a JPEG stream")
+    return np.asarray(image, dtype=np.uint8)
