@@ -73,7 +73,7 @@ class _Evidence:
     image: NDArray[np.float32]  # root of each pixel's range over time
     faint: Mask  # pixels that move at all, but less than what is drawn moves
     drawn: Mask  # pixels that are ever bright enough to be read
-    inked: Mask  # pixels that are ever as bright as words on black are
+    inked: Mask  # pixels that are ever as bright as words on black are, or always bright enough to be read
 
     def upside_down(self) -> _Evidence:
         flipped = (m[::-1].copy() for m in (self.faint, self.drawn, self.inked))
@@ -97,6 +97,7 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     activity = cv2.blur(_isotropic(statistics.activity, aspect, zoom), (3, 3))
     brightest = _isotropic(statistics.maximum, aspect, zoom)
     drawn, inked = (cv2.inRange(brightest, least, 255) for least in (_DRAWN, _INKED))
+    inked |= cv2.inRange(_isotropic(statistics.minimum, aspect, zoom), _DRAWN, 255)
     bound = None if bound is None else scaled(bound, zoom)
     faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
     evidence = _Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)

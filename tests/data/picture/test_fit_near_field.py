@@ -28,9 +28,9 @@ def _dark_near_the_probe(brightest, words, cut):
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
-@pytest.mark.parametrize("luma", [105, 230])
+@pytest.mark.parametrize("luma", [40, 70, 105])
 def test_words_in_a_dark_near_field_are_in_no_prepared_frame(tmp_path, write_dicom, luma, cut):
-    """All tissue is dimmer than the words; of luma 105 they are too dim to be found as overlays."""
+    """Brighter words are painted over anyway; these are too dim for that, and all tissue is dimmer."""
     clean, frames = (_dark_near_the_probe(0.6 * luma, words, cut) for words in (0, luma))
     kept = fit_sector(collect(list(clean)))
     assert kept.apex_y + kept.inner < 20  # without words the near field is kept
