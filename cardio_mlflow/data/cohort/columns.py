@@ -126,16 +126,24 @@ def without_units(sheet: Sheet, positions: Mapping[str, int]) -> Sheet:
     texts = {name: row.cells[position].text for name, position in positions.items() if name in wanted_units}
     units = {name: text for name, text in texts.items() if not is_missing(text)}
     ours = {canonical_unit(unit): unit for wanted in wanted_units.values() for unit in wanted}
-    if not units or not all(
-        canonical_unit(text) in ours or any(wrong_unit(text, unit) for unit in ours.values())
-        for text in units.values()
+    known = [
+        name
+        for name, text in units.items()
+        if canonical_unit(text) in ours or any(wrong_unit(text, unit) for unit in ours.values())
+    ]
+    if 2 * len(known) <= len(units) or any(
+        not canonical_unit(text).strip("0123456789") for text in units.values()
     ):
         return sheet
+    notes = [f"row {row.number} holds units, no patient"]
     for name, text in units.items():
         _check_unit(sheet, positions[name], name, text)
         wanted = wanted_units[name]
-        if canonical_unit(text) not in map(canonical_unit, wanted):
+        if name not in known:
+            notes.append(
+                f"{sheet.column(positions[name])} is taken for {wanted[0]}: its unit was not understood"
+            )
+        elif canonical_unit(text) not in map(canonical_unit, wanted):
             reason = f"a unit, but {name} is wanted in {wanted[0]}"
             raise_problems(sheet.name, [sheet.problem(row, positions[name], reason)])
-    note = f"row {row.number} holds units, no patient"
-    return replace(sheet, rows=sheet.rows[1:], notes=(*sheet.notes, note))
+    return replace(sheet, rows=sheet.rows[1:], notes=(*sheet.notes, *notes))

@@ -47,9 +47,10 @@ def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.
     if num_folds < 2:
         raise InputError(f"num_folds={num_folds}: cross-validation needs at least 2 folds.")
     if len(counts) < num_folds:
+        them = "persons" if len(counts) < len(persons) else "patients"
         raise InputError(
-            f"Cohort I has {len(counts)} patients, fewer than num_folds={num_folds}: "
-            "set a smaller num_folds or bring more patients."
+            f"Cohort I has {len(counts)} {them}, fewer than num_folds={num_folds}: "
+            f"set a smaller num_folds or bring more {them}."
         )
     folds = persons.map(_deal(counts, num_folds, np.random.default_rng(seed)))
     return folds.reindex(labels_cohort1.index).rename("fold").astype("int64")

@@ -172,6 +172,8 @@ def test_a_row_of_units_is_no_patient_and_its_units_are_checked(tmp_path: Path) 
     assert list(read.table.index) == ["P1", "P2", "P3", "P4"]
     assert read.rows["P1"] == 3
     assert "row 2 holds units, no patient" in read.notes
+    table.iloc[0, 8] = "dyn·s·cm??·m²"  # as a Windows code page keeps superscripts
+    assert any("was not understood" in note for note in read_labels(write(tmp_path, table), 2).notes)
     table.iloc[0, 4] = "kPa"
     assert "column E (meanPAP): meanPAP is wanted in mmHg; multiply by 7.5" in refusal(tmp_path, table)
     table.iloc[0, 4] = "L/min"
