@@ -171,7 +171,7 @@ def _facts(row: Mapping[Any, Any]) -> list[tuple[str, tuple[int, int, int]]]:
         reason = textwrap.wrap(str(cells["message"] or ""), 36)[:5]
         return [(outcome.words, _REFUSED), (outcome, _REFUSED), *((line, _INK) for line in reason)]
     rr_ms, flags = cells["rr_ms"], str(cells["review"] or "").replace("_", " ").split()
-    rate = f"R–R {rr_ms:.0f} ms, {60000 / rr_ms:.0f}/min" if isinstance(rr_ms, int | float) and rr_ms else ""
+    rate = f"R–R {rr_ms:.0f} ms" if isinstance(rr_ms, int | float) and rr_ms else ""
     gating = str(cells["gating"] or "").replace("_", " ")
     flags += [] if cells["phase_verified"] else ["phase not verified"]
     return [(" · ".join(filter(None, ("OK", gating, rate))), _INK), (", ".join(flags), _FLAG)]
