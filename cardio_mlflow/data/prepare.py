@@ -254,7 +254,7 @@ def _cohort(
 
 
 def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
-    quality = prepared.quality
+    quality, everyone = prepared.quality, len(prepared.patients) + len(prepared.missing)
     told = {
         f"of {len(quality)} clips were refused: {prepared.table}": prepared.refused,
         f"of them stand for more than one patient ({Outcome.SAME_CLIP}): find out whose they are":
@@ -262,7 +262,7 @@ def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
         f"clips stand for two views of one patient (review: {DUPLICATE}), of which one is wrong":
             quality["review"].str.contains(rf"\b{DUPLICATE}\b").sum(),
         "clips share a placeholder for a SOP Instance UID, so it tells nothing": placeholders,
-        "patients are left out: none of their clips could be prepared": len(prepared.missing),
+        f"of {everyone} patients left out: none of their clips could be prepared": len(prepared.missing),
     }  # fmt: skip
     return [f"{count} {words}" for words, count in told.items() if count]
 
