@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import signal
@@ -23,6 +24,8 @@ import pydicom
 import pytest
 import torch
 from filelock import FileLock
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from cardio_mlflow.data import clips as clips_module
 from cardio_mlflow.data.batch import clip_store, identities, workers
@@ -192,6 +195,39 @@ def test_what_a_loss_of_power_left_is_made_again(tmp_path, clips, decoded, left)
     prepare_cohort(clips, tmp_path / "cache", jobs=1)
     assert _kept(tmp_path / "cache") == whole
     assert decoded == ["good.dcm"]
+
+
+def test_a_cohort_folder_that_is_half_gone_is_made_again(tmp_path, clips, decoded):
+    """As the removal of what is old leaves it when it is killed, or a user who tidied up."""
+    prepared = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    whole = _kept(tmp_path / "cache")
+    decoded.clear()
+    for name in ("quality.csv", "contact_sheet.png", "review.html", "clips.json", "*.webp"):
+        for left in (None, b"\xff\xfe"):
+            path = next(prepared.folder.rglob(name))
+            path.unlink() if left is None else path.write_bytes(left)  # a film is in the store, too
+            again = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+            assert again.contact_sheets == prepared.contact_sheets
+            assert _kept(tmp_path / "cache") == whole, name
+    assert decoded == []
+
+
+def test_a_prepared_entry_without_frames_is_made_again(tmp_path, clips, decoded):
+    prepared = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    whole, path = _kept(tmp_path / "cache"), prepared.clips_of("P1")["SA"]
+    with safe_open(path, "numpy") as file:
+        path.write_bytes(save({}, file.metadata()))
+    prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    assert _kept(tmp_path / "cache") == whole
+
+
+def test_what_is_no_digest_in_the_memo_is_not_believed(tmp_path, clips, monkeypatch):
+    monkeypatch.setattr(identities, "_SETTLING_NS", 0)
+    paths = [clip.path for clip in clips]
+    first = identities.read_contents(paths, tmp_path, 1)
+    for bad in ("all the same", 7, None, ["0" * 32], "0" * 33):
+        (tmp_path / "contents.json").write_text(json.dumps({one.mark: bad for one in first}))
+        assert identities.read_contents(paths, tmp_path, 1) == first
 
 
 def test_an_unchanged_file_is_read_once(tmp_path, clips, monkeypatch):

@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save
 from cardio_mlflow.data.batch.sandbox import Limits
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
 from cardio_mlflow.data.cohort.clip import KINDS, kind_of
+from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
 
@@ -102,6 +103,8 @@ class ClipStore:
         try:
             with safe_open(self.path(key), "numpy") as file:
                 entry = _ENTRIES.validate_json((file.metadata() or {}).get("clip", ""))
+                if entry.quality.outcome == Outcome.OK and "frames" not in file.keys():  # noqa: SIM118
+                    return None
         except (OSError, SafetensorError, ValidationError):  # not yet, or cut off by a loss of power
             return None
         seconds, memory = entry.limits or (limits.seconds, limits.memory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ from cardio_mlflow.data.quality import Quality
 
 _MEMO: Final = "contents.json"
 _MAX_REMEMBERED: Final = 200_000
+_DIGEST: Final = re.compile("[0-9a-f]{32}")
 # A file written so short a time ago could be written again within one tick of the file system's clock.
 _SETTLING_NS = 3 * 10**9
 
@@ -109,7 +111,8 @@ def _read_memo(path: Path) -> dict[str, str]:
         memo = json.loads(path.read_text("ascii"))
     except (OSError, ValueError):
         return {}
-    return memo if isinstance(memo, dict) else {}
+    known = memo.items() if isinstance(memo, dict) else ()
+    return {mark: digest for mark, digest in known if isinstance(digest, str) and _DIGEST.fullmatch(digest)}
 
 
 DUPLICATE: Final = "duplicate"
