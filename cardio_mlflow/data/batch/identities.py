@@ -157,10 +157,9 @@ def judge(
             placeholders += len(group)
         elif len({contents[i].digest for i in group}) > 1:
             for i in group:
-                judged[i] = Quality(
-                    outcome=Outcome.UID_CONFLICT,
-                    message="another file of the cohort has the same SOP Instance UID and other content",
-                )
+                others = [clips[j] for j in group if contents[j].digest != contents[i].digest]
+                message = f"the same SOP Instance UID and other content: {_named(others, rows)}"
+                judged[i] = Quality(outcome=Outcome.UID_CONFLICT, message=message)
     for group in _groups({i: entries[i].pixels for i in fine}):
         patients = tuple(dict.fromkeys(clips[i].patient_id for i in group))
         if len(patients) > 1:
@@ -168,7 +167,9 @@ def judge(
         for i in group:
             if len(patients) > 1:
                 others = [clips[j] for j in group if clips[j].patient_id != clips[i].patient_id]
-                judged[i] = Quality(outcome=Outcome.SAME_CLIP, message=_same_as(others, rows))
+                judged[i] = Quality(
+                    outcome=Outcome.SAME_CLIP, message=f"the same clip stands for {_named(others, rows)}"
+                )
             elif judged[i].outcome == Outcome.OK:
                 judged[i] = replace(judged[i], review=f"{judged[i].review} {DUPLICATE}".strip())
     return Judged(judged, tuple(shared), placeholders)
@@ -182,9 +183,9 @@ def _groups(values: Mapping[int, Hashable]) -> list[list[int]]:
     return [group for group in found.values() if len(group) > 1]
 
 
-def _same_as(others: Sequence[Clip], rows: Mapping[str, int]) -> str:
+def _named(others: Sequence[Clip], rows: Mapping[str, int]) -> str:
     names = [
         f"{f'row {rows[o.patient_id]}' if o.patient_id in rows else 'another patient'}, view {o.view}"
         for o in others[:3]
     ]
-    return f"the same clip stands for {'; '.join(names)}" + (" and others" if len(others) > 3 else "")
+    return "; ".join(names) + (" and others" if len(others) > 3 else "")
