@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-from filelock import FileLock
 from joblib import cpu_count
 
 from cardio_mlflow.data.batch.clip_store import (
     ClipStore,
     Entry,
     Hold,
+    alone,
     made,
     unwritable,
     write_bytes,
@@ -213,7 +213,7 @@ def _written(
         return json.dumps({"clips": listed, "quality": _digest(table), "sizes": sizes}, indent=1).encode()
 
     try:
-        with FileLock(home.with_suffix(".lock")):
+        with alone(home.with_suffix(".lock")):
             os.utime(home)
             if not (home / _MARKER).exists() or (home / _MARKER).read_bytes() != marker():
                 write_bytes(home / _TABLE, table.encode())

@@ -114,6 +114,7 @@ def test_a_cohort_is_prepared(tmp_path, clips):
         prepared.clips_of("P3")
     sheet = cv2.imread(str(prepared.contact_sheets[0]), cv2.IMREAD_GRAYSCALE)
     assert sheet.std() > 5
+    assert not list((tmp_path / "cache" / "prepared" / "cohorts").rglob("*.lock"))
     assert {len(prepared.contents["P1"]), len(prepared.contents["../x"])} == {2, 1}
 
 
@@ -366,8 +367,11 @@ def test_one_uid_and_two_contents_are_refused(tmp_path, fan, write_dicom, decode
     second = write_dicom(tmp_path / "second.dcm", fan(frames=30, period=22), SOPInstanceUID=UID)
     other = write_dicom(tmp_path / "other.dcm", fan(frames=26, period=18))
     clips = [Clip("P1", "FC", first), Clip("P1", "SA", other), Clip("P2", "FC", second)]
-    one = prepare_cohort(clips, tmp_path / "one", jobs=1)
+    one = prepare_cohort(clips, tmp_path / "one", jobs=1, rows={"P1": 2, "P2": 3})
     rows = one.quality.set_index(["patient_id", "view"])
+    told = [message.split(": ") for message in rows["message"].fillna("")]
+    assert told[2] == ["the same SOP Instance UID and other content", "row 2, view FC"]
+    assert told[0][1] == "row 3, view FC"
     assert rows["outcome"].to_list() == ["UID_CONFLICT", "OK", "UID_CONFLICT"]
     assert rows.loc[("P1", "FC"), "rows":"duration_s"].replace("", np.nan).isna().all()
     assert (one.patients, one.missing) == (("P1",), ("P2",))
@@ -465,6 +469,17 @@ def test_a_full_disk_is_told_and_leaves_no_half(tmp_path, clips, decoded, monkey
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, clips):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(InputError, match="cannot be written"):
+        prepare_cohort(clips, tmp_path / "cache", jobs=1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path, clips, monkeypatch, code):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(InputError, match=r"without file locks[\s\S]*-P cache="):
         prepare_cohort(clips, tmp_path / "cache", jobs=1)
 
 
