@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.datadict import tag_for_keyword
 
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.files.frames import LumaFrames, decode_rgb
@@ -302,6 +303,32 @@ def test_an_element_twice_is_read_when_both_are_the_same(path, plain):
     rows = b"\x28\x00\x10\x00"
     _, frames, notes = read(path, before(plain, rows, element(rows, b"US", b"\x60\x00")))
     assert (len(frames), notes) == (3, {"an element twice"})
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "last"), [("Manufacturer", b"A ", b"GE"), ("HeartRate", b"61", b"75")]
+)
+def test_of_an_element_twice_that_shapes_no_picture_the_last_counts(path, keyword, first, last):
+    """As pydicom has it."""
+    content = write_clip(path, FRAMES, **{keyword: last.decode()}).read_bytes()
+    tag = struct.pack("<HH", *divmod(tag_for_keyword(keyword), 2**16))
+    vr = content[content.index(tag, 132) + 4 :][:2]
+    header, _, notes = read(path, before(content, tag, element(tag, vr, first)))
+    assert notes == {f"{keyword} twice, the last taken"}
+    assert header.manufacturer == ("GE" if keyword == "Manufacturer" else "")
+    assert header.heart_rate == (75.0 if keyword == "HeartRate" else None)
+
+
+@pytest.mark.parametrize("tag", [b"\x28\x00\x10\x00", FRAME_TIME])
+def test_an_element_twice_that_shapes_the_picture_or_its_times_is_named(path, plain, tag):
+    vr, name = (b"DS", "FrameTime") if tag == FRAME_TIME else (b"US", "Rows")
+    refused = refusal(path, before(plain, tag, element(tag, vr, b"10")))
+    assert (refused.outcome, refused.message.split()[0]) == (Outcome.NOT_DICOM, name)
+
+
+def test_pixel_data_two_bytes_short_say_so(path):
+    short = refusal(write_clip(path, FRAMES, PixelData=FRAMES.tobytes()[:-2]))
+    assert short.message == "the header says 3 frames, 2 bytes of them are missing"
 
 
 @pytest.mark.parametrize("vr", [b"OB", b"OW", b"UN"])
