@@ -407,6 +407,46 @@ def test_sixteen_bits_that_are_used_are_scaled_by_bits_stored(path):
     assert not notes
 
 
+DEEPER = {"samples scaled by the bits used, of which BitsStored says fewer"}
+
+
+@pytest.mark.parametrize("syntax", [NATIVE[1], NATIVE[2], RLE, "1.2.840.10008.1.2.4.90"])
+@pytest.mark.parametrize(
+    ("dtype", "factor", "stored"), [(np.uint8, 1, 7), (np.uint16, 16, 10), (np.uint16, 16, 11)]
+)
+def test_bits_used_beyond_bits_stored_are_of_the_picture(path, syntax, dtype, factor, stored):
+    """Cut off, every bright place of the picture would be dark, in silence."""
+    deep = FRAMES.astype(dtype) * factor
+    content = write_clip(path, deep, syntax).read_bytes()
+    order = ">" if syntax == NATIVE[2] else "<"
+    for number, value in ((0x0101, stored), (0x0102, stored - 1)):
+        at = content.index(struct.pack(f"{order}HH", 0x28, number), 132) + 8
+        content = content[:at] + struct.pack(f"{order}H", value) + content[at + 2 :]
+    _, frames, notes = read(path, content)
+    bits = int(deep.max()).bit_length()
+    assert np.abs(frames - deep * (255 / (2**bits - 1))).max() <= 0.51
+    assert notes == DEEPER
+    rgb = next(decode_rgb(read_header(path), [1]))
+    np.testing.assert_array_equal(rgb[..., 0], frames[1])
+
+
+def test_a_jpeg_holds_eight_bits_whatever_the_header_says(path):
+    whole = read(write_clip(path, FRAMES, JPEG[0]))[1]
+    _, frames, notes = read(write_clip(path, FRAMES, JPEG[0], BitsStored=7, HighBit=6))
+    np.testing.assert_array_equal(frames, whole)
+    assert notes == DEEPER
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [(np.uint8, 7), (np.uint16, 8)])
+def test_an_overlay_in_the_bits_beside_the_value_is_none_of_the_picture(path, dtype, stored):
+    values = np.minimum(FRAMES, 2**stored - 1).astype(dtype)
+    marked = values.copy()
+    marked[:, 20:30, 10:60] |= 2**stored
+    _, frames, notes = read(write_clip(path, marked, BitsStored=stored, HighBit=stored - 1))
+    assert np.abs(frames - values * (255 / (2**stored - 1))).max() <= 0.51
+    assert not notes
+
+
 @pytest.mark.parametrize("number", ["7", "7.2", "7.4"])
 def test_secondary_captures_of_ultrasound_are_read(path, number):
     colour = np.stack([FRAMES] * 3, axis=-1) if number == "7.4" else FRAMES
