@@ -25,7 +25,6 @@ IntArray = NDArray[np.int64]
 
 _TEXTS: Final = ("patient_id", "cohort", "variant", "parameter", "unit")
 _NUMBERS: Final = ("reference", "prediction", "lower", "upper")
-_OPTIONAL_TEXTS: Final = ("person",)
 _UNITS: Final = {canonical_unit(p.unit): p.unit for p in PARAMETERS}
 _SHEET_ROW: Final = "row of the sheet"
 """Name of an index that holds the rows' numbers as a spreadsheet shows them."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-from filelock import FileLock
 from joblib import cpu_count
 
 from cardio_mlflow.data.batch.clip_store import (
     ClipStore,
     Entry,
     Hold,
+    alone,
     made,
     unwritable,
     write_bytes,
@@ -205,16 +205,22 @@ def _written(
     quality = pd.read_csv(io.StringIO(table), dtype=dict.fromkeys(_TEXT, str), keep_default_na=False,
                           na_values={c: [""] for c in QUALITY_COLUMNS if c not in _TEXT})  # fmt: skip
     listed = [[*one.place, one.file.key] for one in batch]
-    marker = json.dumps({"clips": listed, "quality": _digest(table)}, indent=1)
+
+    def marker() -> bytes:
+        """What is shown, and the sizes of its files, by which one that was cut or is gone is missed."""
+        files = sorted(path for path in home.rglob("*") if path.is_file() and path.name != _MARKER)
+        sizes = {path.relative_to(home).as_posix(): path.stat().st_size for path in files}
+        return json.dumps({"clips": listed, "quality": _digest(table), "sizes": sizes}, indent=1).encode()
+
     try:
-        with FileLock(home.with_suffix(".lock")):
+        with alone(home.with_suffix(".lock")):
             os.utime(home)
-            if not (home / _MARKER).exists() or (home / _MARKER).read_text("utf-8") != marker:
+            if not (home / _MARKER).exists() or (home / _MARKER).read_bytes() != marker():
                 write_bytes(home / _TABLE, table.encode())
                 if not any(one.is_prepared for one in batch):
                     raise _nothing(quality, home / _TABLE)
                 _draw(home, quality, batch, store, synthetic, jobs)
-                write_bytes(home / _MARKER, marker.encode())
+                write_bytes(home / _MARKER, marker())
     except OSError as fault:
         raise unwritable(fault) from None
     return quality

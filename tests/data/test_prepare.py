@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import signal
@@ -23,6 +24,8 @@ import pydicom
 import pytest
 import torch
 from filelock import FileLock
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from cardio_mlflow.data import clips as clips_module
 from cardio_mlflow.data.batch import clip_store, identities, workers
@@ -111,6 +114,7 @@ def test_a_cohort_is_prepared(tmp_path, clips):
         prepared.clips_of("P3")
     sheet = cv2.imread(str(prepared.contact_sheets[0]), cv2.IMREAD_GRAYSCALE)
     assert sheet.std() > 5
+    assert not list((tmp_path / "cache" / "prepared" / "cohorts").rglob("*.lock"))
     assert {len(prepared.contents["P1"]), len(prepared.contents["../x"])} == {2, 1}
 
 
@@ -192,6 +196,39 @@ def test_what_a_loss_of_power_left_is_made_again(tmp_path, clips, decoded, left)
     prepare_cohort(clips, tmp_path / "cache", jobs=1)
     assert _kept(tmp_path / "cache") == whole
     assert decoded == ["good.dcm"]
+
+
+def test_a_cohort_folder_that_is_half_gone_is_made_again(tmp_path, clips, decoded):
+    """As the removal of what is old leaves it when it is killed, or a user who tidied up."""
+    prepared = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    whole = _kept(tmp_path / "cache")
+    decoded.clear()
+    for name in ("quality.csv", "contact_sheet.png", "review.html", "clips.json", "*.webp"):
+        for left in (None, b"\xff\xfe"):
+            path = next(prepared.folder.rglob(name))
+            path.unlink() if left is None else path.write_bytes(left)  # a film is in the store, too
+            again = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+            assert again.contact_sheets == prepared.contact_sheets
+            assert _kept(tmp_path / "cache") == whole, name
+    assert decoded == []
+
+
+def test_a_prepared_entry_without_frames_is_made_again(tmp_path, clips, decoded):
+    prepared = prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    whole, path = _kept(tmp_path / "cache"), prepared.clips_of("P1")["SA"]
+    with safe_open(path, "numpy") as file:
+        path.write_bytes(save({}, file.metadata()))
+    prepare_cohort(clips, tmp_path / "cache", jobs=1)
+    assert _kept(tmp_path / "cache") == whole
+
+
+def test_what_is_no_digest_in_the_memo_is_not_believed(tmp_path, clips, monkeypatch):
+    monkeypatch.setattr(identities, "_SETTLING_NS", 0)
+    paths = [clip.path for clip in clips]
+    first = identities.read_contents(paths, tmp_path, 1)
+    for bad in ("all the same", 7, None, ["0" * 32], "0" * 33):
+        (tmp_path / "contents.json").write_text(json.dumps({one.mark: bad for one in first}))
+        assert identities.read_contents(paths, tmp_path, 1) == first
 
 
 def test_an_unchanged_file_is_read_once(tmp_path, clips, monkeypatch):
@@ -330,8 +367,11 @@ def test_one_uid_and_two_contents_are_refused(tmp_path, fan, write_dicom, decode
     second = write_dicom(tmp_path / "second.dcm", fan(frames=30, period=22), SOPInstanceUID=UID)
     other = write_dicom(tmp_path / "other.dcm", fan(frames=26, period=18))
     clips = [Clip("P1", "FC", first), Clip("P1", "SA", other), Clip("P2", "FC", second)]
-    one = prepare_cohort(clips, tmp_path / "one", jobs=1)
+    one = prepare_cohort(clips, tmp_path / "one", jobs=1, rows={"P1": 2, "P2": 3})
     rows = one.quality.set_index(["patient_id", "view"])
+    told = [message.split(": ") for message in rows["message"].fillna("")]
+    assert told[2] == ["the same SOP Instance UID and other content", "row 2, view FC"]
+    assert told[0][1] == "row 3, view FC"
     assert rows["outcome"].to_list() == ["UID_CONFLICT", "OK", "UID_CONFLICT"]
     assert rows.loc[("P1", "FC"), "rows":"duration_s"].replace("", np.nan).isna().all()
     assert (one.patients, one.missing) == (("P1",), ("P2",))
@@ -429,6 +469,17 @@ def test_a_full_disk_is_told_and_leaves_no_half(tmp_path, clips, decoded, monkey
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, clips):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(InputError, match="cannot be written"):
+        prepare_cohort(clips, tmp_path / "cache", jobs=1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path, clips, monkeypatch, code):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(InputError, match=r"without file locks[\s\S]*-P cache="):
         prepare_cohort(clips, tmp_path / "cache", jobs=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from safetensors.numpy import load_file, save
 from cardio_mlflow.data.batch.sandbox import Limits
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
 from cardio_mlflow.data.cohort.clip import KINDS, kind_of
+from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
 
@@ -36,6 +38,7 @@ MAX_AGE: Final = 90 * 86400.0
 
 _CLIP_BYTES: Final = PREPARED_FRAMES * PREPARED_SIZE**2 + 2**16  # and its film
 _PART: Final = ".part"
+_NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _PART_AGE: Final = 3600.0
 _COHORT: Final = re.compile("[0-9a-f]{20}")  # its folder; that of versions before 4 lies one floor higher
 
@@ -92,6 +95,11 @@ class ClipStore:
         self.folder, self._budget = folder, budget
         for name in ("clips", "cohorts", "holds"):
             made(folder / name)
+        try:  # the locks of file names that filelock takes instead would outlive a killed process
+            with FileLock(folder / "store.lock", fallback_to_soft=False):
+                pass
+        except (OSError, NotImplementedError) as fault:
+            raise unwritable(fault) from None
 
     def path(self, key: str) -> Path:
         """The entry's file; of a prepared clip it holds ``frames``, uint8, 32 × 224 × 224."""
@@ -102,6 +110,8 @@ class ClipStore:
         try:
             with safe_open(self.path(key), "numpy") as file:
                 entry = _ENTRIES.validate_json((file.metadata() or {}).get("clip", ""))
+                if entry.quality.outcome == Outcome.OK and "frames" not in file.keys():  # noqa: SIM118
+                    return None
         except (OSError, SafetensorError, ValidationError):  # not yet, or cut off by a loss of power
             return None
         seconds, memory = entry.limits or (limits.seconds, limits.memory)
@@ -207,6 +217,16 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is here, with a lock file that is gone afterwards."""
+    with FileLock(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: who waits for it starts anew
+
+
 def made(folder: Path) -> Path:
     """A folder that is there now, or an InputError."""
     try:
@@ -216,8 +236,14 @@ def made(folder: Path) -> Path:
     return folder
 
 
-def unwritable(fault: OSError) -> InputError:
-    """The error for a cache folder that takes no more."""
+def unwritable(fault: OSError | NotImplementedError) -> InputError:
+    """The error for a cache folder that takes no more, or has no locks."""
+    if not isinstance(fault, OSError) or fault.errno in _NO_LOCKS:
+        return InputError(
+            "The cache folder lies on a file system without file locks, as some network ones are.\n"
+            "Give one on another, such as a local disk: -P cache=<folder>, or have locks turned on "
+            "(Lustre: mount option flock)."
+        )
     return InputError(
         f"The cache folder cannot be written ({fault.strerror}).\n"
         "Make room there (a clip takes 1.7 MB) or give another one: -P cache=<folder>. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ from cardio_mlflow.data.quality import Quality
 
 _MEMO: Final = "contents.json"
 _MAX_REMEMBERED: Final = 200_000
+_DIGEST: Final = re.compile("[0-9a-f]{32}")
 # A file written so short a time ago could be written again within one tick of the file system's clock.
 _SETTLING_NS = 3 * 10**9
 
@@ -109,7 +111,8 @@ def _read_memo(path: Path) -> dict[str, str]:
         memo = json.loads(path.read_text("ascii"))
     except (OSError, ValueError):
         return {}
-    return memo if isinstance(memo, dict) else {}
+    known = memo.items() if isinstance(memo, dict) else ()
+    return {mark: digest for mark, digest in known if isinstance(digest, str) and _DIGEST.fullmatch(digest)}
 
 
 DUPLICATE: Final = "duplicate"
@@ -154,10 +157,9 @@ def judge(
             placeholders += len(group)
         elif len({contents[i].digest for i in group}) > 1:
             for i in group:
-                judged[i] = Quality(
-                    outcome=Outcome.UID_CONFLICT,
-                    message="another file of the cohort has the same SOP Instance UID and other content",
-                )
+                others = [clips[j] for j in group if contents[j].digest != contents[i].digest]
+                message = f"the same SOP Instance UID and other content: {_named(others, rows)}"
+                judged[i] = Quality(outcome=Outcome.UID_CONFLICT, message=message)
     for group in _groups({i: entries[i].pixels for i in fine}):
         patients = tuple(dict.fromkeys(clips[i].patient_id for i in group))
         if len(patients) > 1:
@@ -165,7 +167,9 @@ def judge(
         for i in group:
             if len(patients) > 1:
                 others = [clips[j] for j in group if clips[j].patient_id != clips[i].patient_id]
-                judged[i] = Quality(outcome=Outcome.SAME_CLIP, message=_same_as(others, rows))
+                judged[i] = Quality(
+                    outcome=Outcome.SAME_CLIP, message=f"the same clip stands for {_named(others, rows)}"
+                )
             elif judged[i].outcome == Outcome.OK:
                 judged[i] = replace(judged[i], review=f"{judged[i].review} {DUPLICATE}".strip())
     return Judged(judged, tuple(shared), placeholders)
@@ -179,9 +183,9 @@ def _groups(values: Mapping[int, Hashable]) -> list[list[int]]:
     return [group for group in found.values() if len(group) > 1]
 
 
-def _same_as(others: Sequence[Clip], rows: Mapping[str, int]) -> str:
+def _named(others: Sequence[Clip], rows: Mapping[str, int]) -> str:
     names = [
         f"{f'row {rows[o.patient_id]}' if o.patient_id in rows else 'another patient'}, view {o.view}"
         for o in others[:3]
     ]
-    return f"the same clip stands for {'; '.join(names)}" + (" and others" if len(others) > 3 else "")
+    return "; ".join(names) + (" and others" if len(others) > 3 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import cv2
@@ -14,6 +15,7 @@ from cardio_mlflow.data.files.header_elements import ClipFile
 from cardio_mlflow.data.files.header_values import PARSING_FAULTS, Codec, gray_table
 from cardio_mlflow.data.files.other_formats import video_frames
 from cardio_mlflow.data.files.pixel_data import read_frame, samples_of
+from cardio_mlflow.data.files.samples import PARTIAL_TABLE, bits_used, may_be_deeper, to_rgb
 from cardio_mlflow.data.files.streams import (
     CodecMessages,
     StreamFacts,
@@ -97,7 +99,8 @@ def decode_luma(
     JPEG Baseline is decoded by OpenCV straight to its Y channel, uncompressed data by numpy, the rest
     by pydicom's plugins. RGB becomes ITU-R BT.601 luma, YBR its Y (stretched from 16–235 when it is
     YBR_PARTIAL), MONOCHROME1 is inverted, PALETTE COLOR goes through its table, and samples are scaled
-    by BitsStored, or where their upper bits are never used, by the window or the range used. What a
+    by BitsStored, where its upper bits are never used by the window or the range used, and where more are
+    used by those. What a
     JPEG's own markers or a JPEG 2000's own header say of the colours goes before the header.
 
     ``make`` makes the luma, where it is at hand; ``notes`` gets words on what was bent.
@@ -137,6 +140,7 @@ def decode_rgb(header: ClipHeader, indices: Sequence[int], reduction: int = 1) -
 
 def _luma_maker(header: ClipHeader, notes: set[str] | None = None) -> _Maker:
     """A function that makes the luma of one frame."""
+    header = _deepened(header, notes)
     form = header.form
     table = gray_table(form, _shown(header, notes))
 
@@ -150,7 +154,7 @@ def _luma_maker(header: ClipHeader, notes: set[str] | None = None) -> _Maker:
         if holds_rgb(form.photometric, facts):
             return np.asarray(cv2.cvtColor(np.ascontiguousarray(samples), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         y = np.array(samples[..., 0], dtype=np.uint8)
-        return _through(_PARTIAL_TABLE, y) if form.photometric.startswith("YBR_PARTIAL") else y
+        return _through(PARTIAL_TABLE, y) if form.photometric.startswith("YBR_PARTIAL") else y
 
     return make
 
@@ -171,27 +175,33 @@ def _colour_maker(header: ClipHeader, reduction: int) -> _Maker:
         if form.palette is not None:
             return _shrunk(form.palette[samples.astype(np.uint16)], *size)
         smaller = _shrunk(np.ascontiguousarray(samples, dtype=np.uint8), *size)
-        return smaller if holds_rgb(form.photometric, facts) else _to_rgb(smaller, form.photometric)
+        return smaller if holds_rgb(form.photometric, facts) else to_rgb(smaller, form.photometric)
 
     return make
-
-
-_PARTIAL_TO_FULL: Final = np.array([[255 / 219, 0, 0, -16 * 255 / 219],
-                                    [0, 255 / 224, 0, 128 - 128 * 255 / 224],
-                                    [0, 0, 255 / 224, 128 - 128 * 255 / 224]])  # fmt: skip
-
-
-def _to_rgb(samples: Image, photometric: str) -> Image:
-    if photometric.startswith("YBR_PARTIAL"):
-        samples = cv2.transform(samples, _PARTIAL_TO_FULL)
-    swapped = np.ascontiguousarray(samples[..., [0, 2, 1]])  # OpenCV's order is Y Cr Cb
-    return np.asarray(cv2.cvtColor(swapped, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
 
 
 def _shrunk(image: Image, rows: int, columns: int) -> Image:
     if image.shape[:2] == (rows, columns):
         return image
     return np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _deepened(header: ClipHeader, notes: set[str] | None) -> ClipHeader:
+    """A header whose BitsStored is what the samples use, where it says less."""
+    if not may_be_deeper(header.form):
+        return header
+    form = header.form
+    whole = replace(form, stored=form.allocated - form.shift)
+
+    def bits(data: bytes, facts: StreamFacts | None) -> int:
+        if form.codec is Codec.JPEG and facts is not None:
+            return bits_used(form, decode_jpeg(data, facts, form.photometric, cv2.IMREAD_GRAYSCALE))
+        return bits_used(form, samples_of(whole, header.rows, header.columns, data))
+
+    most = max(_each_frame(header, range(header.frames), bits))
+    if most > form.stored and notes is not None:
+        notes.add("samples scaled by the bits used, of which BitsStored says fewer")
+    return replace(header, form=replace(form, stored=most))
 
 
 _BITS_UNUSED: Final = 2  # fewer may be a dark clip
@@ -224,10 +234,6 @@ def _shown(header: ClipHeader, notes: set[str] | None) -> tuple[float, float] | 
     return window if fits else (low, high)
 
 
-_PARTIAL_TABLE: Final = np.rint((np.arange(256.0) - 16) * (255 / 219)).clip(0, 255).astype(np.uint8)
-"""Luma of the Y of YBR_PARTIAL, which goes from 16 to 235."""
-
-
 def _through(table: Image | None, samples: NDArray[np.generic]) -> Image:
     if table is None:
         return np.array(samples, dtype=np.uint8)
@@ -243,11 +249,7 @@ _GAP: Final = "read: segment"
 def _each_frame(
     header: ClipHeader, indices: Sequence[int], make: _Make[_Made], notes: set[str] | None = None
 ) -> Iterator[_Made]:
-    """Read frames and make something of each, with whatever goes wrong turned into a refusal.
-
-    Raises:
-        ClipRefused: CORRUPT_FRAME or UNSUPPORTED_TRANSFER_SYNTAX, with the frame's 1-based number.
-    """
+    """Read frames and make something of each, with whatever goes wrong turned into a refusal."""
     try:
         with ClipFile(header.path, header.deflated_at) as file, CodecMessages() as messages:
             for index in indices:

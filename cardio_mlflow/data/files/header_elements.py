@@ -10,7 +10,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator
@@ -106,6 +106,7 @@ _ALLOWED: Final = (
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
 )  # fmt: skip
 _TAGS: Final = frozenset(tag for keyword in _ALLOWED if (tag := tag_for_keyword(keyword)) is not None)
+_SHAPE_NOTHING: Final = ("SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer", "HeartRate")
 _WAVEFORM: Final = tag_for_keyword("WaveformSequence")
 _MAX_ELEMENT_BYTES: Final = 256 * 1024  # a palette of 65,536 entries of 16 bits has 128 KiB
 _MAX_WAVEFORM_BYTES: Final = 8 * 1024**2
@@ -254,9 +255,10 @@ class _Walk:
         if element.tag not in _TAGS or (length > limit and length != UNDEFINED_LENGTH):
             return
         if element.tag in found:
-            if found[element.tag].value != element.value:
-                raise ClipRefused(Outcome.NOT_DICOM, "an element of the image stands twice in the header")
-            self._notes.append("an element twice")
+            name, same = keyword_for_tag(element.tag), found[element.tag].value == element.value
+            if not same and name not in _SHAPE_NOTHING:
+                raise ClipRefused(Outcome.NOT_DICOM, f"{name} stands twice in the header, and differs")
+            self._notes.append("an element twice" if same else f"{name} twice, the last taken")
         found[element.tag] = element
 
     def _stops(self, tag: int, vr: str | None, length: int) -> bool:

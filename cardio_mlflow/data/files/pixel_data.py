@@ -82,7 +82,9 @@ def locate_native(
             return spans, size, excess > 1 or (excess == 1 and pixels.length % 2 == 1)
     held = pixels.length / min(sizes)
     told = "no number of frames" if frames is None else f"{frames} frames"
-    raise ClipRefused(Outcome.FRAME_COUNT_MISMATCH, f"the header says {told}, the data hold {held:.2f}")
+    short = (frames or 1) * min(sizes) - pixels.length
+    text = f"{short} bytes of them are missing" if 0 < short < min(sizes) else f"the data hold {held:.2f}"
+    raise ClipRefused(Outcome.FRAME_COUNT_MISMATCH, f"the header says {told}, {text}")
 
 
 def locate_encapsulated(

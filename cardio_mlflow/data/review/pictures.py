@@ -13,6 +13,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +59,7 @@ def write_films(store: ClipStore, keys: Iterable[str], folder: Path, jobs: int) 
 
     def write(key: str) -> None:
         film, place = store.path(key).with_suffix(".webp"), folder / f"{key}.webp"
-        if not film.exists():
+        if not _is_whole(film):
             write_bytes(film, filmstrip(store.frames(key)))
         try:
             os.link(film, place)
@@ -70,6 +71,14 @@ def write_films(store: ClipStore, keys: Iterable[str], folder: Path, jobs: int) 
             list(pool.map(write, dict.fromkeys(keys)))
         except OSError as fault:
             raise unwritable(fault) from None
+
+
+def _is_whole(film: Path) -> bool:
+    """Whether a WebP file is there, and as long as its own head says."""
+    with suppress(FileNotFoundError), film.open("rb") as file:
+        head = file.read(8)
+        return head[:4] == b"RIFF" and int.from_bytes(head[4:], "little") + 8 == film.stat().st_size
+    return False
 
 
 PER_SHEET: Final = 24

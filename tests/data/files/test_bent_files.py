@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.datadict import tag_for_keyword
 
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.files.frames import LumaFrames, decode_rgb
@@ -304,6 +305,32 @@ def test_an_element_twice_is_read_when_both_are_the_same(path, plain):
     assert (len(frames), notes) == (3, {"an element twice"})
 
 
+@pytest.mark.parametrize(
+    ("keyword", "first", "last"), [("Manufacturer", b"A ", b"GE"), ("HeartRate", b"61", b"75")]
+)
+def test_of_an_element_twice_that_shapes_no_picture_the_last_counts(path, keyword, first, last):
+    """As pydicom has it."""
+    content = write_clip(path, FRAMES, **{keyword: last.decode()}).read_bytes()
+    tag = struct.pack("<HH", *divmod(tag_for_keyword(keyword), 2**16))
+    vr = content[content.index(tag, 132) + 4 :][:2]
+    header, _, notes = read(path, before(content, tag, element(tag, vr, first)))
+    assert notes == {f"{keyword} twice, the last taken"}
+    assert header.manufacturer == ("GE" if keyword == "Manufacturer" else "")
+    assert header.heart_rate == (75.0 if keyword == "HeartRate" else None)
+
+
+@pytest.mark.parametrize("tag", [b"\x28\x00\x10\x00", FRAME_TIME])
+def test_an_element_twice_that_shapes_the_picture_or_its_times_is_named(path, plain, tag):
+    vr, name = (b"DS", "FrameTime") if tag == FRAME_TIME else (b"US", "Rows")
+    refused = refusal(path, before(plain, tag, element(tag, vr, b"10")))
+    assert (refused.outcome, refused.message.split()[0]) == (Outcome.NOT_DICOM, name)
+
+
+def test_pixel_data_two_bytes_short_say_so(path):
+    short = refusal(write_clip(path, FRAMES, PixelData=FRAMES.tobytes()[:-2]))
+    assert short.message == "the header says 3 frames, 2 bytes of them are missing"
+
+
 @pytest.mark.parametrize("vr", [b"OB", b"OW", b"UN"])
 def test_pixel_data_of_another_vr(path, plain, vr):
     at = plain.index(PIXEL_DATA)
@@ -377,6 +404,46 @@ def test_sixteen_bits_that_are_used_are_scaled_by_bits_stored(path):
     deep = FRAMES.astype(np.uint16) * 257
     _, frames, notes = read(write_clip(path, deep, WindowCenter=5, WindowWidth=10))
     np.testing.assert_array_equal(frames, FRAMES)
+    assert not notes
+
+
+DEEPER = {"samples scaled by the bits used, of which BitsStored says fewer"}
+
+
+@pytest.mark.parametrize("syntax", [NATIVE[1], NATIVE[2], RLE, "1.2.840.10008.1.2.4.90"])
+@pytest.mark.parametrize(
+    ("dtype", "factor", "stored"), [(np.uint8, 1, 7), (np.uint16, 16, 10), (np.uint16, 16, 11)]
+)
+def test_bits_used_beyond_bits_stored_are_of_the_picture(path, syntax, dtype, factor, stored):
+    """Cut off, every bright place of the picture would be dark, in silence."""
+    deep = FRAMES.astype(dtype) * factor
+    content = write_clip(path, deep, syntax).read_bytes()
+    order = ">" if syntax == NATIVE[2] else "<"
+    for number, value in ((0x0101, stored), (0x0102, stored - 1)):
+        at = content.index(struct.pack(f"{order}HH", 0x28, number), 132) + 8
+        content = content[:at] + struct.pack(f"{order}H", value) + content[at + 2 :]
+    _, frames, notes = read(path, content)
+    bits = int(deep.max()).bit_length()
+    assert np.abs(frames - deep * (255 / (2**bits - 1))).max() <= 0.51
+    assert notes == DEEPER
+    rgb = next(decode_rgb(read_header(path), [1]))
+    np.testing.assert_array_equal(rgb[..., 0], frames[1])
+
+
+def test_a_jpeg_holds_eight_bits_whatever_the_header_says(path):
+    whole = read(write_clip(path, FRAMES, JPEG[0]))[1]
+    _, frames, notes = read(write_clip(path, FRAMES, JPEG[0], BitsStored=7, HighBit=6))
+    np.testing.assert_array_equal(frames, whole)
+    assert notes == DEEPER
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [(np.uint8, 7), (np.uint16, 8)])
+def test_an_overlay_in_the_bits_beside_the_value_is_none_of_the_picture(path, dtype, stored):
+    values = np.minimum(FRAMES, 2**stored - 1).astype(dtype)
+    marked = values.copy()
+    marked[:, 20:30, 10:60] |= 2**stored
+    _, frames, notes = read(write_clip(path, marked, BitsStored=stored, HighBit=stored - 1))
+    assert np.abs(frames - values * (255 / (2**stored - 1))).max() <= 0.51
     assert not notes
 
 

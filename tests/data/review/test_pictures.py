@@ -79,6 +79,20 @@ def test_the_rate_and_the_gating_are_told(tmp_path, clip):
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("left", [None, b"", b"RIFF", slice(0, 500), slice(1, None)])
+def test_a_film_that_is_cut_or_missing_in_the_store_is_made_again(tmp_path, left):
+    store = ClipStore(tmp_path / "store", 1e9)
+    store.write("k", Entry(Quality()), np.full((32, 224, 224), 90, np.uint8))
+    write_films(store, ["k"], tmp_path / "a", 1)
+    film, whole = store.path("k").with_suffix(".webp"), (tmp_path / "a" / "k.webp").read_bytes()
+    film.unlink() if left is None else film.write_bytes(whole[left] if isinstance(left, slice) else left)
+    write_films(store, ["k"], tmp_path / "b", 1)
+    assert film.read_bytes() == (tmp_path / "b" / "k.webp").read_bytes() == whole
+    kept = film.stat().st_ino
+    write_films(store, ["k"], tmp_path / "b", 1)
+    assert film.stat().st_ino == kept
+
+
 def test_a_sheet_holds_24_patients(tmp_path):
     quality = _quality(*(_row(f"P{i}", "FC", "NO_SECTOR") for i in range(PER_SHEET + 1)))
     sheets = write_contact_sheets(tmp_path, quality, {})
