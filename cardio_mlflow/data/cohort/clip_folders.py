@@ -7,13 +7,12 @@ import io
 import re
 import stat
 import unicodedata
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from pydicom.errors import InvalidDicomError
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 
 from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of
@@ -25,6 +24,7 @@ from cardio_mlflow.data.cohort.clip_names import (
     view_within,
 )
 from cardio_mlflow.data.cohort.labels import LabelSheet
+from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, view
 
@@ -191,14 +191,11 @@ def _told(stem: str, place: _Place, patients: KnownPatients) -> _Told:
 
 
 Choice = Literal["ask", "newest", "nearest"]
+_EQUALLY: Final = {"newest": "new", "nearest": "near"}
 
 _DATE, _TIME = 0x00080020, 0x00080030  # Study Date, Study Time: DICOM PS3.6
 _HEAD: Final = 64 * 1024
 """Bytes of a file that are read for its study's date, which stands at the header's start."""
-_NO_HEADER: Final = (
-    InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError,
-    NotImplementedError, RuntimeError, zlib.error,
-)  # fmt: skip
 
 
 def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[str]:
@@ -261,16 +258,17 @@ def _by_date(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: 
     row, name_it = sheet.row(patient), "Name the folder in a column `study`."
     if choice == "nearest" and patient not in sheet.dates:
         raise InputError(f"{row}: studies=nearest needs a column rhc_date, the day of the catheterisation.")
-    ranks: dict[str, float] = {}
+    distances: dict[str, datetime.timedelta] = {}
     for study, clips in studies.items():
         moment = max(filter(None, map(_study_moment, clips)), default=None)
         if moment is None:
             raise InputError(f"{row}: the date of one of {len(studies)} studies cannot be read. {name_it}")
-        days = abs((moment.date() - sheet.dates[patient]).days) if choice == "nearest" else 0
-        ranks[study] = -days if choice == "nearest" else moment.timestamp()
-    best = [study for study, rank in ranks.items() if rank == max(ranks.values())]
+        distances[study] = datetime.datetime.max - moment
+        if choice == "nearest":
+            distances[study] = abs(moment.date() - sheet.dates[patient])
+    best = [study for study, distance in distances.items() if distance == min(distances.values())]
     if len(best) > 1:
-        raise InputError(f"{row}: {len(best)} studies are equally {choice[:4]}. {name_it}")
+        raise InputError(f"{row}: {len(best)} studies are equally {_EQUALLY[choice]}. {name_it}")
     return best[0]
 
 
@@ -279,12 +277,17 @@ def _study_moment(clip: Clip) -> datetime.datetime | None:
     if kind_of(clip.path) != "DICOM":
         return None
     try:
-        with clip.path.open("rb") as file:
+        with clip.path.open("rb") as file, pydicom_silenced():
             head = io.BytesIO(file.read(_HEAD))
-        header = read_partial(head, lambda tag, _vr, _length: tag > _TIME, specific_tags=[_DATE, _TIME])
-        day = str(header[_DATE].value).replace(".", "")
-        date = datetime.datetime.strptime(day, "%Y%m%d")
-        time = str(header[_TIME].value)[:6] if _TIME in header else ""
-        return datetime.datetime.strptime(day + time, "%Y%m%d%H%M%S") if len(time) == 6 else date
-    except _NO_HEADER:
+            header = read_partial(head, lambda tag, _vr, _length: tag > _TIME, specific_tags=[_DATE, _TIME])
+        day, time = (_raw_text(header, tag) for tag in (_DATE, _TIME))
+        moment = day.replace(".", "") + time[:6].ljust(6, "0")  # HH or HHMM may stand alone
+        return datetime.datetime.strptime(moment, "%Y%m%d%H%M%S")
+    except PARSING_FAULTS:
         return None
+
+
+def _raw_text(header: Dataset, tag: int) -> str:
+    """A value as it stands in the file: pydicom's conversion would repeat it in warnings and errors."""
+    element = header.get_item(tag) if tag in header else None
+    return str(element.value or b"", "ascii").strip("\0 ") if element is not None else ""
