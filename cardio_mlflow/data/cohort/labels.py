@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -199,7 +200,15 @@ def _summaries(reading: _Reading) -> set[int]:
 
 def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
     if "cohort" not in reading.positions:
-        return ["I" if i < cohort1_size else "II" for i in range(len(reading.sheet.rows))]
+        sheet = reading.sheet
+        for i, row in enumerate(sheet.rows):
+            if i < cohort1_size <= i + bisect(sheet.hidden, row.number):
+                raise InputError(
+                    f"{sheet.name} hides rows before the border of Cohort I, the first {cohort1_size} rows, "
+                    "and has no cohort column: patients of Cohort II would move into Cohort I. Show the "
+                    "rows, delete them, or give a cohort column."
+                )
+        return ["I" if i < cohort1_size else "II" for i in range(len(sheet.rows))]
 
     def read(row: Row, position: int) -> str:
         text = canonical_id(row.cells[position].text).lower().removeprefix("cohort").strip(" -_")

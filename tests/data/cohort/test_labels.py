@@ -227,9 +227,29 @@ def test_hidden_rows_are_no_patients_and_the_note_says_so(tmp_path: Path) -> Non
         book.active.append([number, *HEALTHY.values()])
     book.active.row_dimensions[3].hidden = True
     book.save(tmp_path / "labels.xlsx")
-    read = read_labels(tmp_path, 2)
+    read = read_labels(tmp_path, 4)
     assert read.rows == {"0": 2, "2": 4, "3": 5}
     assert any("left out (row 3)" in note for note in read.notes)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("hidden", [1, 3, 6])
+def test_hidden_rows_move_nobody_into_the_other_cohort(tmp_path: Path, size: int, hidden: int) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["Title"])
+    book.active.append(["patient_id", *KEYS])
+    for number in range(4):
+        book.active.append([number, *HEALTHY.values()])
+    book.save(tmp_path / "labels.xlsx")
+    whole = read_labels(tmp_path, size).table["cohort"]
+    book.active.row_dimensions[hidden].hidden = True
+    book.save(tmp_path / "labels.xlsx")
+    if hidden == 3 and size < 4:  # else the border stays
+        with pytest.raises(InputError, match="hides rows before the border of Cohort I"):
+            read_labels(tmp_path, size)
+    else:
+        cohorts = read_labels(tmp_path, size).table["cohort"]
+        assert cohorts.equals(whole[cohorts.index])
 
 
 def test_ids_in_scientific_notation_that_fell_together_are_explained(tmp_path: Path) -> None:
