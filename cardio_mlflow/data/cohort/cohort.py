@@ -126,7 +126,8 @@ def _find_clips(folder: Path, sheet: LabelSheet, studies: Choice) -> tuple[list[
             )
     study_notes = choose_studies(found, sheet, studies)
     if not found.clips:
-        left_out = f" of a patient of the label sheet ({'; '.join(_left_out(found))})" if found.seen else ""
+        reasons = "; ".join([*_left_out(found), *id_notes, *study_notes])
+        left_out = f" of a patient of the label sheet ({reasons})" if found.seen else ""
         raise InputError(f"{folder.name}: no clip{left_out}. Expected {_LAYOUTS}.")
     order = {patient: i for i, patient in enumerate(patients)}
     found.clips.sort(key=lambda clip: (order[clip.patient_id], VIEW_CODES.index(clip.view)))
