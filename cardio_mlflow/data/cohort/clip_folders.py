@@ -31,6 +31,7 @@ from cardio_mlflow.parameters import is_view, view
 NO_VIEW: Final = "files whose name tells no view or no patient"
 CONTRADICTION: Final = "files whose name contradicts their folder"
 OTHER_KIND: Final = "files that are no DICOM, video or tensor by their name"
+BESIDE: Final = "folders of a study of patients who have clips beside it"
 OTHER_FOLDER: Final = "folders that name no patient, no view and none of dicom, video, tensors, cohort1"
 
 _GROUPS: Final = re.compile(
@@ -213,13 +214,15 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
         InputError: a choice is asked for or cannot be made; names rows.
     """
     direct = {clip.patient_id for clip in found.clips}
-    several = []
+    notes, several = [], []
+    if elsewhere := [p for p in sheet.studies if p in direct and p not in found.studies]:
+        notes.append(f"{sheet.some_rows(elsewhere)} with clips, but none of the study in column study")
     for patient, studies in found.studies.items():
         if patient in sheet.studies:
             study = _named(studies, sheet, patient)
             found.clips = [clip for clip in found.clips if clip.patient_id != patient]
         elif patient in direct:
-            found.ignored[OTHER_FOLDER] += len(studies)
+            found.ignored[BESIDE] += len(studies)
             continue
         else:
             study = next(iter(studies))
@@ -229,14 +232,14 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
         found.clips.extend(studies[study])
     found.studies.clear()
     if not several:
-        return []
+        return notes
     who = f"{sheet.some_rows(several)} with several studies"
     if choice == "ask":
         raise InputError(
             f"{who}. Choose with -P studies=newest, -P studies=nearest (to the column rhc_date), or a column "
             "`study` in the label sheet that names the folder."
         )
-    return [f"{who}: the {choice} was taken"]
+    return [*notes, f"{who}: the {choice} was taken"]
 
 
 def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str) -> str:
@@ -244,7 +247,7 @@ def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: st
     if len(found) != 1:
         raise InputError(
             f"{sheet.row(patient)}, column study: the patient has no such folder of a study with a clip in "
-            "it."
+            "it. Leave the cell empty, or rename a column that names something else."
         )
     return found[0]
 
@@ -257,7 +260,9 @@ def _by_date(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: 
     """
     row, name_it = sheet.row(patient), "Name the folder in a column `study`."
     if choice == "nearest" and patient not in sheet.dates:
-        raise InputError(f"{row}: studies=nearest needs a column rhc_date, the day of the catheterisation.")
+        raise InputError(
+            f"{row}: studies=nearest needs a column rhc_date, the day of catheterisation (year-month-day)."
+        )
     distances: dict[str, datetime.timedelta] = {}
     for study, clips in studies.items():
         moment = max(filter(None, map(_study_moment, clips)), default=None)

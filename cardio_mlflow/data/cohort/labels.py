@@ -51,7 +51,8 @@ class LabelSheet:
         rows: the row of each patient in the file, counted from 1, for messages that name no patient.
         notes: what the user should be told.
         studies: the study folder that the sheet names for a patient. It can be a date: never write it.
-        dates: the day of a patient's catheterisation, where the sheet has it. Never write it.
+        dates: the day of a patient's catheterisation, where the sheet has one that can be read. Never write
+            it.
     """
 
     name: str
@@ -146,9 +147,13 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
         labels,
         {patient: row.number for patient, row in zip(ids, sheet.rows, strict=True)},
         (*sheet.notes, *_notes(reading, labels, cohort1_size)),
-        {patient: study for patient, study in zip(ids, studies, strict=True) if study},
+        {patient: study for patient, study in zip(ids, studies, strict=True) if not _is_unknown(study)},
         {patient: date for patient, date in zip(ids, dates, strict=True) if date},
     )
+
+
+def _is_unknown(text: str) -> bool:
+    return is_missing(text) or text.strip(" ?").lower() in ("", "unknown")
 
 
 def _find_sheet(folder: Path) -> Path:

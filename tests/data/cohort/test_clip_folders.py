@@ -76,7 +76,7 @@ def test_clips_beside_a_study_go_first_and_the_study_is_counted(tmp_path: Path) 
     clip(tmp_path / "dicom/P1/20180512/A2C.dcm")
     cohort = read_cohort(tmp_path, 2)
     assert found(cohort) == ["dicom/P1/A4C.dcm"]
-    assert any(note.startswith("1 folders that name no patient") for note in cohort.notes)
+    assert "1 folders of a study of patients who have clips beside it were ignored" in cohort.notes
 
 
 @pytest.fixture
@@ -142,7 +142,12 @@ def test_a_study_of_the_first_year_is_the_oldest(two_studies: Path) -> None:
 
 
 def test_the_study_nearest_to_the_catheterisation(two_studies: Path) -> None:
-    assert "needs a column rhc_date" in refusal(two_studies, "nearest")
+    for day in ("", "05/12/2018", "unknown"):
+        labels(two_studies, rhc_date=day)
+        assert "row 2 of labels.csv: studies=nearest needs a column rhc_date" in refusal(
+            two_studies, "nearest"
+        )
+        assert found(read_cohort(two_studies, 2, "newest"))
     labels(two_studies, rhc_date="2018-06-01")
     cohort = read_cohort(two_studies, 2, "nearest")
     assert found(cohort)[:2] == ["dicom/P1/b 2/A4C.dcm", "dicom/P1/b 2/A2C.dcm"]
@@ -166,6 +171,19 @@ def test_a_study_that_is_not_there_is_refused_by_its_row(two_studies: Path) -> N
     assert "row 2 of labels.csv, column study: the patient has no such folder" in refusal(
         two_studies, "newest"
     )
+
+
+@pytest.mark.parametrize("told", ["NA", "-", "?", "unknown"])
+def test_a_study_that_is_missing_is_not_looked_for(two_studies: Path, told: str) -> None:
+    labels(two_studies, study=told)
+    assert "dicom/P1/a 1/A4C.dcm" in found(read_cohort(two_studies, 2, "newest"))
+
+
+def test_a_study_named_for_clips_in_no_such_folder_is_noted_by_its_row(tmp_path: Path) -> None:
+    labels(tmp_path, study="20180513")
+    clip(tmp_path / "dicom/P1/A4C.dcm")
+    notes = [note for note in read_cohort(tmp_path, 2).notes if "column study" in note]
+    assert notes == ["1 patient (row 2 of labels.csv) with clips, but none of the study in column study"]
 
 
 def test_a_study_linked_from_outside_is_refused(tmp_path: Path) -> None:
