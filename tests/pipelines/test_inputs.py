@@ -19,7 +19,7 @@ from cardio_mlflow.pipelines import inputs as module
 from cardio_mlflow.pipelines import test as test_step
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs, training_subset
 from cardio_mlflow.pipelines.predictions import build_predictions
-from cardio_mlflow.pipelines.trained_on import TrainedOn, seen_of
+from cardio_mlflow.pipelines.trained_on import TrainedOn, person_digest, seen_of
 from cardio_mlflow.settings import Settings, load_settings
 
 PATIENTS = [f"ROE{i}" for i in range(9)]
@@ -233,6 +233,7 @@ def test_persons_that_were_trained_on_are_found_under_any_name(
     with pytest.raises(InputError, match=r"3 of the 3 Cohort II patients are examinations of a person"):
         check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen)
     assert "DOE" not in seen.to_json()
+    assert person_digest("007") == person_digest("7") != person_digest("8")
     check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen_of(tested, tested.patients("I")))
 
 
