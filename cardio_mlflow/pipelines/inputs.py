@@ -105,6 +105,8 @@ def load_inputs(settings: Settings) -> StudyInputs:
     cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size, settings.studies)
     for note in cohort.notes:
         log.info("Note: %s", note)
+    for warning in cohort.warnings:
+        log.warning("%s", warning)
     _tell(cohort)
     folds_from = "given" if _folds_file(settings, cohort) else "drawn"
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from cardio_mlflow.data.cohort.persons import PERSON
+from cardio_mlflow.data.cohort.persons import PERSON, person_key
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.inputs import StudyInputs
 from cardio_mlflow.tracking.finished import FinishedRun
@@ -45,9 +45,11 @@ def seen_of(inputs: StudyInputs, patients: tuple[str, ...]) -> TrainedOn:
 def person_digest(person: str) -> str:
     """What stands for a person in the artifact, 32 hexadecimal digits: a record number is not written there.
 
+    It is the same for 7, 007 and 7.0, as another cohort's sheet may spell it.
+
     Whoever has the artifact can try numbers out; ``pseudonymize`` leaves them pseudonyms to find.
     """
-    return hashlib.blake2b(person.encode(), digest_size=16, person=b"cardio person").hexdigest()
+    return hashlib.blake2b(person_key(person).encode(), digest_size=16, person=b"cardio person").hexdigest()
 
 
 def _clips_of(inputs: StudyInputs, patient: str) -> frozenset[str]:

@@ -179,23 +179,19 @@ def parse_number(text: str, units: tuple[str, ...] = (), decimal: str = "") -> f
 
 
 def parse_date(cell: Cell) -> datetime.date | None:
-    """Read a date: a date cell of a workbook, or 2018-05-12, 20180512 or 12.05.2018; None for a missing one.
+    """Read a date: of a workbook, or 2018-05-12, 2018/05/12, 20180512, 12.05.2018; a time may follow.
 
-    Raises:
-        ValueError: the reason, in words that do not repeat the cell.
+    None for a missing one and for what cannot be read: 05/12/2018 can be May or December.
     """
-    if cell.fault:
-        raise ValueError(cell.fault)
     if isinstance(cell.value, datetime.datetime):
         return cell.value.date()
-    if is_missing(cell.text):
-        return None
+    day = re.sub(r"[T ]\d\d?:.*", "", cell.text).replace("/", "-")
     for form in ("%Y-%m-%d", "%Y%m%d", "%d.%m.%Y"):
         try:
-            return datetime.datetime.strptime(cell.text, form).date()
+            return datetime.datetime.strptime(day, form).date()
         except ValueError:
             continue
-    raise ValueError("not a date such as 2018-05-12")
+    return None
 
 
 def _check_rest(rest: str, units: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from openpyxl.utils import get_column_letter
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import normalise_name
 from cardio_mlflow.sheets.cells import Cell, cell_number, clean_text, decimal_mark
-from cardio_mlflow.sheets.workbook import workbook_rows
+from cardio_mlflow.sheets.workbook import Rows, workbook_rows
 
 SHOWN_PROBLEMS: Final = 10
 SEPARATORS: Final = (",", ";", "\t")
@@ -46,12 +46,14 @@ class Sheet:
         columns: the header's cells.
         rows: the visible rows below it that are not empty, each as long as the header.
         notes: what was left out, without any cell's text.
+        hidden: the numbers of the rows below the header that are hidden.
     """
 
     name: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    hidden: tuple[int, ...] = ()
 
     @cached_property
     def decimal(self) -> str:
@@ -117,7 +119,7 @@ def read_sheet(path: Path) -> Sheet:
     if content.startswith(_OLE):
         raise InputError(f"{path.name} is an older or a protected workbook: save it as .xlsx, unprotected.")
     is_workbook = content.startswith(_ZIP) or path.suffix.lower() == ".xlsx"
-    records, notes = (workbook_rows if is_workbook else _csv_rows)(content, path.name)
+    records, hidden, notes = (workbook_rows if is_workbook else _csv_rows)(content, path.name)
     filled = [Row(n, cells) for n, cells in records.items() if any(c.text or c.fault for c in cells)]
     if not filled:
         raise InputError(f"{path.name} is empty: expected a header row and a row for each patient.")
@@ -127,7 +129,8 @@ def read_sheet(path: Path) -> Sheet:
     widest = max(map(_width, filled[head:])) if is_workbook else _width(filled[head])
     columns = tuple(cell.text for cell in _fit(filled[head], widest, path.name))
     rows = tuple(Row(row.number, _fit(row, widest, path.name)) for row in filled[head + 1 :])
-    return Sheet(path.name, columns, rows, tuple(notes))
+    below = tuple(number for number in hidden if number > filled[head].number)
+    return Sheet(path.name, columns, rows, tuple(notes), below)
 
 
 def raise_problems(sheet_name: str, problems: list[str]) -> None:
@@ -171,8 +174,8 @@ def _fit(row: Row, width: int, name: str) -> tuple[Cell, ...]:
     return (row.cells + (Cell(""),) * (width - len(row.cells)))[:width]
 
 
-def _csv_rows(content: bytes, name: str) -> tuple[dict[int, tuple[Cell, ...]], list[str]]:
-    """The rows by number, and no note. A first line such as ``sep=;`` is not shown, and not counted."""
+def _csv_rows(content: bytes, name: str) -> tuple[Rows, list[int], list[str]]:
+    """The rows by number, none hidden, no note. A line such as ``sep=;`` is not shown, and not counted."""
     text = _decode(content)
     told = _SEPARATOR_LINE.match(text)
     text = text[told.end() :] if told else text
@@ -181,7 +184,7 @@ def _csv_rows(content: bytes, name: str) -> tuple[dict[int, tuple[Cell, ...]], l
     except csv.Error as error:
         raise InputError(f"{name} is not a readable csv file: {error}.") from None
     cells = (tuple(Cell(clean_text(text)) for text in record) for record in records)
-    return dict(enumerate(cells, start=1)), []
+    return dict(enumerate(cells, start=1)), [], []
 
 
 def _parse(text: str, separator: str) -> list[list[str]]:

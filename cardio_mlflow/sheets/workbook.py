@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import math
 import re
 import warnings
 import zipfile
@@ -19,7 +20,7 @@ from cardio_mlflow.sheets.cells import A_DATE, Cell, clean_text
 
 _BROKEN: Final = (
     zipfile.BadZipFile, zlib.error, ElementTree.ParseError, InvalidFileException, EOFError, KeyError,
-    IndexError, ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError,
+    IndexError, ValueError, TypeError, AttributeError, OverflowError, NotImplementedError, RuntimeError,
 )  # fmt: skip
 _MAX_BYTES: Final = 512 * 2**20
 _MAX_CELLS: Final = 2_000_000
@@ -30,8 +31,12 @@ _NO_RESULT: Final = (
 _MERGED: Final = "part of a merged cell: unmerge it and fill each row"
 
 
-def workbook_rows(content: bytes, name: str) -> tuple[dict[int, tuple[Cell, ...]], list[str]]:
-    """The rows of the first visible sheet by number, counted from 1, without hidden ones; and notes.
+Rows = dict[int, tuple[Cell, ...]]
+"""Rows by their number, counted from 1."""
+
+
+def workbook_rows(content: bytes, name: str) -> tuple[Rows, list[int], list[str]]:
+    """The rows of the first visible sheet without hidden ones, the numbers of those, and notes.
 
     Raises:
         InputError: the file is no workbook, or too large for a sheet of patients.
@@ -43,12 +48,15 @@ def workbook_rows(content: bytes, name: str) -> tuple[dict[int, tuple[Cell, ...]
         raise InputError(f"{name} is not a readable xlsx workbook: save it again as .xlsx.") from None
 
 
-def _rows(file: io.BytesIO, name: str) -> tuple[dict[int, tuple[Cell, ...]], list[str]]:
+def _rows(file: io.BytesIO, name: str) -> tuple[Rows, list[int], list[str]]:
     with zipfile.ZipFile(file) as archive:
         if sum(part.file_size for part in archive.infolist()) > _MAX_BYTES:
             raise InputError(f"{name} unpacks to more than {_MAX_BYTES >> 20} MiB: no sheet of patients.")
         part = next((n for n in archive.namelist() if n.endswith("/workbook.xml")), "xl/workbook.xml")
-        recalculate = b'fullCalcOnLoad="1"' in archive.read(part)
+        book = archive.read(part)
+        if b"http://purl.oclc.org/ooxml/spreadsheetml/main" in book:  # ISO/IEC 29500-1, strict
+            raise InputError(f"{name} was saved as Strict Open XML: save it as a plain workbook (.xlsx).")
+        recalculate = b'fullCalcOnLoad="1"' in book
         sheets = [archive.read(n) for n in archive.namelist() if "/worksheets/" in n]
     values = openpyxl.load_workbook(file, keep_links=False, data_only=True)
     has_formulas = any(re.search(rb"<(?:\w+:)?f[\s/>]", content) for content in sheets)
@@ -97,9 +105,7 @@ def _merged(sheet: Any) -> set[str]:
     }
 
 
-def _visible(
-    rows: dict[int, tuple[Cell, ...]], sheet: Any, notes: list[str]
-) -> tuple[dict[int, tuple[Cell, ...]], list[str]]:
+def _visible(rows: Rows, sheet: Any, notes: list[str]) -> tuple[Rows, list[int], list[str]]:
     hidden = [
         number
         for number, cells in rows.items()
@@ -122,7 +128,7 @@ def _visible(
         )
     if columns:
         notes.append(f"{len(columns)} hidden columns were read like the others")
-    return {n: cells for n, cells in rows.items() if n not in set(hidden)}, notes
+    return {n: cells for n, cells in rows.items() if n not in set(hidden)}, hidden, notes
 
 
 def _cell(cell: Any, formula: Any, *, recalculate: bool, merged: bool) -> Cell:
@@ -137,7 +143,8 @@ def _cell(cell: Any, formula: Any, *, recalculate: bool, merged: bool) -> Cell:
     if isinstance(value, datetime.time | datetime.timedelta):
         return Cell(str(value), fault=A_DATE)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return Cell(_shown(value, str(cell.number_format)), float(value))
+        shown = _shown(value, str(cell.number_format)) if math.isfinite(value) else ""
+        return Cell(shown, float(value), "" if shown else "not a finite number")
     return Cell("" if value is None else clean_text(str(value)))
 
 

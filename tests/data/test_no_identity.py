@@ -271,6 +271,28 @@ def _all_refused(folder: Path) -> None:
     (folder / f"{NAME}_FC.dcm").write_text(NAME, encoding="utf-8")
 
 
+@pytest.mark.parametrize("studies", ["newest", "nearest"])
+def test_no_choice_of_a_study_tells_the_name(
+    tmp_path: Path, studies: str, fan: Callable, write_dicom: Callable
+) -> None:
+    """The length of the transfer syntax UID is wrong: pydicom repeats in a warning all that follows."""
+    place = Place(tmp_path / "cohort", tmp_path / "written")
+    place.written.mkdir()
+    for number, study in enumerate((f"{NAME} 1", f"{NAME} 2")):
+        (folder := place.cohort / "dicom" / NAME / study).mkdir(parents=True)
+        path = plant(write_dicom(folder / "FC.dcm", fan(frames=30)), number)
+        data = path.read_bytes()
+        end = data.index(b"\x02\0\x10\0UI") + 6
+        path.write_bytes(data[:end] + b"\xad" + data[end + 1 :])
+    (place.cohort / "labels.csv").write_text(
+        f"patient_id,rhc_date,{','.join(KEYS)}\n{NAME},1937-02-11,{VALUES}\n", encoding="utf-8"
+    )
+    done = place.prepare(place.cohort, studies=studies)
+    assert "the date of one of 2 studies cannot be read" in done.stderr.decode()
+    assert occurrences(done.stdout + done.stderr, "what was said") == []
+    assert [leak for leak in leaks(place.written) if not leak.startswith(str(place.key_folder))] == []
+
+
 def test_no_failure_tells_the_name(tmp_path: Path) -> None:
     place = Place(tmp_path / "cohorts", tmp_path / "written")
     place.written.mkdir()

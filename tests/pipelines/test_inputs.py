@@ -19,7 +19,7 @@ from cardio_mlflow.pipelines import inputs as module
 from cardio_mlflow.pipelines import test as test_step
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs, training_subset
 from cardio_mlflow.pipelines.predictions import build_predictions
-from cardio_mlflow.pipelines.trained_on import TrainedOn, seen_of
+from cardio_mlflow.pipelines.trained_on import TrainedOn, person_digest, seen_of
 from cardio_mlflow.settings import Settings, load_settings
 
 PATIENTS = [f"ROE{i}" for i in range(9)]
@@ -233,15 +233,18 @@ def test_persons_that_were_trained_on_are_found_under_any_name(
     with pytest.raises(InputError, match=r"3 of the 3 Cohort II patients are examinations of a person"):
         check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen)
     assert "DOE" not in seen.to_json()
+    assert person_digest("007") == person_digest("7") != person_digest("8")
     check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen_of(tested, tested.patients("I")))
 
 
 def test_persons_stay_together_and_get_pseudonyms(
     given: Callable[..., Settings], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = with_persons(given(pseudonymize="true"), TWICE)
+    settings = with_persons(given(pseudonymize="true"), ["DOE1", "doe1", *TWICE[2:]])
     with caplog.at_level("INFO"):
         inputs = load_inputs(settings)
+    (warned,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warned.startswith("row 3 of labels.csv: taken for the person of another row")
     assert "9 patients of the sheet are examinations of 6 persons" in caplog.text
     folds = list(inputs.folds)
     assert (folds[0], folds[2]) == (folds[1], folds[3])

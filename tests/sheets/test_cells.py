@@ -133,16 +133,14 @@ def test_days_of_months_are_dates(day: int, month: str, form: str) -> None:
         parse_number(form.format(d=day, m=month))
 
 
-def test_a_catheterisations_day_is_read_or_refused() -> None:
+def test_a_catheterisations_day_is_read_or_missing() -> None:
     day = datetime.date(2018, 5, 12)
     for cell in (Cell("2018-05-12"), Cell("20180512"), Cell("12.05.2018"),
                  Cell("", datetime.datetime(2018, 5, 12, 9))):  # fmt: skip
         assert parse_date(cell) == day
     assert parse_date(Cell("n/a")) is None
     for text in ("05/12/2018", "May 2018", "43232"):
-        with pytest.raises(ValueError, match="not a date such as") as error:
-            parse_date(Cell(text))
-        assert text not in str(error.value)
+        assert parse_date(Cell(text)) is None
 
 
 @pytest.mark.parametrize("text", ["#DIV/0!", "#REF!", "#WERT!", "####", "Err:502", "#NAME?"])

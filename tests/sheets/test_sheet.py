@@ -143,6 +143,26 @@ def test_a_result_that_its_writer_did_not_compute_is_not_believed(tmp_path: Path
     assert "result is not stored" in number_problem(read_sheet(path), 0, 1)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_a_number_without_end_is_named_by_its_cell(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "labels.xlsx"
+    workbook(path, [["id", "CO"], ["a", 4]])
+    rewritten(path, {"xl/worksheets/sheet1.xml": ("<v>4</v>", f"<v>{number}</v>")})
+    assert number_problem(read_sheet(path), 0, 1) == "not a finite number"
+
+
+def test_a_strict_workbook_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "labels.xlsx"
+    workbook(path, [["id", "CO"], ["a", 4]])
+    plain, strict = (
+        "http://schemas.openxmlformats.org/spreadsheetml/2006/main",
+        "http://purl.oclc.org/ooxml/spreadsheetml/main",
+    )
+    rewritten(path, {"xl/workbook.xml": (plain, strict), "xl/worksheets/sheet1.xml": (plain, strict)})
+    with pytest.raises(InputError, match="Strict Open XML: save it as"):
+        read_sheet(path)
+
+
 @pytest.mark.parametrize("line", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;", "sep=;;"])
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 def test_the_line_that_names_the_separator_is_no_row(tmp_path: Path, line: str, end: str) -> None:

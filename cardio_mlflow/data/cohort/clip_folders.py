@@ -7,13 +7,12 @@ import io
 import re
 import stat
 import unicodedata
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from pydicom.errors import InvalidDicomError
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 
 from cardio_mlflow.data.cohort.clip import Clip, Findings, is_inside, kind_of, natural_key, stem_of
@@ -25,12 +24,14 @@ from cardio_mlflow.data.cohort.clip_names import (
     view_within,
 )
 from cardio_mlflow.data.cohort.labels import LabelSheet
+from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, view
 
 NO_VIEW: Final = "files whose name tells no view or no patient"
 CONTRADICTION: Final = "files whose name contradicts their folder"
 OTHER_KIND: Final = "files that are no DICOM, video or tensor by their name"
+BESIDE: Final = "folders of a study of patients who have clips beside it"
 OTHER_FOLDER: Final = "folders that name no patient, no view and none of dicom, video, tensors, cohort1"
 
 _GROUPS: Final = re.compile(
@@ -191,14 +192,11 @@ def _told(stem: str, place: _Place, patients: KnownPatients) -> _Told:
 
 
 Choice = Literal["ask", "newest", "nearest"]
+_EQUALLY: Final = {"newest": "new", "nearest": "near"}
 
 _DATE, _TIME = 0x00080020, 0x00080030  # Study Date, Study Time: DICOM PS3.6
 _HEAD: Final = 64 * 1024
 """Bytes of a file that are read for its study's date, which stands at the header's start."""
-_NO_HEADER: Final = (
-    InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError,
-    NotImplementedError, RuntimeError, zlib.error,
-)  # fmt: skip
 
 
 def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[str]:
@@ -216,13 +214,15 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
         InputError: a choice is asked for or cannot be made; names rows.
     """
     direct = {clip.patient_id for clip in found.clips}
-    several = []
+    notes, several = [], []
+    if elsewhere := [p for p in sheet.studies if p in direct and p not in found.studies]:
+        notes.append(f"{sheet.some_rows(elsewhere)} with clips, but none of the study in column study")
     for patient, studies in found.studies.items():
         if patient in sheet.studies:
             study = _named(studies, sheet, patient)
             found.clips = [clip for clip in found.clips if clip.patient_id != patient]
         elif patient in direct:
-            found.ignored[OTHER_FOLDER] += len(studies)
+            found.ignored[BESIDE] += len(studies)
             continue
         else:
             study = next(iter(studies))
@@ -232,14 +232,14 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
         found.clips.extend(studies[study])
     found.studies.clear()
     if not several:
-        return []
+        return notes
     who = f"{sheet.some_rows(several)} with several studies"
     if choice == "ask":
         raise InputError(
             f"{who}. Choose with -P studies=newest, -P studies=nearest (to the column rhc_date), or a column "
             "`study` in the label sheet that names the folder."
         )
-    return [f"{who}: the {choice} was taken"]
+    return [*notes, f"{who}: the {choice} was taken"]
 
 
 def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str) -> str:
@@ -247,7 +247,7 @@ def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: st
     if len(found) != 1:
         raise InputError(
             f"{sheet.row(patient)}, column study: the patient has no such folder of a study with a clip in "
-            "it."
+            "it. Leave the cell empty, or rename a column that names something else."
         )
     return found[0]
 
@@ -260,17 +260,20 @@ def _by_date(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: 
     """
     row, name_it = sheet.row(patient), "Name the folder in a column `study`."
     if choice == "nearest" and patient not in sheet.dates:
-        raise InputError(f"{row}: studies=nearest needs a column rhc_date, the day of the catheterisation.")
-    ranks: dict[str, float] = {}
+        raise InputError(
+            f"{row}: studies=nearest needs a column rhc_date, the day of catheterisation (year-month-day)."
+        )
+    distances: dict[str, datetime.timedelta] = {}
     for study, clips in studies.items():
         moment = max(filter(None, map(_study_moment, clips)), default=None)
         if moment is None:
             raise InputError(f"{row}: the date of one of {len(studies)} studies cannot be read. {name_it}")
-        days = abs((moment.date() - sheet.dates[patient]).days) if choice == "nearest" else 0
-        ranks[study] = -days if choice == "nearest" else moment.timestamp()
-    best = [study for study, rank in ranks.items() if rank == max(ranks.values())]
+        distances[study] = datetime.datetime.max - moment
+        if choice == "nearest":
+            distances[study] = abs(moment.date() - sheet.dates[patient])
+    best = [study for study, distance in distances.items() if distance == min(distances.values())]
     if len(best) > 1:
-        raise InputError(f"{row}: {len(best)} studies are equally {choice[:4]}. {name_it}")
+        raise InputError(f"{row}: {len(best)} studies are equally {_EQUALLY[choice]}. {name_it}")
     return best[0]
 
 
@@ -279,12 +282,17 @@ def _study_moment(clip: Clip) -> datetime.datetime | None:
     if kind_of(clip.path) != "DICOM":
         return None
     try:
-        with clip.path.open("rb") as file:
+        with clip.path.open("rb") as file, pydicom_silenced():
             head = io.BytesIO(file.read(_HEAD))
-        header = read_partial(head, lambda tag, _vr, _length: tag > _TIME, specific_tags=[_DATE, _TIME])
-        day = str(header[_DATE].value).replace(".", "")
-        date = datetime.datetime.strptime(day, "%Y%m%d")
-        time = str(header[_TIME].value)[:6] if _TIME in header else ""
-        return datetime.datetime.strptime(day + time, "%Y%m%d%H%M%S") if len(time) == 6 else date
-    except _NO_HEADER:
+            header = read_partial(head, lambda tag, _vr, _length: tag > _TIME, specific_tags=[_DATE, _TIME])
+        day, time = (_raw_text(header, tag) for tag in (_DATE, _TIME))
+        moment = day.replace(".", "") + time[:6].ljust(6, "0")  # HH or HHMM may stand alone
+        return datetime.datetime.strptime(moment, "%Y%m%d%H%M%S")
+    except PARSING_FAULTS:
         return None
+
+
+def _raw_text(header: Dataset, tag: int) -> str:
+    """A value as it stands in the file: pydicom's conversion would repeat it in warnings and errors."""
+    element = header.get_item(tag) if tag in header else None
+    return str(element.value or b"", "ascii").strip("\0 ") if element is not None else ""

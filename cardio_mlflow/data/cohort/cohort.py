@@ -55,6 +55,7 @@ class Cohort:
         clips: at most one for each patient and view, in the order of patients and views.
         notes: what the user should be told: clips left out, patients without any clip, and the like; they
             name rows of the label sheet and never a patient or a file.
+        warnings: the same, where a result may be wrong for it.
         rows: the row of each patient in the label sheet, counted from 1.
     """
 
@@ -64,6 +65,7 @@ class Cohort:
     clips: tuple[Clip, ...]
     notes: tuple[str, ...]
     rows: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def members(self, cohort: str) -> pd.DataFrame:
         """The labels of Cohort "I" or "II", in sheet order."""
@@ -105,9 +107,9 @@ def read_cohort(folder: Path, cohort1_size: int, studies: Choice = "ask") -> Coh
     """
     sheet = read_labels(folder, cohort1_size)
     clips, notes = _find_clips(folder, sheet, studies)
-    return Cohort(
-        folder.resolve().name, folder, sheet.table, tuple(clips), (*sheet.notes, *notes), sheet.rows
-    )
+    notes = [*sheet.notes, *notes]
+    name = folder.resolve().name
+    return Cohort(name, folder, sheet.table, tuple(clips), tuple(notes), sheet.rows, sheet.warnings)
 
 
 def _find_clips(folder: Path, sheet: LabelSheet, studies: Choice) -> tuple[list[Clip], list[str]]:
@@ -126,7 +128,8 @@ def _find_clips(folder: Path, sheet: LabelSheet, studies: Choice) -> tuple[list[
             )
     study_notes = choose_studies(found, sheet, studies)
     if not found.clips:
-        left_out = f" of a patient of the label sheet ({'; '.join(_left_out(found))})" if found.seen else ""
+        reasons = "; ".join([*_left_out(found), *id_notes, *study_notes])
+        left_out = f" of a patient of the label sheet ({reasons})" if found.seen else ""
         raise InputError(f"{folder.name}: no clip{left_out}. Expected {_LAYOUTS}.")
     order = {patient: i for i, patient in enumerate(patients)}
     found.clips.sort(key=lambda clip: (order[clip.patient_id], VIEW_CODES.index(clip.view)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -21,7 +22,7 @@ from cardio_mlflow.data.cohort.columns import (
     match_columns,
     without_units,
 )
-from cardio_mlflow.data.cohort.persons import PERSON, numbered_alike, persons_apart
+from cardio_mlflow.data.cohort.persons import PERSON, numbered_alike, person_key, persons_apart
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, Parameter, normalise_name, parameter
 from cardio_mlflow.sheets.cells import MARKS, canonical_id, id_problem, is_missing, parse_date
@@ -35,6 +36,7 @@ _SUMMARIES: Final = re.compile(
     re.IGNORECASE,
 )
 """What a row of sums or means at the end of a sheet is called."""
+_ROUNDED: Final = "Ids like 2E+11 have lost digits: format the column as text and write them again"
 _Value = TypeVar("_Value")
 
 
@@ -49,14 +51,17 @@ class LabelSheet:
             has no such column), and the optional columns that the sheet has.
         rows: the row of each patient in the file, counted from 1, for messages that name no patient.
         notes: what the user should be told.
+        warnings: what the user should be warned of.
         studies: the study folder that the sheet names for a patient. It can be a date: never write it.
-        dates: the day of a patient's catheterisation, where the sheet has it. Never write it.
+        dates: the day of a patient's catheterisation, where the sheet has one that can be read. Never write
+            it.
     """
 
     name: str
     table: pd.DataFrame
     rows: dict[str, int]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     studies: dict[str, str] = field(default_factory=dict)
     dates: dict[str, datetime.date] = field(default_factory=dict)
 
@@ -72,12 +77,13 @@ class LabelSheet:
 
 @dataclass
 class _Reading:
-    """A sheet being read: where its columns are, and the problems and marked numbers found so far."""
+    """A sheet being read: where its columns are, and the problems, marked numbers and warnings so far."""
 
     sheet: Sheet
     positions: dict[str, int]
     problems: list[str] = field(default_factory=list)
     marked: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def refuse(self, row: Row, column: str, problem: str) -> None:
         self.problems.append(self.sheet.problem(row, self.positions[column], problem))
@@ -145,9 +151,14 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
         labels,
         {patient: row.number for patient, row in zip(ids, sheet.rows, strict=True)},
         (*sheet.notes, *_notes(reading, labels, cohort1_size)),
-        {patient: study for patient, study in zip(ids, studies, strict=True) if study},
+        tuple(reading.warnings),
+        {patient: study for patient, study in zip(ids, studies, strict=True) if not _is_unknown(study)},
         {patient: date for patient, date in zip(ids, dates, strict=True) if date},
     )
+
+
+def _is_unknown(text: str) -> bool:
+    return is_missing(text) or text.strip(" ?").lower() in ("", "unknown")
 
 
 def _find_sheet(folder: Path) -> Path:
@@ -183,8 +194,8 @@ def _patient_ids(reading: _Reading) -> list[str]:
             raise ValueError(problem)
         if before != row.number:
             rounded = re.fullmatch(r"\d[.,]?\d*[eE]\+?\d+", patient_id)
-            hint = ". Ids like 2E+11 have lost digits: format the column as text and write them again"
-            raise ValueError(f"duplicate id: it is already in row {before}{hint if rounded else ''}")
+            hint = f". {_ROUNDED}" if rounded else ""
+            raise ValueError(f"duplicate id: it is already in row {before}{hint}")
 
     reading.each(PATIENT_ID, check, None)
     return [canonical_id(row.cells[reading.positions[PATIENT_ID]].text) for row in reading.sheet.rows]
@@ -199,7 +210,15 @@ def _summaries(reading: _Reading) -> set[int]:
 
 def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
     if "cohort" not in reading.positions:
-        return ["I" if i < cohort1_size else "II" for i in range(len(reading.sheet.rows))]
+        sheet = reading.sheet
+        for i, row in enumerate(sheet.rows):
+            if i < cohort1_size <= i + bisect(sheet.hidden, row.number):
+                raise InputError(
+                    f"{sheet.name} hides rows before the border of Cohort I, the first {cohort1_size} rows, "
+                    "and has no cohort column: patients of Cohort II would move into Cohort I. Show the "
+                    "rows, delete them, or give a cohort column."
+                )
+        return ["I" if i < cohort1_size else "II" for i in range(len(sheet.rows))]
 
     def read(row: Row, position: int) -> str:
         text = canonical_id(row.cells[position].text).lower().removeprefix("cohort").strip(" -_")
@@ -211,16 +230,46 @@ def _cohorts(reading: _Reading, cohort1_size: int) -> list[str]:
 
 
 def _persons(reading: _Reading, ids: list[str], cohorts: list[str]) -> list[str]:
-    """The person in each row; that one stands in both cohorts is noted."""
-    given = [canonical_id(text) if not is_missing(text) else "" for text in reading.texts(PERSON)]
-    persons = [person or patient for person, patient in zip(given, ids, strict=True)]
+    """The person in each row, in its first spelling; that one stands in both cohorts is noted."""
+    given = reading.each(PERSON, _person, "")
+    spelt: dict[str, str] = {}
+    for person in filter(None, given):
+        spelt.setdefault(person_key(person), person)
+    persons = [spelt.get(person_key(p or patient), patient) for p, patient in zip(given, ids, strict=True)]
     rows = [row.number for row in reading.sheet.rows]
+    joined = [
+        row
+        for row, own, patient, person in zip(rows, given, ids, persons, strict=True)
+        if (own != person if own else person_key(patient) in spelt)
+    ]
+    if joined:
+        reading.warnings.append(
+            f"row {first_few(joined)} of {reading.sheet.name}: taken for the person of another row, from "
+            "which it differs only in case, leading zeros or a decimal .0; or its person is missing, and its "
+            "patient id is a person elsewhere"
+        )
+    elif PERSON not in reading.positions and (alike := numbered_alike(ids)):
+        first = " and ".join(str(rows[position]) for position in alike[:2])
+        reading.warnings.append(
+            f"{len(alike)} patient ids look like examinations of the same persons (rows {first} first). If "
+            f"they are, give each row its person in a column {PERSON!r}: folds, cohorts and intervals then "
+            "go by person. Without it a network may be judged on a person that it was trained on"
+        )
     advice = "give both rows one cohort"
     if "cohort" not in reading.positions:
         advice = "cohort1_size parts the sheet there: choose another, or give a cohort column"
     apart = persons_apart(persons, [f"Cohort {cohort}" for cohort in cohorts], rows)
     reading.problems += [f"{problem}; {advice}" for problem in apart]
     return persons
+
+
+def _person(row: Row, position: int) -> str:
+    cell = row.cells[position]
+    if cell.fault:
+        raise ValueError(cell.fault)
+    if re.fullmatch(r"\d(?:[.,]\d+)?[eE]\+\d+", cell.text):
+        raise ValueError(_ROUNDED)
+    return "" if _is_unknown(cell.text) else canonical_id(cell.text)
 
 
 def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[str]:
@@ -232,13 +281,6 @@ def _notes(reading: _Reading, labels: pd.DataFrame, cohort1_size: int) -> list[s
     heading = reading.sheet.columns[reading.positions[PATIENT_ID]]
     if normalise_name(heading) not in map(normalise_name, PATIENT_NAMES):
         notes.append(f"no patient_id column: the first column, {heading!r}, holds the patient ids")
-    if PERSON not in reading.positions and (alike := numbered_alike(list(labels.index))):
-        first = " and ".join(str(reading.sheet.rows[position].number) for position in alike[:2])
-        notes.append(
-            f"{len(alike)} patient ids look like examinations of the same persons (rows {first} first). If "
-            f"they are, give each row its person in a column {PERSON!r}: folds, cohorts and intervals then "
-            "go by person. Without it a network may be judged on a person that it was trained on"
-        )
     if marked := reading.marked:
         shown = first_few(marked, "; ")
         notes.append(f"{len(marked)} cells hold a mark beside the number, which was dropped: {shown}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.files.header_elements import ClipFile
-from cardio_mlflow.data.files.header_values import PARSING_FAULTS, Codec, gray_table
+from cardio_mlflow.data.files.header_values import Codec, gray_table
 from cardio_mlflow.data.files.other_formats import video_frames
 from cardio_mlflow.data.files.pixel_data import read_frame, samples_of
 from cardio_mlflow.data.files.samples import PARTIAL_TABLE, bits_used, may_be_deeper, to_rgb
@@ -26,6 +26,7 @@ from cardio_mlflow.data.files.streams import (
     stream_facts,
 )
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 Image = NDArray[np.uint8]
 _Made = TypeVar("_Made")

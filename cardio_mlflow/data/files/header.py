@@ -16,7 +16,6 @@ from cardio_mlflow.data.files.header_elements import ClipFile, HeaderElements, t
 from cardio_mlflow.data.files.header_values import (
     HALVED,
     PALETTE,
-    PARSING_FAULTS,
     Codec,
     PixelFormat,
     bytes_of,
@@ -27,7 +26,6 @@ from cardio_mlflow.data.files.header_values import (
     is_given,
     number_of,
     numbers_of,
-    pydicom_silenced,
     text_of,
 )
 from cardio_mlflow.data.files.pixel_data import Spans, locate_encapsulated, locate_native, read_palette
@@ -40,6 +38,7 @@ from cardio_mlflow.data.files.timing import (
 )
 from cardio_mlflow.data.files.waveform import ecg_waveform
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 
 Bound = tuple[int, int, int, int]
 """A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -17,7 +12,6 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
 from cardio_mlflow.data.outcomes import (
@@ -28,27 +22,7 @@ from cardio_mlflow.data.outcomes import (
     ClipRefused,
     Outcome,
 )
-
-PARSING_FAULTS: Final = (
-    InvalidDicomError, BytesLengthException, OSError, EOFError, struct.error, ValueError, TypeError,
-    LookupError, AttributeError, OverflowError, RuntimeError, MemoryError,
-)  # fmt: skip
-"""What pydicom and its decoders raise on damaged or hostile files."""
-
-
-@contextmanager
-def pydicom_silenced() -> Iterator[None]:
-    """Keep pydicom from logging and warning, in words that repeat what stands in the file."""
-    logger = logging.getLogger("pydicom")  # those of its modules take their level from it
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 _TEXT_VRS: Final = ("DS", "IS", "LO", "SH", "CS", "ST", "LT", "UT", "AE", "AS", "UC")
 _NUMBER: Final = re.compile(rb"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")

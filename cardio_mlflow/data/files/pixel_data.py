@@ -18,13 +18,12 @@ from pydicom.uid import UID
 from cardio_mlflow.data.files.header_elements import UNDEFINED_LENGTH, ClipFile, PixelElement
 from cardio_mlflow.data.files.header_values import (
     HALVED,
-    PARSING_FAULTS,
     Codec,
     PixelFormat,
     numbers_of,
-    pydicom_silenced,
 )
 from cardio_mlflow.data.outcomes import MAX_FRAMES, ClipRefused, Outcome
+from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 
 Span = tuple[int, int]
 """Offset and length of a piece of the file, in bytes."""

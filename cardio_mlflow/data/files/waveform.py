@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.header_values import PARSING_FAULTS, number_of, numbers_of, text_of
+from cardio_mlflow.data.files.header_values import number_of, numbers_of, text_of
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,8 @@ import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from cardio_mlflow.data.cohort.clip_folders import Choice
+from cardio_mlflow.data.cohort.clip import Clip
+from cardio_mlflow.data.cohort.clip_folders import Choice, _study_moment
 from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
@@ -75,7 +76,7 @@ def test_clips_beside_a_study_go_first_and_the_study_is_counted(tmp_path: Path) 
     clip(tmp_path / "dicom/P1/20180512/A2C.dcm")
     cohort = read_cohort(tmp_path, 2)
     assert found(cohort) == ["dicom/P1/A4C.dcm"]
-    assert any(note.startswith("1 folders that name no patient") for note in cohort.notes)
+    assert "1 folders of a study of patients who have clips beside it were ignored" in cohort.notes
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_on_one_day_the_time_decides_and_without_one_nothing_is_guessed(two_stud
     assert "dicom/P1/b 2/A4C.dcm" in found(read_cohort(two_studies, 2, "newest"))
     for view in ("A4C", "A2C"):
         clip(two_studies / "dicom" / "P1" / "a 1" / f"{view}.dcm", "20180512", "090000")
-    assert "row 2 of labels.csv: 2 studies are equally new" in refusal(two_studies, "newest")
+    assert "row 2 of labels.csv: 2 studies are equally new." in refusal(two_studies, "newest")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no DICOM at all", b"\0" * 128 + b"DICM" + b"\xff" * 400])
@@ -120,12 +121,40 @@ def test_a_study_without_a_readable_date_is_named(two_studies: Path, content: by
     assert "the date of one of 2 studies cannot be read. Name the folder" in refusal(two_studies, "newest")
 
 
+def test_a_damaged_header_is_no_date_and_nothing_of_it_is_logged(
+    two_studies: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = two_studies / "dicom/P1/b 2/A4C.dcm"
+    whole = path.read_bytes()
+    length = whole.index(b"\x02\0\x10\0UI") + 6
+    changed = [whole[:i] + bytes([v]) + whole[i + 1 :] for i in range(128, len(whole)) for v in (0, 173)]
+    assert whole[:length] + b"\xad" + whole[length + 1 :] in changed
+    for content in (*changed, *(whole[:i] for i in range(len(whole)))):
+        path.write_bytes(content)
+        _study_moment(Clip("P1", "FC", path))
+    assert caplog.text == "".join(capfd.readouterr()) == ""
+
+
+def test_a_study_of_the_first_year_is_the_oldest(two_studies: Path) -> None:
+    for view in ("A4C", "A2C"):
+        clip(two_studies / "dicom" / "P1" / "b 2" / f"{view}.dcm", "00010101", "000000")
+    assert "dicom/P1/a 1/A4C.dcm" in found(read_cohort(two_studies, 2, "newest"))
+
+
 def test_the_study_nearest_to_the_catheterisation(two_studies: Path) -> None:
-    assert "needs a column rhc_date" in refusal(two_studies, "nearest")
+    for day in ("", "05/12/2018", "unknown"):
+        labels(two_studies, rhc_date=day)
+        assert "row 2 of labels.csv: studies=nearest needs a column rhc_date" in refusal(
+            two_studies, "nearest"
+        )
+        assert found(read_cohort(two_studies, 2, "newest"))
     labels(two_studies, rhc_date="2018-06-01")
     cohort = read_cohort(two_studies, 2, "nearest")
     assert found(cohort)[:2] == ["dicom/P1/b 2/A4C.dcm", "dicom/P1/b 2/A2C.dcm"]
     assert not any("201" in note for note in cohort.notes)
+    for view in ("A4C", "A2C"):
+        clip(two_studies / "dicom" / "P1" / "a 1" / f"{view}.dcm", "20180621", "0900")
+    assert "2 studies are equally near." in refusal(two_studies, "nearest")
 
 
 @pytest.mark.parametrize(("told", "folder"), [("B 2", "b 2"), ("2018-05-12", "20180512"), ("aside", "aside")])
@@ -142,6 +171,19 @@ def test_a_study_that_is_not_there_is_refused_by_its_row(two_studies: Path) -> N
     assert "row 2 of labels.csv, column study: the patient has no such folder" in refusal(
         two_studies, "newest"
     )
+
+
+@pytest.mark.parametrize("told", ["NA", "-", "?", "unknown"])
+def test_a_study_that_is_missing_is_not_looked_for(two_studies: Path, told: str) -> None:
+    labels(two_studies, study=told)
+    assert "dicom/P1/a 1/A4C.dcm" in found(read_cohort(two_studies, 2, "newest"))
+
+
+def test_a_study_named_for_clips_in_no_such_folder_is_noted_by_its_row(tmp_path: Path) -> None:
+    labels(tmp_path, study="20180513")
+    clip(tmp_path / "dicom/P1/A4C.dcm")
+    notes = [note for note in read_cohort(tmp_path, 2).notes if "column study" in note]
+    assert notes == ["1 patient (row 2 of labels.csv) with clips, but none of the study in column study"]
 
 
 def test_a_study_linked_from_outside_is_refused(tmp_path: Path) -> None:

@@ -312,6 +312,15 @@ def test_changed_ids_that_could_be_several_are_never_guessed(
     assert any("so they were not matched" in note for note in cohort.notes)
 
 
+def test_why_ids_were_not_matched_is_said_where_nothing_else_matches(tmp_path: Path) -> None:
+    changed_ids(tmp_path, "2.018E+11")
+    put(tmp_path, "201812345678_A4C.dcm", "201801111111_A4C.dcm")
+    message = refusal(tmp_path)
+    assert "were ignored; ids of sheet and clips differ only by" in message
+    assert "1 patient (row 2 of labels.csv). Write the ids as" in message
+    assert "2018" not in message
+
+
 def test_a_link_to_nowhere_passes_as_a_clip(folder: Path) -> None:
     put(folder, "dicom/P_10_SA.dcm")
     (folder / "dicom" / "P_1_FC.dcm").symlink_to("not there")

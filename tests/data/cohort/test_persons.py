@@ -59,12 +59,46 @@ def test_a_person_in_both_cohorts_is_refused(
     assert "Roe" not in str(error.value)
 
 
+@pytest.mark.parametrize("other", ["7", "7.0", "007", "07,0"])
+def test_a_person_spelt_in_two_ways_is_one_and_the_user_is_warned(tmp_path: Path, other: str) -> None:
+    sheet = read(tmp_path, "patient_id,person", ["a,007", "b,ab12", f'c,"{other}"', "d,AB12", "e,8"])
+    assert sheet.table["person"].tolist() == ["007", "ab12", "007", "ab12", "8"]
+    (warning,) = sheet.warnings
+    assert warning.startswith("row 5 of" if other == "007" else "row 4, 5 of")
+    assert "ab12" not in warning.lower()
+
+
+def test_an_unknown_person_is_missing_and_never_taken_for_another_in_silence(tmp_path: Path) -> None:
+    sheet = read(tmp_path, "patient_id,person", ["a,?", "b,unknown", "c,Unknown", "d,", "e,n/a", "x,y"])
+    assert sheet.table["person"].tolist() == ["a", "b", "c", "d", "e", "y"]
+    assert not sheet.warnings
+    sheet = read(tmp_path, "patient_id,person", ["a,", "b,A", "c,c", "d,c"])
+    assert sheet.table["person"].tolist() == ["A", "A", "c", "c"]
+    assert [warning.partition(":")[0] for warning in sheet.warnings] == ["row 2 of labels.csv"]
+
+
+def test_patients_without_the_column_are_never_joined(tmp_path: Path) -> None:
+    sheet = read(tmp_path, "patient_id", ["p1", "P1", "7", "007"])
+    assert sheet.table["person"].tolist() == ["p1", "P1", "7", "007"]
+    assert not sheet.warnings
+
+
+def test_persons_that_have_lost_digits_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"row 2, column B \(person\): Ids like 2E\+11 have lost digits"):
+        read(tmp_path, "patient_id,person", ["a,2.018E+11", "b,2.018E+11"])
+
+
 NUMBERED = {
     "visits": ["S1_visit1", "S1_visit2", "S2_visit1", "S3"],
     "short visits": ["P7-v1", "P7-v2", "P8-v1"],
     "leading zeros": ["01_Exam01", "01_Exam02", "02_Exam01"],
     "follow-up": ["12 FU1", "12 FU2", "13"],
     "letters": ["P01a", "P01b", "P02a", "P03a"],
+    "visits of names": ["Smith_visit1", "Smith_visit2", "Jones_visit1", "Doe"],
+    "before and after": ["S1_pre", "S1_post", "S2_pre", "S3_post"],
+    "baseline": ["Roe-baseline", "Roe-followup", "Doe-baseline"],
+    "dates": ["S1_20180101", "S1_20190101", "S2_20180101"],
+    "dates with dashes": ["S1 2018-01-01", "S1 2019-12-31", "S2 2018-01-01"],
     "digits": ["123-1", "123-2", "124-1", "125-1"],
 }
 PLAIN = {
@@ -75,6 +109,10 @@ PLAIN = {
     "three hospitals": [f"{h:02}-{i}" for h in range(1, 4) for i in range(1, 10)],
     "hospital and patient": [f"{h}-{i:03}" for h in range(1, 4) for i in range(1, 30)],
     "volunteers": [f"HV{i}" for i in range(1, 10)],
+    "volunteers of a study": [f"PH-HV{i}" for i in range(1, 10)],
+    "subjects of a study": [f"PH_T{i}" for i in range(1, 40)],
+    "days of one hospital": [f"UKE_201801{i:02}" for i in range(1, 32)],
+    "groups": [f"{group}_{i:03}" for group in ("pre", "post") for i in range(1, 9)],
     "scans": [f"scan_{i}" for i in range(1, 10)],
     "years": ["2019-17", "2019-18", "2020-17"],
     "hashes": ["a1b2c3", "a1b2c4", "9f8e7d", "0a"],
@@ -85,12 +123,12 @@ PLAIN = {
 def test_ids_that_look_numbered_are_told(tmp_path: Path, name: str) -> None:
     ids = NUMBERED[name]
     assert numbered_alike(ids) == [0, 1]
-    (note,) = read(tmp_path, "patient_id,cohort", [f"{i},I" for i in ids]).notes
+    (note,) = read(tmp_path, "patient_id,cohort", [f"{i},I" for i in ids]).warnings
     assert "2 patient ids look like examinations" in note
     assert "rows 2 and 3 first" in note
     assert "column 'person'" in note
     with_column = read(tmp_path, "patient_id,cohort,person", [f"{i},I,{k}" for k, i in enumerate(ids)])
-    assert not with_column.notes
+    assert not with_column.warnings
 
 
 @pytest.mark.parametrize("name", PLAIN)

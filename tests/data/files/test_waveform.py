@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from cardio_mlflow.data.cycle.ecg import find_r_waves
-from cardio_mlflow.data.files.header_values import pydicom_silenced
 from cardio_mlflow.data.files.waveform import ecg_waveform
+from cardio_mlflow.data.parsing import pydicom_silenced
 from tests.data.cycle.hearts import beats, voltage
 
 RATE, SAMPLES = 500, 1500
