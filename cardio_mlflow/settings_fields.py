@@ -56,12 +56,7 @@ class SettingsFields(BaseModel):
     clip_memory: int = Field(
         1024, ge=256, description="memory a preparation process may take over its start, MiB (Linux)"
     )
-    cache_disk: float = Field(
-        40.0,
-        ge=0,
-        description="GiB that prepared clips (1.7 MB each) may take in the cache folder; what was used least "
-        "recently makes way, and what nobody used for 90 days; never what a running command uses",
-    )
+    cache_disk: float = Field(40.0, ge=0, description="GiB that prepared clips may take in the cache folder")
     synthetic_patients: int = Field(ge=8, le=9999, description="patients of the synthetic cohort")
     synthetic_seed: int = Field(7, ge=0, description="seed of the synthetic cohort")
 

@@ -24,7 +24,7 @@ from cardio_mlflow.data.files.streams import (
     holds_rgb,
     mended,
     stream_facts,
-)
+)  # fmt: skip
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.parsing import PARSING_FAULTS
 
