@@ -32,8 +32,10 @@ _LASTING_S: Final = 0.25  # a swept trace stays for longer, and no tissue is bri
 
 def read_traces(
     frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
-) -> Iterator[tuple[Style, Trace]]:
+) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
     """Traces that may be an ECG, likeliest first: those outside the sector, then those over the tissue.
+
+    Of each come its readings, likeliest first, at least one.
 
     Candidates are wide strips outside the sector in which pixels change, and after them bands of the sector
     that are bright over its whole width. How a strip's trace moves gives the time of each of its columns; one
@@ -49,40 +51,44 @@ def read_traces(
     border = 2 * max(2, round(_BORDER * len(sector_mask))) + 1
     outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
     for strip in cut_strips(frames, find_strips(statistics, outside), statistics, outside, times_s):
-        yield from ((style, trace) for style, trace in _outside(strip) if trace is not None)
+        yield from ((style, readings) for style, readings in _outside(strip) if readings)
     moving = find_bands(statistics.maximum, sector_mask, _LEAST_LUMA)
     still = find_bands(statistics.minimum, sector_mask, _LEAST_STILL)
     bands = list(dict.fromkeys(still[:1] + moving))
     for strip in cut_strips(frames, bands, statistics, outside, times_s):
-        yield from ((style, trace) for style, trace in _over_tissue(strip) if trace is not None)
+        yield from ((style, readings) for style, readings in _over_tissue(strip) if readings)
 
 
-def _outside(strip: Strip) -> Iterator[tuple[Style, Trace | None]]:
+def _outside(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
     moving = find_moving_head(strip)
     if moving is not None and moving.redraws:
         yield "sweep", read_sweep(strip, moving)
     elif moving is not None:
-        yield "cursor", read_still(strip, moving)
+        yield "cursor", _one(read_still(strip, moving))
     elif (scrolling := read_scroll(strip)) is not None:
-        yield "scroll", scrolling
+        yield "scroll", (scrolling,)
     else:
-        yield "cursor", _read_tissue_cursor(strip)
+        yield "cursor", _one(_read_tissue_cursor(strip))
 
 
-def _over_tissue(strip: Strip) -> Iterator[tuple[Style, Trace | None]]:
+def _over_tissue(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
     if (scrolling := read_tissue_scroll(strip)) is not None:
-        yield "scroll", scrolling
+        yield "scroll", (scrolling,)
     else:
         yield "sweep", _read_tissue_sweep(strip)
-        yield "cursor", _read_tissue_cursor(strip)
+        yield "cursor", _one(_read_tissue_cursor(strip))
 
 
-def _read_tissue_sweep(strip: Strip) -> Trace | None:
+def _one(trace: Trace | None) -> tuple[Trace, ...]:
+    return () if trace is None else (trace,)
+
+
+def _read_tissue_sweep(strip: Strip) -> tuple[Trace, ...]:
     times = strip.times_s
     start = len(times) // 2
     stop = max(start + 2, int(np.searchsorted(times, times[start] + _LASTING_S)))
     moving = find_moving_head(strip) if _bright_all_over(strip.frames[start:stop].min(axis=0)) else None
-    return read_sweep(strip, moving) if moving is not None and moving.redraws else None
+    return read_sweep(strip, moving) if moving is not None and moving.redraws else ()
 
 
 _SHARE: Final = 0.7  # of the columns

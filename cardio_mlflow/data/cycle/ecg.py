@@ -58,11 +58,16 @@ def read_ecg(
 def read_drawn_ecg(
     frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
 ) -> ClipEcg | None:
-    """Read the ECG on the screen: the first of `read_traces` that has QRS complexes; None without one."""
+    """Read the ECG on the screen: the first of `read_traces` that has QRS complexes; None without one.
+
+    Of several readings of it the one with most R waves counts: the other has lost some.
+    """
     if len(times_s) < _LEAST_FRAMES:
         return None
-    for style, (times, heights) in read_traces(frames, sector_mask, statistics, times_s):
-        r_waves = find_r_waves(times, heights)
+    for style, readings in read_traces(frames, sector_mask, statistics, times_s):
+        r_waves, (times, heights) = max(
+            ((find_r_waves(*reading), reading) for reading in readings), key=lambda found: len(found[0])
+        )
         if len(r_waves):
             return ClipEcg(style, np.empty(0), r_waves, *_thinned(times, heights))
     return None

@@ -8,7 +8,16 @@ from typing import Final
 import cv2
 import numpy as np
 
-from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers, Strip, Trace, read_curve
+from cardio_mlflow.data.cycle.strip import (
+    Array,
+    Flags,
+    Image,
+    Numbers,
+    Strip,
+    Trace,
+    read_curve,
+    read_outside,
+)
 
 _SLOWEST_S: Final = 20.0  # a trace crosses the picture's width within this time
 _FASTEST_S: Final = 0.5
@@ -232,8 +241,8 @@ _MARGIN: Final = 3  # columns behind the head that may not be drawn to the end
 _ERASED_SHARE: Final = 0.2  # of a lap, ahead of the head; scanners erase 3 to 15 %
 
 
-def read_sweep(strip: Strip, head: MovingHead) -> Trace | None:
-    """Read a redrawn trace.
+def read_sweep(strip: Strip, head: MovingHead) -> tuple[Trace, ...]:
+    """The readings of a redrawn trace, likeliest first; two, where its path may lead into the tissue.
 
     The strip is unrolled, so that a column number tells the time over all laps. Each column is taken as
     the darkest of all frames that show it: moving tissue behind the trace fades away.
@@ -251,8 +260,11 @@ def read_sweep(strip: Strip, head: MovingHead) -> Trace | None:
         unrolled[:, numbers - begin] = np.minimum(unrolled[:, numbers - begin], shown)
     ahead = _mark_offset(strip, unrolled, begin, head)
     seen = strip.visible[:, head.on_screen(np.arange(begin, begin + unrolled.shape[1]), strip.width)]
-    curve = read_curve(unrolled, int(head.start) + 2 - begin, last - begin, seen)
-    return None if curve is None else (head.seconds(curve.columns + begin - ahead), curve.heights)
+    start, stop = int(head.start) + 2 - begin, last - begin
+    curve = read_curve(unrolled, start, stop)
+    outside = None if curve is None else read_outside(unrolled, start, stop, seen, curve)
+    found = (reading for reading in (outside, curve) if reading is not None)
+    return tuple((head.seconds(reading.columns + begin - ahead), reading.heights) for reading in found)
 
 
 def read_still(strip: Strip, cursor: MovingHead) -> Trace | None:

@@ -138,31 +138,33 @@ class Runs:
     level: Flags
 
 
-def read_curve(picture: Image, start: int, stop: int, visible: Image | None = None) -> Curve | None:
+def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
     """The trace in a picture of a strip, moving things removed as far as possible; None where there is none.
 
     The line is what is brighter than half-way between a column's background and the trace's usual
     brightness. Where a column has several runs of such pixels (tissue, words), the path with the least
     jumps from column to column is taken. Of a steep part the end farther from the trace's resting height
-    counts, so that a narrow R wave keeps its height. A path that leads into the tissue is given up where the
-    line can be followed outside alone, where ``visible`` is 255.
+    counts, so that a narrow R wave keeps its height.
 
     Args:
-        picture: rows × columns, as ``visible``.
+        picture: rows × columns.
         start: first column of a part that is known to lie within the trace.
         stop: one past its last column.
-        visible: 255 where no tissue is shown, None where that does not matter.
     """
     start, stop = max(0, start), min(picture.shape[1], stop)
-    if stop - start < 16:
-        return None
-    curve = _read(picture, start, stop, _LONGEST_GAP)
-    if curve is None or visible is None:
-        return curve
+    return None if stop - start < 16 else _read(picture, start, stop, _LONGEST_GAP)
+
+
+def read_outside(picture: Image, start: int, stop: int, visible: Image, curve: Curve) -> Curve | None:
+    """A curve of `read_curve` that leads into the tissue, read where ``visible`` is 255 alone.
+
+    None where it leads nowhere, or where the line cannot be followed outside alone.
+    """
     rows = np.clip(len(picture) - 1 - np.rint(curve.heights).astype(np.int64), 0, len(picture) - 1)
     if np.mean(visible[rows, curve.columns.astype(np.int64)] == 0) <= _MOST_ASTRAY:
-        return curve
-    return _read(cv2.bitwise_and(picture, visible), start, stop, _MOST_HIDDEN) or curve
+        return None
+    start, stop = max(0, start), min(picture.shape[1], stop)
+    return _read(cv2.bitwise_and(picture, visible), start, stop, _MOST_HIDDEN)
 
 
 def _read(picture: Image, start: int, stop: int, longest_gap: int) -> Curve | None:

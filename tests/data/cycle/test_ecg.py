@@ -12,7 +12,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.signal import chirp, find_peaks
 
 from cardio_mlflow.data.cycle.ecg import find_r_waves, read_ecg
+from cardio_mlflow.data.files.frames import LumaFrames
+from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.picture.sector import collect
+from cardio_mlflow.synthetic.challenges import write_challenge
 from tests.data.cycle.hearts import COLUMNS, ROWS, beats, clip, under_cursor, voltage
 
 TIMES = np.arange(70) / 30
@@ -35,6 +38,19 @@ def test_nothing_is_read_where_there_is_none():
         len(part) == 0
         for part in (found.waveform_r_waves_s, found.trace_r_waves_s, found.times_s, found.level)
     )
+
+
+@pytest.mark.parametrize("kind", ["ecg_gray_sweep", "ecg_green_sweep", "ecg_cyan_sweep"])
+def test_r_waves_that_reach_over_the_tissue_are_found(tmp_path, kind):
+    truth = write_challenge(tmp_path / "a.dcm", kind, 1)
+    header = read_header(tmp_path / "a.dcm")
+    frames, times = list(LumaFrames(header)), np.asarray(truth.frame_times)
+    mask = np.where(truth.sector_mask, np.uint8(255), np.uint8(0))
+    found = read_ecg(header, times, frames, mask, collect(frames)).trace_r_waves_s
+    true = np.asarray(truth.r_wave_times)
+    true = true[(true >= 0.05) & (true <= times[-1] - 0.05)]
+    assert len(true) >= 2
+    assert np.abs(true[:, None] - found).min(axis=1).max() <= 0.025
 
 
 def test_the_screen_alone():
