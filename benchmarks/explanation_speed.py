@@ -42,7 +42,8 @@ def demo_subject() -> Subject:
     phases = np.arange(FRAMES) / FRAMES
     clips = np.stack([view_frames(anatomy, code, phases, 1)[0] for code in VIEW_CODES])
     network = build_network(load_backbone("demo"), "full", 4, 0.15, 0)
-    return subject_of(network, torch.from_numpy(clips), torch.ones(len(VIEW_CODES), dtype=torch.bool))
+    shown = torch.ones(len(VIEW_CODES), dtype=torch.bool)
+    return subject_of(network, torch.from_numpy(clips), shown, shown)
 
 
 class Passes:

@@ -17,7 +17,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings_errors import check_names, explain
 from cardio_mlflow.settings_fields import RANGES, SettingsFields
 from cardio_mlflow.settings_sources import ENVIRONMENT_PREFIX, from_environment, preset_values
-from cardio_mlflow.settings_variants import parse_variants
+from cardio_mlflow.settings_variants import VARIANTS, WITH_MOTION, parse_variants
 from cardio_mlflow.settings_yaml import read_settings_yaml
 
 DECLARED: Final = {"preset": "auto", "data": "auto", "study": "auto"}
@@ -54,16 +54,33 @@ class Settings(SettingsFields):
                 raise ValueError(f"{name} names fold {too_high[0]}, but num_folds is {self.num_folds}")
         for name in parse_variants(self.more_variants):
             self._check_variant(name)
-        if self.stage_epochs and self.stage_epochs * self.stages >= self.epochs:
+        self._check_stage_epochs()
+        if WITH_MOTION in (self.variant, *self.variants) and not self.motion:
             raise ValueError(
-                f"stage_epochs={self.stage_epochs} with stages={self.stages} leaves no epoch for the last "
-                f"stage: epochs must be more than {self.stage_epochs * self.stages}"
+                f"{WITH_MOTION} is the network without its motion path: give motion=true with it"
             )
         if self.is_synthetic and self.cohort1_size > self.synthetic_patients:
             raise ValueError(
                 f"cohort1_size={self.cohort1_size} is more than synthetic_patients={self.synthetic_patients}"
             )
         return self
+
+    def _check_stage_epochs(self) -> None:
+        given = ",".join(map(str, self.stage_epochs))
+        if len(self.stage_epochs) == 1 and self.stage_epochs[0] * self.stages >= self.epochs:
+            raise ValueError(
+                f"stage_epochs={given} with stages={self.stages} leaves no epoch for the last "
+                f"stage: epochs must be more than {self.stage_epochs[0] * self.stages}"
+            )
+        if len(self.stage_epochs) > 1:
+            if (self.epochs, self.stages) != (sum(self.stage_epochs), len(self.stage_epochs) - 1):
+                raise ValueError(
+                    f"stage_epochs={given} are {sum(self.stage_epochs)} epochs in "
+                    f"{len(self.stage_epochs) - 1} stages after the first, not epochs={self.epochs} and "
+                    f"stages={self.stages}: leave those out"
+                )
+            if self.unfreezing == "at_once":
+                raise ValueError("unfreezing=at_once has one stage: give epochs, and no list in stage_epochs")
 
     @property
     def is_synthetic(self) -> bool:
@@ -94,7 +111,8 @@ class Settings(SettingsFields):
     @property
     def all_variants(self) -> tuple[str, ...]:
         """The variants that the ablation compares, those of ``more_variants`` last."""
-        return (*self.variants, *parse_variants(self.more_variants))
+        named = self.variants or tuple(v for v in VARIANTS if self.motion or v != WITH_MOTION)
+        return (*named, *parse_variants(self.more_variants))
 
     def for_variant(self, name: str, repeat: int = 1) -> Settings:
         """The settings that a variant of the ablation is trained with.
@@ -108,7 +126,8 @@ class Settings(SettingsFields):
         """
         changes = parse_variants(self.more_variants).get(name, {"variant": name})
         seed = (self.seed + SEED_STEP * (repeat - 1)) % 2**31
-        return Settings.model_validate(self.model_dump() | {"more_variants": "", "seed": seed} | changes)
+        shared = self.model_dump() | {"more_variants": "", "variants": (), "seed": seed}
+        return Settings.model_validate(overlaid(shared, changes))
 
     def _check_variant(self, name: str) -> None:
         """Refuse a further variant that cannot be trained, or not on the patients of the others."""
@@ -143,6 +162,31 @@ class Settings(SettingsFields):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def overlaid(values: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    """Settings with some of them changed.
+
+    A list in ``stage_epochs`` says how many epochs and stages there are; where only these are changed, the
+    list no longer holds and is left out.
+
+    >>> overlaid({"epochs": 18, "stages": 2}, {"stage_epochs": "30,4"})
+    {'epochs': 34, 'stages': 1, 'stage_epochs': '30,4'}
+    >>> overlaid({"epochs": 34, "stages": 1, "stage_epochs": [30, 4]}, {"epochs": "9"})
+    {'epochs': '9', 'stages': 1, 'stage_epochs': ()}
+    """
+    changed = {**values, **changes}
+    parts = changed.get("stage_epochs", ())
+    parts = parts.split(",") if isinstance(parts, str) else parts
+    if not (isinstance(parts, list | tuple) and len(parts) > 1):
+        return changed
+    if "stage_epochs" not in changes:
+        return changed | ({"stage_epochs": ()} if {"epochs", "stages"} & changes.keys() else {})
+    lengths = [int(part) for part in parts if str(part).strip().isdecimal()]
+    if len(lengths) == len(parts):
+        own = {"epochs": sum(lengths), "stages": len(lengths) - 1}
+        changed |= {name: value for name, value in own.items() if name not in changes}
+    return changed
+
+
 def load_settings(
     given: Mapping[str, str],
     environment: Mapping[str, str] | None = None,
@@ -163,15 +207,20 @@ def load_settings(
     >>> load_settings({"epochs": "4"}, {"CARDIOAI_EPOCHS": "9", "CARDIOAI_SEED": "3"}).epochs
     4
     """
-    values: dict[str, object] = dict(from_environment(environment))
-    check_names(values, Settings.model_fields, f"setting (from a {ENVIRONMENT_PREFIX}* variable)")
-    values |= stored or {}
-    check_names(values, Settings.model_fields, "setting (in the stored settings)")
-    values |= {name: value for name, value in given.items() if value not in (DECLARED.get(name), "")}
-    check_names(values, Settings.model_fields, "setting")
-    preset = str(values.get("preset", "demo"))
+    own = {name: value for name, value in given.items() if value not in (DECLARED.get(name), "")}
+    layers: dict[str, Mapping[str, object]] = {
+        f"setting (from a {ENVIRONMENT_PREFIX}* variable)": from_environment(environment),
+        "setting (in the stored settings)": stored or {},
+        "setting": own,
+    }
+    presets = [str(layer["preset"]) for layer in layers.values() if "preset" in layer]
+    for what, layer in layers.items():
+        check_names(layer, Settings.model_fields, what)
+    values: dict[str, object] = preset_values(presets[-1] if presets else "demo")
+    for layer in layers.values():
+        values = overlaid(values, layer)
     try:
-        return Settings.model_validate(preset_values(preset) | values)
+        return Settings.model_validate(values)
     except ValidationError as error:
         raise InputError(explain(error, Settings.model_json_schema())) from None
 

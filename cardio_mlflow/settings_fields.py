@@ -10,7 +10,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS, view
-from cardio_mlflow.settings_variants import VARIANTS, Variant, parse_variants
+from cardio_mlflow.settings_variants import Variant, parse_variants
 
 Range = tuple[float, float]
 """Lowest and highest value of what is tuned."""
@@ -22,7 +22,7 @@ class SettingsFields(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: Literal["demo", "study"] = Field(description="the set of defaults to start from")
+    preset: Literal["demo", "study", "recommended"] = Field(description="the set of defaults to start from")
     data: str = Field("synthetic", min_length=1, description="'synthetic', or the path of a cohort folder")
     study: str = Field("", description="name that ties runs together; empty: <preset>-<cohort>")
     cache: Path = Field(
@@ -69,9 +69,17 @@ class SettingsFields(BaseModel):
     train_indices: str = Field("", description="0-based rows of Cohort I to train on, e.g. 0-179,200,210-234")
 
     backbone: str = Field(description="'demo', a local folder in Hugging Face format, or a hub name")
-    variant: Variant = Field("full", description="which of the six networks train_fold trains")
+    variant: Variant = Field("full", description="which of the networks train_fold trains")
     views: tuple[str, ...] = Field(
         VIEW_CODES, min_length=1, description="the views that the network sees, of A4C, A2C, PSAX, PLAX"
+    )
+    scale: Literal["sector", "physical"] = Field(
+        "sector", description="frames cropped to the sector, or all at one physical scale, a pixel so many mm"
+    )
+    motion: bool = Field(False, description="a third path in time: harmonics of the frames over the cycle")
+    identities: bool = Field(
+        False,
+        description="predict stroke volume; CO, CI, SVRI follow from it where HR, BSA, MAP are known",
     )
     attention_heads: int = Field(4, ge=1, le=64, description="heads of temporal attention and view fusion")
     dropout: float = Field(0.15, ge=0, lt=1, description="dropout in the nine heads")
@@ -79,7 +87,11 @@ class SettingsFields(BaseModel):
 
     epochs: int = Field(ge=1, le=10000, description="epochs of a fold")
     stages: int = Field(ge=0, description="unfreezing stages after the first, one more block each")
-    stage_epochs: int = Field(0, ge=0, description="epochs of a stage; 0: epochs / (stages + 1)")
+    stage_epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (),
+        description="epochs of every stage, such as 30,4,4, which sets epochs and stages; or one number, of "
+        "each stage but the last; 0: epochs / (stages + 1)",
+    )
     unfreezing: Literal["progressive", "at_once"] = Field(
         "progressive", description="one more block a stage, or all `stages` blocks from the first epoch on"
     )
@@ -88,6 +100,7 @@ class SettingsFields(BaseModel):
         ge=1, le=32, description="frames of the 32 that the network sees, evenly spaced"
     )
     task_lr: float = Field(gt=0, le=1, description="learning rate of everything but the backbone")
+    gate_lr: float = Field(0.02, gt=0, le=1, description="learning rate of the gates, without weight decay")
     vit_lr: float = Field(gt=0, le=1, description="learning rate of the topmost unfrozen block")
     layer_decay: float = Field(gt=0, le=1, description="factor on vit_lr for each block further down")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="AdamW's decoupled weight decay")
@@ -96,6 +109,10 @@ class SettingsFields(BaseModel):
     )
     warmup_epochs: float = Field(
         0.0, ge=0, le=1000, description="epochs of linear warm-up at the start of each stage"
+    )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="the epoch of lowest validation loss, or the mean of the weights over the last epochs",
     )
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field(
@@ -123,7 +140,7 @@ class SettingsFields(BaseModel):
     gain: float = Field(0.0, ge=0, le=0.9, description="augmentation: largest change of gain, share")
     speckle: float = Field(0.0, ge=0, le=1, description="augmentation: SD of multiplicative noise")
 
-    variants: tuple[Variant, ...] = Field(VARIANTS, min_length=1, description="variants of the ablation")
+    variants: tuple[Variant, ...] = Field((), description="variants of the ablation; empty: all")
     more_variants: str = Field(
         "", description="further variants of the ablation, such as 'frozen: stages=0; apical: views=A4C,A2C'"
     )
@@ -212,6 +229,14 @@ class SettingsFields(BaseModel):
         if value.strip() == "all":
             return cls.model_fields[info.field_name or ""].default
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("stage_epochs", mode="before")
+    @classmethod
+    def _epochs_of_stages(cls, value: object) -> object:
+        """One number or several; 0 stands for none."""
+        parts = value.split(",") if isinstance(value, str) else value
+        parts = parts if isinstance(parts, list | tuple) else [parts]
+        return () if [str(part).strip() for part in parts] == ["0"] else tuple(parts)
 
     @field_validator("figure_formats", mode="after")
     @classmethod

@@ -14,7 +14,7 @@ import yaml
 
 from cardio_mlflow.errors import InputError
 
-PRESETS: Final = ("demo", "study")
+PRESETS: Final = ("demo", "study", "recommended")
 ENVIRONMENT_PREFIX: Final = "CARDIOAI_"
 
 

@@ -1,14 +1,18 @@
-"""The variants of the ablation: the six of the network, and further ones that a setting describes."""
+"""The variants of the ablation: those of the network, and further ones that a setting describes."""
 
 from __future__ import annotations
 
 import re
 from typing import Final, Literal
 
-Variant = Literal["full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only"]
+Variant = Literal[
+    "full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only", "no_motion"
+]
 VARIANTS: Final[tuple[Variant, ...]] = (
-    "full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only",
+    "full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only", "no_motion",
 )  # fmt: skip
+WITH_MOTION: Final[Variant] = "no_motion"
+"""The variant that there is only where the network has a path for motion."""
 
 
 def parse_variants(text: str) -> dict[str, dict[str, str]]:

@@ -20,11 +20,13 @@ class Subject:
         network: in evaluation mode, its parameters without gradients.
         images: (V, T, h, w), 0-1, at the backbone's image size; 0 for a missing view.
         present: (V,) bool, the views that the network sees, at least one.
+        phased: (V,) bool, the views whose phase is verified.
     """
 
     network: Network
     images: Tensor
     present: Tensor
+    phased: Tensor
 
     @property
     def shown(self) -> Tensor:
@@ -52,7 +54,8 @@ class Subject:
 
     def from_features(self, features: Tensor, patients: int = 1) -> Output:
         """The output from (patients · F, D) frame features of several versions of the patient."""
-        return self.network.from_frame_features(features, self.present.expand(patients, -1))
+        present, phased = (views.expand(patients, -1) for views in (self.present, self.phased))
+        return self.network.from_frame_features(features, present, phased)
 
     @torch.no_grad()
     def outputs(self, images: Tensor) -> Tensor:
@@ -64,13 +67,14 @@ class Subject:
         return torch.stack(rows)
 
 
-def subject_of(network: Network, clips: Tensor, present: Tensor) -> Subject:
+def subject_of(network: Network, clips: Tensor, present: Tensor, phased: Tensor) -> Subject:
     """Make a subject; the network is put in evaluation mode and its parameters are frozen.
 
     Args:
         network: trained.
         clips: (V, T, H, W), uint8 or float 0-1, on the network's device.
         present: (V,) bool.
+        phased: (V,) bool, where the phase is verified.
 
     Raises:
         InputError: no view is present.
@@ -81,4 +85,4 @@ def subject_of(network: Network, clips: Tensor, present: Tensor) -> Subject:
     images = resize_frames(unit_range(clips.flatten(0, 1)), network.encoder.image_size)
     images = images.view(*clips.shape[:2], *images.shape[-2:]).clone()
     images[~present] = 0
-    return Subject(network, images, present)
+    return Subject(network, images, present, phased)

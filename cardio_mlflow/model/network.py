@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTModel
 
+from cardio_mlflow.model.attention_pool import AttentionPool
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.heads import Heads
+from cardio_mlflow.model.motion import MotionPath
 from cardio_mlflow.model.temporal_attention import TemporalAttention
 from cardio_mlflow.model.variants import VARIANT_STAGES
 from cardio_mlflow.model.view_fusion import ViewFusion
@@ -21,38 +23,58 @@ class Output(NamedTuple):
     """What the network gives for a batch.
 
     Attributes:
-        predictions: (B, 9) in scaled target space, in table order.
+        targets: (B, 9 or 11) in scaled target space: the nine in table order, then, with identities, stroke
+            volume and its index.
         frame_weights: (B, V, T) weight of each frame within its view; 0 for a missing view.
         view_weights: (B, V) weight of each view; 0 for a missing one.
         features: (B, D) fused patient features.
     """
 
-    predictions: Tensor
+    targets: Tensor
     frame_weights: Tensor
     view_weights: Tensor
     features: Tensor
 
+    @property
+    def predictions(self) -> Tensor:
+        """(B, 9) the nine parameters by their own heads, in scaled target space."""
+        return self.targets[:, : len(PARAMETERS)]
+
 
 class Network(nn.Module):
-    """Frame encoder, temporal attention, view fusion and heads; one class for all six variants."""
+    """Frame encoder, temporal attention, motion path, view fusion and heads; one class for all variants."""
 
-    def __init__(self, encoder: FrameEncoder, temporal: TemporalAttention, fusion: ViewFusion, heads: Heads):
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        temporal: TemporalAttention,
+        fusion: ViewFusion,
+        heads: Heads,
+        motion: MotionPath | None,
+    ):
         """Take built modules; ``build_network`` builds them."""
         super().__init__()
         self.encoder = encoder
         self.temporal = temporal
         self.fusion = fusion
         self.heads = heads
+        self.motion = motion
 
-    def forward(self, clips: Tensor, present: Tensor) -> Output:
+    @property
+    def task_modules(self) -> list[nn.Module]:
+        """Everything but the backbone."""
+        parts = [self.temporal, self.fusion, self.heads, self.motion]
+        return [part for part in parts if part is not None]
+
+    def forward(self, clips: Tensor, present: Tensor, phased: Tensor | None = None) -> Output:
         """Predict from clips.
 
         Args:
             clips: (B, V, T, H, W), uint8 or float 0-1.
             present: (B, V) bool view mask, at least one view a patient.
+            phased: (B, V) bool, the clips whose first frame is known to stand at an R wave; None: no clip's.
         """
-        tokens = self.encode(clips, present, 0)
-        return self.from_tokens(tokens, present, 0)
+        return self.from_tokens(self.encode(clips, present, 0), present, 0, phased)
 
     def encode(self, clips: Tensor, present: Tensor, depth: int) -> Tensor:
         """Tokens of the frames of the present views after the first ``depth`` blocks.
@@ -68,27 +90,41 @@ class Network(nn.Module):
         frames = clips[present].flatten(0, 1)
         return self.encoder.tokens(unit_range(frames), depth)
 
-    def from_tokens(self, tokens: Tensor, present: Tensor, depth: int) -> Output:
+    def from_tokens(
+        self, tokens: Tensor, present: Tensor, depth: int, phased: Tensor | None = None
+    ) -> Output:
         """Go on from ``encode(clips, present, depth)``: (F, L, D) tokens to the output."""
-        return self.from_frame_features(self.encoder.pool(self.encoder.blocks(tokens, depth)), present)
+        features = self.encoder.pool(self.encoder.blocks(tokens, depth))
+        return self.from_frame_features(features, present, phased)
 
-    def from_frame_features(self, features: Tensor, present: Tensor) -> Output:
+    def from_frame_features(self, features: Tensor, present: Tensor, phased: Tensor | None = None) -> Output:
         """Go on from the (F, D) frame features of the present views."""
         by_frame = features.float().view(int(present.sum()), -1, self.encoder.width)
         views = by_frame.new_zeros(*present.shape, *by_frame.shape[1:])  # (B, V, T, D)
         views = views.masked_scatter(present[..., None, None], by_frame)
         by_view, frame_weights = self.temporal(views, present)
+        if self.motion is not None:
+            known = torch.zeros_like(present) if phased is None else phased
+            by_view = self.motion(views, by_view, present, known)
         fused, view_weights = self.fusion(by_view, present)
         return Output(self.heads(fused), frame_weights, view_weights, fused)
 
     def alphas(self) -> dict[str, float]:
-        """The learned share of attention of each stage, 0-1."""
-        stages = {"temporal": self.temporal, "fusion": self.fusion}
+        """The learned share of attention of each stage, 0-1; and of motion, where there is such a path."""
+        stages: dict[str, AttentionPool | MotionPath] = {"temporal": self.temporal, "fusion": self.fusion}
+        stages |= {} if self.motion is None else {"motion": self.motion}
         return {name: torch.as_tensor(stage.alpha).item() for name, stage in stages.items()}
 
 
 def build_network(
-    vit: ViTModel, variant: Variant, attention_heads: int, dropout: float, seed: int
+    vit: ViTModel,
+    variant: Variant,
+    attention_heads: int,
+    dropout: float,
+    seed: int,
+    *,
+    motion: bool = False,
+    stroke: int = 0,
 ) -> Network:
     """Build a variant on a backbone.
 
@@ -97,10 +133,12 @@ def build_network(
 
     Args:
         vit: a one-channel ViT (see ``model.backbone``).
-        variant: one of the six.
+        variant: which one.
         attention_heads: heads of both attention stages.
         dropout: dropout in the heads.
         seed: seed of the new parts.
+        motion: with a motion path, unless the variant is without.
+        stroke: heads beside the nine, of stroke volume and its index.
 
     Raises:
         ValueError: the backbone's width is not a multiple of ``attention_heads``.
@@ -109,12 +147,14 @@ def build_network(
     stages = VARIANT_STAGES[variant]
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        heads = Heads(encoder.width, len(PARAMETERS), dropout)
+        heads = Heads(encoder.width, len(PARAMETERS) + stroke, dropout)
         torch.manual_seed(seed + 1)
         temporal = TemporalAttention(encoder.width, attention_heads, stages.temporal)
         torch.manual_seed(seed + 2)
         fusion = ViewFusion(encoder.width, attention_heads, stages.fusion, len(VIEWS))
-    return Network(encoder, temporal, fusion, heads)
+        torch.manual_seed(seed + 3)
+        path = MotionPath(encoder.width) if motion and stages.motion else None
+    return Network(encoder, temporal, fusion, heads, path)
 
 
 def unit_range(frames: Tensor) -> Tensor:

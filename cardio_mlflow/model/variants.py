@@ -1,4 +1,4 @@
-"""The six variants of the network: which pooling each stage uses.
+"""The variants of the network: which pooling each stage uses, and whether it has a motion path.
 
 To add one, add a row here and its name to ``settings_variants.Variant``.
 """
@@ -14,10 +14,11 @@ from cardio_mlflow.settings_variants import Variant
 
 @dataclass(frozen=True)
 class Stages:
-    """How a variant pools frames (temporal) and views (fusion)."""
+    """How a variant pools frames (temporal) and views (fusion), and whether it may have a motion path."""
 
     temporal: Pooling
     fusion: Pooling
+    motion: bool = True
 
 
 VARIANT_STAGES: Final[dict[Variant, Stages]] = {
@@ -27,4 +28,5 @@ VARIANT_STAGES: Final[dict[Variant, Stages]] = {
     "no_attention": Stages("mean", "mean"),
     "temporal_only": Stages("attention", "mean"),
     "fusion_only": Stages("mean", "attention"),
+    "no_motion": Stages("gated", "gated", motion=False),
 }

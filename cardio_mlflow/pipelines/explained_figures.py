@@ -145,12 +145,13 @@ def log_cohort(run: Run, settings: Settings, inputs: StudyInputs, networks: Fold
             continue
         device = choose_device()
         with torch.no_grad():
-            output = bundle.network.to(device).eval()(data.clips.to(device), mask.to(device))
+            inputs_of = (t.to(device) for t in (data.clips, mask, data.phased))
+            output = bundle.network.to(device).eval()(*inputs_of)
         frames.append(output.frame_weights[0].cpu().numpy())
         views.append(output.view_weights[0].cpu().numpy())
         present.append(mask[0].numpy())
         known.append(phases_known(inputs, patient))
-        alphas.append(list(bundle.network.alphas().values()))
+        alphas.append([bundle.network.alphas()[stage] for stage in ("temporal", "fusion")])
     temporal, fusion = np.mean(alphas, axis=0)
     shown, phases = np.stack(present), phases_of(frames[0].shape[1])
     mark = settings.is_synthetic

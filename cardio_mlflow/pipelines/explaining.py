@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -77,7 +77,9 @@ def explain_patient(
     data = load_clips(lambda _: files, [patient], bundle.settings.training_frames)
     device = choose_device()
     present = data.present[0] & used_views(bundle.settings)
-    subject = subject_of(bundle.network.to(device), data.clips[0].to(device), present.to(device))
+    subject = subject_of(
+        bundle.network.to(device), *(t.to(device) for t in (data.clips[0], present, data.phased[0]))
+    )
     baseline = baseline_images(subject.images, settings.ig_baseline, cohort_mean)
     attribution = _attribute(subject, baseline, settings, bundle, settings.ig_steps, settings.ig_tolerance)
     encoder = subject.network.encoder
@@ -97,7 +99,7 @@ def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.
     """Whether a patient's attribution holds: deletion and insertion curves, and the maps of the checks."""
     subject, patch = found.subject, patch_side(found)
     curves = deletion_insertion(subject, found.baseline, found.attribution, patch, settings.seed)
-    other = Subject(randomised(subject.network, settings.seed), subject.images, subject.present)
+    other = replace(subject, network=randomised(subject.network, settings.seed))
     noisy = subject.with_images(with_noise(subject.images, settings.seed))
 
     def again(changed: Subject, check: str) -> Attribution:

@@ -36,12 +36,12 @@ class TrainedFold:
     """A trained fold.
 
     Attributes:
-        network: with the weights of its best epoch.
+        network: with the weights that are kept.
         scaler: of its targets.
-        best_epoch: the epoch of lowest validation loss.
-        best_loss: that loss.
+        best_epoch: the epoch that is kept: of lowest validation loss, or the last.
+        best_loss: the validation loss of what is kept.
         history: a row an epoch, metrics under their MLflow names.
-        predictions: the predictions table of its validation patients, by the best epoch.
+        predictions: the predictions table of its validation patients, by the network that is kept.
         features: their features table, by the same network.
     """
 
@@ -69,6 +69,7 @@ def epoch_metrics(record: EpochRecord, references: FloatArray, predictions: Floa
         **{f"val/mae_{key}": value for key, value in error.items()},
         "lr/task": record.task_lr,
         "lr/backbone": record.backbone_lr,
+        **{f"alpha/{stage}": value for stage, value in record.alphas.items()},
         "stage": float(record.stage),
     }
 
@@ -83,12 +84,13 @@ def log_result(run: Run, settings: Settings, trained: TrainedFold, fold: int) ->
         fold: its number.
     """
     history = trained.history
-    r_mean = float(history.loc[history["epoch"] == trained.best_epoch, "val/r_mean"].iloc[0])
-    best = {"best/epoch": float(trained.best_epoch), "best/loss": trained.best_loss, "best/r_mean": r_mean}
-    run.log_metrics(best)
-    run.log_metrics({f"alpha/{stage}": value for stage, value in trained.network.alphas().items()})
     table = check_predictions(trained.predictions)
     performance = performance_table(table, settings.bootstrap, settings.seed)
+    r_mean = float(performance["r"].mean())
+    best = {"best/epoch": float(trained.best_epoch), "best/loss": trained.best_loss, "best/r_mean": r_mean}
+    run.log_metrics(best)
+    alphas = {f"alpha/{stage}": value for stage, value in trained.network.alphas().items()}
+    run.log_metrics(alphas, trained.best_epoch)
     flat = history.rename(columns=lambda name: name.replace("/", "_"))
     run.log_table(trained.predictions, "predictions.csv")
     run.log_table(trained.features, FEATURES)
@@ -114,4 +116,4 @@ def _log_bundle(run: Run, bundle: Bundle, fold: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"fold-{fold}"
         save_bundle(bundle, path)
-        log_model(run, {path.name: path})
+        log_model(run, bundle.settings, {path.name: path})

@@ -32,6 +32,7 @@ from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
 from cardio_mlflow.training.predict import Forward, fused_features
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
+from cardio_mlflow.training.stroke_volume import Predicted
 
 PATIENCE: Final = 600.0
 """Seconds that a resumed fold waits for a worker that has outlived its killed command."""
@@ -97,7 +98,20 @@ class _Fold:
     data: TrainingSet
     fold_data: FoldData
     scaler: TargetScaler
-    references: NDArray[np.float64]
+
+    @property
+    def validation(self) -> list[int]:
+        """Positions of the validation patients."""
+        return list(self.fold_data.validation)
+
+    @property
+    def references(self) -> NDArray[np.float64]:
+        """(N_val, 9) their references, in their units."""
+        return self.data.references[self.validation]
+
+    def predicted(self, targets: NDArray[np.float64]) -> Predicted:
+        """Predicted scaled targets of the validation patients in their units."""
+        return self.scaler.predicted(targets, self.data.facts[self.validation])
 
 
 def train_into(
@@ -113,13 +127,13 @@ def train_into(
         place: where this is; by default the only process.
 
     Returns:
-        The predictions table of the fold's validation patients, by the epoch of lowest validation loss.
+        The predictions table of the fold's validation patients, by the epoch that is kept.
 
     Raises:
         InputError: training cannot go on; the message names the fold.
     """
-    fold_data, scaler = data.fold(job.fold)
-    fold = _Fold(job, settings, data, fold_data, scaler, data.references[list(fold_data.validation)])
+    fold = _Fold(job, settings, data, *data.fold(job.fold, settings))
+    scaler = fold.scaler
     checkpoint, main = job.checkpoint(settings, data), data.processes.is_main
     if main:
         run.rename(job.name)
@@ -157,7 +171,7 @@ def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, place: Place) -> Train
     writes = data.processes.is_main
     records = fit(state, fold.fold_data, settings, settings.seed + job.fold, data.processes)
     for record in _with_bar(records, fold, state.epoch, place.line if writes else -1):
-        metrics = epoch_metrics(record, fold.references, fold.scaler.unscale(record.predictions))
+        metrics = epoch_metrics(record, fold.references, fold.predicted(record.predictions).predictions)
         row = {"fold": job.fold, "epoch": record.epoch, "time": int(time.time() * 1000), **metrics}
         history.append(row)
         if writes:
@@ -213,11 +227,11 @@ def _with_bar(
 
 
 def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
-    """The network with the weights of the best epoch, and that epoch's predictions."""
+    """The network with the weights that are kept, and what it predicts."""
     settings, data, job = fold.settings, fold.data, fold.job
-    patients = [data.patients[i] for i in fold.fold_data.validation]
+    patients = [data.patients[i] for i in fold.validation]
     predictions = build_predictions(
-        patients, fold.references, fold.scaler.unscale(state.best_predictions),
+        patients, fold.references, fold.predicted(state.best_predictions),
         cohort="I", variant=job.variant, fold=job.fold, persons=data.inputs.persons(patients),
     )  # fmt: skip
     network = put_weights(data.network(settings), state.best_weights)
@@ -228,8 +242,8 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
 
 
 def _features(fold: _Fold, network: Network, blocks: int) -> pd.DataFrame:
-    """The features table of the validation patients, by the network of the best epoch."""
-    data, validation = fold.data, fold.fold_data.validation
+    """The features table of the validation patients, by the network that is kept."""
+    data, validation = fold.data, fold.validation
     data.features.prepare(network.encoder.depth - blocks, [])
     try:
         forward = Forward(network, data.features, blocks, fold.settings, data.processes)

@@ -25,9 +25,13 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.synthetic.cohort import GENERATOR_VERSION, make_cohort
+from cardio_mlflow.training.stroke_volume import FACTS
 
 ORIGINAL_IDS: Final = "as in the label sheet"
 """What the tag ``patient_ids`` says of a run without pseudonyms."""
+
+WITH_BEATS: Final = ("tags", "waveform", "trace", "periodicity", "heart_rate")
+"""The rungs of the gating ladder whose R–R interval is the heart's own."""
 
 _SHOWN: Final = 10
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
@@ -81,6 +85,24 @@ class StudyInputs:
     def references(self, patients: tuple[str, ...]) -> NDArray[np.float64]:
         """(N, 9) references of these patients in their units; NaN where one is missing."""
         return self.cohort.labels.loc[list(patients), list(KEYS)].to_numpy(dtype=np.float64)
+
+    def facts(self, patients: Sequence[str]) -> NDArray[np.float64]:
+        """(N, 3) what is known of these patients without a catheter, see `FACTS`; NaN where it is not.
+
+        Heart rate is that of the patient's own clips, the median over the views whose beats are known; else
+        the sheet's, as body surface and mean arterial pressure are.
+        """
+        labels = self.cohort.labels.reindex(columns=list(FACTS)).loc[list(patients)]
+        facts = labels.to_numpy(dtype=np.float64, copy=True)
+        rates = np.array([self._heart_rate(patient) for patient in patients])
+        facts[:, 0] = np.where(np.isfinite(rates), rates, facts[:, 0])
+        return facts
+
+    def _heart_rate(self, patient: str) -> float:
+        """Beats per minute, the median over a patient's views; NaN where no view's beats are known."""
+        quality = self.prepared.quality
+        of = quality[(quality["patient_id"] == patient) & quality["gating"].isin(WITH_BEATS)]
+        return float((60000 / of["rr_ms"].astype(np.float64)).median())
 
     def persons(self, patients: Sequence[str]) -> list[str] | None:
         """Who of these patients are one person; None where every patient of the cohort is a person.

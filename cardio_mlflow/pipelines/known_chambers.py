@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -69,7 +69,7 @@ def known_chambers(
     for number in tqdm(range(PATIENTS), desc="known chambers", unit="patient"):
         subject, regions = _patient(network, bundle, anatomy.iloc[number], number)
         for name, of in (("trained", network), ("randomised", shuffled)):
-            found = explained.maps(Subject(of, subject.images, subject.present))
+            found = explained.maps(replace(subject, network=of))
             rows += [row | {"network": name, "patient": number} for row in _shares(found, subject, regions)]
     table = _summed(pd.DataFrame(rows), settings)
     run.log_table(table, "tables/chambers.csv")
@@ -87,7 +87,8 @@ def _patient(
     phases = np.arange(frames) / frames
     clips = np.stack([view_frames(anatomy, code, phases, SEED + number)[0] for code in VIEW_CODES])
     device = next(network.parameters()).device
-    subject = subject_of(network, torch.from_numpy(clips).to(device), used_views(bundle.settings).to(device))
+    shown = used_views(bundle.settings).to(device)
+    subject = subject_of(network, torch.from_numpy(clips).to(device), shown, shown)
     return subject, [chamber_masks(anatomy, code, phases, SEED + number, side) for code in VIEW_CODES]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.analysis.predictions import COLUMNS
 from cardio_mlflow.parameters import KEYS, PARAMETERS
+from cardio_mlflow.training.stroke_volume import Predicted
 
 FloatArray = NDArray[np.float64]
 
@@ -17,7 +18,7 @@ FloatArray = NDArray[np.float64]
 def build_predictions(
     patients: Sequence[str],
     references: FloatArray,
-    predictions: FloatArray,
+    predicted: Predicted,
     *,
     cohort: str,
     variant: str,
@@ -29,14 +30,15 @@ def build_predictions(
     Args:
         patients: N ids.
         references: (N, 9) in the units of the parameter table, NaN where missing.
-        predictions: (N, 9) in the same units, NaN for what is not predicted.
+        predicted: (N, 9) in the same units, NaN for what is not predicted, and which way they came.
         cohort: I or II.
         variant: the network's variant.
         fold: the fold whose validation patients these are; none for Cohort II.
         persons: the N patients' persons, where some share one.
 
     Returns:
-        A row for each prediction, a patient's parameters together.
+        One row per prediction, a patient's parameters together. Where any of them followed by an identity,
+        `way` says which (identity or direct) and `direct` has the prediction of the parameter's own head.
     """
     count = len(patients)
     columns = {
@@ -47,9 +49,12 @@ def build_predictions(
         "parameter": list(KEYS) * count,
         "unit": [p.unit for p in PARAMETERS] * count,
         "reference": references.ravel(),
-        "prediction": predictions.ravel(),
+        "prediction": predicted.predictions.ravel(),
     }
     table = pd.DataFrame(columns)[list(COLUMNS)]
+    if predicted.derived.any():
+        table["way"] = np.where(predicted.derived.ravel(), "identity", "direct")
+        table["direct"] = predicted.direct.ravel()
     if persons is not None:
         table["person"] = np.repeat(np.asarray(persons, dtype=object), len(KEYS))
     return table[table["prediction"].notna()].reset_index(drop=True)

@@ -59,11 +59,12 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
     check_unseen(settings, model, inputs, patients)
     run.set_tags({"cohort_digest": inputs.digest, "patient_ids": inputs.patient_ids, **model_tags(model)})
     uses = count_use(run, inputs.cohort2_digest)
-    answer = model.evaluate(load_clips(inputs.prepared.clips_of, patients, PREPARED_FRAMES))
+    clips = load_clips(inputs.prepared.clips_of, patients, PREPARED_FRAMES)
+    answer = model.evaluate(clips, inputs.facts(patients))
     table = build_predictions(
         patients,
         inputs.references(patients),
-        answer.predictions,
+        answer.predicted,
         cohort="II",
         variant="full",
         persons=inputs.persons(patients),

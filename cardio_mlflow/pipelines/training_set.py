@@ -15,12 +15,12 @@ from cardio_mlflow.data.dataset import ClipFiles, open_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
-from cardio_mlflow.model.network import Network, build_network
+from cardio_mlflow.model.network import Network
 from cardio_mlflow.pipelines.inputs import StudyInputs, training_subset
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.bundle import used_views
+from cardio_mlflow.training.bundle import network_of, used_views
 from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.fit import FoldData
 from cardio_mlflow.training.frozen_features import FrozenFeatures
@@ -31,7 +31,7 @@ from cardio_mlflow.training.unfreezing import check_stages
 
 _MADE_FROM: Final = (
     "backbone", "attention_heads", "views", "training_frames", "precision", "train_indices",
-    "augmented_copies", "rotation", "shift", "zoom", "gain", "speckle", "cache", "feature_disk",
+    "scale", "augmented_copies", "rotation", "shift", "zoom", "gain", "speckle", "cache", "feature_disk",
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class TrainingSet:
         inputs: the cohort.
         patients: ids of the N patients, in sheet order.
         references: (N, 9) references in their units.
+        facts: (N, 3) heart rate, body surface, mean arterial pressure, see `FACTS`.
         trainable: ids that may be trained on.
         features: clips and frozen activations of the N patients.
         backbone: the pretrained backbone; networks get a copy.
@@ -54,6 +55,7 @@ class TrainingSet:
     inputs: StudyInputs
     patients: tuple[str, ...]
     references: NDArray[np.float64]
+    facts: NDArray[np.float64]
     trainable: set[str]
     features: FrozenFeatures
     backbone: ViTModel
@@ -61,17 +63,16 @@ class TrainingSet:
 
     def network(self, settings: Settings) -> Network:
         """A new network of the settings' variant on a copy of the backbone, on the device."""
-        vit = copy.deepcopy(self.backbone)
-        network = build_network(
-            vit, settings.variant, settings.attention_heads, settings.dropout, settings.seed
-        )
-        return network.to(self.features.device)
+        return network_of(copy.deepcopy(self.backbone), settings).to(self.features.device)
 
-    def fold(self, fold: int, without: int | None = None) -> tuple[FoldData, TargetScaler]:
+    def fold(
+        self, fold: int, settings: Settings, without: int | None = None
+    ) -> tuple[FoldData, TargetScaler]:
         """The data of one fold, and the scaler fitted on its training patients.
 
         Args:
             fold: whose patients are validated on; all others are trained on.
+            settings: whether stroke volume is learned too.
             without: a fold whose patients are neither trained nor validated on.
 
         Raises:
@@ -89,8 +90,10 @@ class TrainingSet:
                 f"Fold {fold} has {len(training)} training and {len(validation)} validation patients with "
                 "prepared clips: it needs at least one of each."
             )
-        scaler = fit_scaler(self.references[list(training)])
-        return FoldData(self.features, scaler.scale(self.references), training, validation), scaler
+        rows = list(training)
+        scaler = fit_scaler(self.references[rows], self.facts[rows] if settings.identities else None)
+        targets = scaler.targets(self.references, self.facts)
+        return FoldData(self.features, targets, training, validation), scaler
 
 
 def made_from(settings: Settings) -> tuple[object, ...]:
@@ -130,7 +133,8 @@ def load_training_set(
     )
     references = inputs.references(clips.patient_ids)
     trainable = training_subset(settings, inputs)
-    return TrainingSet(inputs, clips.patient_ids, references, trainable, features, backbone, processes)
+    facts = inputs.facts(clips.patient_ids)
+    return TrainingSet(inputs, clips.patient_ids, references, facts, trainable, features, backbone, processes)
 
 
 def check_backbone(settings: Settings, backbone: ViTModel) -> None:

@@ -26,6 +26,7 @@ from cardio_mlflow.training.fit import FoldData
 from cardio_mlflow.training.folds_together import JointEpoch, fit_together
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state
+from cardio_mlflow.training.stroke_volume import Predicted
 from cardio_mlflow.tuning.search import first_pruned
 from cardio_mlflow.tuning.space import suggested, values_of
 from cardio_mlflow.tuning.storage import is_of_defaults
@@ -69,7 +70,12 @@ class _TrialFold:
     data: FoldData
     scaler: TargetScaler
     references: NDArray[np.float64]
+    facts: NDArray[np.float64]
     state: TrainingState
+
+    def predicted(self, targets: NDArray[np.float64]) -> Predicted:
+        """Predicted scaled targets of the validation patients in their units."""
+        return self.scaler.predicted(targets, self.facts)
 
 
 @dataclass
@@ -164,15 +170,16 @@ def _train(
 
 
 def _trial_fold(fold: int, without: int | None, settings: Settings, data: TrainingSet) -> _TrialFold:
-    fold_data, scaler = data.fold(fold, without)
-    references = data.references[list(fold_data.validation)]
-    return _TrialFold(fold, fold_data, scaler, references, new_state(data.network(settings), settings))
+    fold_data, scaler = data.fold(fold, settings, without)
+    rows = list(fold_data.validation)
+    state = new_state(data.network(settings), settings)
+    return _TrialFold(fold, fold_data, scaler, data.references[rows], data.facts[rows], state)
 
 
 def _metrics(epoch: JointEpoch, folds: list[_TrialFold]) -> dict[str, float]:
     """The epoch's metrics that trials are compared by, each the mean over the folds."""
     by_fold = [
-        epoch_metrics(record, fold.references, fold.scaler.unscale(record.predictions))
+        epoch_metrics(record, fold.references, fold.predicted(record.predictions).predictions)
         for record, fold in zip(epoch.records, folds, strict=True)
     ]
     return {name: float(np.mean([metrics[name] for metrics in by_fold])) for name in LOGGED}
@@ -182,6 +189,6 @@ def _predictions(fold: _TrialFold, data: TrainingSet) -> pd.DataFrame:
     """The predictions table of a fold's validation patients, by its best epoch."""
     patients = [data.patients[i] for i in fold.data.validation]
     return build_predictions(
-        patients, fold.references, fold.scaler.unscale(fold.state.best_predictions),
+        patients, fold.references, fold.predicted(fold.state.best_predictions),
         cohort="I", variant="full", fold=fold.fold, persons=data.inputs.persons(patients),
     )  # fmt: skip

@@ -88,7 +88,7 @@ def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun], al
         bundles: dict[str, Path] = {}
         for fold in chosen:
             bundles |= download_bundles(fold.run_id, Path(folder) / fold.run_id)
-        log_model(run, bundles)
+        log_model(run, settings_from_yaml(chosen[0].text("settings.yaml")), bundles)
     first = chosen[0].tags
     synthetic = chosen[0].configuration["data"] == "synthetic"
     shared = {"synthetic": str(synthetic).lower()} | {

@@ -24,7 +24,9 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.training.stroke_volume import FACTS, Predicted
 
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"
@@ -41,11 +43,11 @@ class Answer(NamedTuple):
     """What the registered model gives for N patients.
 
     Attributes:
-        predictions: (N, 9) in the units of the parameter table.
+        predicted: (N, 9) in the units of the parameter table, and which way they came.
         features: (N, D) fused features by the name of the network, such as ``fold-2``.
     """
 
-    predictions: np.ndarray[Any, np.dtype[np.float64]]
+    predicted: Predicted
     features: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 
@@ -71,10 +73,14 @@ class RegisteredModel:
         """Whether the code inside the model answers, not the installed package."""
         return self.code_folder != PACKAGE
 
-    def evaluate(self, data: ClipTensor) -> Answer:
+    def evaluate(self, data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> Answer:
         """Predict for prepared clips of N patients, and give the features behind the predictions.
 
-        A model that was registered before features were given answers with predictions alone.
+        A model that was registered before identities, or features, were there answers without them.
+
+        Args:
+            data: the clips, cropped to the sector as they are prepared.
+            facts: (N, 3), see `FACTS`.
 
         Raises:
             InputError: the clips do not have the shape that the model takes.
@@ -83,20 +89,43 @@ class RegisteredModel:
             raise InputError(
                 f"Prepared clips must be (N, {len(VIEW_CODES)}, T, H, W), not {tuple(data.clips.shape)}."
             )
-        views, mask = data.clips.numpy(), data.present.numpy().astype(np.uint8)
+        inputs = model_input(data, facts)
         code = self._model.unwrap_python_model()
+        if hasattr(code, "answer"):
+            found = code.answer(inputs)
+            return Answer(
+                Predicted(found["predictions"], found["direct"], found["derived"]), found["features"]
+            )
         if hasattr(code, "evaluate"):
-            values, features = code.evaluate(views, mask)
-            return Answer(values, features)
-        table = self._model.predict({"views": views, "view_mask": mask})
-        return Answer(pd.DataFrame(table)[list(KEYS)].to_numpy(dtype=np.float64), {})
+            values, features = code.evaluate(inputs["views"], inputs["view_mask"])
+        else:
+            table = pd.DataFrame(self._model.predict({n: inputs[n] for n in ("views", "view_mask")}))
+            values, features = table[list(KEYS)].to_numpy(dtype=np.float64), {}
+        return Answer(Predicted(values, values, np.zeros(values.shape, dtype=bool)), features)
 
 
-def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
+def model_input(data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
+    """What the registered model takes, as its class states, from prepared clips of N patients.
+
+    Args:
+        data: the clips, cropped to the sector as they are prepared.
+        facts: (N, 3), see `FACTS`.
+    """
+    return {
+        "views": data.clips.numpy(),
+        "view_mask": data.present.numpy().astype(np.uint8),
+        "phased": data.phased.numpy().astype(np.uint8),
+        "placement": data.placement.numpy(),
+        "facts": facts,
+    }
+
+
+def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None:
     """Log one model made of fold bundles as the run's artifact ``model``.
 
     Args:
         run: the run.
+        settings: that the folds were trained with.
         bundles: bundle folders by a name that gives their order.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -106,18 +135,27 @@ def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
             python_model=str(PACKAGE / "tracking" / "registered_model.py"),
             artifacts={name: str(bundle) for name, bundle in bundles.items()},
             code_paths=[str(PACKAGE)],
-            signature=signature(),
+            signature=signature(settings),
             pip_requirements=_pinned(_REQUIREMENTS),
         )
         run.log_folder(path, ARTIFACT)
 
 
-def signature() -> ModelSignature:
-    """Two named arrays in, one column a parameter out."""
-    views = TensorSpec(np.dtype(np.uint8), (-1, len(VIEW_CODES), -1, -1, -1), "views")
-    mask = TensorSpec(np.dtype(np.uint8), (-1, len(VIEW_CODES)), "view_mask")
+def signature(settings: Settings) -> ModelSignature:
+    """Named arrays in, of which the class of the model tells more, and one column per parameter out."""
+    views = len(VIEW_CODES)
+    inputs = [
+        TensorSpec(np.dtype(np.uint8), (-1, views, -1, -1, -1), "views"),
+        TensorSpec(np.dtype(np.uint8), (-1, views), "view_mask"),
+    ]
+    if settings.motion:
+        inputs.append(TensorSpec(np.dtype(np.uint8), (-1, views), "phased"))
+    if settings.scale == "physical":
+        inputs.append(TensorSpec(np.dtype(np.float64), (-1, views, 3), "placement"))
+    if settings.identities:
+        inputs.append(TensorSpec(np.dtype(np.float64), (-1, len(FACTS)), "facts"))
     columns: list[Any] = [ColSpec(DataType.double, key) for key in KEYS]
-    return ModelSignature(inputs=Schema([views, mask]), outputs=Schema(columns))
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(columns))
 
 
 def bundle_names(run_id: str) -> list[str]:

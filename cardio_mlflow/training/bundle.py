@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import ViTModel
 
 from cardio_mlflow import __version__
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
@@ -22,6 +23,7 @@ from cardio_mlflow.parameters import VIEW_CODES, view
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.training.precision import backbone_autocast, choose_device, compute_dtype
 from cardio_mlflow.training.scaling import TargetScaler
+from cardio_mlflow.training.stroke_volume import FACTS, STROKE, Predicted
 
 WEIGHTS: Final = "weights.safetensors"
 SETTINGS: Final = "settings.yaml"
@@ -60,32 +62,42 @@ def load_bundle(folder: Path) -> Bundle:
     """
     settings = settings_from_yaml((folder / SETTINGS).read_text(encoding="utf-8"))
     vit = new_backbone(json.loads((folder / BACKBONE).read_text(encoding="utf-8")))
-    network = build_network(vit, settings.variant, settings.attention_heads, settings.dropout, settings.seed)
+    network = network_of(vit, settings)
     network.load_state_dict(load_file(str(folder / WEIGHTS)), strict=True)
     scaler = TargetScaler.from_json((folder / SCALER).read_text(encoding="utf-8"))
     return Bundle(network.eval(), settings, scaler)
+
+
+def network_of(vit: ViTModel, settings: Settings) -> Network:
+    """A new network of the settings' variant on a backbone."""
+    return build_network(
+        vit, settings.variant, settings.attention_heads, settings.dropout, settings.seed,
+        motion=settings.motion, stroke=len(STROKE) if settings.identities else 0,
+    )  # fmt: skip
 
 
 class Prediction(NamedTuple):
     """What a bundle gives for N patients.
 
     Attributes:
-        predictions: (N, 9) in table order, in their units.
+        predicted: (N, 9) in table order, in their units, and which way they came.
         features: (N, D) fused features, those that the heads see.
     """
 
-    predictions: NDArray[np.float64]
+    predicted: Predicted
     features: NDArray[np.float64]
 
 
 @torch.no_grad()
-def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> Prediction:
+def predict(
+    bundle: Bundle, data: ClipTensor, facts: NDArray[np.float64] | None = None, batch: int = 4
+) -> Prediction:
     """Predict the nine values from prepared clips.
 
     Args:
         bundle: a trained network.
-        clips: (N, V, T, H, W) uint8, T at least the frames the network was trained on.
-        present: (N, V) bool view mask.
+        data: clips of N patients, of at least the frames the network was trained on.
+        facts: (N, 3), see `FACTS`; None: nothing is known.
         batch: patients at a time.
 
     Returns:
@@ -94,7 +106,7 @@ def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> P
     Raises:
         InputError: a patient has none of the views that the network was trained on.
     """
-    present = present & used_views(bundle.settings)
+    clips, present = data.clips, data.present & used_views(bundle.settings)
     if not present.any(1).all():
         missing = int((~present.any(1)).sum())
         used = ", ".join(view(code).name for code in bundle.settings.views)
@@ -111,17 +123,14 @@ def predict(bundle: Bundle, clips: Tensor, present: Tensor, batch: int = 4) -> P
         images = clips[start : start + batch, :, positions].to(device)
         with backbone_autocast(dtype, device):
             features = network.encoder.pool(network.encode(images, mask, network.encoder.depth))
-        output = network.from_frame_features(features, mask)
-        values.append(output.predictions.double().cpu().numpy())
+        phased = data.phased[start : start + batch].to(device)
+        output = network.from_frame_features(features, mask, phased)
+        values.append(output.targets.double().cpu().numpy())
         fused.append(output.features.double().cpu().numpy())
-    return Prediction(bundle.scaler.unscale(np.concatenate(values)), np.concatenate(fused))
+    facts = np.full((len(clips), len(FACTS)), np.nan) if facts is None else facts
+    return Prediction(bundle.scaler.predicted(np.concatenate(values), facts), np.concatenate(fused))
 
 
 def used_views(settings: Settings) -> Tensor:
     """(V,) bool, whether the network sees a view."""
     return torch.tensor([code in settings.views for code in VIEW_CODES])
-
-
-def predict_clips(bundle: Bundle, data: ClipTensor) -> NDArray[np.float64]:
-    """``predict`` for the patients of a clip tensor: (N, 9) in their units."""
-    return predict(bundle, data.clips, data.present).predictions

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _STATE: Final = "state.json"
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq", "step")
 _PREDICTIONS: Final = "predictions"
+_MEAN: Final = "mean"
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,14 @@ class Checkpoint:
         """
         last, best = f"epoch-{state.epoch:05d}.safetensors", f"best-{state.best_epoch:05d}.safetensors"
         stored = {"epoch": state.epoch, "best_epoch": state.best_epoch, "best_loss": state.best_loss,
-                  "last": last, "best": best, "notes": dict(notes)}  # fmt: skip
+                  "last": last, "best": best, "averaged": state.averaged, "notes": dict(notes)}  # fmt: skip
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if state.best_epoch == state.epoch:
                 predictions = torch.from_numpy(state.best_predictions)
                 _replace(self.folder / best, save(state.best_weights | {_PREDICTIONS: predictions}))
-            _replace(self.folder / last, save(state.trained_weights() | _moments(state)))
+            mean = {f"{_MEAN}/{name}": weight for name, weight in state.mean_weights.items()}
+            _replace(self.folder / last, save(state.trained_weights() | _moments(state) | mean))
             _replace(self.folder / _STATE, json.dumps(stored).encode())
         except OSError as error:
             raise self._no_room(error, state.epoch) from error
@@ -96,6 +98,10 @@ class Checkpoint:
             names = {name for name, _ in state.network.named_parameters()}
             put_weights(state.network, {name: last[name] for name in names & last.keys()})
             _put_moments(state, last)
+            state.averaged = stored.get("averaged", 0)
+            state.mean_weights = {
+                name: last[f"{_MEAN}/{name}"] for name in names if f"{_MEAN}/{name}" in last
+            }
             best = load_file(str(self.folder / stored["best"])) if stored["best_epoch"] else {}
             if best:
                 state.best_predictions = best.pop(_PREDICTIONS).numpy()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from cardio_mlflow.training.learning_rates import rate_factor, set_rates
 from cardio_mlflow.training.loss import masked_loss
 from cardio_mlflow.training.predict import Batch, Forward, predict_scaled
 from cardio_mlflow.training.processes import Processes
-from cardio_mlflow.training.state import TrainingState
+from cardio_mlflow.training.state import TrainingState, put_weights
 from cardio_mlflow.training.unfreezing import (
     check_stages,
     prepare_stage,
@@ -28,6 +29,9 @@ from cardio_mlflow.training.unfreezing import (
     warn_of_skipped_stages,
 )
 
+AVERAGED: Final = 0.5
+"""Share of the last stage's epochs over which ``keep=last`` averages the weights."""
+
 
 @dataclass(frozen=True)
 class FoldData:
@@ -35,7 +39,7 @@ class FoldData:
 
     Attributes:
         features: the cohort's clips and what the frozen blocks make of them.
-        targets: (N, 9) scaled targets of all its patients, NaN where a reference is missing.
+        targets: (N, 9 or 11) scaled targets of all its patients, NaN where a reference is missing.
         training: positions of the training patients.
         validation: positions of the validation patients.
     """
@@ -46,7 +50,7 @@ class FoldData:
     validation: tuple[int, ...]
 
     def targets_of(self, patients: Sequence[int]) -> Tensor:
-        """(B, 9) scaled targets of these patients."""
+        """(B, 9 or 11) scaled targets of these patients."""
         return torch.from_numpy(self.targets[list(patients)])
 
 
@@ -59,10 +63,11 @@ class EpochRecord:
         stage: number of unfrozen blocks.
         train_loss: mean loss over the epoch's batches.
         val_loss: loss on the validation patients after the epoch.
-        predictions: (N_val, 9) scaled predictions of the validation patients.
+        predictions: (N_val, 9 or 11) scaled predictions of the validation patients.
+        alphas: the gates of the stages after the epoch, 0 to 1, by name.
         task_lr: learning rate of the task parameters in the last step.
         backbone_lr: learning rate of the topmost unfrozen block in the last step; 0 while none is.
-        improved: whether this is the lowest validation loss so far.
+        improved: whether this is the lowest validation loss so far, which is kept with ``keep=best``.
     """
 
     epoch: int
@@ -70,6 +75,7 @@ class EpochRecord:
     train_loss: float
     val_loss: float
     predictions: NDArray[np.float64]
+    alphas: Mapping[str, float]
     task_lr: float
     backbone_lr: float
     improved: bool
@@ -115,11 +121,17 @@ def fit(
 
 @dataclass(frozen=True)
 class _Rates:
-    """The learning rates within an epoch, as a factor on each group's own."""
+    """The learning rates within an epoch, as a factor on each group's own; and whether it is averaged."""
 
     settings: Settings
     stages: Sequence[int]
     epoch: int
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether this is an epoch of those whose weights ``keep=last`` averages."""
+        in_stage = self.stages.count(self.stages[-1])
+        return self.settings.keep == "last" and len(self.stages) - self.epoch < math.ceil(AVERAGED * in_stage)
 
     def factor(self, step: int, steps: int) -> float:
         """The factor of a step, 0-based, of an epoch of ``steps``: that of its middle."""
@@ -140,12 +152,25 @@ def _run_epoch(
         unknown = [data.validation[i] for i in np.flatnonzero(~np.isfinite(predictions).all(1))]
         raise DivergedError(_not_finite("validation loss", data, unknown, epoch, "after its last batch"))
     state.epoch = epoch
-    improved = state.keep_best(val_loss, predictions)
+    if rates.is_averaged:
+        state.average()
+    improved = settings.keep == "best" and state.keep_best(val_loss, predictions)
+    if settings.keep == "last" and epoch == settings.epochs:
+        _keep_mean(state, forward, data)
     backbone_lr = settings.vit_lr * factor if forward.blocks else 0.0
     task_lr = settings.task_lr * factor
+    alphas = state.network.alphas()
     return EpochRecord(
-        epoch, forward.blocks, train_loss, val_loss, predictions, task_lr, backbone_lr, improved
+        epoch, forward.blocks, train_loss, val_loss, predictions, alphas, task_lr, backbone_lr, improved
     )
+
+
+def _keep_mean(state: TrainingState, forward: Forward, data: FoldData) -> None:
+    """Keep the mean of the weights over the last epochs; the network has it from now on."""
+    put_weights(state.network, state.mean_weights)
+    predictions = predict_scaled(forward, data.validation)
+    loss = float(masked_loss(torch.from_numpy(predictions), data.targets_of(data.validation)))
+    state.keep(loss, predictions, state.trained_weights())
 
 
 def _train_epoch(
@@ -179,8 +204,9 @@ def plan_epoch(data: FoldData, settings: Settings) -> list[Batch]:
     for start in range(0, len(order), settings.batch_size):
         patients = order[start : start + settings.batch_size]
         copies = torch.randint(data.features.copies + 1, (len(patients),)).tolist()
-        present = hide_views(data.features.clips.present[patients], settings.view_dropout)
-        batches.append(Batch(tuple(patients), tuple(copies), present))
+        clips = data.features.clips
+        present = hide_views(clips.present[patients], settings.view_dropout)
+        batches.append(Batch(tuple(patients), tuple(copies), present, clips.phased[patients]))
     return batches
 
 
@@ -195,12 +221,12 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """Loss of a batch and the norm of its gradient, which is left clipped in the parameters."""
     output = forward.output(batch, activations)
-    loss = masked_loss(output.predictions, data.targets_of(batch.patients).to(output.predictions))
+    loss = masked_loss(output.targets, data.targets_of(batch.patients).to(output.targets))
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     network, processes = state.network, forward.processes
     processes.sum_gradients(trained_modules(network, forward.blocks))
-    processes.average_gradients([network.temporal, network.fusion, network.heads])
+    processes.average_gradients(network.task_modules)
     norm = nn.utils.clip_grad_norm_(network.parameters(), forward.settings.gradient_clip)
     return loss.detach(), norm
 

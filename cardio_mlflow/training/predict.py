@@ -31,11 +31,13 @@ class Batch:
         patients: B positions in the cohort.
         copies: the augmented copy of each; 0 is the original.
         present: (B, V) bool, the views that are shown.
+        phased: (B, V) bool, the clips whose phase is verified.
     """
 
     patients: tuple[int, ...]
     copies: tuple[int, ...]
     present: Tensor
+    phased: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,11 @@ class Forward:
     def output(self, batch: Batch, activations: Activations) -> Output:
         """The output for a whole batch, from what ``read`` gives for it."""
         device = self.features.device
-        present, activations = batch.present.to(device), activations.to(device)
+        present, phased = batch.present.to(device), batch.phased.to(device)
+        activations = activations.to(device)
         if not self.blocks:
             rows, place = activations.select(present)
-            return self.network.from_frame_features(rows[place], present)
+            return self.network.from_frame_features(rows[place], present, phased)
         mine = self.processes.share(len(present))
         tokens, place = activations.select(present[mine.start : mine.stop])
         local = self._frame_features(tokens)[place]
@@ -83,7 +86,7 @@ class Forward:
             int(present[share.start : share.stop].sum()) * self.features.clips.frames
             for share in self.processes.shares(len(present))
         ]
-        return self.network.from_frame_features(self.processes.gather(local, counts), present)
+        return self.network.from_frame_features(self.processes.gather(local, counts), present, phased)
 
     def _frame_features(self, tokens: Tensor) -> Tensor:
         """(U, L, D) tokens of different frames to their (U, D) features, float32."""
@@ -103,11 +106,11 @@ class Forward:
 
 
 def predict_scaled(forward: Forward, patients: Sequence[int]) -> NDArray[np.float64]:
-    """Scaled predictions (N, 9) for N patients of the cohort, by position, on their unaugmented clips.
+    """Scaled targets (N, 9 or 11), as predicted for N patients of the cohort on their unaugmented clips.
 
     The network is left in evaluation mode.
     """
-    return _evaluate(forward, patients, lambda output: output.predictions)
+    return _evaluate(forward, patients, lambda output: output.targets)
 
 
 def fused_features(forward: Forward, patients: Sequence[int]) -> NDArray[np.float64]:
@@ -126,8 +129,9 @@ def _evaluate(
     batches = []
     for start in range(0, len(patients), VALIDATION_BATCH):
         chosen = tuple(patients[start : start + VALIDATION_BATCH])
-        present = forward.features.clips.present[list(chosen)]
-        batches.append(Batch(chosen, (0,) * len(chosen), present))
+        clips = forward.features.clips
+        views = clips.present[list(chosen)], clips.phased[list(chosen)]
+        batches.append(Batch(chosen, (0,) * len(chosen), *views))
     parts = []
     with torch.no_grad():
         for batch, activations in zip(batches, forward.read(batches), strict=True):

@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, PARAMETERS, Parameter, parameter
+from cardio_mlflow.parameters import KEYS, PARAMETERS
+from cardio_mlflow.training.stroke_volume import STROKE, Predicted, by_identities, stroke_volumes
 
 FloatArray = NDArray[np.float64]
+
+STROKE_WINSOR: Final = (2.0, 98.0)
+"""Percentiles at which stroke volume and its index are winsorised, as CO and CI are."""
 
 LEAST_VALUES: Final = 2
 """A parameter of fewer different values among a fold's training patients is not learned in it."""
@@ -52,17 +56,43 @@ class TargetScale:
 
 @dataclass(frozen=True)
 class TargetScaler:
-    """One ``TargetScale`` a parameter, in table order."""
+    """How a fold's targets are scaled.
+
+    Attributes:
+        scales: one ``TargetScale`` per parameter, in table order.
+        stroke: those of stroke volume and its index, where they are predicted too.
+    """
 
     scales: tuple[TargetScale, ...]
+    stroke: tuple[TargetScale, ...] = ()
 
-    def scale(self, references: FloatArray) -> FloatArray:
-        """(N, 9) references in their units to (N, 9) scaled targets; NaN stays NaN."""
-        return np.stack([s.scale(references[:, i]) for i, s in enumerate(self.scales)], 1)
+    def targets(self, references: FloatArray, facts: FloatArray) -> FloatArray:
+        """Scaled targets of N patients.
 
-    def unscale(self, predictions: FloatArray) -> FloatArray:
-        """(N, 9) scaled predictions to (N, 9) predictions in their units."""
-        return np.stack([s.unscale(predictions[:, i]) for i, s in enumerate(self.scales)], 1)
+        Args:
+            references: (N, 9) in their units, NaN where one is missing.
+            facts: (N, 3), see `FACTS`.
+
+        Returns:
+            (N, 9), or (N, 11) with stroke volume and its index; NaN stays NaN.
+        """
+        columns = [s.scale(references[:, i]) for i, s in enumerate(self.scales)]
+        volumes = stroke_volumes(references, facts)
+        return np.stack(columns + [s.scale(volumes[:, i]) for i, s in enumerate(self.stroke)], 1)
+
+    def predicted(self, targets: FloatArray, facts: FloatArray) -> Predicted:
+        """Predicted targets, (N, 9 or 11) scaled, to values in their units, by identities where facts allow.
+
+        Args:
+            targets: as the network gives them.
+            facts: (N, 3), see `FACTS`.
+        """
+        scales = (*self.scales, *self.stroke)
+        unscaled = np.stack([s.unscale(targets[:, i]) for i, s in enumerate(scales)], 1)
+        direct, volumes = np.split(unscaled, [len(KEYS)], axis=1)
+        if not self.stroke:
+            return Predicted(direct, direct, np.zeros(direct.shape, dtype=bool))
+        return by_identities(direct, volumes, facts)
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -76,7 +106,7 @@ class TargetScaler:
 
     def to_json(self) -> str:
         """The scales as JSON, keyed by parameter; null for one that is not learned."""
-        named = zip(KEYS, self.scales, strict=True)
+        named = [*zip(KEYS, self.scales, strict=True), *zip(STROKE, self.stroke, strict=False)]
         return json.dumps({key: asdict(s) if s.is_learned else None for key, s in named}, indent=1)
 
     @staticmethod
@@ -87,20 +117,32 @@ class TargetScaler:
             KeyError: a parameter is missing.
         """
         fields = json.loads(text)
+        logs = {p.key: p.log for p in PARAMETERS} | dict.fromkeys(STROKE, True)
+        found = {
+            key: TargetScale(**fields[key]) if fields[key] else _not_learned(log)
+            for key, log in logs.items()
+            if key in fields or key in KEYS
+        }
         return TargetScaler(
-            tuple(TargetScale(**fields[key]) if fields[key] else _not_learned(parameter(key)) for key in KEYS)
+            tuple(found[key] for key in KEYS), tuple(found[key] for key in STROKE if key in found)
         )
 
 
-def fit_scaler(references: FloatArray) -> TargetScaler:
-    """Fit on the (N, 9) references of the training patients; NaN where one is missing.
+def fit_scaler(references: FloatArray, facts: FloatArray | None = None) -> TargetScaler:
+    """Fit on a fold's training patients.
 
     A parameter of fewer than `LEAST_VALUES` different values is not learned.
+
+    Args:
+        references: (N, 9) in their units; NaN where one is missing.
+        facts: (N, 3), see `FACTS`, for scales of stroke volume too; None: without them.
 
     Raises:
         InputError: none can be learned.
     """
-    scaler = TargetScaler(tuple(_fit_scale(p, references[:, i]) for i, p in enumerate(PARAMETERS)))
+    scales = tuple(_fit_scale(references[:, i], p.winsor, p.log) for i, p in enumerate(PARAMETERS))
+    volumes = np.empty((0, 0)) if facts is None else stroke_volumes(references, facts).T
+    scaler = TargetScaler(scales, tuple(_fit_scale(column, STROKE_WINSOR, log=True) for column in volumes))
     if len(scaler.left_out) == len(KEYS):
         raise InputError(
             f"No parameter has {LEAST_VALUES} different values among the {len(references)} training patients "
@@ -109,17 +151,17 @@ def fit_scaler(references: FloatArray) -> TargetScaler:
     return scaler
 
 
-def _not_learned(parameter: Parameter) -> TargetScale:
-    return TargetScale(np.nan, np.nan, parameter.log, np.nan, np.nan)
+def _not_learned(log: bool) -> TargetScale:
+    return TargetScale(np.nan, np.nan, log, np.nan, np.nan)
 
 
-def _fit_scale(parameter: Parameter, values: FloatArray) -> TargetScale:
+def _fit_scale(values: FloatArray, winsor: tuple[float, float], log: bool) -> TargetScale:
     present = values[np.isfinite(values)]
     if np.unique(present).size < LEAST_VALUES:
-        return _not_learned(parameter)
-    low, high = np.percentile(present, parameter.winsor)
+        return _not_learned(log)
+    low, high = np.percentile(present, winsor)
     if low == high:
         low, high = present.min(), present.max()
     clipped = np.clip(present, low, high)
-    clipped = np.log(clipped) if parameter.log else clipped
-    return TargetScale(float(low), float(high), parameter.log, float(clipped.mean()), float(clipped.std()))
+    clipped = np.log(clipped) if log else clipped
+    return TargetScale(float(low), float(high), log, float(clipped.mean()), float(clipped.std()))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 
 from torch import nn
 
@@ -14,20 +17,25 @@ from cardio_mlflow.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def unfrozen_blocks(epoch: int, epochs: int, stages: int, stage_epochs: int = 0) -> int:
+def unfrozen_blocks(epoch: int, epochs: int, stages: int, stage_epochs: Sequence[int] = ()) -> int:
     """How many of the topmost blocks are trained in an epoch: the number of the stage.
 
     Args:
         epoch: 1-based.
         epochs: epochs in all.
         stages: stages after the first, each with one more block.
-        stage_epochs: epochs of each stage but the last; 0 gives every stage epochs / (stages + 1).
+        stage_epochs: epochs of every stage; or one number, of each stage but the last; none gives every stage
+            epochs / (stages + 1).
 
     >>> [unfrozen_blocks(e, 9, 2) for e in range(1, 10)]
     [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    >>> [unfrozen_blocks(e, 9, 2, (6, 2, 1)) for e in range(1, 10)]
+    [0, 0, 0, 0, 0, 0, 1, 1, 2]
     """
+    if len(stage_epochs) > 1:
+        return bisect_right(list(accumulate(stage_epochs[:-1])), epoch - 1)
     if stage_epochs:
-        return min(stages, (epoch - 1) // stage_epochs)
+        return min(stages, (epoch - 1) // stage_epochs[0])
     return (epoch - 1) * (stages + 1) // epochs
 
 
