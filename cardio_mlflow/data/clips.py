@@ -16,9 +16,11 @@ from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
 from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
 from cardio_mlflow.data.cycle.gating import Evidence, Gating, gate
 from cardio_mlflow.data.files.frames import LumaFrames
-from cardio_mlflow.data.files.header import ClipHeader, read_header, scaled
+from cardio_mlflow.data.files.header import ClipHeader, read_header
 from cardio_mlflow.data.files.other_formats import is_video, read_tensor, video_header
+from cardio_mlflow.data.files.regions import scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.picture.depth import TrueScale, agreed, region_scale
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_colour_doppler, refuse_other_pictures
 from cardio_mlflow.data.picture.overlays import Overlays, find_overlays, inpaint, text_in_sector
@@ -121,13 +123,15 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     frames, statistics, mask = picture.frames, picture.statistics, picture.mask
     ecg = read_ecg(picture.header, picture.times_s, frames, mask, statistics)
     evidence = _evidence(picture, ecg)
-    gating = gate(evidence)
+    gating, true = gate(evidence), _true_scale(picture)
     chosen = gating.frames(picture.times_s, PREPARED_FRAMES)
     overlays = find_overlays(frames, statistics, mask, np.unique(chosen).tolist())
     crop = crop_to(picture.sector, frames.rows, frames.columns, picture.header.aspect)
     review = TEXT_LEFT if check_text and text_in_sector(statistics, mask) else ""
     painted = _inpainted_percent(overlays, mask, chosen)
-    quality = replace(_quality(picture, gating, evidence, chosen), ecg=ecg.style, review=review,
+    told = _quality(picture, gating, evidence, chosen)
+    notes = "; ".join(filter(None, (told.notes, true.note)))
+    quality = replace(_placed(told, picture, true, crop), ecg=ecg.style, review=review, notes=notes,
                       inpainted_percent=round(painted, 3))  # fmt: skip
     stack = _stack(frames, overlays, mask, crop, chosen)
     review_data = _review(picture, ecg, gating, evidence, crop)
@@ -193,6 +197,26 @@ def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDAr
         frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / evidence.duration_s, 2),
         duration_s=round(evidence.duration_s, 3),
         notes="; ".join((*header.notes, *sorted(picture.frames.notes), *gating.notes)),
+    )  # fmt: skip
+
+
+def _true_scale(picture: _Picture) -> TrueScale:
+    regions, scale = picture.header.regions, picture.frames.scale
+    return agreed(region_scale(regions, picture.sector, picture.mask, scale), None)
+
+
+def _placed(quality: Quality, picture: _Picture, true: TrueScale, crop: Crop) -> Quality:
+    """A quality row that tells the size of a pixel, and where and how large the prepared clip shows it."""
+    apex = np.array([[picture.sector.apex_x, picture.sector.apex_y]])
+    x, y = crop.place(apex, picture.header.aspect)[0].tolist()
+    placed = replace(quality, prepared_apex_x=round(x, 3), prepared_apex_y=round(y, 3))
+    if true.mm_per_pixel is None:
+        return placed
+    seen, depth = true.mm_per_pixel / picture.frames.scale, picture.sector.outer - picture.sector.inner
+    prepared = seen * crop.rows / PREPARED_SIZE
+    return replace(
+        placed, mm_per_pixel=round(true.mm_per_pixel, 6), scale_source=true.source,
+        depth_cm=round(depth * seen / 10.0, 2), prepared_mm_per_pixel=round(prepared, 6),
     )  # fmt: skip
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import safe_open
 from torch import Tensor
 
+from cardio_mlflow.data.batch.clip_store import entry_in
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
+from cardio_mlflow.data.picture.scale import FIELD_MM, PhysicalScale, at_physical_scale, mm_shown
+from cardio_mlflow.data.quality import Quality
 from cardio_mlflow.parameters import VIEW_CODES
 
 Files = Mapping[str, Path]
@@ -21,7 +26,7 @@ Files = Mapping[str, Path]
 
 
 class Clips(Protocol):
-    """Prepared clips of N patients, wherever they lie."""
+    """Prepared clips of N patients, wherever they lie, and what is known of each."""
 
     @property
     def patient_ids(self) -> tuple[str, ...]:
@@ -30,6 +35,18 @@ class Clips(Protocol):
     @property
     def present(self) -> Tensor:
         """(N, V) bool view mask."""
+
+    @property
+    def placement(self) -> Tensor:
+        """(N, V, 3) float64, as `ClipTensor`; likewise `phased` and `rr_ms`."""
+
+    @property
+    def phased(self) -> Tensor:
+        """(N, V) bool."""
+
+    @property
+    def rr_ms(self) -> Tensor:
+        """(N, V) float64."""
 
     @property
     def frames(self) -> int:
@@ -42,6 +59,9 @@ class Clips(Protocol):
         """Digest of what a patient shows: changes with a pixel or the view mask, not with the id."""
 
 
+_UNKNOWN: Final = torch.empty(0)
+
+
 @dataclass(frozen=True)
 class ClipTensor:
     """Prepared clips of N patients, in memory.
@@ -50,11 +70,26 @@ class ClipTensor:
         patient_ids: N ids.
         clips: (N, V, T, H, W) uint8; 0 for a missing view.
         present: (N, V) bool view mask.
+        placement: (N, V, 3) float64: of each clip as it is prepared, a crop to its sector, mm per pixel and x
+            and y of the sector's apex in pixels; NaN where unknown.
+        phased: (N, V) bool, whether the frames are known to start or end at an R wave.
+        rr_ms: (N, V) float64, length of the cycle shown, ms; NaN where it is not known to be one heart beat.
+
+    Where the last three are not given nothing is known of them: NaN, and False for `phased`.
     """
 
     patient_ids: tuple[str, ...]
     clips: Tensor
     present: Tensor
+    placement: Tensor = _UNKNOWN
+    phased: Tensor = _UNKNOWN
+    rr_ms: Tensor = _UNKNOWN
+
+    def __post_init__(self) -> None:
+        unknown = zip(("placement", "phased", "rr_ms"), _facts([None] * self.present.numel()), strict=True)
+        for name, values in unknown:
+            if getattr(self, name) is _UNKNOWN:
+                object.__setattr__(self, name, values.reshape(*self.present.shape, *values.shape[1:]))
 
     def __len__(self) -> int:
         """Number of patients."""
@@ -86,44 +121,75 @@ class ClipFiles:
         files: of each patient, the store's file of each view's clip.
         frames: how many of the prepared frames, evenly spaced over the cycle.
         present: (N, V) bool view mask.
+        placement: (N, V, 3) float64: of each clip as it is prepared, a crop to its sector, mm per pixel and x
+            and y of the sector's apex in pixels; NaN where unknown.
+        phased: (N, V) bool, whether the frames are known to start or end at an R wave.
+        rr_ms: (N, V) float64, length of the cycle shown, ms; NaN where it is not known to be one heart beat.
+        scale: shows every clip at one physical scale; None shows each as it is prepared.
     """
 
     patient_ids: tuple[str, ...]
     files: tuple[Files, ...]
     frames: int
     present: Tensor
+    placement: Tensor
+    phased: Tensor
+    rr_ms: Tensor
+    scale: PhysicalScale | None = None
 
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
-        return _load(self.files[patient], self.frames)
+        clips = _load(self.files[patient], self.frames)
+        if self.scale is None:
+            return clips
+        placement = self.placement[patient].numpy()
+        return torch.from_numpy(at_physical_scale(clips.numpy(), placement, self.scale.fallback_mm))
 
     def content_of(self, patient: int) -> str:
         """Digest of what a patient shows: changes with a pixel or the view mask, not with the id.
 
-        A file's name in the store tells its content, so none is read.
+        A file's name in the store tells its content, so none is read. Of the scale only what this patient's
+        clips are shown at counts.
         """
         names = sorted((view, path.stem) for view, path in self.files[patient].items())
-        known = (names, self.frames, self.present[patient].tolist())
+        known = (names, self.frames, self.present[patient].tolist(), self._shown_at(patient))
         return hashlib.blake2b(repr(known).encode(), digest_size=16).hexdigest()
 
+    def _shown_at(self, patient: int) -> list[float]:
+        if self.scale is None:
+            return []
+        sizes = mm_shown(self.placement[patient].numpy(), self.scale.fallback_mm).tolist()
+        return [FIELD_MM, *(sizes[VIEW_CODES.index(view)] for view in sorted(self.files[patient]))]
 
-def open_clips(files: Callable[[str], Files], patient_ids: Sequence[str], frames: int) -> ClipFiles:
-    """Open prepared clips as `load_clips` does, without reading them."""
+
+def open_clips(
+    files: Callable[[str], Files], patient_ids: Sequence[str], frames: int,
+    *, scale: PhysicalScale | None = None,
+) -> ClipFiles:  # fmt: skip
+    """Open prepared clips as `load_clips` does, without reading their pixels."""
     found = tuple(files(patient) for patient in patient_ids)
-    return ClipFiles(tuple(patient_ids), found, frames, torch.stack([_mask(clips) for clips in found]))
+    present = torch.tensor([[view in clips for view in VIEW_CODES] for clips in found])
+    facts = _facts([_quality(clips.get(view)) for clips in found for view in VIEW_CODES])
+    placement, phased, rr_ms = (values.reshape(*present.shape, *values.shape[1:]) for values in facts)
+    return ClipFiles(tuple(patient_ids), found, frames, present, placement, phased, rr_ms, scale)
 
 
-def load_clips(files: Callable[[str], Files], patient_ids: Sequence[str], frames: int) -> ClipTensor:
+def load_clips(
+    files: Callable[[str], Files], patient_ids: Sequence[str], frames: int,
+    *, scale: PhysicalScale | None = None,
+) -> ClipTensor:  # fmt: skip
     """Load prepared clips of these patients, in this order.
 
     Args:
         files: gives a patient's prepared clips by view code, as `PreparedCohort.clips_of`.
         patient_ids: whom to load.
         frames: how many of the prepared frames, evenly spaced over the cycle.
+        scale: show every clip at one physical scale, as `at_physical_scale`; None shows each as it is
+            prepared, cropped to its sector.
     """
-    found = [files(patient) for patient in patient_ids]
-    clips, present = [_load(f, frames) for f in found], [_mask(f) for f in found]
-    return ClipTensor(tuple(patient_ids), torch.stack(clips), torch.stack(present))
+    clips = open_clips(files, patient_ids, frames, scale=scale)
+    pixels = torch.stack([clips.clips_of(patient) for patient in range(len(clips.patient_ids))])
+    return ClipTensor(clips.patient_ids, pixels, clips.present, clips.placement, clips.phased, clips.rr_ms)
 
 
 def frame_positions(available: int, frames: int) -> list[int]:
@@ -144,5 +210,23 @@ def _load(files: Files, frames: int) -> Tensor:
     return views
 
 
-def _mask(files: Files) -> Tensor:
-    return torch.tensor([view in files for view in VIEW_CODES])
+def _quality(path: Path | None) -> Quality | None:
+    """What the store's file of a clip tells of it; None where there is no clip, or nothing is told."""
+    if path is None:
+        return None
+    with safe_open(str(path), framework="pt") as file:
+        try:
+            return entry_in(file.metadata()).quality
+        except ValidationError:
+            return None
+
+
+def _facts(clips: Sequence[Quality | None]) -> tuple[Tensor, Tensor, Tensor]:
+    """Placement (C, 3), phased (C,) and R-R in ms (C,) of C clips, as `ClipTensor`."""
+    placement = [(math.nan,) * 3 if clip is None else clip.placement for clip in clips]
+    phased = [clip is not None and bool(clip.phase_verified) for clip in clips]
+    rr_ms = [math.nan if clip is None else clip.heartbeat_ms for clip in clips]
+    return (
+        torch.tensor(placement, dtype=torch.float64).reshape(-1, 3), torch.tensor(phased, dtype=torch.bool),
+        torch.tensor(rr_ms, dtype=torch.float64),
+    )  # fmt: skip

@@ -39,7 +39,7 @@ from cardio_mlflow.errors import InputError
 CACHE_DISK: Final = 40.0
 """GiB that everything prepared may take, where nothing else is said."""
 
-_PAGES: Final = 2  # raised whenever the same clips would be shown differently
+_PAGES: Final = 3  # raised whenever the same clips would be shown differently
 _MARKER: Final = "clips.json"
 _TABLE: Final = "quality.csv"
 _TEXT: Final = ("patient_id", "view", *(f.name for f in fields(Quality) if f.type in ("str", "Outcome")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -44,6 +45,12 @@ class Quality:
         inner: radius of the curved top, pixels.
         outer: radius of the curved bottom, pixels.
         fit_score: agreement of the sector with the moving pixels, 0 to 1.
+        mm_per_pixel: height of a pixel of the file, where a source is trusted.
+        scale_source: that source, ``regions`` (tags) or ``ticks`` (the drawn depth scale).
+        depth_cm: depth of the sector, from the curved top to the curved bottom.
+        prepared_mm_per_pixel: size of a pixel of the prepared clip.
+        prepared_apex_x: where the sector's apex comes to lie in the prepared clip, pixels, the upper left
+            corner at 0; ``prepared_apex_y`` likewise, negative above it.
         inpainted_percent: share of the sector's pixels under overlays that were painted over, mean of
             the frames used.
         timing: where the frame times come from.
@@ -74,6 +81,12 @@ class Quality:
     inner: float | None = None
     outer: float | None = None
     fit_score: float | None = None
+    mm_per_pixel: float | None = None
+    scale_source: str = ""
+    depth_cm: float | None = None
+    prepared_mm_per_pixel: float | None = None
+    prepared_apex_x: float | None = None
+    prepared_apex_y: float | None = None
     inpainted_percent: float | None = None
     timing: str = ""
     gating: str = ""
@@ -90,6 +103,26 @@ class Quality:
     review: str = ""
     notes: str = ""
 
+    @property
+    def placement(self) -> tuple[float, float, float]:
+        """Of the prepared clip: mm per pixel, and x and y of the sector's apex in pixels; NaN if unknown."""
+        known = (self.prepared_mm_per_pixel, self.prepared_apex_x, self.prepared_apex_y)
+        mm, x, y = (math.nan if value is None else value for value in known)
+        return mm, x, y
+
+    @property
+    def heartbeat_ms(self) -> float:
+        """Length of the chosen cycle, ms, where it is known to be one heart beat; else NaN.
+
+        An ECG of any kind says so where nothing contradicts it, and so does a picture that repeats itself.
+        The header's heart rate, often stale, does not, nor does a clip taken as it is.
+        """
+        verified = self.gating in _BY_R_WAVES and bool(self.phase_verified)
+        known = self.rr_ms if verified or self.gating == "periodicity" else None
+        return math.nan if known is None else known
+
+
+_BY_R_WAVES: Final = ("tags", "waveform", "trace")
 
 UNMASKED: Final = "unmasked"
 """Word in ``review`` for a clip whose sector was not sought, an older tensor: it stands in no picture."""

@@ -15,9 +15,11 @@ from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
+from cardio_mlflow.data.picture.scale import FIELD_MM, at_physical_scale
 from cardio_mlflow.data.picture.sector import Sector, collect, crop_to, overlap, square
-from cardio_mlflow.synthetic.clip import clip_truth
+from cardio_mlflow.synthetic.clip import clip_truth, plan_clip
 from cardio_mlflow.synthetic.cohort import make_cohort
+from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 
 SHAPE = (PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE)
 SEED, PATIENTS = 7, 4
@@ -29,16 +31,21 @@ def synthetic(tmp_path_factory):
     return sorted((folder / "dicom").glob("*.dcm"))
 
 
-def test_the_synthetic_clips_against_their_truth(synthetic):
+@pytest.fixture(scope="module")
+def prepared(synthetic):
+    return {path: prepare_clip(path) for path in synthetic}
+
+
+def test_the_synthetic_clips_against_their_truth(prepared):
     rows = []
-    for path in synthetic:
+    for path, clip in prepared.items():
         truth = clip_truth(SEED, *path.stem.split("_"))
         reference = np.where(truth.sector_mask, np.uint8(255), np.uint8(0))
         header = read_header(path)
         found = fit_sector(collect(LumaFrames(header)), header.aspect, header.bound).mask(
             *reference.shape, header.aspect
         )
-        quality = prepare_clip(path).quality
+        quality = clip.quality
         intervals = 1000 * np.diff(truth.r_wave_times)
         overlays = truth.overlay_mask.any(axis=0) & ~cv2.dilate(reference, np.ones((5, 5), np.uint8)).astype(
             bool
@@ -56,6 +63,40 @@ def test_the_synthetic_clips_against_their_truth(synthetic):
     assert table["overlay"].sum() == 0
     assert table.loc[table["gating"] == "tags", "rr"].max() <= 0.002
     assert table["rr"].max() <= 0.06
+
+
+def test_the_true_scale_of_the_synthetic_clips(prepared):
+    sources = []
+    for path, clip in prepared.items():
+        patient, view = int(path.stem[1:5]) - 1, path.stem.split("_")[1]
+        plan = plan_clip(SEED, patient, view, draw_hemodynamics(PATIENTS, SEED).iloc[patient])
+        quality, depth, radius = clip.quality, plan.acquisition.depth, plan.layout.radius
+        sources.append(quality.scale_source)
+        if plan.layout.regions in ("sector", "screen"):
+            assert quality.scale_source == "regions"
+        if not quality.scale_source:
+            assert quality.mm_per_pixel is quality.depth_cm is quality.prepared_mm_per_pixel is None
+            continue
+        assert quality.mm_per_pixel == pytest.approx(10 * depth / radius, rel=0.01)
+        whole = quality.depth_cm + plan.layout.inner / radius * depth  # from the apex
+        assert whole == pytest.approx(depth, abs=0.25)
+        height = 10 * whole / quality.prepared_mm_per_pixel
+        assert quality.prepared_apex_y + height <= PREPARED_SIZE + 1
+        assert quality.prepared_apex_x == pytest.approx(PREPARED_SIZE / 2, abs=1)
+    assert 4 <= len([source for source in sources if source]) < len(sources)
+
+
+def test_at_one_physical_scale_a_clip_is_as_deep_as_it_was(prepared):
+    for clip in prepared.values():
+        quality = clip.quality
+        if not quality.scale_source:
+            continue
+        shown = at_physical_scale(clip.frames[None], np.array([quality.placement]), [np.nan])[0]
+        middle = np.flatnonzero(shown[:, :, 110:114].any(axis=(0, 2)))
+        inner = 10 * quality.depth_cm * quality.inner / (quality.outer - quality.inner)
+        depth = min(FIELD_MM, 10 * quality.depth_cm + inner)
+        assert (middle[-1] + 1) * FIELD_MM / PREPARED_SIZE == pytest.approx(depth, abs=1.5)
+        assert middle[0] * FIELD_MM / PREPARED_SIZE <= inner + 3
 
 
 def test_the_real_clip_is_one_picture_without_its_words():

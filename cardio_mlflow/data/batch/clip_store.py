@@ -11,7 +11,7 @@ import shutil
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
 
-PREPARATION_VERSION: Final = "4"
+PREPARATION_VERSION: Final = "5"
 """Raised whenever the same clip would be prepared differently; part of every key."""
 MAX_AGE: Final = 90 * 86400.0
 """Seconds after which what nobody has used is removed."""
@@ -63,6 +63,15 @@ class Entry:
 
 
 _ENTRIES: Final = TypeAdapter(Entry)
+
+
+def entry_in(metadata: Mapping[str, str] | None) -> Entry:
+    """The entry that a file of the store holds in its metadata.
+
+    Raises:
+        ValidationError: it holds none.
+    """
+    return _ENTRIES.validate_json((metadata or {}).get("clip", ""))
 
 
 class Hold:
@@ -109,7 +118,7 @@ class ClipStore:
         """An entry; None where there is none, or a limit below these has stopped the clip."""
         try:
             with safe_open(self.path(key), "numpy") as file:
-                entry = _ENTRIES.validate_json((file.metadata() or {}).get("clip", ""))
+                entry = entry_in(file.metadata())
                 if entry.quality.outcome == Outcome.OK and "frames" not in file.keys():  # noqa: SIM118
                     return None
         except (OSError, SafetensorError, ValidationError):  # not yet, or cut off by a loss of power

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.frames import decode_rgb
-from cardio_mlflow.data.files.header import Bound, ClaimedRegion, ClipHeader, RegionKind, scaled
+from cardio_mlflow.data.files.header import ClipHeader
+from cardio_mlflow.data.files.regions import Bound, ClaimedRegion, RegionKind, scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.sector import ClipStatistics
 

@@ -61,9 +61,20 @@ function picture(clip) {
     "Picture not found. The folder “review” must lie beside this page.")));
   if (clip.drawing && clip.drawing.outline.length) {
     box.append(element("svg", { viewBox: `0 0 ${DATA.size} ${DATA.size}`, "aria-hidden": "true" },
-      element("polygon", { points: clip.drawing.outline.join(" ") })));
+      element("polygon", { points: clip.drawing.outline.join(" ") }), ...depthMarks(clip)));
   }
   return box;
+}
+
+// A mark each 5 cm below the apex, at the right.
+function depthMarks(clip) {
+  const [mm, top] = ["prepared_mm_per_pixel", "prepared_apex_y"].map(clip.value);
+  if (!known(mm) || !known(top)) return [];
+  const marks = [];
+  for (let y = top + 50 / mm; y < DATA.size; y += 50 / mm) {
+    if (y > 0) marks.push(element("line", { class: "depth", x1: DATA.size - 8, x2: DATA.size, y1: y.toFixed(1), y2: y.toFixed(1) }));
+  }
+  return marks;
 }
 
 function facts(clip) {
@@ -80,6 +91,8 @@ function facts(clip) {
   if (known(clip.value("rr_ms"))) say(`R–R ${number("rr_ms", 0)} ms · ${(60000 / clip.value("rr_ms")).toFixed(0)}/min`);
   if (known(clip.value("frames_used"))) say(`${clip.value("frames_used")} of ${clip.value("frames")} frames`);
   if (known(clip.value("frame_rate"))) say(`${number("frame_rate", 1)} frames/s`);
+  if (known(clip.value("depth_cm"))) say(`${number("depth_cm", 1)} cm, ${clip.value("scale_source")}`);
+  else say("no true scale", "no");
   if (known(clip.value("fit_score"))) say(`fit ${number("fit_score", 3)}`);
   if (known(clip.value("inpainted_percent"))) say(`inpainted ${number("inpainted_percent", 2)} %`);
   if (known(clip.value("notes"))) say(clip.value("notes"), "notes");

@@ -3,7 +3,9 @@
 const NAMES = {
   rr_ms: "R–R, ms", r_waves: "R waves", ecg: "drawn ECG", duration_s: "duration, s", frame_rate: "frames per second",
   frames_used: "different frames used", fit_score: "sector fit, 0 to 1", inpainted_percent: "inpainted, % of the sector",
-  rows: "rows, pixels", columns: "columns, pixels", review: "to review",
+  depth_cm: "depth, cm", scale_source: "true scale from",
+  mm_per_pixel: "mm per pixel", prepared_mm_per_pixel: "prepared: mm per pixel", prepared_apex_x: "prepared: apex, pixels across",
+  prepared_apex_y: "prepared: apex, pixels down", rows: "rows, pixels", columns: "columns, pixels", review: "to review",
 };
 const TEXTS = ["outcome", "message", "manufacturer", "notes"];
 

@@ -58,7 +58,8 @@ def _is_read(wanted: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray
 SHOWN_COLUMNS: Final[tuple[str, ...]] = (
     "outcome", "message", "review", "notes", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg",
     "timing", "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
-    "inpainted_percent", "rows", "columns", "manufacturer",
+    "inpainted_percent", "depth_cm", "scale_source", "mm_per_pixel", "prepared_mm_per_pixel",
+    "prepared_apex_x", "prepared_apex_y", "rows", "columns", "manufacturer",
 )  # fmt: skip
 """Columns of ``quality.csv`` that the page shows, in the order of its table of one clip."""
 
@@ -185,11 +186,13 @@ def _summary(quality: pd.DataFrame) -> tuple[str, str]:
     """The counts in a line, and the tables of totals."""
     prepared = quality[quality["outcome"] == Outcome.OK]
     refused, flagged = len(quality) - len(prepared), int((quality["review"].map(plain).notna()).sum())
+    unscaled = int(prepared["mm_per_pixel"].isna().sum())
     counts = (
         f"{quality['patient_id'].nunique()} patients · {len(quality)} clips · {len(prepared)} prepared · "
-        f"{refused} refused · {flagged} to review"
+        f"{refused} refused · {flagged} to review · {unscaled} without a true scale"
     )
     totals = [("Outcome", quality["outcome"]), ("Gating", prepared["gating"]),
+              ("True scale", prepared["scale_source"]),
               ("Manufacturer", prepared["manufacturer"])]  # fmt: skip
     return counts, "".join(_total(title, values) for title, values in totals)
 

@@ -174,7 +174,7 @@ def _draw_clip(
 
 
 def _facts(row: Mapping[Any, Any]) -> list[tuple[str, tuple[int, int, int]]]:
-    """Lines of text with their colors: why a clip was refused; or its gating, and what stands out."""
+    """Lines of text with their colors: why a clip was refused; or its gating and depth, and what stands out."""
     outcome, cells = Outcome(row["outcome"]), {name: plain(value) for name, value in row.items()}
     if outcome != Outcome.OK:
         reason = textwrap.wrap(str(cells["message"] or ""), 36)[:5]
@@ -183,4 +183,6 @@ def _facts(row: Mapping[Any, Any]) -> list[tuple[str, tuple[int, int, int]]]:
     rate = f"R–R {rr_ms:.0f} ms" if isinstance(rr_ms, int | float) and rr_ms else ""
     gating = str(cells["gating"] or "").replace("_", " ")
     flags += [] if cells["phase_verified"] else ["phase not verified"]
-    return [(" · ".join(filter(None, ("OK", gating, rate))), _INK), (", ".join(flags), _FLAG)]
+    deep = cells["depth_cm"]
+    depth = f"{deep:.1f} cm" if isinstance(deep, int | float) else "no true scale"
+    return [(" · ".join(filter(None, (gating, rate, depth))), _INK), (", ".join(flags), _FLAG)]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.frames import LumaFrames, decode_luma
-from cardio_mlflow.data.files.header import pixel_aspect, read_header, region_bound
+from cardio_mlflow.data.files.header import read_header
+from cardio_mlflow.data.files.regions import pixel_aspect, region_bound
 from cardio_mlflow.data.files.timing import frame_timing, heart_rate, tagged_r_waves
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.clips import prepare_clip
-from cardio_mlflow.data.files.header import ClaimedRegion, RegionKind
+from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_other_pictures
 from cardio_mlflow.data.picture.sector import Sector, collect

@@ -194,7 +194,7 @@ def test_a_filter_shows_what_it_says(cohort, tmp_path, name, value, count):
 def test_the_head_counts(cohort):
     folder, quality, shown = cohort
     text = _write(folder, quality, shown).read_text("utf-8")
-    assert "3 patients · 6 clips · 4 prepared · 2 refused · 1 to review" in text
+    assert "3 patients · 6 clips · 4 prepared · 2 refused · 1 to review · 4 without a true scale" in text
     outcomes = text.split("<caption>Outcome</caption>")[1].split("</table>")[0]
     assert re.findall(r"<code>(\w+)</code>.*?<td>(\d+)</td>", outcomes) == [
         ("OK", "4"), ("NO_SECTOR", "1"), ("TRUNCATED", "1"),

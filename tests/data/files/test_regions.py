@@ -1,0 +1,65 @@
+"""What the region tags give a pixel's size as, whatever stands in them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+
+from cardio_mlflow.data.files.regions import claimed_regions
+
+ROWS, COLUMNS = 240, 320
+HOSTILE = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, -0.05, 1e308, -1e308, 5e-324])
+
+
+def _region(x=0.05, y=0.05, units=(3, 3), place=(10, 20, 300, 200), **changes):
+    region = Dataset()
+    region.RegionSpatialFormat, region.RegionDataType = 1, 1
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = place[:2]
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = place[2:]
+    region.PhysicalUnitsXDirection, region.PhysicalUnitsYDirection = units
+    region.PhysicalDeltaX, region.PhysicalDeltaY = x, y
+    for keyword, value in changes.items():
+        setattr(region, keyword, value) if value is not None else delattr(region, keyword)
+    return region
+
+
+def _size(*regions):
+    header = Dataset()
+    header.SequenceOfUltrasoundRegions = list(regions)
+    return [region.mm_per_pixel for region in claimed_regions(header, ROWS, COLUMNS)]
+
+
+@given(st.floats(0.001, 1.0), st.floats(-0.019, 0.019))
+def test_centimetres_become_millimetres(delta, unequal):
+    assert _size(_region(delta * (1 + unequal), delta)) == [pytest.approx(10 * delta)]
+
+
+@given(st.floats(0.001, 1.0), st.floats(0.021, 20.0))
+def test_pixels_that_are_not_square_have_no_size(delta, unequal):
+    assert _size(_region(delta * (1 + unequal), delta)) == [None]
+
+
+@pytest.mark.parametrize("units", [(3, 4), (0, 0), (4, 3), (5, 3), (2, 2), (9, 9)])
+def test_other_units_than_centimetres_give_no_size(units):
+    assert _size(_region(units=units)) == [None]
+
+
+@given(HOSTILE, st.one_of(HOSTILE, st.just(0.05)))
+def test_a_hostile_delta_gives_no_size_or_an_absurd_one(one, other):
+    for x, y in ((one, other), (other, one)):
+        (size,) = _size(_region(x, y))
+        assert size is None or not 0.01 < size < 10
+
+
+@pytest.mark.parametrize("keyword", ["PhysicalDeltaX", "PhysicalDeltaY", "PhysicalUnitsXDirection"])
+def test_what_is_missing_gives_no_size(keyword):
+    assert _size(_region(**{keyword: None})) == [None]
+
+
+def test_a_stale_region_is_none():
+    assert _size(_region(place=(0, 0, COLUMNS + 163, ROWS + 177))) == []
+    assert _size(_region(place=(0, 0, COLUMNS + 163, ROWS + 177)), _region(0.04, 0.04)) == [0.4]
