@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import ViTModel
+from transformers import PreTrainedModel
 
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.heads import Heads
@@ -88,7 +88,7 @@ class Network(nn.Module):
 
 
 def build_network(
-    vit: ViTModel, variant: Variant, attention_heads: int, dropout: float, seed: int
+    vit: PreTrainedModel, variant: Variant, attention_heads: int, dropout: float, seed: int
 ) -> Network:
     """Build a variant on a backbone.
 
@@ -96,7 +96,7 @@ def build_network(
     part that both have.
 
     Args:
-        vit: a one-channel ViT (see ``model.backbone``).
+        vit: a one-channel vision transformer (see ``model.backbone``).
         variant: one of the six.
         attention_heads: heads of both attention stages.
         dropout: dropout in the heads.

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import ViTModel
+from transformers import PreTrainedModel
 
 from cardio_mlflow.data.dataset import ClipFiles, open_clips
 from cardio_mlflow.errors import InputError
@@ -56,7 +56,7 @@ class TrainingSet:
     references: NDArray[np.float64]
     trainable: set[str]
     features: FrozenFeatures
-    backbone: ViTModel
+    backbone: PreTrainedModel
     processes: Processes
 
     def network(self, settings: Settings) -> Network:
@@ -133,7 +133,7 @@ def load_training_set(
     return TrainingSet(inputs, clips.patient_ids, references, trainable, features, backbone, processes)
 
 
-def check_backbone(settings: Settings, backbone: ViTModel) -> None:
+def check_backbone(settings: Settings, backbone: PreTrainedModel) -> None:
     """Check that a network of these settings can be built on a backbone.
 
     Raises:

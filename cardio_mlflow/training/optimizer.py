@@ -32,7 +32,7 @@ def parameter_groups(network: Network, settings: Settings) -> list[dict[str, Any
     task = [network.temporal, network.fusion, network.heads]
     groups = _decayed("task", task, settings.task_lr, settings.weight_decay)
     for depth, layer in enumerate(layers):
-        modules = [layer, network.encoder.vit.layernorm] if depth == 0 else [layer]
+        modules = [layer, network.encoder.final_norm] if depth == 0 else [layer]
         lr = settings.vit_lr * settings.layer_decay**depth
         groups += _decayed(f"block-{len(layers) - depth}", modules, lr, settings.weight_decay)
     return groups
