@@ -49,7 +49,7 @@ CENTRE: Final = {
 
 
 class Tiny(NamedTuple):
-    """A saved model: how to build it, tokens before the patches, image size, what its preprocessing states."""
+    """A saved model: how to build it, tokens before the patches, image size, what preprocessing states."""
 
     build: Any
     prefix: int

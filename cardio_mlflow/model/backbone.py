@@ -114,7 +114,7 @@ def _rebuilt(model: PreTrainedModel, state: dict[str, torch.Tensor], **changes: 
 
 def _from_pretrained(source: str, name: str) -> PreTrainedModel:
     folder = Path(source)
-    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+    if any(folder.glob("pytorch_model*.bin")) and not any(folder.glob("*.safetensors")):
         raise InputError(_pickled(name))
     try:
         fields = tower_fields(PreTrainedConfig.get_config_dict(source)[0], name)

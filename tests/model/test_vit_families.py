@@ -106,6 +106,14 @@ def test_a_pickle_alone_is_refused_unread(name, tmp_path):
         load_backbone(str(tmp_path))
 
 
+def test_safetensors_of_something_else_do_not_let_a_pickle_in(tmp_path):
+    save_family("vit", tmp_path)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").rename(tmp_path / "another.safetensors")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_backbone(str(tmp_path))
+
+
 def test_a_pickle_beside_safetensors_is_left_alone(tmp_path):
     save_family("vit", tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"anything")
