@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -37,7 +38,7 @@ def attention_rollout(encoder: FrameEncoder, frames: Tensor, fusion: Fusion, mem
         memory: bytes that attention and activations may take.
 
     Returns:
-        (N, L, L), the class token first; each row sums to one.
+        (N, L, L), the patch tokens last; each row sums to one.
     """
     eye = torch.eye(encoder.token_count, device=frames.device)
     flows = []
@@ -101,22 +102,15 @@ def patch_relevance(flow: Tensor, grid: tuple[int, int]) -> Tensor:
     """How much of each patch reaches the frame's feature, which is the mean of the patch tokens.
 
     Args:
-        flow: (…, L, L), the class token first.
+        flow: (…, L, L), the patch tokens last. What reaches class and register tokens counts for nothing.
         grid: rows and columns of patches.
 
     Returns:
         (…, rows, columns).
     """
-    relevance = flow[..., 1:, 1:].mean(-2)
+    patches = math.prod(grid)
+    relevance = flow[..., -patches:, -patches:].mean(-2)
     return relevance.view(*relevance.shape[:-1], *grid)
-
-
-def patch_grid(encoder: FrameEncoder) -> tuple[int, int]:
-    """Rows and columns of patches of a frame."""
-    size = encoder.vit.config.patch_size
-    down, across = (size, size) if isinstance(size, int) else size
-    height, width = encoder.image_size
-    return height // down, width // across
 
 
 @contextmanager
@@ -132,7 +126,7 @@ def _kept_attention(encoder: FrameEncoder) -> Iterator[list[Tensor]]:
     def keep(_module: nn.Module, _given: object, output: tuple[Tensor, Tensor]) -> None:
         kept.append(output[1])
 
-    hooks = [block.attention.register_forward_hook(keep) for block in encoder.vit.layers]
+    hooks = [attention.register_forward_hook(keep) for attention in encoder.attentions()]
     config._attn_implementation = "eager"
     try:
         yield kept

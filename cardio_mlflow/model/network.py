@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import ViTModel
+from transformers import PreTrainedModel
 
 from cardio_mlflow.model.attention_pool import AttentionPool
 from cardio_mlflow.model.frame_encoder import FrameEncoder
@@ -117,7 +117,7 @@ class Network(nn.Module):
 
 
 def build_network(
-    vit: ViTModel,
+    vit: PreTrainedModel,
     variant: Variant,
     attention_heads: int,
     dropout: float,
@@ -132,7 +132,7 @@ def build_network(
     part that both have.
 
     Args:
-        vit: a one-channel ViT (see ``model.backbone``).
+        vit: a one-channel vision transformer (see ``model.backbone``).
         variant: which one.
         attention_heads: heads of both attention stages.
         dropout: dropout in the heads.

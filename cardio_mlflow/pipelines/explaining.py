@@ -16,7 +16,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.faithfulness import check_table, deletion_insertion, randomised, with_noise
 from cardio_mlflow.explain.integrated_gradients import Attribution, integrate
-from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_grid, patch_relevance
+from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_relevance
 from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.model.network import Output
 from cardio_mlflow.parameters import KEYS
@@ -74,7 +74,7 @@ def explain_patient(
     Raises:
         InputError: there is no view to explain, or the attribution misses its tolerance.
     """
-    data = load_clips(lambda _: files, [patient], bundle.settings.training_frames)
+    data = load_clips(lambda _: files, [patient], bundle.settings.training_frames, scale=bundle.scale)
     device = choose_device()
     present = data.present[0] & used_views(bundle.settings)
     subject = subject_of(
@@ -83,7 +83,7 @@ def explain_patient(
     baseline = baseline_images(subject.images, settings.ig_baseline, cohort_mean)
     attribution = _attribute(subject, baseline, settings, bundle, settings.ig_steps, settings.ig_tolerance)
     encoder = subject.network.encoder
-    grid, memory = patch_grid(encoder), settings.step_memory * 2**30
+    grid, memory = encoder.grid, settings.step_memory * 2**30
     flow = attention_rollout(encoder, subject.shown, settings.rollout_heads, memory)
     rollout, weighted = patch_relevance(flow, grid), patch_relevance(gradient_rollout(subject, memory), grid)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.
 
 def patch_side(found: Explained) -> int:
     """Side of a patch of the backbone in pixels of its image."""
-    return found.subject.images.shape[-2] // patch_grid(found.subject.network.encoder)[0]
+    return found.subject.images.shape[-2] // found.subject.network.encoder.grid[0]
 
 
 def _attribute(

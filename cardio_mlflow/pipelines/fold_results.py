@@ -16,14 +16,12 @@ from cardio_mlflow.analysis.predictions import check_predictions
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.figures.scatter import scatter_page
 from cardio_mlflow.figures.training_curves import training_curves
-from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.registry import log_model
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.bundle import Bundle, save_bundle
 from cardio_mlflow.training.fit import EpochRecord
-from cardio_mlflow.training.scaling import TargetScaler
 
 FEATURES: Final = "tables/features.csv"
 PARTICIPANTS: Final = "tables/participants.csv"
@@ -36,8 +34,7 @@ class TrainedFold:
     """A trained fold.
 
     Attributes:
-        network: with the weights that are kept.
-        scaler: of its targets.
+        bundle: the network with the weights that are kept, and what belongs to it.
         best_epoch: the epoch that is kept: of lowest validation loss, or the last.
         best_loss: the validation loss of what is kept.
         history: a row an epoch, metrics under their MLflow names.
@@ -45,8 +42,7 @@ class TrainedFold:
         features: their features table, by the same network.
     """
 
-    network: Network
-    scaler: TargetScaler
+    bundle: Bundle
     best_epoch: int
     best_loss: float
     history: pd.DataFrame
@@ -89,7 +85,7 @@ def log_result(run: Run, settings: Settings, trained: TrainedFold, fold: int) ->
     r_mean = float(performance["r"].mean())
     best = {"best/epoch": float(trained.best_epoch), "best/loss": trained.best_loss, "best/r_mean": r_mean}
     run.log_metrics(best)
-    alphas = {f"alpha/{stage}": value for stage, value in trained.network.alphas().items()}
+    alphas = {f"alpha/{stage}": value for stage, value in trained.bundle.network.alphas().items()}
     run.log_metrics(alphas, trained.best_epoch)
     flat = history.rename(columns=lambda name: name.replace("/", "_"))
     run.log_table(trained.predictions, "predictions.csv")
@@ -103,7 +99,7 @@ def log_result(run: Run, settings: Settings, trained: TrainedFold, fold: int) ->
             "scatter": scatter_page(table, performance, synthetic=synthetic),
         }
     )
-    _log_bundle(run, Bundle(trained.network, settings, trained.scaler), fold)
+    _log_bundle(run, trained.bundle, fold)
 
 
 def _pair(references: FloatArray, predictions: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -27,6 +27,7 @@ from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.new_runs import colour_of, tags_of
 from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.training.bundle import Bundle
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
 from cardio_mlflow.training.predict import Forward, fused_features
@@ -238,7 +239,8 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     table = pd.DataFrame(history).drop(columns="time")
     stage = int(table.loc[table["epoch"] == state.best_epoch, "stage"].iloc[0])
     features = _features(fold, network, stage)
-    return TrainedFold(network, fold.scaler, state.best_epoch, state.best_loss, table, predictions, features)
+    bundle = Bundle(network, settings, fold.scaler, data.scale)
+    return TrainedFold(bundle, state.best_epoch, state.best_loss, table, predictions, features)
 
 
 def _features(fold: _Fold, network: Network, blocks: int) -> pd.DataFrame:

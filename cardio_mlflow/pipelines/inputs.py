@@ -20,6 +20,7 @@ from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
 from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
 from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
+from cardio_mlflow.data.dataset import open_clips
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
@@ -29,9 +30,6 @@ from cardio_mlflow.training.stroke_volume import FACTS
 
 ORIGINAL_IDS: Final = "as in the label sheet"
 """What the tag ``patient_ids`` says of a run without pseudonyms."""
-
-WITH_BEATS: Final = ("tags", "waveform", "trace", "periodicity", "heart_rate")
-"""The rungs of the gating ladder whose R–R interval is the heart's own."""
 
 _SHOWN: Final = 10
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
@@ -94,15 +92,10 @@ class StudyInputs:
         """
         labels = self.cohort.labels.reindex(columns=list(FACTS)).loc[list(patients)]
         facts = labels.to_numpy(dtype=np.float64, copy=True)
-        rates = np.array([self._heart_rate(patient) for patient in patients])
+        interval = open_clips(self.prepared.clips_of, patients, 1).rr_ms.nanmedian(1).values.numpy()
+        rates = 60_000 / interval
         facts[:, 0] = np.where(np.isfinite(rates), rates, facts[:, 0])
         return facts
-
-    def _heart_rate(self, patient: str) -> float:
-        """Beats per minute, the median over a patient's views; NaN where no view's beats are known."""
-        quality = self.prepared.quality
-        of = quality[(quality["patient_id"] == patient) & quality["gating"].isin(WITH_BEATS)]
-        return float((60000 / of["rr_ms"].astype(np.float64)).median())
 
     def persons(self, patients: Sequence[str]) -> list[str] | None:
         """Who of these patients are one person; None where every patient of the cohort is a person.

@@ -9,9 +9,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import ViTModel
+from transformers import PreTrainedModel
 
 from cardio_mlflow.data.dataset import ClipFiles, open_clips
+from cardio_mlflow.data.picture.scale import PhysicalScale, median_scale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
@@ -46,6 +47,7 @@ class TrainingSet:
         patients: ids of the N patients, in sheet order.
         references: (N, 9) references in their units.
         facts: (N, 3) heart rate, body surface, mean arterial pressure, see `FACTS`.
+        scale: the physical scale at which clips are shown; None: as they are prepared.
         trainable: ids that may be trained on.
         features: clips and frozen activations of the N patients.
         backbone: the pretrained backbone; networks get a copy.
@@ -56,9 +58,10 @@ class TrainingSet:
     patients: tuple[str, ...]
     references: NDArray[np.float64]
     facts: NDArray[np.float64]
+    scale: PhysicalScale | None
     trainable: set[str]
     features: FrozenFeatures
-    backbone: ViTModel
+    backbone: PreTrainedModel
     processes: Processes
 
     def network(self, settings: Settings) -> Network:
@@ -137,7 +140,7 @@ def load_training_set(
     return TrainingSet(inputs, clips.patient_ids, references, facts, trainable, features, backbone, processes)
 
 
-def check_backbone(settings: Settings, backbone: ViTModel) -> None:
+def check_backbone(settings: Settings, backbone: PreTrainedModel) -> None:
     """Check that a network of these settings can be built on a backbone.
 
     Raises:
@@ -160,7 +163,9 @@ def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:
         )
     patients = with_used_views(settings, inputs, patients)
     clips = open_clips(inputs.prepared.clips_of, patients, settings.training_frames)
-    return replace(clips, present=clips.present & used_views(settings))
+    present = clips.present & used_views(settings)
+    scale = median_scale(clips.placement, present) if settings.scale == "physical" else None
+    return replace(clips, present=present, scale=scale)
 
 
 def with_used_views(settings: Settings, inputs: StudyInputs, patients: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from cardio_mlflow.model.frame_encoder import FrameEncoder
+from cardio_mlflow.model.vit_families import family_of
 
 CPU_NUMBERS: Final = 1_200_000
 """Numbers in the tokens of a chunk on a CPU: large enough to outweigh the calls, few enough for its caches.
@@ -71,8 +72,8 @@ def saved_bytes(encoder: FrameEncoder, blocks: int, dtype: torch.dtype) -> int:
     L tokens · (9 D + 2 H) · bytes of the dtype in each block (13 D on CUDA), D the width and H the MLP's
     hidden width.
     """
-    config, device = encoder.vit.config, next(encoder.parameters()).device
-    wide = _WIDTHS_SAVED[device.type] * config.hidden_size + 2 * config.intermediate_size
+    device, family = next(encoder.parameters()).device, family_of(encoder.vit.config)
+    wide = (_WIDTHS_SAVED[device.type] + family.saved_widths) * encoder.width + 2 * encoder.hidden_width
     return int(blocks * encoder.token_count * wide * dtype.itemsize)
 
 

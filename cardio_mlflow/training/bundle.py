@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import ViTModel
+from transformers import PreTrainedModel
 
 from cardio_mlflow import __version__
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
+from cardio_mlflow.data.picture.scale import FIELD_MM, PhysicalScale, at_physical_scale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, build_network
@@ -30,15 +31,24 @@ SETTINGS: Final = "settings.yaml"
 SCALER: Final = "scaler.json"
 BACKBONE: Final = "backbone.json"
 VERSION: Final = "version.json"
+SCALE: Final = "scale.json"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A trained network with all it takes to use it."""
+    """A trained network with all it takes to use it.
+
+    Attributes:
+        network: the network.
+        settings: that it was trained with.
+        scaler: of its targets.
+        scale: the physical scale at which it sees clips; None: as they are prepared, cropped to the sector.
+    """
 
     network: Network
     settings: Settings
     scaler: TargetScaler
+    scale: PhysicalScale | None = None
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -50,6 +60,9 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     (folder / SCALER).write_text(bundle.scaler.to_json(), encoding="utf-8")
     config = bundle.network.encoder.vit.config.to_dict()
     (folder / BACKBONE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+    if bundle.scale is not None:
+        scale = dict(zip(VIEW_CODES, bundle.scale.fallback_mm, strict=True))
+        (folder / SCALE).write_text(json.dumps({"field_mm": FIELD_MM, "fallback_mm": scale}, indent=1))
     (folder / VERSION).write_text(json.dumps({"cardio_mlflow": __version__}), encoding="utf-8")
 
 
@@ -65,10 +78,17 @@ def load_bundle(folder: Path) -> Bundle:
     network = network_of(vit, settings)
     network.load_state_dict(load_file(str(folder / WEIGHTS)), strict=True)
     scaler = TargetScaler.from_json((folder / SCALER).read_text(encoding="utf-8"))
-    return Bundle(network.eval(), settings, scaler)
+    return Bundle(network.eval(), settings, scaler, _scale_of(folder, settings))
 
 
-def network_of(vit: ViTModel, settings: Settings) -> Network:
+def _scale_of(folder: Path, settings: Settings) -> PhysicalScale | None:
+    if settings.scale == "sector":
+        return None
+    stored = json.loads((folder / SCALE).read_text(encoding="utf-8"))
+    return PhysicalScale(tuple(stored["fallback_mm"][code] for code in VIEW_CODES))
+
+
+def network_of(vit: PreTrainedModel, settings: Settings) -> Network:
     """A new network of the settings' variant on a backbone."""
     return build_network(
         vit, settings.variant, settings.attention_heads, settings.dropout, settings.seed,
@@ -96,7 +116,7 @@ def predict(
 
     Args:
         bundle: a trained network.
-        data: clips of N patients, of at least the frames the network was trained on.
+        data: clips of N patients as they are prepared, of at least the frames the network was trained on.
         facts: (N, 3), see `FACTS`; None: nothing is known.
         batch: patients at a time.
 
@@ -120,7 +140,7 @@ def predict(
     values, fused = [], []
     for start in range(0, len(clips), batch):
         mask = present[start : start + batch].to(device)
-        images = clips[start : start + batch, :, positions].to(device)
+        images = _shown(bundle, data, slice(start, start + batch), positions).to(device)
         with backbone_autocast(dtype, device):
             features = network.encoder.pool(network.encode(images, mask, network.encoder.depth))
         phased = data.phased[start : start + batch].to(device)
@@ -129,6 +149,16 @@ def predict(
         fused.append(output.features.double().cpu().numpy())
     facts = np.full((len(clips), len(FACTS)), np.nan) if facts is None else facts
     return Prediction(bundle.scaler.predicted(np.concatenate(values), facts), np.concatenate(fused))
+
+
+def _shown(bundle: Bundle, data: ClipTensor, patients: slice, positions: list[int]) -> Tensor:
+    """(B, V, T, H, W) clips of some patients as the network sees them."""
+    clips = data.clips[patients][:, :, positions]
+    if bundle.scale is None:
+        return clips
+    placed = zip(clips.numpy(), data.placement[patients].numpy(), strict=True)
+    shown = [at_physical_scale(own, place, bundle.scale.fallback_mm) for own, place in placed]
+    return torch.from_numpy(np.stack(shown))
 
 
 def used_views(settings: Settings) -> Tensor:

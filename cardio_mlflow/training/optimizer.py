@@ -34,7 +34,7 @@ def parameter_groups(network: Network, settings: Settings) -> list[dict[str, Any
     groups = [_group("gates", gates, settings.gate_lr, 0.0)] if gates else []
     groups += _decayed("task", task, settings.task_lr, settings.weight_decay)
     for depth, layer in enumerate(layers):
-        modules = [layer, network.encoder.vit.layernorm] if depth == 0 else [layer]
+        modules = [layer, network.encoder.final_norm] if depth == 0 else [layer]
         lr = settings.vit_lr * settings.layer_decay**depth
         groups += _decayed(f"block-{len(layers) - depth}", parameters_of(modules), lr, settings.weight_decay)
     return groups

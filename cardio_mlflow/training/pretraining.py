@@ -62,7 +62,7 @@ class PretrainingModel(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W) frames to (N, G) geometry and (N, patches, cells) tissue."""
         tokens = self.encoder.blocks(self.encoder.tokens(images, 0), 0)
-        normed = self.encoder.vit.layernorm(tokens)[:, 1:]
+        normed = self.encoder.patches(tokens)
         return self.geometry(normed.mean(1)), self.tissue(normed)
 
 
@@ -108,7 +108,7 @@ def pretrain_encoder(
     """
     torch.manual_seed(seed)
     device = choose_device()
-    patches = encoder.token_count - 1
+    patches = math.prod(encoder.grid)
     model = PretrainingModel(encoder, training.geometry.shape[1], training.tissue[0].numel() // patches).to(
         device
     )
@@ -142,7 +142,7 @@ def _loss(model: PretrainingModel, frames: Frames, draw: str, device: torch.devi
 
 
 def _cells_a_side(model: PretrainingModel, tissue: Tensor) -> int:
-    return tissue.shape[-1] // math.isqrt(model.encoder.token_count - 1)
+    return tissue.shape[-1] // model.encoder.grid[0]
 
 
 def _read_out(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -87,4 +87,4 @@ def prepare_stage(network: Network, blocks: int) -> None:
 def trained_modules(network: Network, blocks: int) -> list[nn.Module]:
     """What is trained of the encoder: the topmost ``blocks`` blocks and, with any, the final layer norm."""
     layers = network.encoder.layer_groups()
-    return [*layers[len(layers) - blocks :], network.encoder.vit.layernorm] if blocks else []
+    return [*layers[len(layers) - blocks :], network.encoder.final_norm] if blocks else []

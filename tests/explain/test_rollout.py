@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_grid, patch_relevance
+from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_relevance
 
 MEMORY = 1e12
 
@@ -88,7 +88,7 @@ def test_gradient_rollout_differs_by_parameter_and_is_not_negative(tiny_subject)
     assert (flow >= 0).all()
     assert (flow[:, 2] == 0).all()
     assert not torch.allclose(flow[0], flow[1])
-    relevance = patch_relevance(flow, patch_grid(subject.network.encoder))
+    relevance = patch_relevance(flow, subject.network.encoder.grid)
     assert relevance.shape == (9, 4, 3, 4, 4)
 
 
