@@ -27,7 +27,7 @@ from cardio_mlflow.pipelines.command_line import parse_arguments
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings, load_settings
-from cardio_mlflow.training.bundle import Bundle, predict_clips
+from cardio_mlflow.training.bundle import Bundle, predict
 from cardio_mlflow.training.fit import fit
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.state import new_state, put_weights
@@ -51,7 +51,9 @@ def main() -> None:
         data = replace(data, features=of_brightness(data))
         cohort2 = brightness_only(cohort2)
     bundles = [train(settings, data, fold) for fold in range(1, settings.num_folds + 1)]
-    predictions = np.mean([predict_clips(bundle, cohort2) for bundle in bundles], axis=0)
+    facts = inputs.facts(patients)
+    found = [predict(bundle, cohort2, facts).predicted.predictions for bundle in bundles]
+    predictions = np.mean(found, axis=0)
     report(control, inputs.references(patients), predictions)
 
 
@@ -65,19 +67,21 @@ def of_brightness(data: TrainingSet) -> FrozenFeatures:
     """The cohort's features, made from brightness only."""
     clips = data.features.clips
     views = torch.stack([clips.clips_of(patient) for patient in range(len(data.patients))])
-    flat = brightness_only(ClipTensor(data.patients, views, clips.present))
+    flat = brightness_only(
+        ClipTensor(data.patients, views, clips.present, clips.placement, clips.phased, clips.rr_ms)
+    )
     encoder = FrameEncoder(copy.deepcopy(data.backbone))
     return FrozenFeatures(replace(data.features.sources, clips=flat, encoder=encoder), data.features._store)
 
 
 def train(settings: Settings, data: TrainingSet, fold: int) -> Bundle:
     """Train a fold and keep its best epoch."""
-    fold_data, scaler = data.fold(fold)
+    fold_data, scaler = data.fold(fold, settings)
     state = new_state(data.network(settings), settings)
     records = fit(state, fold_data, settings, settings.seed + fold)
     for _ in tqdm(records, total=settings.epochs, desc=f"fold {fold}", unit="epoch"):
         pass
-    return Bundle(put_weights(data.network(settings), state.best_weights), settings, scaler)
+    return Bundle(put_weights(data.network(settings), state.best_weights), settings, scaler, data.scale)
 
 
 def report(control: str, references: np.ndarray, predictions: np.ndarray) -> None:

@@ -139,7 +139,9 @@ def log_cohort(run: Run, settings: Settings, inputs: StudyInputs, networks: Fold
     frames, views, present, known, alphas = [], [], [], [], []
     for patient in tqdm(patients, desc="attention of the cohort", unit="patient"):
         bundle = networks.of_fold(int(inputs.folds[patient]))
-        data = load_clips(inputs.prepared.clips_of, [patient], bundle.settings.training_frames, scale=bundle.scale)
+        data = load_clips(
+            inputs.prepared.clips_of, [patient], bundle.settings.training_frames, scale=bundle.scale
+        )
         mask = data.present & used_views(bundle.settings)
         if not mask.any():
             continue

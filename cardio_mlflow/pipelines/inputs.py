@@ -92,9 +92,8 @@ class StudyInputs:
         """
         labels = self.cohort.labels.reindex(columns=list(FACTS)).loc[list(patients)]
         facts = labels.to_numpy(dtype=np.float64, copy=True)
-        interval = open_clips(self.prepared.clips_of, patients, 1).rr_ms.nanmedian(1).values.numpy()
-        rates = 60_000 / interval
-        facts[:, 0] = np.where(np.isfinite(rates), rates, facts[:, 0])
+        interval = pd.DataFrame(open_clips(self.prepared.clips_of, patients, 1).rr_ms.numpy()).median(axis=1)
+        facts[:, 0] = (60_000 / interval).fillna(pd.Series(facts[:, 0])).to_numpy()
         return facts
 
     def persons(self, patients: Sequence[str]) -> list[str] | None:

@@ -137,7 +137,9 @@ def load_training_set(
     references = inputs.references(clips.patient_ids)
     trainable = training_subset(settings, inputs)
     facts = inputs.facts(clips.patient_ids)
-    return TrainingSet(inputs, clips.patient_ids, references, facts, trainable, features, backbone, processes)
+    return TrainingSet(
+        inputs, clips.patient_ids, references, facts, clips.scale, trainable, features, backbone, processes
+    )
 
 
 def check_backbone(settings: Settings, backbone: PreTrainedModel) -> None:

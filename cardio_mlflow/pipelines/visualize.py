@@ -178,7 +178,9 @@ def _mean_images(settings: Settings, inputs: StudyInputs, bundle: Bundle, fold: 
     size = bundle.network.encoder.image_size
     total, count = torch.zeros(4, *size), torch.zeros(4, 1, 1)
     for patient in chosen:
-        data = load_clips(inputs.prepared.clips_of, [patient], bundle.settings.training_frames, scale=bundle.scale)
+        data = load_clips(
+            inputs.prepared.clips_of, [patient], bundle.settings.training_frames, scale=bundle.scale
+        )
         present = data.present[0] & used_views(bundle.settings)
         mean = unit_range(data.clips[0]).mean(1)
         total += resize_frames(mean, size) * present[:, None, None]

@@ -30,10 +30,10 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
     Input: a dict of arrays for N patients and V = 4 views in the order of the view table, of which the
     model's signature names those that it needs: ``views``, (N, V, T, 224, 224) uint8 prepared clips;
     ``view_mask``, (N, V) uint8; ``phased``, (N, V) uint8, the clips whose first frame is known to stand at an
-    R wave; ``placement``, (N, V, 3) float64, mm per pixel and the apex (x, y) in pixels, NaN where the scale is not
-    known; ``facts``, (N, 3) float64, heart rate (beats/min), body surface (m²) and mean arterial pressure
-    (mmHg), NaN where not known. Output: a table of N rows and nine columns, in the units of the parameter
-    table.
+    R wave; ``placement``, (N, V, 3) float64, mm per pixel and the apex (x, y) in pixels, NaN where the scale
+    is not known; ``facts``, (N, 3) float64, heart rate (beats/min), body surface (m²) and mean arterial
+    pressure (mmHg), NaN where not known. Output: a table of N rows and nine columns, in the units of the
+    parameter table.
     """
 
     bundles: dict[str, Bundle]

@@ -1,4 +1,4 @@
-"""Gates that can learn: where one path alone carries the signal, its gate finds it in a real number of steps."""
+"""Where one path alone carries the signal, its gate finds it in the number of steps that a preset has."""
 
 from __future__ import annotations
 
