@@ -125,10 +125,8 @@ class FrameEncoder(nn.Module):
         """What blocks with rotary positions take: cosine and sine, (rows · columns, D / heads) each."""
         if not self._family.rotary:
             return {}
-        image = tokens.new_empty(1, dtype=torch.float32).expand(
-            1, 1, *self.image_size
-        )  # only its shape counts
-        return {"position_embeddings": self.vit.rope_embeddings(image)}
+        only_a_shape = tokens.new_empty(1, dtype=torch.float32).expand(1, 1, *self.image_size)
+        return {"position_embeddings": self.vit.rope_embeddings(only_a_shape)}
 
 
 def compute_dtype_of(tensor: Tensor) -> torch.dtype:
