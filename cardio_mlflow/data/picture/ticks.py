@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 
 _RAISED: Final = 25  # gray levels over the screen, in every frame
 _LARGEST_MARK: Final = 18  # pixels across and down, of a screen of 480 rows
+_MOST_PIECES: Final = 400  # words and marks of a full screen are 100 to 250
 _NEAR_EDGE: Final = 16.0  # pixels from an edge to a mark along it, of a screen of 480 rows
 _ALIGNED: Final = 1.6  # pixels from a common line
 _LEAST_STEP: Final = 7.0  # pixels between marks
@@ -72,7 +73,7 @@ def _lines(statistics: ClipStatistics, sector: Sector, mask: NDArray[np.uint8]) 
     """The marks near each edge, and those in each upright line, of which there are enough."""
     zoom = max(1.0, len(mask) / 480)
     pieces = _pieces(statistics.minimum, mask, _LARGEST_MARK * zoom)
-    if len(pieces) < _LEAST_MARKS:
+    if not _LEAST_MARKS <= len(pieces) <= _MOST_PIECES:
         return
     for degrees, side, level in itertools.product((sector.left, sector.right), (-1.0, 1.0), (False, True)):
         if side * degrees > 0:
@@ -90,6 +91,8 @@ def _pieces(minimum: NDArray[np.uint8], mask: NDArray[np.uint8], largest: float)
     screen = int(np.median(minimum[outside]))
     ink = (outside & (minimum >= min(255, screen + _RAISED))).astype(np.uint8)
     count, labels, facts, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    if count > 2 * _MOST_PIECES:
+        return []
     pieces = []
     for number in range(1, count):
         left, top, width, height, _ = facts[number].tolist()
@@ -140,26 +143,32 @@ def _centimetre(marks: _Marks, sector: Sector) -> float | None:
 
 def _scale(marks: _Marks, gap: float, zero: float, depth: float) -> tuple[int, float] | None:
     """How many marks stand about so many pixels apart, from the zero on, and how many exactly."""
-    step, start = gap, zero
-    for reach, share in _FITS:
-        number = np.rint((marks.along - start) / step)
-        off = np.abs(marks.along - start - number * step)
-        on = (off <= max(_OFF_STEP, share * step)) & (number >= 0) & (number <= reach)
-        if len(np.unique(number[on])) < 3:
-            return None
-        step, start = _line(number[on], marks.along[on])
-        if step < _LEAST_STEP:
-            return None
+    grid = _grid(marks.along, gap, zero)
+    if grid is None or abs(grid[1] - zero) > _OFF_TOP * grid[0]:
+        return None
+    step, start = grid
     number = np.rint((marks.along - start) / step)
     on = np.abs(marks.along - start - number * step) <= _OFF_STEP
     on &= (number >= 0) & (number * step <= depth + zero + _OFF_TOP * step)
-    if not on.any():
-        return None
-    among = (marks.along > start - step / 2) & (marks.along < start + (number[on].max() + 0.5) * step)
-    if on.sum() < _MOSTLY * among.sum():
-        return None
-    right = abs(start - zero) <= _OFF_TOP * step and _is_scale(number[on], marks.area[on], step, depth)
+    last = max(number[on], default=0.0)
+    among = (marks.along > start - step / 2) & (marks.along < start + (last + 0.5) * step)
+    right = on.sum() >= _MOSTLY * among.sum() and _is_scale(number[on], marks.area[on], step, depth)
     return (int(on.sum()), step) if right else None
+
+
+def _grid(along: Array, gap: float, zero: float) -> tuple[float, float] | None:
+    """Pixels from mark to mark and place of the scale's zero, from a first guess of both; or None."""
+    step, start = gap, zero
+    for reach, share in _FITS:
+        number = np.rint((along - start) / step)
+        on = np.abs(along - start - number * step) <= max(_OFF_STEP, share * step)
+        on &= (number >= 0) & (number <= reach)
+        if len(np.unique(number[on])) < 3:
+            return None
+        step, start = _line(number[on], along[on])
+        if step < _LEAST_STEP:
+            return None
+    return step, start
 
 
 def _line(x: Array, y: Array) -> tuple[float, float]:
