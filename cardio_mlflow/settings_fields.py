@@ -100,7 +100,7 @@ class SettingsFields(BaseModel):
         ge=1, le=32, description="frames of the 32 that the network sees, evenly spaced"
     )
     task_lr: float = Field(gt=0, le=1, description="learning rate of everything but the backbone")
-    gate_lr: float = Field(0.02, gt=0, le=1, description="learning rate of the gates, without weight decay")
+    gate_lr: float = Field(0.05, gt=0, le=1, description="learning rate of the gates, without weight decay")
     vit_lr: float = Field(gt=0, le=1, description="learning rate of the topmost unfrozen block")
     layer_decay: float = Field(gt=0, le=1, description="factor on vit_lr for each block further down")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="AdamW's decoupled weight decay")

@@ -34,6 +34,7 @@ from cardio_mlflow.data.picture.sector import (
     square,
     thumbnail,
 )
+from cardio_mlflow.data.picture.ticks import tick_scale
 from cardio_mlflow.data.quality import UNMASKED, ClipReview, Quality
 
 Image = NDArray[np.uint8]
@@ -201,8 +202,12 @@ def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDAr
 
 
 def _true_scale(picture: _Picture) -> TrueScale:
-    regions, scale = picture.header.regions, picture.frames.scale
-    return agreed(region_scale(regions, picture.sector, picture.mask, scale), None)
+    """The size of the file's pixels, by its tags and by the scale drawn on it."""
+    scale, sector, mask = picture.frames.scale, picture.sector, picture.mask
+    drawn = tick_scale(picture.statistics, sector, mask) if picture.header.aspect == 1.0 else None
+    return agreed(
+        region_scale(picture.header.regions, sector, mask, scale), None if drawn is None else drawn * scale
+    )
 
 
 def _placed(quality: Quality, picture: _Picture, true: TrueScale, crop: Crop) -> Quality:

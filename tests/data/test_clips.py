@@ -79,11 +79,12 @@ def test_the_true_scale_of_the_synthetic_clips(prepared):
             continue
         assert quality.mm_per_pixel == pytest.approx(10 * depth / radius, rel=0.01)
         whole = quality.depth_cm + plan.layout.inner / radius * depth  # from the apex
-        assert whole == pytest.approx(depth, abs=0.25)
+        assert whole == pytest.approx(depth, rel=0.03)  # a fan's dark bottom is hardly seen
         height = 10 * whole / quality.prepared_mm_per_pixel
         assert quality.prepared_apex_y + height <= PREPARED_SIZE + 1
         assert quality.prepared_apex_x == pytest.approx(PREPARED_SIZE / 2, abs=1)
-    assert 4 <= len([source for source in sources if source]) < len(sources)
+    assert set(sources) >= {"regions", "ticks"}
+    assert sources.count("") <= 0.1 * len(sources)
 
 
 def test_at_one_physical_scale_a_clip_is_as_deep_as_it_was(prepared):
