@@ -174,11 +174,7 @@ def _draw_clip(
 
 
 def _facts(row: Mapping[Any, Any]) -> list[tuple[str, tuple[int, int, int]]]:
-<<<<<<< HEAD
-    """Lines of text with their colors: why a clip was refused; or gating, depth and what stands out."""
-=======
-    """Lines of text with their colors: why it was refused; or its gating and depth, and what stands out."""
->>>>>>> scale
+    """Lines of text with their colors: why it was refused; or gating, depth and what stands out."""
     outcome, cells = Outcome(row["outcome"]), {name: plain(value) for name, value in row.items()}
     if outcome != Outcome.OK:
         reason = textwrap.wrap(str(cells["message"] or ""), 36)[:5]
