@@ -72,7 +72,8 @@ def make_settings(**given: object) -> Settings:
     """Settings of a tiny fold, without a look at the environment."""
     tiny = {
         "epochs": 3, "stages": 2, "batch_size": 4, "training_frames": 2, "attention_heads": 2,
-        "augmented_copies": 0, "view_dropout": 0, "precision": "fp32",
+        "augmented_copies": 0, "view_dropout": 0, "precision": "fp32", "keep": "best", "motion": "false",
+        "identities": "false", "scale": "sector", "lr_schedule": "constant",
     }  # fmt: skip
     return load_settings({name: str(value) for name, value in (tiny | given).items()}, {})
 

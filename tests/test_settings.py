@@ -20,7 +20,8 @@ STUDY = {
     "backbone": "google/vit-base-patch16-224", "training_frames": 32, "num_folds": 5, "epochs": 100,
     "batch_size": 16, "stages": 12, "task_lr": 1e-4, "vit_lr": 3e-5, "weight_decay": 1e-4, "dropout": 0.15,
     "gradient_clip": 5.0, "cohort1_size": 235, "augmented_copies": 0, "rotation": 0.0, "shift": 0.0,
-    "zoom": 0.0, "gain": 0.0, "speckle": 0.0, "ablation_folds": (), "variants": VARIANTS,
+    "zoom": 0.0, "gain": 0.0, "speckle": 0.0, "ablation_folds": (), "variants": (),
+    "stage_epochs": (), "scale": "sector", "motion": False, "identities": False, "keep": "best",
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_demo_is_the_default_preset():
 def test_presets_load(preset):
     settings = load(preset=preset)
     assert settings.preset == preset
-    assert settings.variants == VARIANTS
+    assert set(VARIANTS) - set(settings.all_variants) == (set() if settings.motion else {"no_motion"})
 
 
 def test_the_study_preset_is_the_designs():
@@ -116,8 +117,8 @@ def test_check_names_accepts_known_names():
         ("dropout", "1", "a number at least 0 and less than 1"),
         ("gradient_clip", "nan", "a number more than 0"),
         ("precision", "fp8", "auto, bf16, fp32"),
-        ("variants", "full,foo", "full, no_temporal, no_fusion, no_attention, temporal_only, fusion_only"),
-        ("variant", "foo", "full, no_temporal, no_fusion, no_attention, temporal_only, fusion_only"),
+        ("variants", "full,foo", ", ".join(VARIANTS)),
+        ("variant", "foo", ", ".join(VARIANTS)),
         ("ablation_folds", "0", "a whole number at least 1"),
         ("skip_train", "maybe", "true or false"),
         ("training_frames", "33", "a whole number at least 1 and at most 32"),
@@ -138,7 +139,7 @@ def test_every_bad_value_is_told_at_once():
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    assert "Known: demo, study." in refusal(preset="big")
+    assert "Known: demo, study, recommended." in refusal(preset="big")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_lists_arrive_as_text():
 def test_all_takes_back_what_a_preset_narrows():
     assert load().ablation_folds == (1,)
     assert load(ablation_folds="all").ablation_folds == ()
-    assert load(variants="all").variants == VARIANTS
+    assert load(variants="all").variants == ()
 
 
 @pytest.mark.parametrize("name", ["a'b", 'a"b', "a/b", "a\\b", "a`b", "a\nb"])
@@ -278,7 +279,7 @@ def test_any_text_is_taken_or_refused_by_name(name, text):
 
 def test_a_variant_of_ones_own_changes_what_it_says_and_nothing_else():
     settings = load(more_variants="frozen: stages=0; apical: views=TC,A4C training_frames=2", seed="5")
-    assert settings.all_variants == (*VARIANTS, "frozen", "apical")
+    assert settings.all_variants == (*load().all_variants, "frozen", "apical")
     own = settings.for_variant("apical")
     assert own.views == ("FC", "TC")
     assert own.training_frames == 2
@@ -329,3 +330,55 @@ def test_new_settings_are_checked(given, said):
     with pytest.raises(InputError, match=said) as caught:
         load(**given)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["30,4,4", "30, 4 ,4"])
+def test_a_list_of_stages_says_how_many_epochs_and_stages_there_are(text):
+    settings = load(preset="study", stage_epochs=text)
+    assert (settings.stage_epochs, settings.epochs, settings.stages) == ((30, 4, 4), 38, 2)
+    assert settings_from_yaml(settings.to_yaml()) == settings
+    stored = settings.configuration()
+    assert load_settings({"preset": "study"}, {}, stored).digest() == settings.digest()
+
+
+@pytest.mark.parametrize("given", [{"epochs": "9"}, {"stages": "1"}, {"epochs": "9", "stages": "1"}])
+def test_epochs_or_stages_alone_set_a_list_from_below_aside(given):
+    below = {"CARDIOAI_STAGE_EPOCHS": "30,4,4"}
+    settings = load_settings({"preset": "study"} | given, below)
+    assert settings.stage_epochs == ()
+    assert settings.epochs == int(given.get("epochs", 38))
+    assert settings.stages == int(given.get("stages", 2))
+
+
+def test_a_variant_with_other_stages_sets_the_list_aside():
+    settings = load(preset="study", stage_epochs="30,4,4", more_variants="frozen: stages=0")
+    frozen = settings.for_variant("frozen")
+    assert (frozen.stage_epochs, frozen.epochs, frozen.stages) == ((), 38, 0)
+    assert settings.for_variant("no_fusion").stage_epochs == (30, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"stage_epochs": "30,4,4", "epochs": "40"}, "38 epochs in 2 stages"),
+        ({"stage_epochs": "30,4,4", "stages": "3"}, "leave those out"),
+        ({"stage_epochs": "30,0,4"}, "at least 1"),
+        ({"stage_epochs": "30,x"}, "stage_epochs"),
+        ({"stage_epochs": "3,3", "unfreezing": "at_once"}, "at_once"),
+        ({"variant": "no_motion", "motion": "false"}, "motion=true"),
+        ({"variants": "full,no_motion", "motion": "false"}, "motion=true"),
+    ],
+)
+def test_what_of_stages_and_motion_does_not_fit_together_is_refused(given, said):
+    assert said in refusal(preset="study", **given)
+
+
+def test_settings_from_before_gates_and_lists_still_load():
+    old = load(preset="study").model_dump(mode="json") | {"stage_epochs": 0}
+    new = ("gate_lr", "motion", "identities", "scale", "keep")
+    text = yaml.safe_dump({name: value for name, value in old.items() if name not in new})
+    settings = settings_from_yaml(text)
+    assert settings.stage_epochs == ()
+    assert (settings.scale, settings.motion, settings.identities, settings.keep) == (
+        "sector", False, False, "best",
+    )  # fmt: skip

@@ -11,6 +11,8 @@ HARMONICS: Final = 2
 """Of the cycle. The frames are few, and higher harmonics of a feature are mostly noise."""
 PARTS: Final = 1 + 3 * HARMONICS
 """Numbers made of each number of a frame feature: SD, and of each harmonic amplitude, cosine and sine."""
+GAIN: Final = 10.0
+"""Features move by about a tenth of what they are: times this the path starts at the size of the others."""
 SMALLEST: Final = 1e-6
 """Added to an amplitude (in squares), so that a frame feature that stands still has a gradient."""
 
@@ -28,11 +30,6 @@ class MotionPath(nn.Module):
     def __init__(self, width: int):
         """Build for frame features of ``width`` numbers."""
         super().__init__()
-        import os
-
-        self.kind = os.environ.get("MOTION", "gain")
-        self.norm = nn.LayerNorm(PARTS * width) if self.kind == "ln" else nn.Identity()
-        self.gain = float(os.environ.get("GAIN", "10")) if self.kind == "gain" else 1.0
         self.linear = nn.Linear(PARTS * width, width)
         self.gate = nn.Parameter(torch.zeros(()))
 
@@ -53,7 +50,7 @@ class MotionPath(nn.Module):
         Returns:
             (B, V, D), unchanged for a missing view.
         """
-        moved = self.linear(self.gain * self.norm(motion_of(features[present], phased[present])))
+        moved = self.linear(GAIN * motion_of(features[present], phased[present]))
         added = pooled.new_zeros(pooled.shape).masked_scatter(present.unsqueeze(-1), moved.to(pooled))
         return pooled + self.alpha * added
 

@@ -22,6 +22,6 @@ def tiny_subject(tiny_vit) -> Callable[..., Subject]:
         present = torch.ones(4, dtype=torch.bool)
         if missing is not None:
             present[missing] = False
-        return subject_of(network, clips, present)
+        return subject_of(network, clips, present, present)
 
     return build

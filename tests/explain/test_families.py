@@ -24,7 +24,8 @@ def subject(name, tmp_path):
     network = build_network(gray_family(name, tmp_path), "full", 2, 0.1, 0)
     generator = torch.Generator().manual_seed(0)
     clips = torch.randint(1, 256, (4, 2, 40, 40), generator=generator, dtype=torch.uint8)
-    return subject_of(network, clips, torch.tensor([True, True, False, True]))
+    shown = torch.tensor([True, True, False, True])
+    return subject_of(network, clips, shown, shown)
 
 
 def test_rollout_is_the_formula_on_the_models_own_attention(name, subject):

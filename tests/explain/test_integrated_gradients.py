@@ -124,7 +124,7 @@ def test_bfloat16_is_taken_where_it_is_exact_enough_only(tiny_subject) -> None:
 def test_nothing_to_explain_is_refused(tiny_subject) -> None:
     network = tiny_subject().network
     with pytest.raises(InputError, match="no view to explain"):
-        subject_of(network, torch.zeros(4, 2, 32, 32), torch.zeros(4, dtype=torch.bool))
+        subject_of(network, torch.zeros(4, 2, 32, 32), *[torch.zeros(4, dtype=torch.bool)] * 2)
 
 
 def test_the_gradients_are_those_of_finite_differences(tiny_subject) -> None:

@@ -10,11 +10,12 @@ import torch
 from torch.optim import AdamW
 
 from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
-from cardio_mlflow.model.network import Network, build_network
+from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
+from cardio_mlflow.training.bundle import network_of
 from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
 from cardio_mlflow.training.frozen_features import FrozenFeatures
@@ -47,7 +48,7 @@ def tiny_fold(tiny_vit, tiny_clips, tmp_path_factory) -> Callable[..., FoldData]
 @pytest.fixture(scope="session")
 def tiny_network(tiny_vit) -> Callable[..., Network]:
     def build(settings: Settings) -> Network:
-        return build_network(tiny_vit(), settings.variant, 2, settings.dropout, settings.seed)
+        return network_of(tiny_vit(), settings)
 
     return build
 
@@ -136,7 +137,8 @@ def plain_groups(network: Network, settings: Settings) -> list[dict[str, object]
             if ".layers." in name and name.startswith("encoder")
             else 0
         )
-        lr = settings.vit_lr * settings.layer_decay**depth if name.startswith("encoder") else settings.task_lr
+        task_lr = settings.gate_lr if name.endswith(".gate") else settings.task_lr
+        lr = settings.vit_lr * settings.layer_decay**depth if name.startswith("encoder") else task_lr
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         groups.append({"params": [parameter], "lr": lr, "weight_decay": decay})
     return groups

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from cardio_mlflow.data.picture.scale import PhysicalScale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.settings_variants import VARIANTS
-from cardio_mlflow.training.bundle import Bundle, load_bundle, predict, predict_clips, save_bundle
+from cardio_mlflow.training.bundle import Bundle, load_bundle, predict, save_bundle
 from cardio_mlflow.training.scaling import fit_scaler
+
+NOTHING_KNOWN = np.full((3, 3), np.nan)
 
 
 @pytest.fixture(scope="module")
@@ -19,20 +23,44 @@ def bundle_of(tiny_settings, tiny_network):
         settings = tiny_settings(**changes)
         rng = np.random.default_rng(0)
         references = np.stack([p.cutoff * rng.lognormal(0, 0.3, 30) for p in PARAMETERS], 1)
-        return Bundle(tiny_network(settings).eval(), settings, fit_scaler(references))
+        facts = np.tile([75.0, 1.9, 90.0], (30, 1)) if settings.identities else None
+        scale = PhysicalScale((0.7, 0.8, 0.9, 1.0)) if settings.scale == "physical" else None
+        return Bundle(tiny_network(settings).eval(), settings, fit_scaler(references, facts), scale)
 
     return build
 
 
+def values(bundle, data):
+    """(N, 9) predictions in their units."""
+    return predict(bundle, data).predicted.predictions
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_round_trip_gives_identical_predictions(bundle_of, tiny_clips, tmp_path, variant):
-    bundle, data = bundle_of(variant=variant, seed=3), tiny_clips(4)
+    motion = str(variant == "no_motion").lower()
+    bundle, data = bundle_of(variant=variant, motion=motion, seed=3), tiny_clips(4)
     save_bundle(bundle, tmp_path / "new" / "folder")
     loaded = load_bundle(tmp_path / "new" / "folder")
     assert loaded.settings == bundle.settings
     assert loaded.scaler == bundle.scaler
-    assert np.array_equal(predict_clips(loaded, data), predict_clips(bundle, data))
+    assert np.array_equal(values(loaded, data), values(bundle, data))
     assert not loaded.network.training
+
+
+def test_a_bundle_keeps_scale_motion_and_stroke_volume(bundle_of, tiny_clips, tmp_path):
+    bundle = bundle_of(scale="physical", motion="true", identities="true", training_frames=4)
+    data = tiny_clips(3, frames=8)
+    placement = torch.tensor([0.7, 16.0, 0.0], dtype=torch.float64).expand(3, 4, 3)
+    placed = replace(data, placement=placement, phased=data.present)
+    facts = np.array([[80.0, 2.0, 90.0], [60.0, np.nan, 90.0], [np.nan, 2.0, 90.0]])
+    save_bundle(bundle, tmp_path)
+    loaded = load_bundle(tmp_path)
+    assert loaded.scale == bundle.scale
+    found, again = predict(bundle, placed, facts).predicted, predict(loaded, placed, facts).predicted
+    assert all(np.array_equal(one, two) for one, two in zip(found, again, strict=True))
+    assert found.derived.any(1).tolist() == [True, True, False]
+    for changed in (data, replace(placed, placement=data.placement), replace(placed, phased=~data.present)):
+        assert not np.array_equal(predict(bundle, changed, facts).predicted.direct, found.direct)
 
 
 def test_weights_come_from_the_file_and_not_from_the_seed(bundle_of, tiny_clips, tmp_path):
@@ -41,7 +69,7 @@ def test_weights_come_from_the_file_and_not_from_the_seed(bundle_of, tiny_clips,
         for parameter in bundle.network.parameters():
             parameter.add_(0.1)
     save_bundle(bundle, tmp_path)
-    assert np.array_equal(predict_clips(load_bundle(tmp_path), data), predict_clips(bundle, data))
+    assert np.array_equal(values(load_bundle(tmp_path), data), values(bundle, data))
 
 
 def test_the_files_are_these_four_and_none_is_a_pickle(bundle_of, tmp_path):
@@ -94,11 +122,11 @@ def test_settings_of_another_version_are_refused(bundle_of, tmp_path):
 
 def test_batches_change_nothing(bundle_of, tiny_clips):
     bundle, data = bundle_of(), tiny_clips(5)
-    whole = predict(bundle, data.clips, data.present, batch=5)
-    assert whole.predictions.shape == (5, 9)
+    whole = predict(bundle, data, batch=5)
+    assert whole.predicted.predictions.shape == (5, 9)
     for batch in (1, 2, 4):
-        parts = predict(bundle, data.clips, data.present, batch=batch)
-        assert parts.predictions == pytest.approx(whole.predictions, rel=1e-5)
+        parts = predict(bundle, data, batch=batch)
+        assert parts.predicted.predictions == pytest.approx(whole.predicted.predictions, rel=1e-5)
         assert parts.features == pytest.approx(whole.features, rel=1e-4, abs=1e-6)
 
 
@@ -106,20 +134,22 @@ def test_predictions_are_in_units(bundle_of, tiny_clips):
     bundle, data = bundle_of(), tiny_clips(3)
     with torch.no_grad():
         scaled = bundle.network(data.clips, data.present).predictions.double().numpy()
-    assert predict_clips(bundle, data) == pytest.approx(bundle.scaler.unscale(scaled), rel=1e-5)
-    assert (predict_clips(bundle, data)[:, -2:] > 0).all()
+    assert values(bundle, data) == pytest.approx(
+        bundle.scaler.predicted(scaled, NOTHING_KNOWN).predictions, rel=1e-5
+    )
+    assert (values(bundle, data)[:, -2:] > 0).all()
 
 
 def test_takes_the_frames_it_was_trained_on(bundle_of, tiny_clips):
     """Of 32 prepared frames, those that training took: every eighth for four."""
     bundle, data = bundle_of(training_frames=4), tiny_clips(2, frames=32)
-    chosen = data.clips[:, :, [0, 8, 16, 24]]
-    all_frames, some_frames = (predict(bundle, clips, data.present) for clips in (data.clips, chosen))
-    assert np.array_equal(all_frames.predictions, some_frames.predictions)
+    chosen = replace(data, clips=data.clips[:, :, [0, 8, 16, 24]])
+    all_frames, some_frames = (predict(bundle, clips) for clips in (data, chosen))
+    assert np.array_equal(all_frames.predicted.predictions, some_frames.predicted.predictions)
     assert np.array_equal(all_frames.features, some_frames.features)
 
 
 def test_dropout_is_off(bundle_of, tiny_clips):
     bundle, data = bundle_of(dropout=0.8), tiny_clips(2)
     bundle.network.train()
-    assert np.array_equal(predict_clips(bundle, data), predict_clips(bundle, data))
+    assert np.array_equal(values(bundle, data), values(bundle, data))

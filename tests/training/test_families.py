@@ -14,7 +14,7 @@ from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.backbone_pass import PassPlan, frame_features, saved_bytes
-from cardio_mlflow.training.bundle import BACKBONE, Bundle, load_bundle, predict_clips, save_bundle
+from cardio_mlflow.training.bundle import BACKBONE, Bundle, load_bundle, predict, save_bundle
 from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.optimizer import build_optimizer
@@ -98,7 +98,10 @@ def test_a_bundle_gives_the_same_predictions_again(network, tiny_clips, tiny_set
     bundle, data = Bundle(network.eval(), tiny_settings(), fit_scaler(references)), tiny_clips(3)
     save_bundle(bundle, tmp_path / "bundle")
     assert json.loads((tmp_path / "bundle" / BACKBONE).read_text())["model_type"]
-    assert np.array_equal(predict_clips(load_bundle(tmp_path / "bundle"), data), predict_clips(bundle, data))
+    assert np.array_equal(
+        predict(load_bundle(tmp_path / "bundle"), data).predicted.predictions,
+        predict(bundle, data).predicted.predictions,
+    )
 
 
 def test_the_embeddings_are_kept_as_they_are_at_any_stage(network, name):

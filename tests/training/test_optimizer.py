@@ -9,13 +9,13 @@ from cardio_mlflow.training.optimizer import build_optimizer
 
 @pytest.fixture(params=VARIANTS)
 def network(request, tiny_vit):
-    return build_network(tiny_vit(), request.param, 2, 0.1, 0)
+    return build_network(tiny_vit(), request.param, 2, 0.1, 0, motion=True)
 
 
 @pytest.fixture
 def owner(network, tiny_settings):
     """The group of each parameter by name."""
-    settings = tiny_settings(task_lr=1e-3, vit_lr=1e-4, layer_decay=0.5, weight_decay=0.03)
+    settings = tiny_settings(task_lr=1e-3, gate_lr=0.07, vit_lr=1e-4, layer_decay=0.5, weight_decay=0.03)
     names = {id(p): name for name, p in network.named_parameters()}
     groups = build_optimizer(network, settings).param_groups
     pairs = [(names[id(p)], group) for group in groups for p in group["params"]]
@@ -29,7 +29,9 @@ def test_every_parameter_but_the_embeddings_is_in_a_group(network, owner):
 
 def test_learning_rates_are_explicit(owner):
     for name, group in owner.items():
-        if not name.startswith("encoder"):
+        if name.endswith(".gate"):
+            expected = 0.07
+        elif not name.startswith("encoder"):
             expected = 1e-3
         elif "layers" in name:
             expected = 1e-4 * 0.5 ** (2 - int(name.split("layers.")[1].split(".")[0]))

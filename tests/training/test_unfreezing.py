@@ -12,7 +12,7 @@ from cardio_mlflow.model.network import build_network
 from cardio_mlflow.training.unfreezing import check_stages, prepare_stage, unfrozen_blocks
 
 
-def schedule(epochs, stages, stage_epochs=0):
+def schedule(epochs, stages, stage_epochs=()):
     return [unfrozen_blocks(epoch, epochs, stages, stage_epochs) for epoch in range(1, epochs + 1)]
 
 
@@ -37,8 +37,14 @@ def test_stages_are_equally_long_to_one_epoch(stages, data):
 
 @given(st.integers(0, 6), st.integers(1, 9), st.integers(1, 30))
 def test_stage_epochs_fixes_the_length_of_all_but_the_last(stages, stage_epochs, rest):
-    blocks = schedule(stages * stage_epochs + rest, stages, stage_epochs)
+    blocks = schedule(stages * stage_epochs + rest, stages, (stage_epochs,))
     assert blocks == [k for k in range(stages) for _ in range(stage_epochs)] + [stages] * rest
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=6))
+def test_a_list_gives_every_stage_its_own_length(lengths):
+    blocks = schedule(sum(lengths), len(lengths) - 1, lengths)
+    assert blocks == [stage for stage, length in enumerate(lengths) for _ in range(length)]
 
 
 @given(st.integers(1, 5), st.integers(0, 12))
