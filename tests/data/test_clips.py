@@ -100,6 +100,44 @@ def test_at_one_physical_scale_a_clip_is_as_deep_as_it_was(prepared):
         assert middle[0] * FIELD_MM / PREPARED_SIZE <= inner + 3
 
 
+@pytest.mark.parametrize(
+    ("drawn", "told", "source", "note"),
+    [
+        (None, 0.08, "regions", ""), (12.5, None, "ticks", ""), (12.5, 0.08, "regions", ""),
+        (12.5, 0.05, "", "0.0833 mm a pixel by the region tags, 0.13"), (None, None, "", ""),
+        (None, 0.004, "", ""),
+    ],
+)  # fmt: skip
+def test_tags_and_drawn_scale_check_one_another(
+    tmp_path, fan, fan_sector, write_dicom, drawn, told, source, note
+):
+    """The fan of 192 pixels is 15.4 cm deep at 0.8 mm a pixel, which is 12.5 pixels a centimetre.
+
+    With both sources it is six times as large, so that its frames are made smaller before anything is sought.
+    """
+    zoom = 6 if drawn and told else 1
+    frames = np.repeat(np.repeat(fan(), zoom, axis=1), zoom, axis=2)
+    for centimetre in range(1, 16) if drawn else ():
+        row = round(zoom * (fan_sector.apex_y + fan_sector.inner + centimetre * drawn))
+        length = 8 if centimetre % 5 == 0 else 4
+        frames[:, row : row + zoom, zoom * 304 : zoom * (304 + length)] = 200
+    region = Dataset()
+    region.RegionSpatialFormat, region.RegionDataType = 1, 1
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 0, 0
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = frames.shape[2] - 1, frames.shape[1] - 1
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX = region.PhysicalDeltaY = (told or 0.0) / zoom
+    quality = prepare_clip(
+        write_dicom(tmp_path / "a.dcm", frames, SequenceOfUltrasoundRegions=[region])
+    ).quality
+    assert quality.scale_source == source
+    assert quality.notes.startswith(note)
+    assert bool(quality.notes) == bool(note)
+    if source:
+        assert quality.mm_per_pixel * zoom == pytest.approx(0.8, rel=0.01)
+        assert quality.depth_cm == pytest.approx(15.4, abs=0.3)
+
+
 def test_the_real_clip_is_one_picture_without_its_words():
     prepared = prepare_clip(examples.get_path("ybr_color"))
     assert prepared.frames.shape == SHAPE
