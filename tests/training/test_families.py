@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -16,10 +17,12 @@ from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.backbone_pass import PassPlan, frame_features, saved_bytes
 from cardio_mlflow.training.bundle import BACKBONE, Bundle, load_bundle, predict, save_bundle
 from cardio_mlflow.training.feature_sources import Sources
+from cardio_mlflow.training.fit import FoldData, fit
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.optimizer import build_optimizer
 from cardio_mlflow.training.precision import backbone_autocast
 from cardio_mlflow.training.scaling import fit_scaler
+from cardio_mlflow.training.state import new_state
 from cardio_mlflow.training.unfreezing import prepare_stage
 from tests.families import FAMILIES, frames_of, gray_family
 
@@ -109,3 +112,19 @@ def test_the_embeddings_are_kept_as_they_are_at_any_stage(network, name):
     network.encoder(frames_of(name)).sum().backward()
     embeddings = network.encoder.vit.embeddings
     assert not any(p.requires_grad for p in embeddings.parameters())
+
+
+def test_training_is_the_same_from_kept_and_from_recomputed_activations(
+    name, tiny_clips, tiny_settings, tmp_path
+):
+    settings, losses = tiny_settings(), []
+    targets = np.random.default_rng(1).normal(size=(5, len(PARAMETERS)))
+    for disk in (1e9, 0):
+        vit = gray_family(name, tmp_path / "vit")
+        sources = Sources(FrameEncoder(copy.deepcopy(vit)), tiny_clips(5), STILL, 0, torch.float32)
+        features = FrozenFeatures(sources, ActivationStore(tmp_path / f"kept-{disk}", disk))
+        state = new_state(build_network(vit, "full", 2, 0.1, 0), settings)
+        data = FoldData(features, targets, (0, 1, 2), (3, 4))
+        losses.append([record.val_loss for record in fit(state, data, settings, 0)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert len(set(losses[0])) == 3
