@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -45,7 +44,7 @@ class Evaluation:
     tuned: bool = False
 
     @property
-    def ceiling(self) -> Mapping[str, float] | None:
+    def ceiling(self) -> dict[str, float] | None:
         """The best possible r of each parameter, where it is known: for the synthetic cohort."""
         return anatomical_ceiling() if self.synthetic else None
 

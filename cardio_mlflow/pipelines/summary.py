@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -53,7 +52,7 @@ def log_summary(run: Run, settings: Settings, summary: Summary) -> None:
         run.log_metrics({f"{name}/r_mean": float(performance["r"].mean())})
 
 
-def summary_table(summary: Summary, ceiling: Mapping[str, float] | None) -> pd.DataFrame:
+def summary_table(summary: Summary, ceiling: dict[str, float] | None) -> pd.DataFrame:
     """A row a parameter: r with interval and MAE with unit for each cohort, and the ceiling where known."""
     table = pd.DataFrame({"parameter": summary.cohort1["parameter"]})
     for name, performance in (("Cohort I", summary.cohort1), ("Cohort II", summary.cohort2)):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -21,10 +19,9 @@ FACTS: Final = ("HR", "BSA", "MAP")
 """Known without a catheter: heart rate, body surface, mean arterial pressure."""
 
 
-@cache
 def anatomical_ceiling(
     *, facts: bool = False, patients: int = 20_000, seed: int = 20_240_601
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     """Correlation between each reference and its best prediction from the latent anatomy.
 
     A quadratic ridge regression is fitted on one simulated half, in logarithms for parameters that the
@@ -41,6 +38,11 @@ def anatomical_ceiling(
     Returns:
         Pearson's r for each key of KEYS, in that order.
     """
+    return dict(zip(KEYS, _simulated(facts, patients, seed), strict=True))
+
+
+@cache
+def _simulated(facts: bool, patients: int, seed: int) -> tuple[float, ...]:
     hemodynamics = draw_hemodynamics(patients, seed)
     inputs = draw_anatomy(hemodynamics, seed)
     if facts:
@@ -56,7 +58,7 @@ def anatomical_ceiling(
             predicted[p.key] = np.exp(predicted[p.key])
     if facts:
         predicted = _by_identities(predicted, judged)
-    return MappingProxyType({key: _pearson(judged[key], predicted[key]) for key in KEYS})
+    return tuple(_pearson(judged[key], predicted[key]) for key in KEYS)
 
 
 def _targets(hemodynamics: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cardio_mlflow.training.pretraining import Frames, pretrain_encoder, small_vit
+from benchmarks.demo_backbone import Frames, pretrain_encoder, small_vit
 
 
 def frames(count, seed=0):
