@@ -10,6 +10,21 @@ from numpy.typing import NDArray
 from cardio_mlflow.synthetic.contours import Array, stack
 
 APICAL = ("FC", "TC")
+USUAL_DEPTH = {"apical": 16.5, "parasternal": 14.5}
+"""Median depth, cm: what shows the whole heart of most adults."""
+DEPTH_SPREAD = 0.16
+"""SD of the depth's logarithm: what sonographers choose for bodies, habits and questions."""
+DEPTH_RANGE = (10.0, 24.0)
+DEPTH_STEP = 0.5
+"""Centimetres of one click of the scanner's depth knob."""
+HALF_ANGLES = (30.0, 42.0, 48.0)
+"""Smallest, commonest and largest half opening of the sector, degrees."""
+ROTATION_SD, STRETCH_SD, LARGEST_STRETCH = 7.0, 0.05, 0.10
+"""Of views off their axis: degrees in the plane; logarithm of the stretch along an axis, and its limit."""
+
+
+CENTRE = np.array([0.0, 8.0])
+"""About which the heart is turned, cm."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +35,7 @@ class Acquisition:
         depth: of the picture, cm.
         half_angle: of the sector, radians.
         shift: (dx, dy) of the heart, cm.
-        rotation: of the heart about the middle of the picture, radians.
-        zoom: of the heart.
+        turn: (2, 2) of the heart about CENTRE: rotation in the plane, size, and stretch along one axis.
         brightness: mean gray level of the sector that the gain is set to.
         dynamic_range: shown, dB.
         attenuation: left after time-gain compensation, dB/cm.
@@ -37,8 +51,7 @@ class Acquisition:
     depth: float
     half_angle: float
     shift: tuple[float, float]
-    rotation: float
-    zoom: float
+    turn: Array
     brightness: float
     dynamic_range: float
     attenuation: float
@@ -52,9 +65,11 @@ class Acquisition:
 
     def place(self, points: Array) -> Array:
         """Move points (…, 2) of the heart, cm, to where the probe sees them."""
-        x, y = points[..., 0] * self.zoom, (points[..., 1] - 8.0) * self.zoom
-        c, s = np.cos(self.rotation), np.sin(self.rotation)
-        return stack(c * x - s * y + self.shift[0], s * x + c * y + 8.0 + self.shift[1])
+        return np.asarray((points - CENTRE) @ self.turn.T + CENTRE + self.shift)
+
+    def unplace(self, points: Array) -> Array:
+        """The points (…, 2) of the heart, cm, that the probe sees at these."""
+        return np.asarray((points - self.shift - CENTRE) @ np.linalg.inv(self.turn).T + CENTRE)
 
 
 def draw_acquisition(view: str, heart_rate: float, rng: np.random.Generator) -> Acquisition:
@@ -62,13 +77,11 @@ def draw_acquisition(view: str, heart_rate: float, rng: np.random.Generator) -> 
     times, beats = draw_timing(heart_rate, rng)
     phases = np.mod(np.interp(times, beats, np.arange(len(beats))), 1.0)
     r_waves = beats[(beats >= 0) & (beats <= times[-1])]
-    apical = view in APICAL
     return Acquisition(
-        depth=float(rng.choice([16.0, 16.5, 17.0] if apical else [14.5, 15.0, 15.5])),
-        half_angle=np.deg2rad(float(rng.uniform(36, 45) if apical else rng.uniform(37, 45))),
-        shift=(float(rng.normal(0, 0.35)), float(rng.normal(0, 0.25))),
-        rotation=float(np.deg2rad(rng.normal(0, 4.0))),
-        zoom=float(np.exp(rng.normal(0, 0.03))),
+        depth=draw_depth(view, rng),
+        half_angle=float(np.deg2rad(rng.triangular(*HALF_ANGLES))),
+        shift=(float(rng.normal(0, 0.5)), float(rng.normal(0, 0.3))),
+        turn=draw_turn(rng),
         brightness=float(rng.uniform(42, 66)),
         dynamic_range=float(rng.uniform(54, 64)),
         attenuation=float(rng.normal(0, 0.35)),
@@ -76,6 +89,23 @@ def draw_acquisition(view: str, heart_rate: float, rng: np.random.Generator) -> 
         noise_floor=float(rng.uniform(-34, -24)),
         frame_times=times, r_waves=r_waves, phases=phases, beats=beats, rate=round(heart_rate),
     )  # fmt: skip
+
+
+def draw_depth(view: str, rng: np.random.Generator) -> float:
+    """Draw the depth of a picture, cm: a whole number of DEPTH_STEP, deeper from the apex."""
+    usual = USUAL_DEPTH["apical" if view in APICAL else "parasternal"]
+    drawn = usual * np.exp(rng.normal(0, DEPTH_SPREAD))
+    return float(np.clip(DEPTH_STEP * np.round(drawn / DEPTH_STEP), *DEPTH_RANGE))
+
+
+def draw_turn(rng: np.random.Generator) -> Array:
+    """Draw how a plane off the standard one shows the heart: turned, and stretched or foreshortened."""
+    angle, axis = np.deg2rad(rng.normal(0, ROTATION_SD)), rng.uniform(0, np.pi)
+    stretch = np.clip(rng.normal(0, STRETCH_SD), -LARGEST_STRETCH, LARGEST_STRETCH)
+    along = np.array([[np.cos(axis)], [np.sin(axis)]])
+    oblique = np.eye(2) + np.expm1(stretch) * (along @ along.T)
+    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.asarray(np.exp(rng.normal(0, 0.03)) * turned @ oblique)
 
 
 def draw_timing(heart_rate: float, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from cardio_mlflow.synthetic.contours import Array
 from cardio_mlflow.synthetic.frames import frame_acquisition
 from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
 from cardio_mlflow.synthetic.scene import Scene
-from cardio_mlflow.synthetic.sector import ScanConverter, square_sector
+from cardio_mlflow.synthetic.sector import Scale, ScanConverter, Sector, square_sector
 from cardio_mlflow.synthetic.speckle import SHAPE
 
 Masks = NDArray[np.bool_]
@@ -35,7 +35,9 @@ SEPTUM_REACH: Final = 1.4
 """Centimetres from the right ventricle within which left ventricular wall is septum."""
 
 
-def chamber_masks(anatomy_row: pd.Series, view: str, phases: Array, seed: int, side: int) -> dict[str, Masks]:
+def chamber_masks(
+    anatomy_row: pd.Series, view: str, phases: Array, seed: int, side: int, scale: Scale = "sector"
+) -> dict[str, Masks]:
     """Where chambers and septum lie in the frames that `frames.view_frames` renders of the same arguments.
 
     Args:
@@ -44,6 +46,7 @@ def chamber_masks(anatomy_row: pd.Series, view: str, phases: Array, seed: int, s
         phases: (T,), 0 and 1 are R waves.
         seed: of the probe's position.
         side: of the picture, pixels.
+        scale: at which the fan lies in it.
 
     Returns:
         (T, side, side) masks by name, of the chambers that the view shows; they may overlap in their borders.
@@ -54,8 +57,9 @@ def chamber_masks(anatomy_row: pd.Series, view: str, phases: Array, seed: int, s
     code = find_view(view).code
     acquisition, _ = frame_acquisition(code, phases, seed)
     scene = view_scene(as_anatomy(anatomy_row), code, phases)
-    centimetre = square_sector(acquisition.half_angle, side).radius / acquisition.depth
-    found = {name: _part(scene, acquisition, name, side) for name in (*CHAMBERS, "LV wall")}
+    sector = square_sector(acquisition.half_angle, acquisition.depth, side, scale)
+    centimetre = sector.radius / acquisition.depth
+    found = {name: _part(scene, acquisition, name, sector) for name in (*CHAMBERS, "LV wall")}
     masks = {name: _grown(found[name], BORDER * centimetre) for name in CHAMBERS if found[name].any()}
     if found["RV"].any():
         near = _grown(found["RV"], SEPTUM_REACH * centimetre)
@@ -63,8 +67,8 @@ def chamber_masks(anatomy_row: pd.Series, view: str, phases: Array, seed: int, s
     return masks
 
 
-def _part(scene: Scene, acquisition: Acquisition, part: str, side: int) -> Masks:
-    """The pixels of a part of the heart, (T, side, side)."""
+def _part(scene: Scene, acquisition: Acquisition, part: str, sector: Sector) -> Masks:
+    """The pixels of a part of the heart, (T, *sector.shape)."""
     polar = np.zeros((len(scene.contraction), *SHAPE), np.uint8)
     for layer in scene.layers:
         if layer.part != part:
@@ -72,8 +76,8 @@ def _part(scene: Scene, acquisition: Acquisition, part: str, side: int) -> Masks
         indices = np.round(polar_indices(acquisition.place(layer.points), acquisition, SHAPE))
         for picture, points in zip(polar, np.clip(indices, -2000, 2000).astype(np.int32), strict=True):
             cv2.fillPoly(picture, [points], 255)
-    convert = ScanConverter(square_sector(acquisition.half_angle, side), SHAPE)
-    masks = np.zeros((len(polar), side, side), dtype=bool)
+    convert = ScanConverter(sector, SHAPE)
+    masks = np.zeros((len(polar), *sector.shape), dtype=bool)
     masks[:, *convert.box] = [convert(picture) >= 128 for picture in polar]
     return masks
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ from cardio_mlflow.synthetic.screen import Screen, Words
 from cardio_mlflow.synthetic.sector import Mask
 from cardio_mlflow.synthetic.seeding import Stream, generator
 
+WITHOUT_REGIONS = 0.15
+"""Share of clips whose file lost its ultrasound regions on the way, beside the scanner that writes none."""
 HOSPITALS = ("NORTHFIELD HOSPITAL", "ST EXAMPLE CLINIC", "UNIVERSITY OF NOWHERE", "HARBOUR HEART CENTRE")
 
 
@@ -35,6 +37,7 @@ class ClipTruth:
         r_wave_times: (R,) seconds from the first frame.
         frame_times: (T,) seconds from the first frame.
         layout: name of the screen layout.
+        mm_per_pixel: of the screen, downward.
     """
 
     sector_mask: Mask
@@ -42,6 +45,7 @@ class ClipTruth:
     r_wave_times: Array
     frame_times: Array
     layout: str
+    mm_per_pixel: float
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ def plan_clip(seed: int, patient: int, view: str, row: pd.Series) -> Clip:
     date = f"2023{scanner.integers(1, 13):02d}{scanner.integers(1, 29):02d}"
     rng = generator(seed, Stream.ACQUISITION, patient, number)
     acquisition = draw_acquisition(view, float(row["HR"]), rng)
+    if rng.uniform() < WITHOUT_REGIONS:
+        layout = replace(layout, regions="absent")
     names, weights = zip(*layout.encodings, strict=True)
     encoding = names[int(rng.choice(len(names), p=weights))]
     header = _header(str(row.name), row, seed, view, (hospital, date), rng, layout)
@@ -110,7 +116,7 @@ def clip_truth(seed: int, patient: int | str, view: str) -> ClipTruth:
     clip = plan_clip(seed, number, find_view(view).code, row)
     return ClipTruth(
         clip.screen.sector.mask(), clip.screen.overlay_mask(), clip.acquisition.r_waves,
-        clip.acquisition.frame_times, clip.layout.name,
+        clip.acquisition.frame_times, clip.layout.name, 10 * clip.acquisition.depth / clip.layout.radius,
     )  # fmt: skip
 
 

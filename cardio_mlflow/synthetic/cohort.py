@@ -18,7 +18,7 @@ from cardio_mlflow.synthetic.seeding import PRETRAINING_SEED
 
 LOGGER = logging.getLogger(__name__)
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same seed gives other files than before."""
 MARKER = "synthetic.json"
 """Written last: a folder that has it is complete."""

@@ -14,13 +14,13 @@ from cardio_mlflow.synthetic.acquisition import Acquisition, draw_acquisition
 from cardio_mlflow.synthetic.cine import paint_scene, render_cine
 from cardio_mlflow.synthetic.contours import Array
 from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
-from cardio_mlflow.synthetic.sector import ScanConverter, square_sector
+from cardio_mlflow.synthetic.sector import FIELD_CM, Scale, ScanConverter, square_sector
 
 NOMINAL_RATE = 75.0
 
 
 def view_frames(
-    anatomy_row: pd.Series, view: str, phases: Array, seed: int, side: int = 224
+    anatomy_row: pd.Series, view: str, phases: Array, seed: int, side: int = 224, scale: Scale = "sector"
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Render frames of one view as a prepared clip shows them, and what they are made from.
 
@@ -33,9 +33,10 @@ def view_frames(
         phases: (T,), 0 and 1 are R waves.
         seed: of probe position, gain and speckle.
         side: of the picture, pixels.
+        scale: at which the fan lies in a black square.
 
     Returns:
-        Two (T, side, side) arrays, the fan in the middle of a black square: the frames, and the true
+        Two (T, side, side) arrays: the frames, and the true
         echogenicity of the same tissue without speckle, noise, shadow or attenuation.
 
     Raises:
@@ -45,7 +46,8 @@ def view_frames(
     acquisition, rng = frame_acquisition(code, phases, seed)
     scene = view_scene(as_anatomy(anatomy_row), code, phases)
     polar = render_cine(scene, acquisition, rng)
-    convert = ScanConverter(square_sector(acquisition.half_angle, side), (polar.shape[1], polar.shape[2]))
+    sector = square_sector(acquisition.half_angle, acquisition.depth, side, scale)
+    convert = ScanConverter(sector, (polar.shape[1], polar.shape[2]))
     return _fans(polar, convert, side), _fans(paint_scene(scene, acquisition), convert, side)
 
 
@@ -53,6 +55,16 @@ def frame_acquisition(code: str, phases: Array, seed: int) -> tuple[Acquisition,
     """How `view_frames` takes its frames, and the generator that goes on to draw their speckle."""
     rng = np.random.default_rng([seed, VIEW_CODES.index(code)])
     return replace(draw_acquisition(code, NOMINAL_RATE, rng), phases=phases), rng
+
+
+def magnification(acquisition: Acquisition, side: int, scale: Scale) -> float:
+    """Length of the heart in a picture of `view_frames` over what it would be at physical scale on its axis.
+
+    A picture whose depth is not known shows no more of a size than this many times it.
+    """
+    radius = square_sector(acquisition.half_angle, acquisition.depth, side, scale).radius
+    turn = float(np.sqrt(np.linalg.det(acquisition.turn)))
+    return turn * radius / acquisition.depth * FIELD_CM / side
 
 
 def _fans(polar: NDArray[np.uint8], convert: ScanConverter, side: int) -> NDArray[np.uint8]:

@@ -25,6 +25,8 @@ PVR_MEDIAN = np.array([1.3, 5.8, 1.5, 4.0])
 PVR_LOG_SD = np.array([0.30, 0.45, 0.28, 0.36])
 HIGHEST_MEAN_PRESSURE = 75.0
 SMALLEST_GRADIENT = 2.0
+HEART_RATE, HEART_RATE_SPREAD, HEART_RATE_RANGE = 76.0, 0.19, (48.0, 120.0)
+"""Median, beats/min, SD of its logarithm, and limits; drawn without regard to any reference."""
 
 
 def patient_ids(patients: int) -> list[str]:
@@ -65,7 +67,8 @@ def draw_hemodynamics(patients: int, seed: int) -> pd.DataFrame:
         "RAP": right_atrial, "SPAP": systolic, "dPAP": diastolic, "meanPAP": mean, "PCWP": wedge,
         "CO": output, "CI": index, "SVRI": np.round(80 * (arterial - right_atrial) / index),
         "PVR": np.round((mean - wedge) / output, 2),
-        "HR": np.round(np.clip(74 + 9 * z[8], 50, 108)), "BSA": surface, "MAP": arterial,
+        "HR": np.round(np.clip(HEART_RATE * np.exp(HEART_RATE_SPREAD * z[8]), *HEART_RATE_RANGE)),
+        "BSA": surface, "MAP": arterial,
         "sex": np.where(male, "M", "F"), "age": np.round(np.clip(62 + 12 * z[9], 20, 90)).astype(int),
     }  # fmt: skip
     table = pd.DataFrame(columns, index=pd.Index(patient_ids(patients), name="patient_id"))

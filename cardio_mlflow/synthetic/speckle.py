@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.synthetic.acquisition import Acquisition, polar_grid
-from cardio_mlflow.synthetic.contours import Array
+from cardio_mlflow.synthetic.contours import Array, stack
 from cardio_mlflow.synthetic.scene import Motion
 
 Float = NDArray[np.float32]
@@ -110,7 +110,9 @@ def _with_interfaces(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _index_motion(acquisition: Acquisition, motion: Motion) -> tuple[Float, Float]:
     """Displacement at full contraction, as (beams, depths) of shape SHAPE each."""
     x, y = polar_grid(acquisition, SHAPE)
-    dx, dy = motion(x - acquisition.shift[0], y - acquisition.shift[1])
+    heart = acquisition.unplace(stack(x, y))
+    moved = stack(*motion(heart[..., 0], heart[..., 1])) @ acquisition.turn.T
+    dx, dy = moved[..., 0], moved[..., 1]
     distance = np.maximum(np.hypot(x, y), 1.5)
     radial = (x * dx + y * dy) / distance
     angular = (y * dx - x * dy) / distance**2

@@ -33,7 +33,6 @@ OPTIONS = {
     "validate": {"predictions": ""},
     "test": {"predictions": ""},
     "visualize": {"patients": "worst=2,median", "model": "study", "loose": "false"},
-    "pretrain": {"patients": "6", "passes": "1", "output": ""},
 }
 
 

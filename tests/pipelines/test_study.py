@@ -146,17 +146,6 @@ def test_best_fold_registers_one_fold_and_uses_are_counted(studied, few_figures)
     assert [run.data.metrics["cohort2/uses"] for run in studied.runs(**STUDY, step="test")] == [1, 2]
 
 
-def test_pretraining_makes_a_backbone_that_loads(studied) -> None:
-    from cardio_mlflow.model.backbone import load_backbone
-
-    folder = studied.folder / "vit"
-    assert studied.command("pretrain", patients="6", passes="1", output=str(folder)) == 0
-    vit = load_backbone(str(folder))
-    assert vit.config.num_channels == 1
-    (run,) = studied.runs(step="pretrain")
-    assert run.data.metrics["train/loss"] > 0
-
-
 def test_skip_train_takes_the_folds_that_are_trained(studied, few_figures) -> None:
     before = len(studied.runs(**STUDY, step="train_fold"))
     assert studied.command("main", skip_train="true", training_only="true") == 0

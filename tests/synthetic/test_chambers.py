@@ -29,7 +29,7 @@ def test_chambers_are_the_dark_places_of_the_frames_they_lie_in(anatomy, view: s
         for name in set(masks) - {SEPTUM}:
             inside |= masks[name]
         fan = tissue > 0
-        assert np.median(tissue[inside & fan]) < np.median(tissue[~inside & fan])
+        assert tissue[inside & fan].mean() < tissue[~inside & fan].mean()
         assert tissue[masks[SEPTUM]].mean() > tissue[masks["LV"]].mean() if SEPTUM in masks else True
 
 

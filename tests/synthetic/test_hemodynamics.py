@@ -52,3 +52,12 @@ def test_pressures_are_in_order(table: pd.DataFrame) -> None:
     assert (table["SPAP"] > table["meanPAP"]).all()
     assert (table["meanPAP"] > table["dPAP"]).all()
     assert (table["meanPAP"] > table["PCWP"]).all()
+
+
+def test_heart_rates_span_their_range_and_know_nothing(table: pd.DataFrame) -> None:
+    rate = table["HR"]
+    assert rate.between(48, 120).all()
+    assert rate.min() <= 50
+    assert rate.max() >= 115
+    assert 70 < rate.median() < 82
+    assert max(abs(rate.corr(table[key])) for key in KEYS) < 0.07  # nine of 2000: P < 0.02 together

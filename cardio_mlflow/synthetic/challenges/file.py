@@ -11,13 +11,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 
-from cardio_mlflow.synthetic.challenges.plan import Plan
+from cardio_mlflow.synthetic.challenges.plan import DEPTH_CM, Plan
 from cardio_mlflow.synthetic.challenges.waveform import waveform_sequence
 from cardio_mlflow.synthetic.dicom_file import Header, make_dataset, save_dataset
 
 Image = NDArray[np.uint8]
 
-_DEPTH_CM = 16.0
 _STRIP_FORMATS = {"m_mode_with_2d": 2, "m_mode": 2, "spectral_with_2d": 3}
 """RegionSpatialFormat (0018,6012) of the strip: 2 is M-mode, 3 spectral."""
 
@@ -86,6 +85,6 @@ def _region(plan: Plan, spatial_format: int, box: tuple[int, int, int, int]) -> 
     region.RegionLocationMaxX1, region.RegionLocationMaxY1 = box[2], box[3]
     across = 3 if spatial_format == 1 else 4  # centimetres, or seconds along a strip
     region.PhysicalUnitsXDirection, region.PhysicalUnitsYDirection = across, 3
-    delta = _DEPTH_CM / plan.fan.outer
+    delta = DEPTH_CM / plan.fan.outer
     region.PhysicalDeltaX, region.PhysicalDeltaY = round(delta * plan.fan.aspect, 9), round(delta, 9)
     return region

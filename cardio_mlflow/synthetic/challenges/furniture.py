@@ -7,9 +7,7 @@ import numpy as np
 
 from cardio_mlflow.synthetic.challenges.fan import Mask
 from cardio_mlflow.synthetic.challenges.pen import Pen
-from cardio_mlflow.synthetic.challenges.plan import Plan
-
-_DEPTH_CM = 16
+from cardio_mlflow.synthetic.challenges.plan import DEPTH_CM, Plan
 
 
 class Furniture:
@@ -26,7 +24,7 @@ class Furniture:
         rate = round(1 / float(self._plan.frame_times[1])) if len(self._plan.frame_times) > 1 else 0
         name = f"TESTPATIENT {self._layout.model}"
         patient = (name, f"ID 0{rate}77-1951", f"{rate % 28 + 1:02d}/04/2023", "NOWHERE CLINIC")
-        settings = (f"{rate} Hz", f"{_DEPTH_CM:.1f} cm", "G 58%", "MI 1.2", "2D Gen")
+        settings = (f"{rate} Hz", f"{DEPTH_CM:.1f} cm", "G 58%", "MI 1.2", "2D Gen")
         self._words(pen, patient, self._layout.words)
         self._words(pen, settings, self._layout.numbers)
         if self._free(self._layout.bar):
@@ -50,9 +48,9 @@ class Furniture:
     def _scale(self, pen: Pen) -> None:
         """A mark every centimetre beside the sector or along the screen, longer every fifth."""
         side = -1 if self._plan.mirrored else 1
-        for centimetre in range(1, _DEPTH_CM + 1):
+        for centimetre in range(1, DEPTH_CM + 1):
             length = 8 if centimetre % 5 == 0 else 4
-            x, y = self._at(centimetre / _DEPTH_CM, side)
+            x, y = self._at(centimetre / DEPTH_CM, side)
             if 2 < x < self._layout.shape[1] - 14 and y < self._layout.shape[0] - 2:
                 pen.line((x, y), (x + side * length, y), self._layout.text_colour)
         x, y = self._at(0.55, side * 1.0)

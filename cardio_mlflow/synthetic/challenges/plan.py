@@ -20,6 +20,8 @@ Content = Literal[
     "spectral_with_2d", "linear", "report",
 ]  # fmt: skip
 
+DEPTH_CM = 16
+"""Depth of every hard clip's picture."""
 _MOST_FRAMES = 150
 _VIEWS = ("FC", "TC", "SA", "LA")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.synthetic.acquisition import draw_acquisition
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.challenges.plan import Plan
+from cardio_mlflow.synthetic.challenges.plan import DEPTH_CM, Plan
 from cardio_mlflow.synthetic.cine import render_cine
 from cardio_mlflow.synthetic.contours import Array
 from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
@@ -57,7 +57,7 @@ def render_tissue(plan: Plan, rng: np.random.Generator, view: str | None = None)
     acquisition = draw_acquisition(code, float(hemodynamics["HR"].iloc[0]), rng)
     phases = plan.rhythm.phases(plan.frame_times)
     acquisition = replace(
-        acquisition, frame_times=plan.frame_times, phases=phases,
+        acquisition, depth=float(DEPTH_CM), frame_times=plan.frame_times, phases=phases,
         half_angle=float(np.deg2rad(plan.fan.right - plan.fan.left)) / 2,
         brightness=plan.brightness or acquisition.brightness,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cardio_mlflow.synthetic.challenges.file import write_challenge_file
 from cardio_mlflow.synthetic.challenges.kinds import find_challenge
 from cardio_mlflow.synthetic.challenges.panels import make_pictures
-from cardio_mlflow.synthetic.challenges.plan import Plan, draw_plan
+from cardio_mlflow.synthetic.challenges.plan import DEPTH_CM, Plan, draw_plan
 from cardio_mlflow.synthetic.challenges.screen import ChallengeScreen
 from cardio_mlflow.synthetic.clip import ClipTruth
 
@@ -50,7 +50,7 @@ def render_challenge(kind: str, seed: int, overlays: bool = True) -> tuple[list[
     frames, drawn = zip(*screen.frames(), strict=True)
     truth = ClipTruth(
         pictures.sector, np.stack(drawn), plan.rhythm.within(plan.duration), plan.frame_times,
-        plan.layout.name,
+        plan.layout.name, 10 * DEPTH_CM / plan.fan.outer,
     )  # fmt: skip
     return list(frames), truth
 

@@ -1,30 +1,60 @@
-"""Pretraining a small backbone: from a single frame to the heart that is in it.
+"""Make the demo backbone: a small ViT that learns from single synthetic frames the heart that is in them.
 
-Two read-outs are trained with the encoder and then dropped: from the frame feature to the true geometry
-(areas, walls, valves), and from each patch token to the true echogenicity of its patch, which teaches
-the tokens where blood and walls are.
+    python -m benchmarks.demo_backbone [--patients 2000] [--passes 12] [--output FOLDER] [--jobs 2]
+
+Its patients are in no cohort, and no catheterisation value is used. Two read-outs are trained with the
+encoder and then dropped: from the frame feature to the geometry that the frame shows (areas, walls, valves),
+and from each patch token to the true echogenicity of its patch, which teaches the tokens where blood and
+walls are.
 """
 
 from __future__ import annotations
 
+import argparse
+import copy
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
 
+import cv2
+import numpy as np
+import pandas as pd
 import torch
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
 from transformers import ViTConfig
 
-from cardio_mlflow.model.backbone import new_backbone
+from cardio_mlflow.model.backbone import demo_folder, new_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import unit_range
+from cardio_mlflow.parameters import VIEW_CODES
+from cardio_mlflow.synthetic.clip import patient_rows
+from cardio_mlflow.synthetic.frames import frame_acquisition, magnification, view_frames
+from cardio_mlflow.synthetic.heart import GEOMETRY, chamber_geometry
+from cardio_mlflow.synthetic.sector import Scale
+from cardio_mlflow.synthetic.seeding import PRETRAINING_SEED
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.loss import masked_loss
 from cardio_mlflow.training.precision import backbone_autocast, choose_device, compute_dtype
 
+HELD_OUT: Final = 0.05
+"""Share of the patients."""
+FRAMES_A_VIEW: Final = 4
+PHYSICAL_SHARE: Final = 0.75
+"""Share of the clips shown at physical scale, as the demo prepares them; the others fill the square."""
+POWERS: Final = np.array([{"cm": 1, "cm²": 2}.get(unit, 0) for unit in GEOMETRY.values()])
+"""Power of a length that each value of the geometry is."""
+BATCH_SIZE, LEARNING_RATE = 32, 1e-3
+TISSUE_GRID: Final = 28
+WIDTH, DEPTH, HEADS, IMAGE_SIZE, PATCH_SIZE = 128, 4, 4, 112, 16
 AUGMENTATION = Augmentation(rotation=10, shift=0.06, zoom=0.0, gain=0.3, speckle=0.1, seed=0)
 TISSUE_WEIGHT = 20.0
 """Weight of the tissue loss: the variance of true echogenicity within the sector is about 1/20."""
@@ -171,3 +201,76 @@ def _warm_up_and_cosine(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def render(patients: int, jobs: int) -> Frames:
+    """Frames of every view at random phases of the cycle, with what they show, patient by patient."""
+    _, anatomy = patient_rows(PRETRAINING_SEED, patients)
+    calls = (delayed(_patient_frames)(anatomy.iloc[i], i) for i in range(patients))
+    with Parallel(n_jobs=jobs, return_as="generator", batch_size=8) as pool:
+        parts = list(tqdm(pool(calls), total=patients, desc="rendering", unit="patient"))
+    images, tissue, geometry = (np.concatenate(part) for part in zip(*parts, strict=True))
+    standardised = (geometry - np.nanmean(geometry, 0)) / np.nanstd(geometry, 0)
+    return Frames(torch.from_numpy(images), torch.from_numpy(tissue), torch.from_numpy(standardised).float())
+
+
+def _patient_frames(
+    anatomy: pd.Series, patient: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float64]]:
+    """One patient's (N, H, W) frames, their (N, C, C) tissue and (N, G) geometry as large as it is shown."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([PRETRAINING_SEED, patient])
+    images, tissues, geometry = [], [], []
+    for index, view in enumerate(VIEW_CODES):
+        phases = np.sort(rng.random(FRAMES_A_VIEW))
+        scale: Scale = "physical" if rng.random() < PHYSICAL_SHARE else "sector"
+        seed = PRETRAINING_SEED + len(VIEW_CODES) * patient + index
+        frames, tissue = view_frames(anatomy, view, phases, seed, IMAGE_SIZE, scale)
+        images.append(frames)
+        tissues += [cv2.resize(t, (TISSUE_GRID, TISSUE_GRID), interpolation=cv2.INTER_AREA) for t in tissue]
+        shown = magnification(frame_acquisition(view, phases, seed)[0], IMAGE_SIZE, scale)
+        geometry.append(chamber_geometry(anatomy, view, phases)[0] * shown**POWERS)
+    return np.concatenate(images), np.stack(tissues), np.concatenate(geometry)
+
+
+def save_backbone(encoder: FrameEncoder, folder: Path) -> None:
+    """Write a one-channel encoder in Hugging Face format, half precision, with its normalisation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(encoder.vit).half().save_pretrained(folder)
+    normalisation = {
+        "do_normalize": False,
+        "do_rescale": True,
+        "size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(normalisation, indent=1), encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options().parse_args(arguments)
+    frames = render(options.patients, options.jobs)
+    a_patient = FRAMES_A_VIEW * len(VIEW_CODES)
+    cut = a_patient * math.floor(options.patients * (1 - HELD_OUT))
+    training, held_out = frames.select(slice(cut)), frames.select(slice(cut, None))
+    torch.manual_seed(options.seed)
+    encoder = small_vit(WIDTH, DEPTH, HEADS, IMAGE_SIZE, PATCH_SIZE)
+    records = pretrain_encoder(
+        encoder, training, held_out, options.passes, BATCH_SIZE, LEARNING_RATE, options.seed
+    )
+    for record in tqdm(records, total=options.passes, desc="pretraining", unit="pass"):
+        share = f"{record.explained:.1%} of the geometry's variance explained"
+        print(f"pass {record.epoch}: loss {record.train_loss:.3f}, {share}", flush=True)
+    save_backbone(encoder, options.output)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_backbone")
+    parser.add_argument("--patients", type=int, default=2000, help="how many to simulate, from 2")
+    parser.add_argument("--passes", type=int, default=12, help="over their frames")
+    parser.add_argument("--output", type=Path, default=demo_folder(), help="folder to write")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that render")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from cardio_mlflow.training.pretraining import Frames, pretrain_encoder, small_vit
+from benchmarks.demo_backbone import POWERS, Frames, main, pretrain_encoder, render, small_vit
+from cardio_mlflow.model.backbone import load_backbone
+from cardio_mlflow.synthetic.heart import GEOMETRY
 
 
 def frames(count, seed=0):
@@ -98,3 +100,23 @@ def test_explained_is_at_most_one_and_nan_free():
     _, records = run(epochs=1)
     assert records[0].explained < 1
     assert records[0].explained == pytest.approx(records[0].explained)
+
+
+def test_lengths_and_areas_are_as_large_as_they_are_shown():
+    powers = dict(zip(GEOMETRY, POWERS.tolist(), strict=True))
+    assert (powers["lv_area"], powers["lv_wall"], powers["valve_opening"]) == (2, 1, 0)
+
+
+def test_rendered_frames_are_the_same_with_any_number_of_processes():
+    one, two = render(2, 1), render(2, 2)
+    assert one.images.shape == (32, 112, 112)
+    assert torch.equal(one.images, two.images)
+    assert torch.equal(one.geometry.nan_to_num(9), two.geometry.nan_to_num(9))
+    present = one.geometry[~one.geometry.isnan()]
+    assert abs(float(present.mean())) < 1e-5
+
+
+def test_the_command_makes_a_backbone_that_loads(tmp_path, capsys):
+    main(["--patients", "3", "--passes", "1", "--jobs", "1", "--output", str(tmp_path)])
+    assert load_backbone(str(tmp_path)).config.num_channels == 1
+    assert "pass 1: loss" in capsys.readouterr().out
