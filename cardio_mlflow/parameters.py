@@ -94,6 +94,10 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
 KEYS: Final[tuple[str, ...]] = tuple(p.key for p in PARAMETERS)
 """The nine keys, in table order."""
 
+FACTS: Final = ("HR", "BSA", "MAP")
+"""What is known without a catheter, in the order of a facts array's last axis: heart rate (beats/min), body
+surface (m²), mean arterial pressure (mmHg)."""
+
 PULMONARY_HYPERTENSION: Final[Parameter] = next(p for p in PARAMETERS if p.key == "meanPAP")
 """The parameter whose cut-off defines pulmonary hypertension (ESC/ERS 2022: meanPAP > 20 mmHg)."""
 

@@ -46,7 +46,9 @@ class Evaluation:
     @property
     def ceiling(self) -> dict[str, float] | None:
         """The best possible r of each parameter, where it is known: for the synthetic cohort."""
-        return anatomical_ceiling() if self.synthetic else None
+        if not self.synthetic:
+            return None
+        return anatomical_ceiling(facts=bool(self.study_settings and self.study_settings.identities))
 
 
 def read_evidence(predictions: pd.DataFrame, cohort: str) -> Evidence:

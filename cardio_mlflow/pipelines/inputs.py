@@ -23,10 +23,9 @@ from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudon
 from cardio_mlflow.data.dataset import open_clips
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.parameters import FACTS, KEYS
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.synthetic.cohort import GENERATOR_VERSION, make_cohort
-from cardio_mlflow.training.stroke_volume import FACTS
 
 ORIGINAL_IDS: Final = "as in the label sheet"
 """What the tag ``patient_ids`` says of a run without pseudonyms."""

@@ -37,7 +37,7 @@ class Summary:
 
 def log_summary(run: Run, settings: Settings, summary: Summary) -> None:
     """Tell the summary and log it with its table and figure."""
-    ceiling = anatomical_ceiling() if settings.is_synthetic else None
+    ceiling = anatomical_ceiling(facts=settings.identities) if settings.is_synthetic else None
     table = summary_table(summary, ceiling)
     text = summary_text(table, settings, summary)
     log.info("\n%s", text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -11,12 +10,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from cardio_mlflow.parameters import KEYS, PARAMETERS
+from cardio_mlflow.parameters import FACTS, KEYS, PARAMETERS
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
-
-FACTS: Final = ("HR", "BSA", "MAP")
-"""Known without a catheter: heart rate, body surface, mean arterial pressure."""
 
 
 def anatomical_ceiling(

@@ -17,9 +17,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from cardio_mlflow import parameters
 from cardio_mlflow.data.dataset import ClipTensor
-from cardio_mlflow.parameters import KEYS, VIEW_CODES
+from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
 from cardio_mlflow.training.bundle import Bundle, load_bundle, predict
-from cardio_mlflow.training.stroke_volume import FACTS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

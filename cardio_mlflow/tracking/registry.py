@@ -23,10 +23,10 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, VIEW_CODES
+from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.training.stroke_volume import FACTS, Predicted
+from cardio_mlflow.training.stroke_volume import Predicted
 
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"

@@ -16,9 +16,6 @@ from cardio_mlflow.parameters import KEYS
 
 FloatArray = NDArray[np.float64]
 
-FACTS: Final = ("HR", "BSA", "MAP")
-"""What is known without a catheter, in the order of a facts array's last axis: heart rate (beats/min), body
-surface (m²), mean arterial pressure (mmHg); NaN where one is not known."""
 STROKE: Final = ("SV", "SVI")
 """What the network predicts beside the nine: stroke volume (mL) and its index (mL/m²)."""
 SMALLEST_GRADIENT: Final = 20.0

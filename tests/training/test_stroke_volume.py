@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.parameters import FACTS, KEYS
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
-from cardio_mlflow.training.stroke_volume import FACTS, SMALLEST_GRADIENT, by_identities, stroke_volumes
+from cardio_mlflow.training.stroke_volume import SMALLEST_GRADIENT, by_identities, stroke_volumes
 
 TABLE = draw_hemodynamics(60, 3)
 REFERENCES = TABLE[list(KEYS)].to_numpy(np.float64)
