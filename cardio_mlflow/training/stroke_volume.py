@@ -54,8 +54,9 @@ def stroke_volumes(references: FloatArray, facts: FloatArray) -> FloatArray:
 def by_identities(direct: FloatArray, stroke: FloatArray, facts: FloatArray) -> Predicted:
     """Put what follows from stroke volume in place of CO, CI and SVRI, for whom the facts are known.
 
-    CO = SV · HR; CI = CO / BSA, or SVI · HR where body surface is not known; SVRI = 80 · (MAP − RAP) / CI
-    with the predicted RAP.
+    CO = SV · HR; CI = CO / BSA; SVRI = 80 · (MAP − RAP) / CI with the predicted RAP. Where body surface is
+    known, stroke volume is predicted twice, as itself and as index times surface: the geometric mean of the
+    two counts, which is better than either alone (docs/recommended.md). Where it is not, CI = SVI · HR.
 
     Args:
         direct: (N, 9) predictions of the nine heads.
@@ -63,11 +64,14 @@ def by_identities(direct: FloatArray, stroke: FloatArray, facts: FloatArray) -> 
         facts: (N, 3), see `FACTS`; NaN where one is not known.
     """
     rate, surface, arterial = facts.T
-    output = stroke[:, 0] * rate / 1000
-    index = np.where(np.isfinite(surface), output / surface, stroke[:, 1] * rate / 1000)
+    volume, index = stroke.T
+    both = np.sqrt(np.maximum(volume * index * surface, 0))
+    known = np.isfinite(surface)
+    output = np.where(known, both, volume) * rate / 1000
+    flow = np.where(known, output / surface, index * rate / 1000)
     gradient = arterial - direct[:, _RAP]
-    resistance = 80 * np.where(gradient >= SMALLEST_GRADIENT, gradient, np.nan) / index
+    resistance = 80 * np.where(gradient >= SMALLEST_GRADIENT, gradient, np.nan) / flow
     derived = np.full(direct.shape, np.nan)
-    derived[:, _CO], derived[:, _CI], derived[:, _SVRI] = output, index, resistance
+    derived[:, _CO], derived[:, _CI], derived[:, _SVRI] = output, flow, resistance
     found = np.isfinite(derived)
     return Predicted(np.where(found, derived, direct), direct, found)

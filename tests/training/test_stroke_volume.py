@@ -35,7 +35,7 @@ def test_what_is_not_known_is_left_to_the_direct_head(known):
     assert (found.predictions[~found.derived] == 7).all()
     if rate:
         beats, area = KNOWN[0, 0], KNOWN[0, 1]
-        flow = 80 * beats / 1000 / area if surface else 40 * beats / 1000
+        flow = np.sqrt(80 * 40 * area) * beats / 1000 / area if surface else 40 * beats / 1000
         assert found.predictions[0, KEYS.index("CI")] == pytest.approx(flow)
 
 
