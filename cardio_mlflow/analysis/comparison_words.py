@@ -66,10 +66,9 @@ def paths_in_words(table: pd.DataFrame, alphas: pd.DataFrame) -> list[str]:
     added = [(words, means.loc[without]) for without, words in PATHS.values() if without in means.index]
     sentences = []
     if added:
-        told = ", ".join(
-            f"{words} {_signed(-row['r_difference'])} ({_signed(-row['r_high'])} to {_signed(-row['r_low'])})"
-            for words, row in added
-        )
+        ends = {words: -row[["r_difference", "r_high", "r_low"]].to_numpy(np.float64) for words, row in added}
+        numbers = {words: map(with_sign, three.tolist()) for words, three in ends.items()}
+        told = ", ".join(f"{words} {d} ({low} to {high})" for words, (d, low, high) in numbers.items())
         rows = pd.DataFrame([row for _, row in added])
         start = _counted(rows).capitalize()
         sentences.append(
@@ -91,7 +90,7 @@ def _gate(alphas: pd.Series, words: str) -> str:
     if not known.size:
         return ""
     spread = f" ± {known.std(ddof=1):.2f}" if known.size > 1 else ""
-    return f"{known.mean():.2f}{spread} ({words}, {_signed(known.mean() - AT_THE_START)})"
+    return f"{known.mean():.2f}{spread} ({words}, {with_sign(known.mean() - AT_THE_START)})"
 
 
 def _counted(rows: pd.DataFrame) -> str:
@@ -100,14 +99,14 @@ def _counted(rows: pd.DataFrame) -> str:
 
 
 def _difference(row: Mapping[Hashable, object]) -> str:
-    change, low, high = (_signed(float(str(row[n]))) for n in ("r_difference", "r_low", "r_high"))
+    change, low, high = (with_sign(float(str(row[n]))) for n in ("r_difference", "r_low", "r_high"))
     return f"{row['variant']} {change} ({low} to {high})"
 
 
-def _signed(value: float) -> str:
+def with_sign(value: float) -> str:
     """A number with its sign, a true minus.
 
-    >>> _signed(-0.0123), _signed(0.2)
+    >>> with_sign(-0.0123), with_sign(0.2)
     ('−0.01', '+0.20')
     """
     return f"{value:+.2f}".replace("-", "−")
