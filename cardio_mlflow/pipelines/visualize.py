@@ -129,9 +129,9 @@ def _explain_chosen(
     run.log_metrics({"explain/largest_relative_delta": float(convergence["relative_delta"].max())})
     run.log_metrics(check_metrics(check_table))
     mark = settings.is_synthetic
-    run.log_figures({"deletion_insertion": deletion_insertion(mean_curves(curve_table), synthetic=mark, note=note),
-                     "map_checks": sanity_bars(mean_checks(check_table), synthetic=mark, note=note)}
-                    )  # fmt: skip
+    curve_figure = deletion_insertion(mean_curves(curve_table), synthetic=mark, note=note)
+    check_figure = sanity_bars(mean_checks(check_table), synthetic=mark, note=note)
+    run.log_figures({"deletion_insertion": curve_figure, "map_checks": check_figure})
 
 
 @contextmanager

@@ -65,8 +65,8 @@ def test_a_network_of_stroke_volumes_is_explained_by_its_direct_heads() -> None:
     assert told.startswith("CO, CI, SVRI: what their own heads predict, not")
     found = SimpleNamespace(
         frames=np.full((4, 3, 224, 224), 90, np.uint8), present=np.ones(4, np.bool_), keys=("RAP", "CO"),
-        output=SimpleNamespace(frame_weights=torch.full((1, 4, 3), 1 / 3), view_weights=torch.full((1, 4), 0.25)),
-        attribution=Attribution(torch.ones(9, 4, 3, 16, 16), torch.zeros(9), torch.zeros(9), torch.float32, 8),
+        output=SimpleNamespace(frame_weights=torch.ones(1, 4, 3) / 3, view_weights=torch.ones(1, 4) / 4),
+        attribution=Attribution(torch.ones(9, 4, 3, 16, 16), *[torch.zeros(9)] * 2, torch.float32, 8),
         gradient_rollout=np.ones((9, 4, 3, 4, 4)), rollout=np.ones((4, 3, 4, 4)),
         alphas={"temporal": 0.5, "fusion": 0.5}, own_heads=told,
     )  # fmt: skip
