@@ -18,13 +18,17 @@ from cardio_mlflow.sheets.sheet import Sheet, raise_problems, read_sheet
 from cardio_mlflow.sheets.units import canonical_unit
 
 COLUMNS: Final = ("patient_id", "cohort", "fold", "variant", "parameter", "unit", "reference", "prediction")
-"""The required columns; `person` (whose examination it is) and `lower`, `upper` may follow."""
+"""The required columns; `person` (whose examination it is), `lower`, `upper`, `way`, `direct` may follow."""
+BY_IDENTITY: Final = ("CO", "CI", "SVRI")
+"""The parameters that can follow from a predicted stroke volume by an identity."""
+WAYS: Final = ("identity", "direct")
+"""How a prediction came: by an identity, or by the parameter's own head."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _TEXTS: Final = ("patient_id", "cohort", "variant", "parameter", "unit")
-_NUMBERS: Final = ("reference", "prediction", "lower", "upper")
+_NUMBERS: Final = ("reference", "prediction", "lower", "upper", "direct")
 _UNITS: Final = {canonical_unit(p.unit): p.unit for p in PARAMETERS}
 _SHEET_ROW: Final = "row of the sheet"
 """Name of an index that holds the rows' numbers as a spreadsheet shows them."""
@@ -38,7 +42,9 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: has at least `COLUMNS`; `fold` is a whole number from 1, or empty for patients of no fold;
             `reference` may be missing, `prediction` may not. Patients of one `person`, where there is such a
-            column, are examinations of that person; an empty one is a person of its own.
+            column, are examinations of that person; an empty one is a person of its own. `way`, where
+            there is such a column, is one of `WAYS`, an empty one direct; `direct` is the prediction of the
+            parameter's own head, empty where it has none.
 
     Returns:
         A copy: text columns as object, `fold` as Int64, numbers as float64.
@@ -68,8 +74,12 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
                 checked[name] = pd.to_numeric(checked[name]).astype(np.float64)
     except (ValueError, TypeError) as error:
         raise InputError("The predictions table holds text where a number belongs.") from error
+    if "way" in checked.columns:
+        texts = checked["way"].astype(str).str.strip()
+        checked["way"] = texts.mask(checked["way"].isna() | texts.eq(""), "direct").astype(object)
     _check_words(checked)
     _check_numbers(checked)
+    _check_ways(checked)
     return checked
 
 
@@ -103,6 +113,16 @@ def _check_numbers(table: pd.DataFrame) -> None:
             raise InputError(f"The predictions table's column {name} is infinite in {infinite}.")
 
 
+def _check_ways(table: pd.DataFrame) -> None:
+    """Check how the predictions came, where the table says so."""
+    if "way" not in table.columns:
+        return
+    if unknown := _rows(~table["way"].isin(WAYS)):
+        raise InputError(f"The predictions table's column way must hold {' or '.join(WAYS)}: see {unknown}.")
+    if other := _rows(table["way"].eq("identity") & ~table["parameter"].isin(BY_IDENTITY)):
+        raise InputError(f"Only {', '.join(BY_IDENTITY)} can come by an identity; another does in {other}.")
+
+
 def _rows(chosen: pd.Series) -> str:
     """The numbers of the chosen rows in words, the first few of many; nothing where there is none.
 
@@ -128,7 +148,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"There is no predictions table {path.name}.")
     sheet = read_sheet(path)
-    places = {name: sheet.find((name,)) for name in (*COLUMNS, "person", *_NUMBERS)}
+    places = {name: sheet.find((name,)) for name in (*COLUMNS, "person", "way", *_NUMBERS)}
     problems: list[str] = []
     columns = {name: _read(sheet, name, i, problems) for name, i in places.items() if i is not None}
     raise_problems(sheet.name, problems)

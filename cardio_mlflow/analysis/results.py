@@ -18,6 +18,7 @@ from cardio_mlflow.analysis.failures import worst_patients
 from cardio_mlflow.analysis.folds import fold_table
 from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
 from cardio_mlflow.analysis.identities import identity_pairs, identity_table
+from cardio_mlflow.analysis.identities_used import has_identities, identities_used_table
 from cardio_mlflow.analysis.phenotype import phenotype_agreement, phenotype_confusion, phenotype_table
 from cardio_mlflow.analysis.subgroups import subgroup_table
 from cardio_mlflow.analysis.summary import performance_table
@@ -35,6 +36,7 @@ NOTED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "phenotype_agreement": ("Phenotype agreement", ()),
     "heteroscedasticity": ("Heteroscedasticity", ("parameter",)),
     "identities": ("Identities", ("identity", "side")),
+    "identities_used": ("With and without identities", ("parameter",)),
     "subgroups": ("Subgroups", ("subgroup", "level")),
     "clusters": ("Clusters", ("method",)),
     "folds": ("Folds", ("fold",)),
@@ -112,6 +114,8 @@ def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
         "correlation_references": lambda _: correlation_matrix(p, "reference"),
         "correlation_predictions": lambda _: correlation_matrix(p, "prediction"),
     }
+    if has_identities(p):
+        found["identities_used"] = lambda _: identities_used_table(p, resamples, seed)
     if evidence.has_folds:
         found["folds"] = lambda _: fold_table(p, evidence.history)
     if evidence.can_embed and features is not None:

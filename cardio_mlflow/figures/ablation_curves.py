@@ -1,4 +1,4 @@
-"""What each component adds, how the variants trained, and how much attention they learned to use."""
+"""What each component adds, how the variants trained, and where their gates stand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ from cardio_mlflow.parameters import KEYS
 _COMPONENTS: Final = (
     ("no_temporal", "temporal attention", SERIES[0], "o"),
     ("no_fusion", "view fusion", SERIES[1], "s"),
-    ("no_attention", "both", SERIES[3], "D"),
+    ("no_motion", "motion", SERIES[2], "^"),
+    ("no_attention", "attention in both stages", SERIES[3], "D"),
 )
 """The variant without it, the component in words, its colour and marker."""
 _ACROSS: Final = 3
@@ -50,16 +51,19 @@ _FAR: Final = 20.0
 """A largest loss of more than this many times the smallest is drawn on a logarithmic axis."""
 _THIN: Final = "#999999"
 _INTERVAL: Final = "#BBCCEE"
-_STAGES: Final = (
-    ("alpha_temporal", "temporal attention (over frames)"),
-    ("alpha_fusion", "view fusion (over views)"),
-)
+_ATTENTION: Final = "0: mean alone, 1: attention alone"
+_GATES: Final = {
+    "alpha_temporal": ("temporal attention (over frames)", _ATTENTION),
+    "alpha_fusion": ("view fusion (over views)", _ATTENTION),
+    "alpha_motion": ("motion (over the cycle)", "0: none of it, 1: all of it"),
+}
+"""The gates by column: the path in words, and what its ends mean."""
 
 
 def ablation_contributions(differences: pd.DataFrame, *, synthetic: bool) -> Figure:
     """Draw what each component adds to r: "full" minus the variant without it, by parameter.
 
-    Three marks a parameter with their 95 % intervals; filled ones have p < 0.05 after Holm's correction.
+    A mark a parameter and component with its 95 % interval, filled where p < 0.05 after Holm's correction.
 
     Args:
         differences: as in `ablation_improvement`; its rows against "full" are drawn with the sign changed.
@@ -75,7 +79,7 @@ def ablation_contributions(differences: pd.DataFrame, *, synthetic: bool) -> Fig
             say_empty(axes, "no variant without a component was set against full")
             return figure
         handles = []
-        shifts = 0.23 * (np.arange(len(present)) - (len(present) - 1) / 2)
+        shifts = 0.7 / max(len(present), 3) * (np.arange(len(present)) - (len(present) - 1) / 2)
         for shift, (without, words, colour, marker) in zip(shifts, present, strict=True):
             found = rows[rows["variant"] == without].set_index("parameter").reindex(COLUMNS)
             spans = -found[["r_difference", "r_high", "r_low"]].to_numpy(np.float64)
@@ -166,30 +170,34 @@ def _loss_handles() -> list[Artist]:
 
 
 def ablation_alphas(alphas: pd.DataFrame, *, synthetic: bool) -> Figure:
-    """Draw alpha, the share of attention, of both stages: a row a variant that learned one, a dot a training.
+    """Draw alpha of each path: a row a variant that learned one, a dot a training.
 
-    A stage whose alpha is fixed (0: its mean alone, 1: attention alone) has one hollow dot.
+    An alpha that is fixed (0: the mean alone, 1: attention alone) has one hollow dot. Motion has a panel
+    where some variant has such a path.
 
     Args:
-        alphas: a row a training: variant, fold, repeat, seed, alpha_temporal, alpha_fusion.
+        alphas: a row a training: variant, fold, repeat, seed, alpha_temporal, alpha_fusion, alpha_motion; NaN
+            where there is no such path.
         synthetic: whether the patients are synthetic.
     """
-    table = alphas.reindex(columns=["variant", *dict(_STAGES)])
-    values = table[list(dict(_STAGES))].to_numpy(np.float64)
+    table = alphas.reindex(columns=["variant", *_GATES])
+    values = table[list(_GATES)].to_numpy(np.float64)
     learned = table[((values > 0) & (values < 1)).any(axis=1)]
     names = list(dict.fromkeys(learned["variant"]))
     with styled():
         height = 1.35 + row_pitch(names, 0.3) * max(len(names), 2)
         figure = new_figure(TWO_COLUMNS, height, synthetic=synthetic)
         if not names:
-            say_empty(figure.subplots(), "no variant learns how much attention to use")
+            say_empty(figure.subplots(), "no variant learns a gate")
             return figure
-        for axes, (column, words) in zip(figure.subplots(1, 2), _STAGES, strict=True):
+        shown = [column for column in _GATES if column != "alpha_motion" or table[column].notna().any()]
+        for axes, column in zip(figure.subplots(1, len(shown)), shown, strict=True):
+            words, ends = _GATES[column]
             for row, name in enumerate(names):
                 _draw_alphas(axes, row, table.loc[table["variant"] == name, column])
             axes.axvline(0.5, color=NEUTRAL, linewidth=0.8, linestyle=":", zorder=1)
-            axes.set(title=words, xlabel="alpha (no unit)\n0: mean alone, 1: attention alone")
-            first = column == _STAGES[0][0]
+            axes.set(title=words, xlabel=f"alpha (no unit)\n{ends}")
+            first = column == shown[0]
             axes.set_yticks(range(len(names)), variant_names(names) if first else [""] * len(names))
             axes.set(xlim=(-0.04, 1.04), ylim=(len(names) - 0.5, -0.5))
             axes.tick_params(axis="y", length=0)
@@ -198,7 +206,7 @@ def ablation_alphas(alphas: pd.DataFrame, *, synthetic: bool) -> Figure:
 
 
 def _draw_alphas(axes: Axes, row: int, alphas: pd.Series) -> None:
-    """Draw one stage of one variant in a row, mean and SD (or what it is fixed at) at the right."""
+    """Draw one gate of one variant in a row, mean and SD (or what it is fixed at) at the right."""
     values = alphas.dropna().to_numpy(np.float64)
     fixed = values.size > 0 and values[0] in (0.0, 1.0) and bool((values == values[0]).all())
     if fixed:
@@ -211,7 +219,7 @@ def _draw_alphas(axes: Axes, row: int, alphas: pd.Series) -> None:
         words = signed(float(values.mean()))
         words += f" ± {signed(float(values.std(ddof=1)))}" if values.size > 1 else ""
     else:
-        words = "n/a"
+        words = "no path" if alphas.name == "alpha_motion" else "n/a"
     axes.text(1.02, row, words, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
 
 

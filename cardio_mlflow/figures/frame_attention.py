@@ -127,8 +127,9 @@ def cohort_frame_attention(
 
 
 def frame_importance(
-    importance: Floats, phases: Floats, present: Mask, *, synthetic: bool, phase_known: Mask | None = None
-) -> Figure:
+    importance: Floats, phases: Floats, present: Mask, *, synthetic: bool, phase_known: Mask | None = None,
+    note: str = "",
+) -> Figure:  # fmt: skip
     """Draw each frame's importance for each parameter: 3×3 axes on one scale, a line a view.
 
     Args:
@@ -138,6 +139,7 @@ def frame_importance(
         present: (V,) whether the patient has the view.
         synthetic: whether the patient is synthetic.
         phase_known: (V,); a view whose phase is unknown is dashed. None takes all as known.
+        note: one more line of the title; empty leaves it out.
     """
     known = np.ones(len(present), np.bool_) if phase_known is None else phase_known
     shown = np.where(present[None, :, None], importance, np.nan)
@@ -160,6 +162,7 @@ def frame_importance(
         axes.set_ylabel("importance (SD)", fontsize=7)
 
     title = _NOT_ATTENTION + (" All are 0." if finite.size and not finite.any() else "")
+    title += f"\n{note}" if note else ""
     with styled():
         handles = [Line2D([], [], **lines[view]) for view in np.flatnonzero(present).tolist()]
         return parameter_page(draw, handles, synthetic=synthetic, height=6.8, title=title)

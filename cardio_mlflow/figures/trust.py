@@ -43,7 +43,7 @@ _CLEAR: Final = 3.0
 """A chamber with this many times its share of chance is clearly looked at."""
 
 
-def deletion_insertion(curves: pd.DataFrame, *, synthetic: bool) -> Figure:
+def deletion_insertion(curves: pd.DataFrame, *, synthetic: bool, note: str = "") -> Figure:
     """Draw what is left of the prediction as pixels are deleted or inserted: 3×3 axes.
 
     Solid lines take the pixels by attribution, dashed ones in random order, with their band where there is
@@ -54,6 +54,7 @@ def deletion_insertion(curves: pd.DataFrame, *, synthetic: bool) -> Figure:
             share (of the patches changed, 0 to 1), value (1: the whole prediction, 0: the baseline's), low
             and high (over random orders, NaN where there is none).
         synthetic: whether the patients are synthetic.
+        note: one more line of the title; empty leaves it out.
     """
     table = curves.reindex(columns=list(_CURVES))
     with styled():
@@ -62,17 +63,18 @@ def deletion_insertion(curves: pd.DataFrame, *, synthetic: bool) -> Figure:
             [Line2D([], [], color=colour, linewidth=1.5, label=kind) for kind, colour, _ in _KINDS],
             synthetic=synthetic,
             height=TWO_COLUMNS * 0.98,
-            title=_ORDER_WORDS,
+            title=f"{_ORDER_WORDS}\n{note}".strip(),
         )
 
 
-def sanity_bars(checks: pd.DataFrame, *, synthetic: bool) -> Figure:
+def sanity_bars(checks: pd.DataFrame, *, synthetic: bool, note: str = "") -> Figure:
     """Draw how alike the maps stay when the network's weights are randomised or the clip gets a little noise.
 
     Args:
         checks: a row a check and parameter: check ("randomised weights", "small noise" or another),
             parameter, correlation (Spearman's of the map with the original, −1 to 1; NaN: not defined).
         synthetic: whether the patients are synthetic.
+        note: the title; empty leaves it out.
     """
     table = checks.reindex(columns=list(_CHECKS))
     table = table[table["correlation"].notna() & table["parameter"].isin(KEYS)]
@@ -99,11 +101,12 @@ def sanity_bars(checks: pd.DataFrame, *, synthetic: bool) -> Figure:
         axes.set(xlim=(-0.5, len(KEYS) - 0.5), ylim=(-1.15 if lowest < -0.12 else -0.25, 1.15))
         axes.set_yticks([tick for tick in (-1, -0.5, 0, 0.5, 1) if tick >= axes.get_ylim()[0]])
         axes.set_ylabel("Spearman's correlation\nwith the original map (no unit)")
+        axes.set_title(note)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def chamber_shares(chambers: pd.DataFrame, *, synthetic: bool) -> Figure:
+def chamber_shares(chambers: pd.DataFrame, *, synthetic: bool, note: str = "") -> Figure:
     """Draw how much more attribution lies on a parameter's chamber than chance puts there, a row each.
 
     A dot with its interval is the ratio of the chamber's share of attribution to its share of the sector; a
@@ -113,6 +116,7 @@ def chamber_shares(chambers: pd.DataFrame, *, synthetic: bool) -> Figure:
         chambers: a row a parameter and chamber: parameter, chamber, share (of absolute attribution), area (of
             the sector), ratio, ratio_low, ratio_high, ratio_strongest, ratio_randomised.
         synthetic: whether the patients are synthetic.
+        note: the title; empty leaves it out.
     """
     table = chambers.reindex(columns=list(_CHAMBERS))
     table = table[table["parameter"].notna()].reset_index(drop=True)
@@ -135,7 +139,7 @@ def chamber_shares(chambers: pd.DataFrame, *, synthetic: bool) -> Figure:
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.6)
         top = float(np.nanmax(numbers, initial=_CLEAR))
         axes.set(ylim=(len(table) - 0.5, -0.5), xlim=(0, 1.06 * top))
-        axes.set_xlabel("attribution on the chamber / its area: ratio to chance (no unit)")
+        axes.set(title=note, xlabel="attribution on the chamber / its area: ratio to chance (no unit)")
         for place, row in zip(places, table.to_dict("records"), strict=True):
             beside = axes.get_yaxis_transform()
             axes.text(1.02, place, _chamber_words(row), transform=beside, va="center", fontsize=6.5)

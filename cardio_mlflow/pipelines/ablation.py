@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis.comparison import MEAN, differences, variant_table
-from cardio_mlflow.analysis.comparison_words import in_words
+from cardio_mlflow.analysis.comparison_words import PATHS, in_words, paths_in_words
 from cardio_mlflow.analysis.paired_variants import Tables
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
@@ -31,8 +32,9 @@ log = logging.getLogger(__name__)
 def ablation(settings: Settings, run: Run) -> None:
     """Train the variants over the folds, from the same start with the same schedule, and compare them.
 
-    ``variants`` chooses of the six, ``more_variants`` describes further ones, ``repeats`` adds seeds. A fold
-    of a variant that is already trained with these settings on this cohort is not trained again.
+    ``variants`` chooses among those of the network, ``more_variants`` describes further ones, ``repeats``
+    adds seeds. A fold of a variant that is already trained with these settings on this cohort is not trained
+    again.
     """
     refuse_variant(settings)
     compare_variants(settings, run, load_training_set(settings, load_inputs(settings)))
@@ -102,7 +104,7 @@ def log_comparison(run: Run, settings: Settings, runs: Runs) -> None:
             "ablation_alphas": ablation_alphas(alphas, synthetic=mark),
         }
     )
-    _tell(run, settings, variants, apart)
+    _tell(run, settings, variants, [*in_words(apart), *paths_in_words(apart, alphas)])
 
 
 def comparison_metrics(variants: pd.DataFrame, apart: pd.DataFrame) -> dict[str, float]:
@@ -117,11 +119,11 @@ def comparison_metrics(variants: pd.DataFrame, apart: pd.DataFrame) -> dict[str,
 
 
 def alpha_table(settings: Settings, runs: Runs) -> pd.DataFrame:
-    """The share of attention in each trained fold: variant, fold, repeat, seed, alpha_<stage>."""
+    """The gates of each trained fold: variant, fold, repeat, seed, alpha_<path>; NaN without such a path."""
     rows = [
         {"variant": job.variant, "fold": job.fold, "repeat": job.repeat,
          "seed": settings.for_variant(job.variant, job.repeat).seed,
-         "alpha_temporal": found.metrics["alpha/temporal"], "alpha_fusion": found.metrics["alpha/fusion"]}
+         **{f"alpha_{path}": found.metrics.get(f"alpha/{path}", np.nan) for path in PATHS}}
         for job, found in runs.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -143,8 +145,8 @@ def _histories(runs: Runs) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _tell(run: Run, settings: Settings, variants: pd.DataFrame, apart: pd.DataFrame) -> None:
-    """Say which differences are larger than the uncertainty, and what the intervals do not hold."""
+def _tell(run: Run, settings: Settings, variants: pd.DataFrame, sentences: Sequence[str]) -> None:
+    """Show the means, say what the differences come to, and what the intervals do not hold."""
     means = variants[variants["parameter"] == MEAN].set_index("variant")
     shown = means[["n", "r", "r_low", "r_high", "mae", "r_seed_sd"]].rename(columns={"mae": "mae (SD)"})
     seeds = (
@@ -152,6 +154,6 @@ def _tell(run: Run, settings: Settings, variants: pd.DataFrame, apart: pd.DataFr
         if settings.repeats > 1
         else "One seed: how far trainings of one variant differ is not in the intervals (see -P repeats=3)."
     )
-    text = "\n".join([shown.to_string(float_format="{:.2f}".format), "", *in_words(apart), seeds])
+    text = "\n".join([shown.to_string(float_format="{:.2f}".format), "", *sentences, seeds])
     run.log_text(f"{text}\n", "ablation.txt")
     log.info("Mean signed r and mean MAE of each variant:\n%s", text)

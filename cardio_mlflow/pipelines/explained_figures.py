@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cardio_mlflow.analysis.predictions import BY_IDENTITY
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.figures.frame_attention import cohort_frame_attention, frame_attention, frame_importance
 from cardio_mlflow.figures.overlay import ATTRIBUTION, GRADIENT_ROLLOUT, ROLLOUT, sector_mask, top_frames
@@ -95,7 +96,7 @@ def patient_figures(
     phases, present = phases_of(found.frames.shape[1]), found.present
     weights = found.output.frame_weights[0].cpu().numpy()
     importance = found.attribution.by_frame.cpu().numpy()
-    title = f"{patient.why}, fold {patient.fold}"
+    title = " · ".join(filter(None, [f"{patient.why}, fold {patient.fold}", found.own_heads]))
     pages = {
         "overlays": (found.attribution.maps.cpu().numpy(), ATTRIBUTION),
         "gradient_rollout": (found.gradient_rollout, GRADIENT_ROLLOUT),
@@ -104,7 +105,9 @@ def patient_figures(
         "frame_attention": frame_attention(
             weights, found.alphas["temporal"], phases, present, known, synthetic=mark
         ),
-        "frame_importance": frame_importance(importance, phases, present, synthetic=mark, phase_known=known),
+        "frame_importance": frame_importance(
+            importance, phases, present, synthetic=mark, phase_known=known, note=found.own_heads
+        ),
         "view_fusion": view_fusion(
             found.output.view_weights[0].cpu().numpy(), found.alphas["fusion"], present, synthetic=mark
         ),
@@ -191,12 +194,13 @@ def _write_loose(folder: Path, settings: Settings, found: Explained, frames: int
     best = top_frames(found.attribution.by_frame.cpu().numpy(), min(frames, found.frames.shape[1]))
     formats: Sequence[str] = settings.figure_formats
     for k, key in ((KEYS.index(key), key) for key in found.keys):
+        head = ", by its own head" if found.own_heads and key in BY_IDENTITY else ""
         for view in np.flatnonzero(found.present):
             for rank, at in enumerate(best[k, view], 1):
                 name = f"{key}_{VIEWS[view].name}_{rank}"
                 figure = overlay_pair(
                     found.frames[view, at], maps[k, view, at], synthetic=settings.is_synthetic,
-                    title=f"{key}, {VIEWS[view].name}, frame {at + 1}",
+                    title=f"{key}{head}, {VIEWS[view].name}, frame {at + 1}",
                     sector=sector_mask(found.frames[view]),
                 )  # fmt: skip
                 save_figure(figure, folder / name, formats)

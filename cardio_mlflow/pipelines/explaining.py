@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cardio_mlflow.analysis.predictions import BY_IDENTITY
 from cardio_mlflow.data.dataset import Files, load_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.baselines import baseline_images
@@ -45,6 +46,7 @@ class Explained:
         baseline: (V, T, h, w) what the attribution is measured against.
         subject: network and images.
         keys: the parameters that the network has learned; maps of others say nothing.
+        own_heads: of `own_heads`.
     """
 
     frames: NDArray[np.uint8]
@@ -57,6 +59,7 @@ class Explained:
     baseline: Tensor
     subject: Subject
     keys: tuple[str, ...] = KEYS
+    own_heads: str = ""
 
 
 def explain_patient(
@@ -91,8 +94,15 @@ def explain_patient(
     return Explained(
         data.clips[0].numpy(), present.numpy(), output, subject.network.alphas(), attribution,
         subject.by_view(rollout[None])[0].cpu().numpy(), weighted.cpu().numpy(), baseline, subject,
-        bundle.scaler.learned,
+        bundle.scaler.learned, own_heads(bundle),
     )  # fmt: skip
+
+
+def own_heads(bundle: Bundle) -> str:
+    """What a figure has to say of CO, CI and SVRI where they can follow from stroke volume; else nothing."""
+    if not bundle.scaler.stroke:
+        return ""
+    return f"{', '.join(BY_IDENTITY)}: what their own heads predict, not what follows from stroke volume."
 
 
 def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -12,7 +12,9 @@ from typing import Final
 import pandas as pd
 
 from cardio_mlflow import __version__
+from cardio_mlflow.analysis.identities_used import identities_in_words
 from cardio_mlflow.analysis.results import Evidence, notes
+from cardio_mlflow.analysis.subgroups import participants_of
 from cardio_mlflow.analysis.summary import MeanCorrelation
 from cardio_mlflow.figures.style import signed
 from cardio_mlflow.parameters import KEYS
@@ -137,6 +139,18 @@ def report_content(
         checklists=checklist_rows(facts, settings, tables=_contained(evidence, tables)),
         notes=notes(evidence, tables),
         settings_text=_as_text(shared_settings(settings)) if settings else "",
+        identities=_identities(evidence, tables),
+    )
+
+
+def _identities(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What the identities have brought, in sentences; none where nothing followed by one."""
+    if "identities_used" not in tables:
+        return []
+    surfaces = participants_of(evidence.predictions, evidence.participants).get("bsa")
+    judged = evidence.predictions["patient_id"].unique()
+    return identities_in_words(
+        tables["identities_used"], None if surfaces is None else surfaces.reindex(judged)
     )
 
 

@@ -22,7 +22,7 @@ from cardio_mlflow.figures.overlay import smooth, usual_smoothing
 from cardio_mlflow.figures.trust import chamber_shares
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.pipelines.explaining import CHECK_STEPS
+from cardio_mlflow.pipelines.explaining import CHECK_STEPS, own_heads
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
 from cardio_mlflow.synthetic.chambers import CARRIERS, chamber_masks
@@ -73,7 +73,8 @@ def known_chambers(
             rows += [row | {"network": name, "patient": number} for row in _shares(found, subject, regions)]
     table = _summed(pd.DataFrame(rows), settings)
     run.log_table(table, "tables/chambers.csv")
-    run.log_figures({"chambers": chamber_shares(table, synthetic=settings.is_synthetic)})
+    figure = chamber_shares(table, synthetic=settings.is_synthetic, note=own_heads(bundle))
+    run.log_figures({"chambers": figure})
     run.log_metrics({f"explain/chamber_ratio_{row['parameter']}": float(row["ratio"])
                      for row in table.to_dict("records")})  # fmt: skip
     return table

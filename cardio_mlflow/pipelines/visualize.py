@@ -101,6 +101,7 @@ def _explain_chosen(
     deltas: list[pd.DataFrame] = []
     curves: list[pd.DataFrame] = []
     checks: list[pd.DataFrame] = []
+    note = ""
     try:
         with tqdm(chosen.items(), desc="patients", unit="patient") as bar:
             for number, (patient_id, why) in enumerate(bar, 1):
@@ -114,6 +115,7 @@ def _explain_chosen(
                     log_patient(run, settings, inputs, found, patient, loose_frames)
                     delta = convergence_table(patient, found.attribution)
                     deltas.append(delta[delta["parameter"].isin(found.keys)])
+                    note = found.own_heads
                     checked = checks_of(found, bundle, settings)
                 for table, tables in zip(checked, (curves, checks), strict=True):
                     own = table[table["parameter"].isin(found.keys)]
@@ -127,8 +129,9 @@ def _explain_chosen(
     run.log_metrics({"explain/largest_relative_delta": float(convergence["relative_delta"].max())})
     run.log_metrics(check_metrics(check_table))
     mark = settings.is_synthetic
-    run.log_figures({"deletion_insertion": deletion_insertion(mean_curves(curve_table), synthetic=mark),
-                     "map_checks": sanity_bars(mean_checks(check_table), synthetic=mark)})  # fmt: skip
+    curve_figure = deletion_insertion(mean_curves(curve_table), synthetic=mark, note=note)
+    check_figure = sanity_bars(mean_checks(check_table), synthetic=mark, note=note)
+    run.log_figures({"deletion_insertion": curve_figure, "map_checks": check_figure})
 
 
 @contextmanager

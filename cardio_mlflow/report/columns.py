@@ -19,6 +19,8 @@ _SHARES: Final = frozenset(
     {
         "r",
         "r_fisher",
+        "r_direct",
+        "r_difference",
         "spearman",
         "ccc",
         "icc",
@@ -65,6 +67,9 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
                            "and the SD in the fourth quartile over that in the first."),
     "identities": ("Haemodynamic identities", "How well values that are tied by a formula fit together, "
                    "among the references and among the predictions."),
+    "identities_used": ("With and without identities", "CO, CI and SVRI as they followed from stroke volume "
+                        "and, of the same patients, by their own heads (direct); differences are identity "
+                        "minus direct, with intervals of a paired patient bootstrap."),
     "identity_pairs": ("Pairs of the identities", "Left and right side of each formula for each patient."),
     "subgroups": ("Subgroups", "Error, bias and correlation within subgroups of patients."),
     "worst_patients": ("Largest errors", "The patients with the largest mean standardised error."),

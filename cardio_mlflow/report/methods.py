@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from cardio_mlflow.parameters import PARAMETERS, PULMONARY_HYPERTENSION, VIEWS
+from collections.abc import Sequence
+from typing import Final
+
+from cardio_mlflow.parameters import PARAMETERS, PULMONARY_HYPERTENSION
 from cardio_mlflow.report.method_facts import MethodFacts
+from cardio_mlflow.report.method_network import has_gates, network_paragraph
 from cardio_mlflow.report.method_statistics import statistics_paragraphs
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.scaling import STROKE_WINSOR
+
+_KEPT: Final = {
+    "best": "Of each fold the epoch with the lowest validation loss was kept. It was chosen on the patients "
+    "the fold is judged on, so out-of-fold results are somewhat optimistic.",
+    "last": "The mean of the weights over the last half of the last stage's epochs was kept, so no epoch was "
+    "chosen on the patients that a fold is judged on.",
+}
+"""Which weights were kept, by the setting ``keep``."""
 
 
 def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[str]:
@@ -27,8 +40,8 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
         )
     else:
         paragraphs += [
-            _network(settings), _scaling(facts), _training(settings), _augmentation(settings),
-            _validation(settings, facts),
+            network_paragraph(settings), _scaling(facts, settings), _training(settings),
+            _augmentation(settings), _validation(settings, facts),
         ]  # fmt: skip
     paragraphs += statistics_paragraphs(facts)
     paragraphs.append(_software(facts))
@@ -94,38 +107,25 @@ def _targets(facts: MethodFacts) -> str:
     )
 
 
-def _network(settings: Settings) -> str:
-    used = [view for view in VIEWS if view.code in settings.views]
-    views = ", ".join(f"{view.meaning} ({view.name})" for view in used)
-    count = ("One", "Up to two", "Up to three", "Up to four")[len(used) - 1]
-    clips = "clip a patient was" if len(used) == 1 else "clips a patient were"
-    pooled = (
-        "were pooled over time by gated attention, and the views that were present by gated attention again"
-        if settings.variant == "full"
-        else f"were pooled over time and over the views that were present as in the variant "
-        f"{settings.variant}"
-    )
-    return (
-        f"{count} echocardiography {clips} used: {views}. A clip was prepared as 32 frames of one cardiac "
-        f"cycle, of which the network saw {settings.training_frames}, evenly spaced. A vision transformer "
-        f"({settings.backbone_name}) encoded each frame. The frames' features {pooled}; one head a "
-        f"parameter then predicted its value (attention heads {settings.attention_heads}, dropout "
-        f"{settings.dropout:g})."
-    )
-
-
-def _scaling(facts: MethodFacts) -> str:
+def _scaling(facts: MethodFacts, settings: Settings) -> str:
     kept = [p for p in PARAMETERS if p.key not in facts.left_out]
     groups: dict[tuple[float, float], list[str]] = {}
     for p in kept:
         groups.setdefault(p.winsor, []).append(p.key)
     limits = "; ".join(f"{low:g} and {high:g} ({', '.join(keys)})" for (low, high), keys in groups.items())
     logs = ", ".join(p.key for p in kept if p.log) or "none"
+    low, high = STROKE_WINSOR
+    stroke = (
+        " Stroke volume and its index, 1000 times the reference CO and CI over heart rate, were winsorised "
+        f"at {low:g} and {high:g}, and their logarithms standardised."
+        if settings.identities
+        else ""
+    )
     return (
         "For training only, references were winsorised at the percentiles "
         f"{limits}, the logarithm was taken of {logs}, and all were standardised; the scale was fitted on "
-        "each fold's training patients. The loss was the mean squared error over the references that were "
-        "there."
+        f"each fold's training patients.{stroke} The loss was the mean squared error over the references "
+        "that were there."
     )
 
 
@@ -142,7 +142,8 @@ def _training(settings: Settings) -> str:
         else "The backbone stayed frozen throughout"
     )
     start = ", at first with a frozen backbone" if progressive else ""
-    length = f", {s.stage_epochs} epochs a stage but the last" if progressive and s.stage_epochs else ""
+    length = _stage_lengths(s.stage_epochs) if progressive else ""
+    gates = f", of the gates {s.gate_lr:g} without weight decay" if has_gates(s) else ""
     below = f" and a factor of {s.layer_decay:g} for each block further down" if s.layer_decay < 1 else ""
     top = f" and {s.vit_lr:g} in the topmost unfrozen block{below}" if s.stages else ""
     schedule = "was constant" if s.lr_schedule == "constant" else "was lowered along a cosine"
@@ -150,10 +151,21 @@ def _training(settings: Settings) -> str:
     return (
         f"Training took {_plural(s.epochs, 'epoch')} with AdamW in batches of {s.batch_size} "
         f"patients{start}. {stages}{length}. The learning rate was {s.task_lr:g} outside the "
-        f"backbone{top}; within a stage it {schedule}{warmup}. Weight decay was "
+        f"backbone{gates}{top}; within a stage it {schedule}{warmup}. Weight decay was "
         f"{s.weight_decay:g}, the gradient's norm was cut at {s.gradient_clip:g}, the precision of the "
         f"backbone's arithmetic was set to {s.precision}, and the seed was {s.seed}."
     )
+
+
+def _stage_lengths(epochs: Sequence[int]) -> str:
+    """How long the stages were, where that was said.
+
+    >>> _stage_lengths((3,)), _stage_lengths((30, 4, 4))
+    (', 3 epochs a stage but the last', '; the stages took 30, 4 and 4 epochs')
+    """
+    if len(epochs) > 1:
+        return f"; the stages took {', '.join(map(str, epochs[:-1]))} and {epochs[-1]} epochs"
+    return f", {epochs[0]} epochs a stage but the last" if epochs else ""
 
 
 def _augmentation(settings: Settings) -> str:
@@ -177,17 +189,14 @@ def _validation(settings: Settings, facts: MethodFacts) -> str:
         "given": "; the folds were given by the user",
         "drawn": "; the folds were drawn with the seed and balanced on PH",
     }.get(facts.folds_from, "")
-    text = (
-        f"Patients of Cohort I were split into {_plural(folds, 'fold')}{origin}. Of each fold the "
-        "epoch with the lowest validation loss was kept. It was chosen on the patients the fold is judged "
-        "on, so out-of-fold results are somewhat optimistic."
-    )
+    text = f"Patients of Cohort I were split into {_plural(folds, 'fold')}{origin}. {_KEPT[settings.keep]}"
     if settings.train_indices:
         text += f" Only patients in rows {settings.train_indices} (from 0) of Cohort I were trained on."
     if facts.tuned:
         text += (
             " Learning rates, layer decay, weight decay and dropout were chosen by the validation loss of "
-            "these same patients, which makes out-of-fold results more optimistic still."
+            "these same patients, which makes out-of-fold results "
+            f"{'more optimistic still' if settings.keep == 'best' else 'somewhat optimistic'}."
         )
     if facts.cohort == "II" and facts.champion == "mean":
         text += " The registered model was the mean of the folds' predictions."

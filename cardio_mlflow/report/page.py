@@ -46,6 +46,7 @@ class ReportContent:
         notes: what is undefined or left out, told at the top.
         settings_text: the settings as text; empty when they are not known.
         bland_altman: limits of agreement for the headline; None leaves them out.
+        identities: what following from stroke volume has brought, in sentences; none where nothing did.
     """
 
     title: str
@@ -61,6 +62,7 @@ class ReportContent:
     notes: Sequence[str]
     settings_text: str
     bland_altman: pd.DataFrame | None = None
+    identities: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def _render(content: ReportContent) -> str:
         synthetic=content.synthetic,
         notes=content.notes,
         mean_r=content.mean_r,
+        identities=content.identities,
         headline=headline_view(content.performance, content.bland_altman),
         flow=table_view("flow-table", "participant_flow", content.flow),
         figures=figures,

@@ -22,6 +22,7 @@ from cardio_mlflow.parameters import KEYS, PARAMETERS
 pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 SIX = ["full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only"]
+SEVEN = [*SIX, "no_motion"]
 NINE = [*SIX, "frozen", "a4c_only", "four_frames_and_a_large_backbone"]
 UNITS = {p.key: p.unit for p in PARAMETERS} | {"mean": "SD"}
 Draw = Callable[..., Figure]
@@ -74,8 +75,10 @@ def alphas_table(names: list[str]) -> pd.DataFrame:
             learned = (0.4 + 0.05 * fold, 0.6 - 0.02 * fold)
             fixed = (temporal, fusion)
             values = [a if b is None else float(b) for a, b in zip(learned, fixed, strict=True)]
-            rows.append((name, fold, 1, 7, *values))
-    return pd.DataFrame(rows, columns=["variant", "fold", "repeat", "seed", "alpha_temporal", "alpha_fusion"])
+            motion = 0.7 if "no_motion" in names and name != "no_motion" else np.nan
+            rows.append((name, fold, 1, 7, *values, motion))
+    gates = ["alpha_temporal", "alpha_fusion", "alpha_motion"]
+    return pd.DataFrame(rows, columns=["variant", "fold", "repeat", "seed", *gates])
 
 
 DRAWN: dict[str, tuple[Draw, Callable[[list[str]], pd.DataFrame]]] = {
@@ -109,7 +112,7 @@ def is_filled(points: mpl.collections.PathCollection) -> list[bool]:
     return [not np.allclose(colour[:3], 1) for colour in points.get_facecolors()]
 
 
-@pytest.mark.parametrize("names", [SIX, NINE, ["full"], ["full", "no_attention"]], ids=len)
+@pytest.mark.parametrize("names", [SIX, SEVEN, NINE, ["full"], ["full", "no_attention"]], ids=len)
 @pytest.mark.parametrize("name", DRAWN)
 def test_figures_are_marked_legible_and_saved_whole(
     name: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -134,7 +137,7 @@ def test_empty_tables_say_why(name: str) -> None:
     reasons = {
         "means": "no variant has a mean", "heat_map": "no correlation is defined",
         "improvement": "no variant was set against no_attention", "losses": "no training has",
-        "contributions": "no variant without a component", "alphas": "no variant learns",
+        "contributions": "no variant without a component", "alphas": "no variant learns a gate",
     }  # fmt: skip
     full = table(["full", "no_attention"])
     values = full.select_dtypes("float").columns
@@ -226,8 +229,20 @@ def test_contributions_are_full_minus_the_variant_without() -> None:
     mean = first.iloc[-1]
     low, high = signed(-mean["r_high"]), signed(-mean["r_low"])
     assert f"temporal attention, mean {signed(-mean['r_difference'])} ({low} to {high})" in words(figure)
+    assert "motion" not in words(figure)
     without_one = ablation_contributions(table[table["variant"] != "no_fusion"], synthetic=False)
     assert "view fusion" not in words(without_one)
+
+
+def test_motion_is_a_component_where_a_variant_is_without_it() -> None:
+    table = differences_table(SEVEN)
+    figure = ablation_contributions(table, synthetic=False)
+    against = table[(table["against"] == "full") & (table["variant"] == "no_motion")]
+    motion = dots(figure.axes[0])[2]
+    np.testing.assert_allclose(motion.get_offsets()[:, 1], -against["r_difference"])
+    places = np.sort(np.concatenate([points.get_offsets()[:, 0] for points in dots(figure.axes[0])]))
+    assert np.diff(places).min() > 0.15, "no two marks lie on each other"
+    assert f"motion, mean {signed(-against['r_difference'].iloc[-1])}" in words(figure)
 
 
 def test_losses_show_every_training_their_mean_and_its_interval() -> None:
@@ -292,3 +307,17 @@ def test_one_alpha_that_is_missing_is_said() -> None:
     figure = ablation_alphas(table, synthetic=False)
     figure.canvas.draw()
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["0.45", "n/a"]
+
+
+def test_motion_has_a_panel_where_a_variant_has_the_path() -> None:
+    assert len(ablation_alphas(alphas_table(SIX), synthetic=False).axes) == 2
+    figure = ablation_alphas(alphas_table(SEVEN), synthetic=False)
+    *_, motion = figure.axes
+    assert len(figure.axes) == 3
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == SEVEN, "all learn a gate, of attention or of motion"
+    np.testing.assert_allclose(dots(motion)[0].get_offsets()[:, 0], [0.7] * 3)
+    shown = [text.get_text() for text in motion.texts]
+    assert shown == [*["0.70 ± 0.00"] * 6, "no path"]
+    older = alphas_table(SIX).drop(columns="alpha_motion")
+    assert len(ablation_alphas(older, synthetic=False).axes) == 2

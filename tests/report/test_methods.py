@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
+from cardio_mlflow.model.motion import HARMONICS
+from cardio_mlflow.model.variants import VARIANT_STAGES
 from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.report.method_facts import MethodFacts
+from cardio_mlflow.report.method_network import has_gates, has_motion
 from cardio_mlflow.report.methods import methods_paragraphs
 from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_variants import Variant
+from cardio_mlflow.training.fit import AVERAGED
 
 FACTS = MethodFacts("I", 96, 4321, 17, 5, {"cardio_mlflow": "1.2", "torch": "2.13.0"}, True, "", None)
 
 
 def test_the_settings_are_in_the_text():
-    settings = load_settings({"epochs": "37", "seed": "11", "bootstrap": "500", "task_lr": "0.00071"}, {})
+    given = {"epochs": "37", "seed": "11", "bootstrap": "500", "task_lr": "0.00071", "stages": "2",
+             "training_frames": "8", "augmented_copies": "2", "rotation": "8", "shift": "0.05"}  # fmt: skip
+    settings = load_settings(given, {})
     text = "\n".join(methods_paragraphs(settings, FACTS))
     for words in (
         "37 epochs", "seed was 11", "4321 resamples, seed 17", "(BCa)", "Hesterberg", "0.00071", "5 folds",
         "96 synthetic patients",
         "In 2 further stages", "network saw 8", "2 augmented copies", "torch 2.13.0",
-        "lowest validation loss", "somewhat optimistic", "Carkeet",
+        "Carkeet",
         "Vickers and Elkin", "8° of rotation", "5% of the image side",
     ):  # fmt: skip
         assert words in text
@@ -72,6 +80,28 @@ def test_the_decision_curve_is_told_as_it_was_made():
     [
         ({"stages": "0"}, "The backbone stayed frozen throughout"),
         ({"stages": "1", "stage_epochs": "3"}, "In 1 further stage,"),
+        ({"stages": "1", "stage_epochs": "3"}, "trained as well, 3 epochs a stage but the last."),
+        ({"stage_epochs": "30,4,4"}, "trained as well; the stages took 30, 4 and 4 epochs."),
+        ({"stage_epochs": "30,4,4"}, "Training took 38 epochs"),
+        ({"scale": "physical"}, "a field of 200 mm across and down with the sector's apex top centre"),
+        ({"scale": "sector"}, "cropped to the sector, so their scale went with the depth"),
+        ({"motion": "true"}, "first two harmonics of the frames' features over the cycle"),
+        ({"motion": "true", "variant": "no_motion"}, "were pooled over time by gated attention"),
+        (
+            {"identities": "true"},
+            "from the clips' own R–R intervals, the median over the views, else from the",
+        ),
+        ({"identities": "true"}, "at least 20 mmHg above the predicted RAP, SVRI was 80 (MAP − RAP) / CI."),
+        ({"identities": "true"}, "were winsorised at 2 and 98, and their logarithms standardised."),
+        (
+            {"gate_lr": "0.03", "task_lr": "0.001"},
+            "was 0.001 outside the backbone, of the gates 0.03 without",
+        ),
+        (
+            {"keep": "last"},
+            "mean of the weights over the last half of the last stage's epochs was kept, so no",
+        ),
+        ({}, "one cardiac cycle where its beats could be told, else over the clip"),
         ({"variant": "no_fusion"}, "the variant no_fusion"),
         ({"views": "A4C"}, "One echocardiography clip a patient was used: apical four-chamber (A4C)."),
         ({"views": "A4C,PLAX"}, "Up to two echocardiography clips a patient were used"),
@@ -144,3 +174,40 @@ def test_persons_and_parameters_that_were_left_out():
     plain = "\n".join(methods_paragraphs(load_settings({}, {}), FACTS))
     assert "person" not in plain.replace("personal", "")
     assert "not predicted" not in plain
+
+
+def test_what_is_switched_off_is_not_told():
+    off = {"motion": "false", "identities": "false", "scale": "sector", "variant": "no_attention"}
+    text = "\n".join(methods_paragraphs(load_settings(off, {}), FACTS))
+    for silent in ("harmonics", "troke volume", "physical", "gate", "arterial", "heart rate"):
+        assert silent not in text
+    without = load_settings(off | {"motion": "true", "variant": "no_motion"}, {})
+    assert "harmonics" not in "\n".join(methods_paragraphs(without, FACTS))
+    moved = load_settings(off | {"motion": "true"}, {})
+    assert "of the gates" in "\n".join(methods_paragraphs(moved, FACTS)), "that of motion"
+
+
+def test_only_an_epoch_chosen_on_the_judged_is_called_optimistic():
+    text = {keep: "\n".join(methods_paragraphs(load_settings({"keep": keep}, {}), FACTS))
+            for keep in ("best", "last")}  # fmt: skip
+    assert "optimistic" in text["best"]
+    assert "lowest validation loss" not in text["last"]
+    assert "optimistic" not in text["last"]
+    tuned = replace(FACTS, tuned=True)
+    told = "\n".join(methods_paragraphs(load_settings({"keep": "last"}, {}), tuned))
+    assert "makes out-of-fold results somewhat optimistic" in told
+
+
+def test_the_words_go_with_the_network():
+    """What the text says as words and numbers is what the code does."""
+    assert HARMONICS == 2
+    assert AVERAGED == 0.5
+    for variant in get_args(Variant):
+        for motion in (False, True):
+            if variant == "no_motion" and not motion:
+                continue
+            settings = load_settings({"variant": variant, "motion": str(motion).lower()}, {})
+            stages = VARIANT_STAGES[variant]
+            moves = motion and stages.motion
+            assert has_motion(settings) == moves
+            assert has_gates(settings) == (moves or "gated" in (stages.temporal, stages.fusion))
