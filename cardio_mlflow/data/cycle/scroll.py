@@ -164,12 +164,21 @@ def read_tissue_scroll(strip: Strip) -> Trace | None:
     bright = [cv2.subtract(strip.frames[i], strip.dark) for i in used]
     shifts = np.rint(speed * times[used]).astype(np.int64)
     mean = _laid_over(bright, shifts)
-    curve = read_curve(mean, 8, mean.shape[1] - 8)
+    first, last = _bright_part(mean)
+    curve = read_curve(mean, first + 8, last - 8)
     ends = None if curve is None else _ends(bright, shifts, curve)
     if curve is None or ends is None:
         return None
     kept = curve.part(ends[0], int(shifts[-1]) + ends[1])
     return (kept.columns - ends[1]) / speed, kept.heights
+
+
+def _bright_part(mean: Image) -> tuple[int, int]:
+    """First and last column that is about as bright as most: a trace may be narrower than the screen."""
+    brightest = mean.max(axis=0)
+    usual = np.median(brightest[brightest >= min(_LEAST_SEEN, int(brightest.max()))])
+    used = np.flatnonzero(brightest >= 0.5 * usual)
+    return int(used[0]), int(used[-1])
 
 
 def _thin_and_new(strip: Strip) -> Pictures:
