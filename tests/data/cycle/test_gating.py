@@ -235,7 +235,8 @@ def test_every_phase_of_a_known_cycle_has_a_frame_near_it(length, step, lasts, a
     off = (times[chosen] - r_wave) / length - np.arange(count) / count
     assert found.phase_verified
     assert found.rr_ms == pytest.approx(1000 * length)
-    assert (np.abs(off - np.rint(off)) * length <= np.diff(times).max() + 1e-9).all()
+    most = (1.0 if found.wraps else 1.5) * np.diff(times).max()  # a whole one may end half a frame late
+    assert (np.abs(off - np.rint(off)) * length <= most + 1e-9).all()
     assert np.count_nonzero(np.diff(chosen) < 0) <= int(found.wraps)
     assert len(found.notes) == int(found.wraps)
     assert not (found.wraps and (evidence.holds(r_wave, length) or evidence.holds(r_wave - length, length)))
