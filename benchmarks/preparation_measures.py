@@ -120,8 +120,11 @@ def measure(path: Path, kind: str, truth: ClipTruth, style: str | None) -> Measu
         _measure_overlays(measured, frames, statistics, mask, truth)
     if len(truth.r_wave_times):
         _measure_beats(measured, header, truth)
-        _measure_trace(measured, frames, statistics, mask, truth, style)
-        measured.period_error = _period_error(statistics, mask, truth)
+        small = np.where(thumbnail(mask) >= 250, statistics.thumbnails, np.uint8(0))
+        evidence = Evidence(truth.frame_times, np.empty(0), header.heart_rate, small)
+        found = read_drawn_ecg(frames, mask, statistics, truth.frame_times, evidence.clear_period_s)
+        _measure_trace(measured, None if found is None else found.trace_r_waves_s, truth, style)
+        measured.period_error = _period_error(small, truth)
     return measured
 
 
@@ -177,16 +180,13 @@ def _measure_beats(measured: Measured, header: ClipHeader, truth: ClipTruth) -> 
 
 
 def _measure_trace(
-    measured: Measured, frames: LumaFrames, statistics: ClipStatistics, mask: Image, truth: ClipTruth,
-    style: str | None,
-) -> None:  # fmt: skip
-    read = read_drawn_ecg(frames, mask, statistics, truth.frame_times)
+    measured: Measured, found: NDArray[np.float64] | None, truth: ClipTruth, style: str | None
+) -> None:
     if style is None:
-        measured.imagined = read is not None
+        measured.imagined = found is not None
         return
-    measured.unread = read is None
-    found = np.empty(0) if read is None else read.trace_r_waves_s
-    measured.beats[style] = compare(found, truth)
+    measured.unread = found is None
+    measured.beats[style] = compare(np.empty(0) if found is None else found, truth)
 
 
 def compare(found: NDArray[np.float64], truth: ClipTruth) -> Beats:
@@ -202,10 +202,9 @@ def compare(found: NDArray[np.float64], truth: ClipTruth) -> Beats:
     return Beats(errors, len(asked), int((away <= TOLERANCE_S).sum()), int(lost.sum()))
 
 
-def _period_error(statistics: ClipStatistics, mask: Image, truth: ClipTruth) -> float | None:
+def _period_error(small: Image, truth: ClipTruth) -> float | None:
     intervals = np.diff(truth.r_wave_times)
     if len(intervals) < 1 or np.ptp(intervals) > 0.12 * np.median(intervals):
         return None  # an irregular heart has no period
-    small = np.where(thumbnail(mask) >= 250, statistics.thumbnails, np.uint8(0))
     found = Evidence(truth.frame_times, np.empty(0), None, small).period
     return None if found is None else abs(found.length_s / float(np.median(intervals)) - 1)

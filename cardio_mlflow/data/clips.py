@@ -122,8 +122,9 @@ def _find_sector(header: ClipHeader) -> _Picture:
 
 def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     frames, statistics, mask = picture.frames, picture.statistics, picture.mask
-    ecg = read_ecg(picture.header, picture.times_s, frames, mask, statistics)
-    evidence = _evidence(picture, ecg)
+    evidence = _evidence(picture)
+    ecg = read_ecg(picture.header, picture.times_s, frames, mask, statistics, evidence.clear_period_s)
+    evidence = evidence.with_ecg(ecg.waveform_r_waves_s, ecg.trace_r_waves_s)
     gating, true = gate(evidence), _true_scale(picture)
     chosen = gating.frames(picture.times_s, PREPARED_FRAMES)
     overlays = find_overlays(frames, statistics, mask, np.unique(chosen).tolist())
@@ -152,11 +153,10 @@ def uid_digest(uid: str) -> str:
     return digest if real else PLACEHOLDER + digest[len(PLACEHOLDER) :]
 
 
-def _evidence(picture: _Picture, ecg: ClipEcg) -> Evidence:
+def _evidence(picture: _Picture) -> Evidence:
     header, inside = picture.header, thumbnail(picture.mask) >= 250
     masked = np.where(inside, picture.statistics.thumbnails, np.uint8(0))
-    return Evidence(picture.times_s, header.r_waves_s, header.heart_rate, masked,
-                    ecg.waveform_r_waves_s, ecg.trace_r_waves_s)  # fmt: skip
+    return Evidence(picture.times_s, header.r_waves_s, header.heart_rate, masked)
 
 
 def _inpainted_percent(overlays: Overlays, mask: Image, chosen: NDArray[np.int64]) -> float:
@@ -178,10 +178,11 @@ def _stack(
 
 def _review(picture: _Picture, ecg: ClipEcg, gating: Gating, evidence: Evidence, crop: Crop) -> ClipReview:
     outline = crop.place(picture.sector.outline(), picture.header.aspect)
+    stop = gating.stop_s if gating.wraps else min(gating.stop_s, evidence.duration_s)
     return ClipReview(
         outline=tuple((round(float(x), 2), round(float(y), 2)) for x, y in outline),
         ecg_s=tuple(ecg.times_s.round(4).tolist()), ecg=tuple(ecg.level.round(3).tolist()),
-        r_waves_s=gating.r_waves_s, cycle_s=(gating.start_s, gating.stop_s), duration_s=evidence.duration_s,
+        r_waves_s=gating.r_waves_s, cycle_s=(max(gating.start_s, 0.0), stop), duration_s=evidence.duration_s,
     )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ class ClipReview:
         ecg: the ECG at those times, 0 (lowest) to 1 (highest).
         r_waves_s: R-wave times, seconds since the first frame; the bounds of the assumed cycles where the
             phase is not verified.
-        cycle_s: start and end of the chosen cycle, seconds since the first frame.
+        cycle_s: start and end of the chosen cycle, seconds since the first frame. An end beyond the clip's
+            means that what would come after it was taken one cycle earlier, from before the start.
         duration_s: length of the clip, seconds.
     """
 
@@ -60,7 +61,8 @@ class Quality:
         phase_verified: whether the chosen cycle is known to start or end at an R wave.
         rr_ms: length of the chosen cycle, ms.
         beats: whole cycles in the clip.
-        first_frame: first frame used, counted from 1; ``last_frame`` likewise.
+        first_frame: frame at the start of the cycle, counted from 1; ``last_frame`` that at its end, which
+            comes before the first where ``notes`` says that the cycle is put together of two parts.
         frames_used: number of different frames used.
         frame_rate: frames per second.
         review: what a person should look at, separated by spaces; empty when nothing stands out.

@@ -12,6 +12,7 @@ from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from cardio_mlflow.data.cycle.drawn import Style, read_traces
+from cardio_mlflow.data.cycle.evidence import whole_beats
 from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.picture.sector import ClipStatistics
@@ -19,6 +20,7 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 _MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all
 _AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it
 _LEAST_FRAMES: Final = 8  # of a clip whose screen is read
+_UNEVEN: Final = 0.25  # SD of the intervals' logarithms: that of fibrillation, where nothing is misread
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ def read_ecg(
     frames: Iterable[Image],
     sector_mask: Image,
     statistics: ClipStatistics,
+    period_s: float | None = None,
 ) -> ClipEcg:
-    """Read the ECG in the file and the one on the screen; arguments as `read_traces` has them."""
-    drawn = read_drawn_ecg(frames, sector_mask, statistics, times_s) or ClipEcg()
+    """Read the ECG in the file and the one on the screen; arguments as `read_drawn_ecg` has them."""
+    drawn = read_drawn_ecg(frames, sector_mask, statistics, times_s, period_s) or ClipEcg()
     times, voltage = header.waveform or (np.empty(0), np.empty(0))
     near = (times >= -_AROUND_S) & (times <= float(times_s[-1]) + _AROUND_S)
     if np.count_nonzero(near) < 2:
@@ -56,21 +59,35 @@ def read_ecg(
 
 
 def read_drawn_ecg(
-    frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
-) -> ClipEcg | None:
+    frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array,
+    period_s: float | None = None,
+) -> ClipEcg | None:  # fmt: skip
     """Read the ECG on the screen: the first of `read_traces` that has QRS complexes; None without one.
 
-    Of several readings of it the one with most R waves counts: the other has lost some.
+    Of two readings of it one may have lost R waves, or taken something else for one: the better one counts
+    as `_rank` has it. Arguments as those of `read_traces`, and the picture's own period, if it is clear.
     """
     if len(times_s) < _LEAST_FRAMES:
         return None
     for style, readings in read_traces(frames, sector_mask, statistics, times_s):
-        r_waves, (times, heights) = max(
-            ((find_r_waves(*reading), reading) for reading in readings), key=lambda found: len(found[0])
-        )
+        found = [(find_r_waves(*reading), reading) for reading in readings]
+        r_waves, (times, heights) = min(found, key=lambda one: _rank(one[0], period_s))
         if len(r_waves):
             return ClipEcg(style, np.empty(0), r_waves, *_thinned(times, heights))
     return None
+
+
+def _rank(r_waves_s: Array, period_s: float | None) -> tuple[bool, float, int]:
+    """What makes one reading worse than another: intervals the picture denies, or uneven ones; few R waves.
+
+    A false R wave cuts an interval in two, and of a lost one two are made, so either makes them uneven. Of
+    readings no more uneven than a living heart the one with more R waves has lost fewer.
+    """
+    intervals = np.diff(r_waves_s)
+    if len(intervals) == 0:
+        return False, _UNEVEN, -len(r_waves_s)
+    denied = period_s is not None and not whole_beats(intervals / period_s)
+    return denied, max(_UNEVEN, float(np.log(intervals).std())), -len(r_waves_s)
 
 
 def _thinned(times_s: Array, voltage: Array) -> tuple[Array, Array]:

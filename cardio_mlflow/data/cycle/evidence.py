@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -51,6 +51,10 @@ class Evidence:
     thumbnails: NDArray[np.uint8]
     waveform_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
     trace_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
+
+    def with_ecg(self, waveform_r_waves_s: Array, trace_r_waves_s: Array) -> Evidence:
+        """The same with R waves of an ECG in the file, and of one on the screen."""
+        return replace(self, waveform_r_waves_s=waveform_r_waves_s, trace_r_waves_s=trace_r_waves_s)
 
     @property
     def sources(self) -> dict[str, Array]:

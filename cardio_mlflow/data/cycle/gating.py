@@ -8,7 +8,8 @@ contradict is passed over for a better one, or its phase is not verified.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, NamedTuple
@@ -23,6 +24,7 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 __all__ = ["Evidence", "Gating", "gate"]
 
 _WORDS: Final = {"tags": "R-wave tags", "waveform": "ECG in the file", "trace": "drawn ECG"}
+_WRAPS: Final = "the cycle's last part is taken from before its R wave"
 _APART_S: Final = 0.12  # R waves from two sources; an ECG is drawn some 50 ms late
 _STALE_S: Final = 2.5  # R waves farther from the clip tell nothing about it
 _SHORTEST_CLIP_S: Final = 0.4
@@ -39,6 +41,8 @@ class Gating:
         phase_verified: whether the cycle starts or ends at an R wave; otherwise only its length is known.
         beats: number of whole cycles in the clip.
         notes: what does not fit together, in words.
+        seam_s: where the cycle reaches beyond the clip, its end: what would come after it is taken one cycle
+            earlier, from before the R wave. A heart beats in a loop: the phase is the same.
     """
 
     method: str
@@ -48,6 +52,12 @@ class Gating:
     stop_s: float
     beats: int
     notes: tuple[str, ...] = ()
+    seam_s: float = math.inf
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the cycle is put together of two parts."""
+        return self.seam_s < self.stop_s
 
     @property
     def rr_ms(self) -> float:
@@ -60,15 +70,20 @@ class Gating:
         return len(self.r_waves_s) if self.phase_verified else 0
 
     def frames(self, times_s: Array, count: int) -> NDArray[np.int64]:
-        """Frames equally spaced in phase over the chosen cycle: shape (count,), from 0, never falling.
+        """Frames equally spaced in phase over the chosen cycle: shape (count,), from 0.
 
-        Each phase takes the nearest frame as it is, by the time of each: nothing is blended, so a frame may
-        stand twice when the cycle has fewer than ``count``.
+        They rise, but for one step back where the cycle has a seam. Each phase takes the nearest frame as it
+        is, by the time of each: nothing is blended, so a frame may stand twice when the cycle has fewer than
+        ``count``.
 
         >>> Gating("tags", (0.0, 0.4), True, 0.0, 0.4, 1).frames(np.arange(8) * 0.1, 4).tolist()
         [0, 1, 2, 3]
+        >>> Gating("tags", (0.3,), True, 0.3, 0.7, 1, seam_s=0.55).frames(np.arange(6) * 0.1, 4).tolist()
+        [3, 4, 5, 2]
         """
-        wanted = self.start_s + (self.stop_s - self.start_s) * np.arange(count) / count
+        length = self.stop_s - self.start_s
+        wanted = self.start_s + length * np.arange(count) / count
+        wanted = np.where(wanted > self.seam_s, wanted - length, wanted)
         middles = 0.5 * (times_s[1:] + times_s[:-1])
         return np.searchsorted(middles, wanted, side="left").astype(np.int64)
 
@@ -125,7 +140,8 @@ def gate(evidence: Evidence) -> Gating:
     if not readings and period is not None and evidence.rate_fits(np.array([period])) is False:
         picture = f"the picture's period of {1000 * period:.0f} ms"
         notes = [f"Heart Rate {evidence.heart_rate:g}/min does not fit {picture}"]
-    found = _by_r_waves(readings, evidence) or _by_length(evidence) or _by_clip(evidence)
+    doubted = {own.method for own in readings if own.score < 0}
+    found = _by_r_waves(readings, evidence) or _by_length(evidence, doubted) or _by_clip(evidence)
     return replace(found, notes=tuple(dict.fromkeys([*notes, *found.notes])))
 
 
@@ -182,14 +198,17 @@ def _by_r_waves(readings: list[_Reading], evidence: Evidence) -> Gating | None:
         return _without_missed_beats(reading, gating, evidence)
     if any(vote.by_picture and not vote.fits for vote in reading.votes):
         return None
+    if gating.wraps:
+        return _of_length(gating.method, gating.stop_s - gating.start_s, np.empty(0), evidence)
     return replace(gating, phase_verified=False)
 
 
-def _rank(found: tuple[_Reading, Gating]) -> tuple[bool, bool, bool, int]:
+def _rank(found: tuple[_Reading, Gating]) -> tuple[bool, bool, bool, bool, int]:
     """What is trusted goes first, then what has a whole cycle in the clip, then what nobody disputes."""
     reading, gating = found
     disputed = not all(vote.fits for vote in reading.votes)
-    return reading.score < 0, not gating.phase_verified, disputed, -reading.score if disputed else 0
+    score = -reading.score if disputed else 0
+    return reading.score < 0, not gating.phase_verified, gating.wraps, disputed, score
 
 
 def _by_reading(reading: _Reading, evidence: Evidence) -> Gating:
@@ -227,13 +246,15 @@ def _without_missed_beats(reading: _Reading, gating: Gating, evidence: Evidence)
     if len(off) and off.min() <= NEAR:
         start, stop = reading.inside[np.argmin(off) :][:2].tolist()
         return replace(gating, start_s=start, stop_s=stop, notes=(note,))
-    return replace(_of_length("periodicity", length, reading.inside, evidence), notes=(note,))
+    found = _of_length("periodicity", length, reading.inside, evidence)
+    return replace(found, notes=(note, *found.notes))
 
 
-def _by_length(evidence: Evidence) -> Gating | None:
+def _by_length(evidence: Evidence, doubted: Collection[str]) -> Gating | None:
     """A cycle as long as the picture's period, or else as the header's heart rate, often stale, means.
 
-    A single R wave tells the phase.
+    A single R wave tells the phase, unless its source is doubted, or the period is neither clear nor that of
+    the heart rate.
     """
     if evidence.period is not None:
         method, length = "periodicity", evidence.period.length_s
@@ -243,19 +264,30 @@ def _by_length(evidence: Evidence) -> Gating | None:
             return None
     else:
         return None
-    for r_waves in evidence.sources.values():
+    near_rate = evidence.rate_interval_s is not None and abs(evidence.rate_interval_s / length - 1.0) <= NEAR
+    known = near_rate or evidence.clear_period_s is not None
+    for source, r_waves in evidence.sources.items():
         inside = evidence.inside(r_waves)
-        if len(inside) == 1 and (found := _of_length(method, length, inside, evidence)).phase_verified:
-            return found
+        if known and source not in doubted and len(inside) == 1:
+            found = _of_length(method, length, inside, evidence)
+            if found.phase_verified:
+                return found
     return _of_length(method, length, np.empty(0), evidence)
 
 
 def _of_length(method: str, length: float, r_waves: Array, evidence: Evidence) -> Gating:
-    """A cycle that starts, or else ends, at an R wave in the clip; else cycles from the first frame on."""
+    """A cycle that starts, or else ends, at an R wave in the clip; else cycles from the first frame on.
+
+    Of a clip whose R wave stands in its middle a whole cycle is taken in two parts, from the R wave to the
+    clip's end and, before it, what is left; not with a heart rate alone, which may be stale.
+    """
     for r_wave in r_waves.tolist():
         for start in (r_wave, r_wave - length):
             if evidence.holds(start, length):
                 return Gating(method, tuple(r_waves.tolist()), True, start, start + length, 1)
+    if len(r_waves) and method != "heart_rate" and evidence.holds(0.0, length):
+        start, end = float(r_waves[0]), float(evidence.times_s[-1]) + evidence.slack_s
+        return Gating(method, tuple(r_waves.tolist()), True, start, start + length, 1, (_WRAPS,), end)
     beats = max(1, int((evidence.duration_s + evidence.slack_s) / length))
     return Gating(method, tuple(length * i for i in range(beats + 1)), False, 0.0, length, beats)
 

@@ -154,7 +154,8 @@ def read_tissue_scroll(strip: Strip) -> Trace | None:
 
     The speed is the one at which what is thin and new in a frame is found again in others. The frames are
     laid over each other along it, less what is always bright, so that in the mean only the trace is left.
-    The newest point stands at the last column in which the frames show the trace where the mean has it.
+    The newest point stands at the last column in which the frames show the trace where the mean has it. The
+    mean is then taken again of the trace's own columns: beside a narrow trace its ends fade into the rest.
     """
     pictures, times = _thin_and_new(strip), strip.times_s
     speed = find_speed(pictures, times, strip.width, _MOST_TISSUE_PAIRS, _LEAST_TISSUE_LIKENESS)
@@ -164,12 +165,23 @@ def read_tissue_scroll(strip: Strip) -> Trace | None:
     bright = [cv2.subtract(strip.frames[i], strip.dark) for i in used]
     shifts = np.rint(speed * times[used]).astype(np.int64)
     mean = _laid_over(bright, shifts)
-    curve = read_curve(mean, 8, mean.shape[1] - 8)
+    start, stop = _bright_part(mean)
+    curve = read_curve(mean, start + 8, stop - 8)
     ends = None if curve is None else _ends(bright, shifts, curve)
-    if curve is None or ends is None:
+    if ends is None:
         return None
-    kept = curve.part(ends[0], int(shifts[-1]) + ends[1])
-    return (kept.columns - ends[1]) / speed, kept.heights
+    first, last = ends
+    mean = _laid_over([frame[:, first : last + 1] for frame in bright], shifts)  # less what is beside it
+    curve = read_curve(mean, 8, mean.shape[1] - 8)
+    return None if curve is None else ((curve.columns + first - last) / speed, curve.heights)
+
+
+def _bright_part(mean: Image) -> tuple[int, int]:
+    """First and last column of a mean of frames that is about as bright as most."""
+    brightest = mean.max(axis=0)
+    usual = np.median(brightest[brightest >= min(_LEAST_SEEN, int(brightest.max()))])
+    used = np.flatnonzero(brightest >= 0.5 * usual)
+    return int(used[0]), int(used[-1])
 
 
 def _thin_and_new(strip: Strip) -> Pictures:

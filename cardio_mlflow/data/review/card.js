@@ -100,15 +100,26 @@ function facts(clip) {
   return list;
 }
 
+// Where each part of the cycle starts, and how many seconds at its left and right end were not taken. A cycle that
+// reaches beyond the clip goes on before its R wave: the same cycle one length earlier.
+function cycleParts({ cycle: [start, stop], duration }) {
+  const over = stop - duration;
+  return over > 0 ? [[start, 0, over], [start - (stop - start), duration - start, 0]] : [[start, 0, 0]];
+}
+
 function timeline(clip) {
   const drawing = clip.drawing;
   if (!drawing || !drawing.duration) return [];
   const sure = Boolean(clip.value("phase_verified"));
   const percent = (seconds) => 100 * Math.min(1, Math.max(0, seconds / drawing.duration));
-  const [start, stop] = drawing.cycle.map(percent);
-  const cycle = element("div", { class: sure ? "cycle" : "cycle unsure" }, element("i"));
-  cycle.style.left = `${start}%`;
-  cycle.style.width = `${stop - start}%`;
+  const cycles = cycleParts(drawing).map(([left, hiddenLeft, hiddenRight]) => {
+    const length = drawing.cycle[1] - drawing.cycle[0];
+    const part = element("div", { class: sure ? "cycle" : "cycle unsure" }, element("i"));
+    part.style.left = `${100 * left / drawing.duration}%`;
+    part.style.width = `${100 * length / drawing.duration}%`;
+    part.style.clipPath = `inset(0 ${100 * hiddenRight / length}% 0 ${100 * hiddenLeft / length}%)`;
+    return part;
+  });
   const marks = drawing.r.filter((t) => t >= 0 && t <= drawing.duration).map(percent)
     .map((x) => element("line", { class: sure ? "r" : "assumed", x1: x, x2: x, y1: 0, y2: 100 }));
   const text = `${drawing.ecg ? "ECG" : "no ECG"}, ${drawing.duration.toFixed(2)} s · `
@@ -116,7 +127,7 @@ function timeline(clip) {
   const line = drawing.ecg ? element("path", { class: "trace", d: tracePath(drawing.ecg) })
     : element("path", { class: sure ? "bar" : "assumed", d: "M0 50H100" });
   const svg = element("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": text }, ...marks, line);
-  return [element("div", { class: "strip" }, cycle, svg), element("div", { class: sure ? "strip-words" : "strip-words no" }, text)];
+  return [element("div", { class: "strip" }, ...cycles, svg), element("div", { class: sure ? "strip-words" : "strip-words no" }, text)];
 }
 
 // Levels 1 to 255 from bottom to top; 0 lifts the pen.

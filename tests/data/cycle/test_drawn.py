@@ -97,6 +97,17 @@ def test_a_scroll_is_read_over_bright_tissue_that_drifts(luma, drift):
     assert np.abs(_inside(found) - true).max() <= 0.015
 
 
+@pytest.mark.parametrize("mask", [ABOVE, BEHIND], ids=["below the sector", "over the tissue"])
+@pytest.mark.parametrize("beside", [(60, 160), (160, 60), (20, 70)])
+def test_a_scroll_may_be_much_narrower_than_the_screen(mask, beside):
+    frames, sector = np.pad(_show("scroll", mask), ((0, 0), (0, 0), beside)), np.pad(mask, ((0, 0), beside))
+    found = _read(frames, sector)
+    true = BEATS[(BEATS > -2.35) & (BEATS <= SECONDS)]
+    assert found is not None
+    assert (found.style, len(found.trace_r_waves_s)) == ("scroll", len(true))
+    assert np.abs(found.trace_r_waves_s - true).max() <= 0.015
+
+
 @pytest.mark.parametrize("style", SHOWS)
 def test_uneven_frame_times_are_followed(style):
     times = np.cumsum(np.random.default_rng(4).uniform(0.5, 1.5, FRAMES))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import chirp, find_peaks
 
+from cardio_mlflow.data.cycle import ecg
 from cardio_mlflow.data.cycle.ecg import find_r_waves, read_ecg
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
@@ -51,6 +52,46 @@ def test_r_waves_that_reach_over_the_tissue_are_found(tmp_path, kind):
     true = true[(true >= 0.05) & (true <= times[-1] - 0.05)]
     assert len(true) >= 2
     assert np.abs(true[:, None] - found).min(axis=1).max() <= 0.025
+
+
+def _better(monkeypatch, readings, period=None):
+    """R waves of the better of two readings of a drawn trace that has R waves at such times."""
+    times = np.arange(-2.0, 2.3, 1 / 150)
+    drawn = tuple((times, voltage(times, np.asarray(r_waves))) for r_waves in readings)
+    monkeypatch.setattr(ecg, "read_traces", lambda *_: iter([("sweep", drawn)]))
+    return ecg.read_drawn_ecg([], MASK, collect(BLACK), TIMES, period).trace_r_waves_s
+
+
+RIGHT = np.array([-1.6, -0.59, 0.43, 1.45])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("wrong", "period"),
+    [
+        ([-1.6, -1.25, -0.59, 0.43, 1.34], None),  # one false R wave
+        ([-1.6, -0.59, 0.43, 0.95, 1.45], None),  # one half-way
+        ([-1.6, -0.59, 1.45], None),  # one lost
+        ([-0.59, 0.43, 1.45], None),  # the first lost
+        ([-1.6, 0.43], None),  # every other lost: of equals more R waves
+        ([-1.6, -1.1, -0.59, -0.08, 0.43, 0.94, 1.45], 1.02),  # as regular: the picture decides
+        ([0.43], 1.02),
+    ],
+)
+def test_of_two_readings_the_regular_one_counts(monkeypatch, order, wrong, period):
+    found = _better(monkeypatch, (RIGHT, wrong)[::order], period)
+    assert len(found) == len(RIGHT)
+    assert np.abs(found - RIGHT).max() <= 0.01
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.55, 1.1), st.floats(0.0, 1.0), st.floats(0.3, 0.7), st.booleans(), st.data())
+def test_a_reading_with_a_false_r_wave_or_a_lost_one_is_worse(interval, shift, between, false, data):
+    true = beats(-3.0, 2.0, interval, shift * interval)
+    inner = data.draw(st.integers(1, len(true) - 2))
+    wrong = np.append(true, true[inner] + between * interval) if false else np.delete(true, inner)
+    for period in (None, interval):
+        assert ecg._rank(true, period) < ecg._rank(np.sort(wrong), period)
 
 
 def test_the_screen_alone():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cardio_mlflow.data.cycle.evidence import Period
 from cardio_mlflow.data.cycle.gating import Evidence, gate
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
@@ -193,6 +194,80 @@ def test_a_drawn_r_wave_fixes_the_phase_of_a_period():
     found = gate(_with_ecg(trace=[0.5], thumbnails=_swinging(50, 0.04, 0.83)))
     assert (found.method, found.phase_verified) == ("periodicity", True)
     assert found.start_s == pytest.approx(0.5)
+
+
+def test_a_cycle_around_the_only_r_wave_in_the_middle_is_put_together():
+    evidence = _with_ecg(trace=[-2.0, -1.2, -0.4, 0.4], frames=25)
+    found = gate(evidence)
+    assert (found.method, found.phase_verified, found.beats, found.r_waves) == ("trace", True, 1, 1)
+    assert (found.start_s, found.stop_s, found.wraps) == (pytest.approx(0.4), pytest.approx(1.2), True)
+    assert found.notes == ("the cycle's last part is taken from before its R wave",)
+    assert found.frames(evidence.times_s, 20).tolist() == [*range(10, 25), *range(5, 10)]
+
+
+@pytest.mark.parametrize(
+    ("trace", "frames"),
+    [([-0.4, 0.4, 1.2], 33), ([-0.5, 0.3], 28), ([-2.9, -2.1, -1.3, -0.5, 0.9], 25)],
+    ids=["two R waves", "after the R wave", "before the R wave"],
+)
+def test_a_cycle_that_the_clip_has_whole_is_taken_whole(trace, frames):
+    evidence = _with_ecg(trace=trace, frames=frames)
+    found = gate(evidence)
+    assert (found.phase_verified, found.wraps, found.notes) == (True, False, ())
+    assert (np.diff(found.frames(evidence.times_s, 32)) >= 0).all()
+
+
+@given(
+    st.floats(0.3, 1.5), st.floats(0.01, 0.12), st.floats(1.0, 1.9), st.floats(0.0, 1.0), st.floats(0.0, 0.3),
+    st.integers(1, 64), st.integers(0, 99),
+)  # fmt: skip
+def test_every_phase_of_a_known_cycle_has_a_frame_near_it(length, step, lasts, at, uneven, count, seed):
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.uniform(1 - uneven, 1 + uneven, max(4, int(np.ceil(lasts * length / step))))) * step
+    times -= times[0]
+    r_wave = at * min(length, times[-1])
+    still = np.zeros((len(times), 8, 8), np.uint8)
+    evidence = Evidence(times, r_wave + length * np.arange(-3, 1), None, still)
+    if evidence.duration_s < length:
+        return
+    found = gate(evidence)
+    chosen = found.frames(times, count)
+    off = (times[chosen] - r_wave) / length - np.arange(count) / count
+    assert found.phase_verified
+    assert found.rr_ms == pytest.approx(1000 * length)
+    most = (1.0 if found.wraps else 1.5) * np.diff(times).max()  # a whole one may end half a frame late
+    assert (np.abs(off - np.rint(off)) * length <= most + 1e-9).all()
+    assert np.count_nonzero(np.diff(chosen) < 0) <= int(found.wraps)
+    assert len(found.notes) == int(found.wraps)
+    assert not (found.wraps and (evidence.holds(r_wave, length) or evidence.holds(r_wave - length, length)))
+
+
+def test_a_single_r_wave_in_the_middle_has_the_pictures_clear_period():
+    found = gate(_with_ecg(trace=[0.5], frames=30, thumbnails=_swinging(30, 0.04, 0.83)))
+    assert (found.method, found.phase_verified, found.wraps) == ("periodicity", True, True)
+    assert (found.start_s, found.stop_s) == pytest.approx((0.5, 1.33), rel=0.03)
+
+
+def test_a_heart_rate_alone_puts_no_cycle_together():
+    found = gate(_evidence(frames=30, r_waves=[0.6], rate=70.0))
+    assert (found.method, found.phase_verified, found.wraps) == ("heart_rate", False, False)
+
+
+@pytest.mark.parametrize(("rate", "verified"), [(None, False), (72.0, True), (55.0, False)])
+def test_an_unclear_period_needs_the_heart_rate_beside_a_single_r_wave(monkeypatch, rate, verified):
+    monkeypatch.setattr(Evidence, "period", Period(0.83, 0.25))
+    found = gate(_with_ecg(trace=[0.5], rate=rate))
+    assert (found.method, found.phase_verified) == ("periodicity", verified)
+
+
+def test_the_r_wave_of_a_trace_that_the_picture_denies_tells_no_phase():
+    found = gate(_with_ecg(trace=[-1.1, -0.5, 0.1], frames=35, thumbnails=_swinging(35, 0.04, 0.83)))
+    assert (found.method, found.phase_verified) == ("periodicity", False)
+
+
+def test_r_waves_that_another_source_denies_put_no_cycle_together():
+    found = gate(_with_ecg(trace=[-1.5, -0.5, 0.5], frames=32, rate=85.0))
+    assert (found.method, found.phase_verified, found.wraps, found.start_s) == ("trace", False, False, 0.0)
 
 
 def test_a_cycle_may_reach_half_a_frame_beyond_the_clip():
