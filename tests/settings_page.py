@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.settings_sources import PRESETS
 
 HEAD = """# Settings
 
-Every setting is `-P name=value` or an environment variable (`CARDIOAI_EPOCHS=4`); `-P` wins over the environment, which
-wins over the preset. An unknown name or a value out of range is refused. `-P settings=<file or run>` takes settings from a
-YAML file or from another run; they win over the environment and the preset.
+Every setting is `-P name=value` or an environment variable (`CARDIOAI_EPOCHS=4`); `-P` wins over the
+environment, which wins over the preset. An unknown name or a value out of range is refused.
+`-P settings=<file or run>` takes settings from a YAML file or from another run; they win over the environment
+and the preset.
 """
 
 
@@ -37,4 +40,4 @@ def _shown(name: str, value: object) -> str:
 
 
 if __name__ == "__main__":
-    print(settings_page(), end="")
+    sys.stdout.write(settings_page())
