@@ -184,6 +184,21 @@ def test_one_cycle_is_taken(tmp_path, fan, write_dicom):
     assert (quality.first_frame, quality.last_frame, quality.frames_used) == (5, 24, 20)
 
 
+def test_a_cycle_around_an_r_wave_in_the_middle_is_put_together(tmp_path, fan, write_dicom):
+    clip = write_dicom(tmp_path / "a.dcm", fan(frames=30, period=20), RWaveTimeVector=[600.0])
+    prepared = prepare_clip(clip)
+    quality, review = prepared.quality, prepared.review
+    assert (quality.gating, quality.phase_verified, quality.beats) == ("periodicity", True, 1)
+    assert quality.rr_ms == pytest.approx(800, rel=0.02)
+    assert (quality.first_frame, quality.last_frame, quality.frames_used) == (16, 15, 20)
+    assert quality.notes == "the cycle's last part is taken from before its R wave"
+    assert review.cycle_s == pytest.approx((0.6, 1.4), rel=0.02)
+    assert review.cycle_s[1] > review.duration_s
+    whole = write_dicom(tmp_path / "b.dcm", fan(frames=40, period=20), RWaveTimeVector=[600.0, 1400.0])
+    apart = np.abs(prepare_clip(whole).frames.astype(np.int64) - prepared.frames)
+    assert apart.mean() <= 2  # a beat is like the one before it
+
+
 @pytest.mark.parametrize(
     ("tags", "gating", "words"),
     [

@@ -224,10 +224,18 @@ def _by_reading(reading: _Reading, evidence: Evidence) -> Gating:
     if chosen is not None:
         start, stop, whole = chosen
         return Gating(reading.method, tuple(reading.inside.tolist()), True, start, stop, whole)
-    length = usual_interval(reading.r_waves_s)
+    length = _usual_beat(reading, evidence)
     if length > evidence.duration_s + evidence.slack_s:
         raise _no_cycle(evidence, f"one heart cycle lasts {length:.2f} s")
     return _of_length(reading.method, length, reading.inside, evidence)
+
+
+def _usual_beat(reading: _Reading, evidence: Evidence) -> float:
+    """The usual interval; where the picture shows that a drawn ECG lost beats, that of one beat alone."""
+    period, intervals = evidence.clear_period_s, plausible_intervals(reading.r_waves_s)
+    if reading.method != "trace" or period is None or not whole_beats(intervals / period):
+        return usual_interval(reading.r_waves_s)
+    return float(np.median(intervals / np.maximum(np.rint(intervals / period), 1.0)))
 
 
 def _without_missed_beats(reading: _Reading, gating: Gating, evidence: Evidence) -> Gating:

@@ -71,6 +71,12 @@ def test_an_interval_of_two_beats_on_the_trace_is_cut_to_one(missed):
     )
 
 
+def test_lost_beats_before_the_clip_do_not_make_it_too_short():
+    found = _gate(trace=[-2.1, -1.3, 0.3], times=TIMES[:29])
+    assert (found.method, found.phase_verified, found.notes) == ("trace", True, ())
+    assert (found.start_s, found.stop_s) == pytest.approx((0.3, 1.1))
+
+
 def test_of_intervals_of_two_beats_and_one_the_one_is_taken():
     found = _gate(trace=[0.3, 1.9, 2.7])
     assert (found.method, found.phase_verified) == ("trace", True)

@@ -169,6 +169,15 @@ def test_a_browser_shows_every_clip_and_no_foreign_markup(cohort, tmp_path):
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.parametrize(("cycle", "parts"), [((0.5, 1.5), 1), ((1.2, 2.2), 2)])
+def test_a_cycle_that_reaches_beyond_the_clip_is_marked_in_two_parts(cohort, tmp_path, cycle, parts):
+    folder, quality, shown = cohort
+    shown["P1", "FC"] = replace(shown["P1", "FC"], review=replace(REVIEW, cycle_s=cycle))
+    seen = _shown(_write(folder, quality, shown), tmp_path)
+    assert seen.split('<main id="clips"')[1].split("</main>")[0].count('<div class="cycle"') == parts
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 @pytest.mark.parametrize(
     ("name", "value", "count"),
     [
