@@ -148,7 +148,7 @@ def _handles(names: list[str]) -> list[Line2D]:
     handles = [
         Line2D([], [], color=NEUTRAL, linestyle=":", label="training"),
         Line2D([], [], color=NEUTRAL, label="validation"),
-        Line2D([], [], color=NEUTRAL, linestyle="", marker="D", markersize=4, label="lowest validation loss"),
+        Line2D([], [], color=NEUTRAL, linestyle="", marker="D", markersize=4, label="lowest loss"),
     ]
     if len(names) == 1:
         return handles
