@@ -32,7 +32,7 @@ def training_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
 
     Args:
         history: a row for each epoch: epoch, stage, train_loss, val_loss, val_r_mean and, for several
-            folds, fold. The epoch of the lowest validation loss, whose weights are kept, is marked.
+            folds, fold. The epoch of the lowest validation loss is marked.
         synthetic: whether the patients are synthetic.
     """
     with styled():
@@ -148,7 +148,7 @@ def _handles(names: list[str]) -> list[Line2D]:
     handles = [
         Line2D([], [], color=NEUTRAL, linestyle=":", label="training"),
         Line2D([], [], color=NEUTRAL, label="validation"),
-        Line2D([], [], color=NEUTRAL, linestyle="", marker="D", markersize=4, label="kept epoch"),
+        Line2D([], [], color=NEUTRAL, linestyle="", marker="D", markersize=4, label="lowest loss"),
     ]
     if len(names) == 1:
         return handles

@@ -102,7 +102,7 @@ def own_heads(bundle: Bundle) -> str:
     """What a figure has to say of CO, CI and SVRI where they can follow from stroke volume; else nothing."""
     if not bundle.scaler.stroke:
         return ""
-    return f"{', '.join(BY_IDENTITY)}: what their own heads predict, not what follows from stroke volume."
+    return f"{', '.join(BY_IDENTITY)}: by their own heads, not from stroke volume."
 
 
 def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:

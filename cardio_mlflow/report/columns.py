@@ -79,7 +79,8 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
                                                                 "references."),
     "correlation_predictions": ("Correlations among predictions", "Signed Pearson r between parameters' "
                                 "predictions."),
-    "folds": ("Folds", "Each fold's best epoch, correlations and errors (mae, in the parameter's unit: " +
+    "folds": ("Folds", "Each fold's epoch of lowest validation loss (best_epoch), correlations and errors "
+              "(mae, in the parameter's unit: " +
               ", ".join(f"{p.key} {p.unit}" for p in PARAMETERS) + "), with their mean and SD (n − 1)."),
     "predictions": ("Predictions", "Reference and prediction of each patient and parameter."),
     "participants": ("Participants", "All patients of the cohort with the outcome of each clip."),

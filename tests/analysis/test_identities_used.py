@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from cardio_mlflow.analysis.bland_altman import bland_altman_table
 from cardio_mlflow.analysis.identities_used import (
     COLUMNS,
     has_identities,
@@ -17,8 +18,14 @@ from cardio_mlflow.analysis.identities_used import (
 )
 from cardio_mlflow.analysis.predictions import BY_IDENTITY, check_predictions, read_predictions
 from cardio_mlflow.analysis.results import Evidence, notes, steps
+from cardio_mlflow.analysis.summary import mean_correlation, performance_table
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.parameters import KEYS, VIEW_CODES
+from cardio_mlflow.pipelines.evaluation import Evaluation
+from cardio_mlflow.pipelines.handouts import report_content, workbook_sheets
+from cardio_mlflow.report.page import write_report
+from cardio_mlflow.report.participant_flow import flow_table
+from cardio_mlflow.settings import load_settings
 
 
 def with_ways(table: pd.DataFrame, known: int = 30, of_pressure: int = 25) -> pd.DataFrame:
@@ -131,6 +138,32 @@ def test_the_table_is_made_where_something_followed_by_identity(table) -> None:
     few = identities_used_table(with_ways(plain, known=2), 100, 0)
     told = notes(Evidence(derived), {"identities_used": few})
     assert any(note.startswith("With and without identities, CO and CI: too few") for note in told)
+
+
+def test_report_and_workbook_show_with_and_without(table, tmp_path) -> None:
+    one = with_ways(table())
+    people = pd.DataFrame({"patient_id": [f"P{i:03d}" for i in range(50)], "cohort": "I", "bsa": 1.8})
+    people.loc[:3, "bsa"] = np.nan
+    people = people.assign(used=True, **dict.fromkeys(VIEW_CODES, "OK"))
+    evidence = Evidence(one, people)
+    tables = {
+        "performance": performance_table(one, 100, 0), "bland_altman": bland_altman_table(one),
+        "participant_flow": flow_table(None, one), "identities_used": identities_used_table(one, 100, 0),
+    }  # fmt: skip
+    settings = load_settings({"identities": "true"}, {})
+    evaluation = Evaluation("cohort1", "Cohort I, out of fold", settings, settings, synthetic=True, folds=5)
+    mean = mean_correlation(one, 100, 0)
+    write_report(tmp_path / "report.html", report_content(evidence, tables, evaluation, mean, {}))
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Body surface was known of 36 of 40 patients" in page, "of those judged"
+    assert "<p>Signed r with the identities, and by the own head alone: CO " in page
+    assert ">With and without identities <span" in page
+    sheets = workbook_sheets(one, tables, evaluation, mean)
+    pd.testing.assert_frame_equal(sheets["identities_used"], tables["identities_used"])
+    assert {"way", "direct"} <= set(sheets["predictions"].columns)
+    del tables["identities_used"]
+    plain = Evidence(table(), people)
+    assert report_content(plain, tables, evaluation, mean, {}).identities == []
 
 
 def test_ways_survive_a_file_and_folds_without_them(table, tmp_path) -> None:

@@ -6,16 +6,20 @@ import re
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.pipelines.ablation import alpha_table
+from cardio_mlflow.pipelines.fold_training import FoldJob
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.training_set import load_training_set, with_used_views
 from cardio_mlflow.settings import load_settings
+from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.training.bundle import load_bundle, predict
 from tests.pipelines.conftest import SMALL, Workplace
 
@@ -86,6 +90,8 @@ def test_the_comparison_is_logged_with_intervals(compared) -> None:
     said = place.artifact(run, "ablation.txt").read_text()
     assert "Against full, on 3 patients" in said
     assert "mean over 2 seeds" in said
+    assert "The gates of full started at α = 0.50 and stand at" in said
+    assert "alpha_motion" in alphas.columns
     first, second = (read(place, run, path) for path in ("predictions.csv", "tables/predictions_seed-2.csv"))
     assert set(first["variant"]) == set(second["variant"]) == set(NAMES)
     figures = {path.name for path in place.artifact(run, "figures").iterdir()}
@@ -114,6 +120,22 @@ def test_a_variant_sees_only_its_views(compared) -> None:
     other[:, 2:] = 255 - other[:, 2:]
     present = torch.ones(2, 4, dtype=torch.bool)
     assert (predict(bundle, clips, present).predictions == predict(bundle, other, present).predictions).all()
+
+
+def test_runs_without_a_gate_of_motion_have_none_in_the_table() -> None:
+    settings = load_settings({"motion": "true"}, {})
+    gates = {"alpha/temporal": 0.6, "alpha/fusion": 0.4}
+    runs = {
+        FoldJob(fold, variant, 1): FinishedRun(f"{fold}", variant, {}, {}, gates | motion)
+        for fold, variant, motion in (
+            (1, "full", {"alpha/motion": 0.7}),
+            (2, "full", {}),
+            (1, "no_motion", {}),
+        )
+    }
+    table = alpha_table(settings, runs)
+    np.testing.assert_array_equal(table["alpha_motion"], [0.7, np.nan, np.nan])
+    assert table["alpha_fusion"].eq(0.4).all()
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_network_of_stroke_volumes_is_explained_by_its_direct_heads() -> None:
     }
     without, told = (own_heads(bundle) for bundle in scalers.values())
     assert without == ""
-    assert told.startswith("CO, CI, SVRI: what their own heads predict, not")
+    assert told.startswith("CO, CI, SVRI: by their own heads, not")
     found = SimpleNamespace(
         frames=np.full((4, 3, 224, 224), 90, np.uint8), present=np.ones(4, np.bool_), keys=("RAP", "CO"),
         output=SimpleNamespace(frame_weights=torch.ones(1, 4, 3) / 3, view_weights=torch.ones(1, 4) / 4),
