@@ -23,11 +23,12 @@ from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.integrated_gradients import integrate
 from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.model.backbone import load_backbone
-from cardio_mlflow.model.network import build_network
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
+from cardio_mlflow.settings import load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
 from cardio_mlflow.synthetic.frames import view_frames
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
+from cardio_mlflow.training.bundle import network_of
 
 FRAMES = 8
 STEPS = 50
@@ -37,11 +38,12 @@ MEMORY = 1.0
 
 
 def demo_subject() -> Subject:
-    """A synthetic patient, and the demo's backbone under new heads."""
+    """A synthetic patient as the demo sees them, and the demo's backbone under new heads."""
+    settings = load_settings({}, {})
     anatomy = draw_anatomy(draw_hemodynamics(1, 1), 1).iloc[0]
     phases = np.arange(FRAMES) / FRAMES
-    clips = np.stack([view_frames(anatomy, code, phases, 1)[0] for code in VIEW_CODES])
-    network = build_network(load_backbone("demo"), "full", 4, 0.15, 0)
+    clips = np.stack([view_frames(anatomy, code, phases, 1, scale=settings.scale)[0] for code in VIEW_CODES])
+    network = network_of(load_backbone("demo"), settings)
     shown = torch.ones(len(VIEW_CODES), dtype=torch.bool)
     return subject_of(network, torch.from_numpy(clips), shown, shown)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import torch
+
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.ablation import compare_variants
 from cardio_mlflow.pipelines.fold_networks import STUDY
@@ -87,5 +89,5 @@ def _explained(settings: Settings, command: Run) -> None:
     try:
         with step_run("visualize", settings, "visualize", command) as run:
             visualize(settings, run, settings.explained_patients, STUDY, loose="false")
-    except InputError as error:
+    except (InputError, torch.OutOfMemoryError) as error:
         log.warning("What the networks look at is not shown; the study goes on. %s", error)

@@ -27,7 +27,6 @@ from cardio_mlflow.pipelines.explained_figures import Patient, log_cohort, log_p
 from cardio_mlflow.pipelines.explaining import checks_of, explain_patient
 from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs, training_subset
-from cardio_mlflow.pipelines.known_chambers import known_chambers
 from cardio_mlflow.pipelines.patient_choice import chosen_patients
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
@@ -62,11 +61,6 @@ def visualize(settings: Settings, run: Run, patients: str, model: str, loose: st
         run.set_tags({f"network_fold-{fold}": run_id for fold, run_id in networks.run_ids.items()})
         _explain_chosen(settings, run, inputs, networks, chosen, loose_frames)
         log_cohort(run, settings, inputs, networks)
-        if settings.is_synthetic:
-            fold = min(networks.run_ids)
-            run.set_tags({"chambers_fold": str(fold)})
-            bundle = networks.of_fold(fold)
-            known_chambers(run, settings, bundle, _mean_images(settings, inputs, bundle, fold))
 
 
 def count_of_loose(loose: str) -> int:

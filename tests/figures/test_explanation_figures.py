@@ -22,7 +22,7 @@ from cardio_mlflow.figures.frame_attention import (
     schematic_ecg,
 )
 from cardio_mlflow.figures.style import SYNTHETIC_MARK, save_figure, signed
-from cardio_mlflow.figures.trust import chamber_shares, deletion_insertion, sanity_bars
+from cardio_mlflow.figures.trust import deletion_insertion, sanity_bars
 from cardio_mlflow.figures.view_fusion import cohort_view_fusion, view_fusion
 from cardio_mlflow.parameters import KEYS
 
@@ -32,7 +32,6 @@ pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisabl
 ALL, NO_PSAX = np.ones(4, np.bool_), np.array([True, True, False, True])
 NONE = ~ALL
 ALPHA = 0.58
-CHAMBERS = ["RA", "RV", "RV", "RV", "LA", "LV", "LV", "LV", "RV"]
 
 
 def frame_weights(frames: int = 8, patients: int | None = None) -> np.ndarray:
@@ -81,14 +80,6 @@ def checks_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["check", "parameter", "correlation"])
 
 
-def chambers_table() -> pd.DataFrame:
-    rows = [(key, chamber, 0.3, 0.12) for key, chamber in zip(KEYS, CHAMBERS, strict=True)]
-    table = pd.DataFrame(rows, columns=["parameter", "chamber", "share", "area"])
-    ratio = np.linspace(0.5, 4, 9)
-    table = table.assign(ratio=ratio, ratio_low=0.8 * ratio, ratio_high=1.3 * ratio)
-    return table.assign(ratio_strongest=1.5 * ratio, ratio_randomised=1.1)
-
-
 DRAWN: dict[str, Callable[[bool], Figure]] = {
     "frames": lambda s: frame_attention(frame_weights(), ALPHA, phases(), NO_PSAX, NO_PSAX, synthetic=s),
     "frames_cohort": lambda s: cohort_frame_attention(
@@ -99,7 +90,6 @@ DRAWN: dict[str, Callable[[bool], Figure]] = {
     "views_cohort": lambda s: cohort_view_fusion(view_weights(presence()), presence(), ALPHA, synthetic=s),
     "deletion": lambda s: deletion_insertion(curves_table(), synthetic=s),
     "sanity": lambda s: sanity_bars(checks_table(), synthetic=s),
-    "chambers": lambda s: chamber_shares(chambers_table(), synthetic=s),
 }
 
 
@@ -341,33 +331,3 @@ def test_sanity_bars_are_the_correlations_with_their_numbers() -> None:
     assert negative.axes[0].get_ylim()[0] < -1
     for empty in (table.iloc[:0], pd.DataFrame(), table.assign(correlation=np.nan)):
         assert "no check has" in words(sanity_bars(empty, synthetic=False))
-
-
-def test_chambers_show_ratio_interval_and_the_randomised_network() -> None:
-    table = chambers_table()
-    table.loc[4, ["ratio", "ratio_low", "ratio_high"]] = np.nan
-    table.loc[5, "ratio_low"], table.loc[6, "ratio_randomised"], table.loc[7, "area"] = np.nan, np.nan, np.nan
-    figure = chamber_shares(table, synthetic=False)
-    figure.canvas.draw()
-    (axes,) = figure.axes
-    randomised, strongest, ours = [
-        c for c in axes.collections if isinstance(c, mpl.collections.PathCollection)
-    ]
-    np.testing.assert_allclose(np.ma.filled(ours.get_offsets()[:, 0], np.nan), table["ratio"])
-    np.testing.assert_allclose(
-        np.ma.filled(randomised.get_offsets()[:, 0], np.nan), table["ratio_randomised"]
-    )
-    np.testing.assert_allclose(np.ma.filled(strongest.get_offsets()[:, 0], np.nan), table["ratio_strongest"])
-    spans = [c for c in axes.collections if isinstance(c, mpl.collections.LineCollection)][-1]
-    ends = np.array(spans.get_segments())[:, :, 0]
-    np.testing.assert_allclose(ends, table[["ratio_low", "ratio_high"]].dropna())
-    assert [line.get_xdata()[0] for line in axes.lines] == [1, 3]
-    assert [label.get_text() for label in axes.get_yticklabels()][:2] == ["RAP, RA", "SPAP, RV"]
-    shown = [text.get_text() for text in axes.texts]
-    assert shown[0] == "0.50 (0.40 to 0.65): 30 % on 12 % of the sector"
-    assert shown[4] == "n/a"
-    assert "(no interval)" in shown[5]
-    assert "sector" not in shown[7]
-    for empty in (table.iloc[:0], pd.DataFrame(), table.iloc[4:5].assign(ratio_randomised=np.nan)):
-        assert "no chamber has" in words(chamber_shares(empty, synthetic=False))
-    chamber_shares(table.iloc[:1], synthetic=True).canvas.draw()

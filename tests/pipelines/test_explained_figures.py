@@ -77,8 +77,8 @@ def test_a_network_of_stroke_volumes_is_explained_by_its_direct_heads() -> None:
     for name in ("overlays", "gradient_rollout", "frame_importance"):
         shown = " ".join(text.get_text() for text in figures[name].findobj(Text))
         assert told in shown, name
-    for draw in (trust.deletion_insertion, trust.sanity_bars, trust.chamber_shares):
-        row = {"parameter": ["CO"], "check": "small noise", "correlation": 0.5, "chamber": "LV", "ratio": 2.0,
+    for draw in (trust.deletion_insertion, trust.sanity_bars):
+        row = {"parameter": ["CO"], "check": "small noise", "correlation": 0.5,
                "order": "random", "kind": "deletion", "share": 0.5, "value": 0.5}  # fmt: skip
         for note in ("", told):
             shown = draw(pd.DataFrame(row), synthetic=False, note=note).findobj(Text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cardio_mlflow.explain.localisation import area_of, share_on, strongest_on
+from benchmarks.localisation import area_of, share_on, strongest_on
 
 
 def test_shares_of_a_map_by_hand() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.chambers import CARRIERS, CHAMBERS, SEPTUM, chamber_masks
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.chambers import CARRIERS, CHAMBERS, SEPTUM, chamber_masks
 from cardio_mlflow.synthetic.frames import view_frames
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 
@@ -19,12 +19,13 @@ def anatomy():
     return draw_anatomy(draw_hemodynamics(6, 3), 3)
 
 
+@pytest.mark.parametrize("scale", ["sector", "physical"])
 @pytest.mark.parametrize("view", SHOWN)
-def test_chambers_are_the_dark_places_of_the_frames_they_lie_in(anatomy, view: str) -> None:
+def test_chambers_are_the_dark_places_of_the_frames_they_lie_in(anatomy, view: str, scale: str) -> None:
     for row in range(3):
-        masks = chamber_masks(anatomy.iloc[row], view, PHASES, row, 224)
+        masks = chamber_masks(anatomy.iloc[row], view, PHASES, row, 224, scale)
         assert set(masks) == SHOWN[view]
-        _, tissue = view_frames(anatomy.iloc[row], view, PHASES, row, 224)
+        _, tissue = view_frames(anatomy.iloc[row], view, PHASES, row, 224, scale)
         inside = np.zeros_like(tissue, dtype=bool)
         for name in set(masks) - {SEPTUM}:
             inside |= masks[name]
