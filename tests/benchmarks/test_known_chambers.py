@@ -80,13 +80,11 @@ def bundle_of(scale: PhysicalScale | None) -> Bundle:
 def test_clips_and_chambers_are_at_the_scale_that_the_network_sees() -> None:
     anatomy = draw_anatomy(draw_hemodynamics(1, SEED), SEED).iloc[0]
     found = [known_chambers._patient(bundle_of(s), anatomy, 0) for s in (None, PhysicalScale((0.9,) * 4))]
-    filled, physical = ((subject.images > 0.02).float().mean() for subject, _ in found)
-    assert physical < 0.8 * filled
-    for subject, regions in found:
-        for image, masks in zip(subject.images, regions, strict=True):
-            sector = image.numpy() > 0
-            inside = sum((mask & sector).sum() for mask in masks.values())
-            assert inside > 0.8 * sum(mask.sum() for mask in masks.values())
+    place = VIEW_CODES.index("SA")  # seen from so deep that it is less than half as large at physical scale
+    sectors = [float((subject.images[place] > 0).float().mean()) for subject, _ in found]
+    chambers = [regions[place]["LV"].mean() for _, regions in found]
+    assert sectors[1] < 0.5 * sectors[0]
+    assert chambers[1] < 0.5 * chambers[0]
 
 
 def test_the_command_prints_the_table_and_draws_it(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys) -> None:
