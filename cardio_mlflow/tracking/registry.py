@@ -26,7 +26,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.training.stroke_volume import Predicted
+from cardio_mlflow.training.stroke_volume import Predicted, all_direct
 
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"
@@ -101,7 +101,7 @@ class RegisteredModel:
         else:
             table = pd.DataFrame(self._model.predict({n: inputs[n] for n in ("views", "view_mask")}))
             values, features = table[list(KEYS)].to_numpy(dtype=np.float64), {}
-        return Answer(Predicted(values, values, np.zeros(values.shape, dtype=bool)), features)
+        return Answer(all_direct(values), features)
 
 
 def model_input(data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, PARAMETERS
-from cardio_mlflow.training.stroke_volume import STROKE, Predicted, by_identities, stroke_volumes
+from cardio_mlflow.training.stroke_volume import STROKE, Predicted, all_direct, by_identities, stroke_volumes
 
 FloatArray = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ class TargetScaler:
         unscaled = np.stack([s.unscale(targets[:, i]) for i, s in enumerate(scales)], 1)
         direct, volumes = np.split(unscaled, [len(KEYS)], axis=1)
         if not self.stroke:
-            return Predicted(direct, direct, np.zeros(direct.shape, dtype=bool))
+            return all_direct(direct)
         return by_identities(direct, volumes, facts)
 
     @property

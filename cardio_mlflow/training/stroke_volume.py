@@ -38,6 +38,11 @@ class Predicted(NamedTuple):
     derived: NDArray[np.bool_]
 
 
+def all_direct(values: FloatArray) -> Predicted:
+    """Predictions, (N, 9) in their units, that each came from its parameter's own head."""
+    return Predicted(values, values, np.zeros(values.shape, dtype=bool))
+
+
 def stroke_volumes(references: FloatArray, facts: FloatArray) -> FloatArray:
     """Stroke volume and its index of catheterised patients: 1000 · CO / HR and 1000 · CI / HR.
 

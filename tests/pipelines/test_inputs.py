@@ -21,6 +21,7 @@ from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_input
 from cardio_mlflow.pipelines.predictions import build_predictions
 from cardio_mlflow.pipelines.trained_on import TrainedOn, person_digest, seen_of
 from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.training.stroke_volume import all_direct
 
 PATIENTS = [f"ROE{i}" for i in range(9)]
 
@@ -254,7 +255,7 @@ def test_persons_stay_together_and_get_pseudonyms(
     assert [persons.index(p) for p in persons] == [0, 0, 2, 2, 4, 5]
     assert persons[4:] == list(cohort1[4:])
     values = np.ones((6, len(KEYS)))
-    table = build_predictions(cohort1, values, values, cohort="I", variant="full", persons=persons)
+    table = build_predictions(cohort1, values, all_direct(values), cohort="I", variant="full", persons=persons)
     assert list(table.columns)[-1] == "person"
     text = table.to_csv() + inputs.cohort.labels.to_csv() + caplog.text
     assert "DOE" not in text
@@ -268,7 +269,7 @@ def test_without_shared_persons_nothing_changes(given: Callable[..., Settings]) 
     assert list(after.folds) == list(before.folds)
     assert after.persons(after.patients("I")) is None
     values = np.ones((1, len(KEYS)))
-    assert "person" not in build_predictions(["P"], values, values, cohort="I", variant="full")
+    assert "person" not in build_predictions(["P"], values, all_direct(values), cohort="I", variant="full")
 
 
 def test_given_folds_may_not_part_a_person(given: Callable[..., Settings], tmp_path: Path) -> None:
