@@ -165,8 +165,8 @@ class Settings(SettingsFields):
 def overlaid(values: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     """Settings with some of them changed.
 
-    A list in ``stage_epochs`` says how many epochs and stages there are; where only these are changed, the
-    list no longer holds and is left out.
+    A list in ``stage_epochs`` says how many epochs and stages there are; where only these are changed, or
+    blocks are unfrozen at once, the list no longer holds and is left out.
 
     >>> overlaid({"epochs": 18, "stages": 2}, {"stage_epochs": "30,4"})
     {'epochs': 34, 'stages': 1, 'stage_epochs': '30,4'}
@@ -179,7 +179,8 @@ def overlaid(values: Mapping[str, object], changes: Mapping[str, object]) -> dic
     if not (isinstance(parts, list | tuple) and len(parts) > 1):
         return changed
     if "stage_epochs" not in changes:
-        return changed | ({"stage_epochs": ()} if {"epochs", "stages"} & changes.keys() else {})
+        other = {"epochs", "stages"} & changes.keys() or changes.get("unfreezing") == "at_once"
+        return changed | ({"stage_epochs": ()} if other else {})
     lengths = [int(part) for part in parts if str(part).strip().isdecimal()]
     if len(lengths) == len(parts):
         own = {"epochs": sum(lengths), "stages": len(lengths) - 1}

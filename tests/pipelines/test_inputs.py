@@ -255,7 +255,9 @@ def test_persons_stay_together_and_get_pseudonyms(
     assert [persons.index(p) for p in persons] == [0, 0, 2, 2, 4, 5]
     assert persons[4:] == list(cohort1[4:])
     values = np.ones((6, len(KEYS)))
-    table = build_predictions(cohort1, values, all_direct(values), cohort="I", variant="full", persons=persons)
+    table = build_predictions(
+        cohort1, values, all_direct(values), cohort="I", variant="full", persons=persons
+    )
     assert list(table.columns)[-1] == "person"
     text = table.to_csv() + inputs.cohort.labels.to_csv() + caplog.text
     assert "DOE" not in text

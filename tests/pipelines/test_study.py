@@ -48,7 +48,7 @@ def test_a_fold_run_holds_metrics_predictions_and_model(studied) -> None:
     assert losses[int(run.data.metrics["best/epoch"])] == min(losses.values())
     assert set(read(studied.artifact(run, "predictions.csv"))["parameter"]) == set(KEYS)
     files = {path.name for path in studied.artifact(run, "model/artifacts/fold-1").iterdir()}
-    assert files == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json", "version.json"}
+    assert files == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json", "scale.json", "version.json"}
     assert not list(studied.artifact(run, "model").rglob("*.pkl"))
 
 
