@@ -1,6 +1,6 @@
 """Make the demo backbone: a small ViT that learns from single synthetic frames the heart that is in them.
 
-    python -m benchmarks.demo_backbone [--patients 2000] [--passes 8] [--output FOLDER] [--jobs 2]
+    python -m benchmarks.demo_backbone [--patients 2000] [--passes 16] [--output FOLDER] [--jobs 2]
 
 Its patients are in no cohort, and no catheterisation value is used. Two read-outs are trained with the
 encoder and then dropped: from the frame feature to the geometry that the frame shows (areas, walls, valves),
@@ -265,7 +265,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_backbone")
     parser.add_argument("--patients", type=int, default=2000, help="how many to simulate, from 2")
-    parser.add_argument("--passes", type=int, default=8, help="over their frames")
+    parser.add_argument("--passes", type=int, default=16, help="over their frames")
     parser.add_argument("--output", type=Path, default=demo_folder(), help="folder to write")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches")
