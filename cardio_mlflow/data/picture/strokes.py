@@ -195,6 +195,7 @@ _LONGEST: Final = 30
 _UNEVEN: Final = 0.15  # share of the period by which a dash may be off its place
 _EVEN: Final = 0.75
 _SHORTEST: Final = 4.0
+_LEVEL: Final = 2.0  # width over height from which a dash is a depth mark; dotted lines run steeper
 _LONG: Final = 0.4  # share of the sector's height from which a dotted line goes on to the sector's border
 
 
@@ -202,10 +203,12 @@ def hidden_dashes(core: Image, sector_mask: Image) -> Image:
     """The places of evenly spaced dashes on the straight line that most small pieces of a core lie on.
 
     Only those that the core of strokes lacks, because tissue hides them: uint8 0 or 255, rows × columns.
+    A dotted line's dashes lie along it. Depth marks lie level, and end where the last of them is seen.
     """
     out = np.zeros_like(core)
     count, _, facts, centres = cv2.connectedComponentsWithStats(core, connectivity=8)
-    extent = facts[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    size = facts[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    extent = size.max(axis=1)
     small = np.flatnonzero((extent <= _LONGEST) & (np.arange(count) > 0))
     if not _LEAST <= len(small) <= _MOST_PIECES:
         return out
@@ -215,9 +218,11 @@ def hidden_dashes(core: Image, sector_mask: Image) -> Image:
     if spaced is None:
         return out
     first, period = spaced
-    half = 0.5 * (float(np.median(extent[small][on])) - 1.0) * along
+    width, height, length = np.median(np.c_[size, extent][small][on], axis=0)
+    level = width >= _LEVEL * height
+    half = 0.5 * (length - 1.0) * (np.array([1.0, 0.0]) if level else along)
     reach = int(np.hypot(*core.shape) / period) + 1
-    whole = np.ptp(places) >= _LONG * np.count_nonzero(sector_mask.any(axis=1))
+    whole = not level and np.ptp(places) >= _LONG * np.count_nonzero(sector_mask.any(axis=1))
     for place in first + period * np.arange(-reach, reach + 1):
         hidden = np.min(np.abs(places - place)) > _UNEVEN * period
         if hidden and (whole or places[0] <= place <= places[-1]):
@@ -247,7 +252,7 @@ def _spacing(places: Array) -> tuple[float, float] | None:
     """
     if len(places) < _LEAST:
         return None
-    median = float(np.median(np.diff(places)))
+    median = float(np.percentile(np.diff(places), 50, method="lower"))
     periods = median * np.linspace(0.93, 1.07, 141)
     phases = np.exp(2j * np.pi * places[:, None] / periods).mean(axis=0)
     best = int(np.argmax(np.abs(phases)))
