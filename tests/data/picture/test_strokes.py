@@ -133,18 +133,19 @@ def test_hidden_dashes_are_found_again(angle, period, hidden, specks):
 
 @settings(max_examples=20, deadline=None)
 @example(40.0, 12, {2, 4, 6})
-@given(st.floats(30, 48), st.integers(10, 16), st.sets(st.integers(2, 6), min_size=1, max_size=3))
-def test_hidden_depth_marks_lie_level_between_those_that_are_seen(angle, period, hidden):
-    marks = []
+@example(45.0, 12, {0, 4})
+@given(st.floats(30, 48), st.integers(10, 16), st.sets(st.integers(0, 6), min_size=1, max_size=3))
+def test_hidden_depth_marks_lie_level_and_none_below_the_last_that_is_seen(angle, period, hidden):
+    marks, field = [], np.zeros((240, 480), np.uint8)
+    field[40:] = 255
     for i in range(10):
         row = 40 + period * i
         column = round(160 + (row - 8) * np.tan(np.deg2rad(angle))) - 8
-        marks.append(np.zeros((240, 480), np.uint8))
+        marks.append(np.zeros_like(field))
         marks[-1][row, column : column + 6] = 255
     seen = np.max([mark for i, mark in enumerate(marks) if i not in hidden], axis=0)
     missing = np.max([marks[i] for i in hidden], axis=0)
-    found = hidden_dashes(seen, np.full_like(seen, 255))
-    near = np.ones((3, 3), np.uint8)
+    found, near = hidden_dashes(seen, field), np.ones((3, 3), np.uint8)
     assert not (missing & ~cv2.dilate(found, near)).any()
     assert not (found & ~cv2.dilate(missing, near)).any()
 
