@@ -8,15 +8,8 @@ from typing import Final, Literal, NamedTuple
 import cv2
 import numpy as np
 
-from cardio_mlflow.data.cycle.head import (
-    Arrivals,
-    Head,
-    find_head,
-    find_moving_head,
-    read_still,
-    read_sweep,
-    refine_head,
-)
+from cardio_mlflow.data.cycle.arrivals import Arrivals, Head, find_head, refine_head
+from cardio_mlflow.data.cycle.head import find_moving_head, read_still, read_sweep
 from cardio_mlflow.data.cycle.scroll import read_scroll, read_tissue_scroll
 from cardio_mlflow.data.cycle.strip import Array, Image, Rows, Strip, Trace, cut_strips, read_curve
 from cardio_mlflow.data.picture.sector import ClipStatistics

@@ -9,24 +9,21 @@ contradict is passed over for a better one, or its phase is not verified.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.cycle.evidence import NEAR, Array, Evidence, alike, whole_beats
-from cardio_mlflow.data.files.timing import plausible, plausible_intervals, typical_interval, usual_interval
+from cardio_mlflow.data.cycle.evidence import NEAR, Array, Evidence, whole_beats
+from cardio_mlflow.data.cycle.readings import Reading, judged_readings
+from cardio_mlflow.data.files.timing import plausible_intervals, typical_interval, usual_interval
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 __all__ = ["Evidence", "Gating", "gate"]
 
-_WORDS: Final = {"tags": "R-wave tags", "waveform": "ECG in the file", "trace": "drawn ECG"}
 _WRAPS: Final = "the cycle's last part is taken from before its R wave"
-_APART_S: Final = 0.12  # R waves from two sources; an ECG is drawn some 50 ms late
-_STALE_S: Final = 2.5  # R waves farther from the clip tell nothing about it
 _SHORTEST_CLIP_S: Final = 0.4
 _LONGEST_BEAT_S: Final = 1.2
 
@@ -88,40 +85,6 @@ class Gating:
         return np.searchsorted(middles, wanted, side="left").astype(np.int64)
 
 
-class _Vote(NamedTuple):
-    """What one witness says of R waves: whether they fit to it, and in words that they do not."""
-
-    by_picture: bool
-    fits: bool
-    note: str
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """R waves of one source, those of them in the clip, and what all other witnesses that can tell say."""
-
-    method: str
-    r_waves_s: Array
-    inside: Array
-    votes: tuple[_Vote, ...] = ()
-
-    @property
-    def intervals(self) -> Array:
-        """Plausible R-R intervals, those in the clip if there are any, seconds."""
-        within = plausible_intervals(self.inside)
-        return within if len(within) else plausible_intervals(self.r_waves_s)
-
-    @property
-    def words(self) -> str:
-        """How a note names it."""
-        return f"R-R {1000 * np.median(self.intervals):.0f} ms of the {_WORDS[self.method]}"
-
-    @property
-    def score(self) -> int:
-        """Votes for it less votes against it; the picture has two, it cannot be stale."""
-        return sum((1 if vote.fits else -1) * (1 + vote.by_picture) for vote in self.votes)
-
-
 def gate(evidence: Evidence) -> Gating:
     """Climb down the ladder to the first rung that answers and fits to the others; choose one whole cycle.
 
@@ -130,11 +93,7 @@ def gate(evidence: Evidence) -> Gating:
     Raises:
         ClipRefused: NO_FULL_CYCLE, when the clip does not hold one.
     """
-    readings = [
-        _Reading(method, r_waves, evidence.inside(r_waves))
-        for method, r_waves in evidence.sources.items() if plausible(r_waves)
-    ]  # fmt: skip
-    readings = [replace(own, votes=tuple(_votes(own, readings, evidence))) for own in readings]
+    readings = judged_readings(evidence)
     notes = [vote.note for reading in readings for vote in reading.votes if not vote.fits]
     period = evidence.clear_period_s
     if not readings and period is not None and evidence.rate_fits(np.array([period])) is False:
@@ -145,44 +104,13 @@ def gate(evidence: Evidence) -> Gating:
     return replace(found, notes=tuple(dict.fromkeys([*notes, *found.notes])))
 
 
-def _votes(own: _Reading, readings: list[_Reading], evidence: Evidence) -> Iterator[_Vote]:
-    """What the others say of a reading.
-
-    R waves of two sources must agree in their intervals and in their times; the picture must repeat itself
-    from R wave to R wave; the heart rate must lie within the intervals. Plain multiples fit (a beat missed, a
-    rate that counts T waves), unless the picture shows that it is not alike at the R waves.
-    """
-    for one, other in combinations(readings, 2):
-        if (own is one or own is other) and (fits := _same_beats(one, other, evidence)) is not None:
-            yield _Vote(False, fits, f"{one.words} does not fit {other.words}")
-    period = evidence.clear_period_s
-    if period is not None and (fits := evidence.repeats(own.inside, own.intervals)) is not None:
-        yield _Vote(True, fits, f"{own.words} does not fit the picture's period of {1000 * period:.0f} ms")
-    if (fits := evidence.rate_fits(own.intervals)) is not None:
-        yield _Vote(False, fits, f"Heart Rate {evidence.heart_rate:g}/min does not fit {own.words}")
-
-
-def _same_beats(one: _Reading, other: _Reading, evidence: Evidence) -> bool | None:
-    """Whether two readings have intervals that fit, and R waves at the same times; None when one is stale."""
-    if any(len(evidence.inside(reading.r_waves_s, _STALE_S)) == 0 for reading in (one, other)):
-        return None
-    if not alike(one.intervals, other.intervals):
-        return False
-    fewer, more = sorted((one.inside, other.inside), key=len)
-    if len(fewer) == 0:
-        return True
-    apart = np.abs(fewer[:, None] - more[None, :]).min(axis=1)
-    least = min(float(np.median(reading.intervals)) for reading in (one, other))
-    return bool(np.median(apart) <= max(_APART_S, 0.15 * least))
-
-
-def _by_r_waves(readings: list[_Reading], evidence: Evidence) -> Gating | None:
+def _by_r_waves(readings: list[Reading], evidence: Evidence) -> Gating | None:
     """A cycle of the R waves that fit best to all else; None without any, or where the picture knows better.
 
     Raises:
         ClipRefused: NO_FULL_CYCLE, when R waves lie in the clip, and their usual interval is longer than it.
     """
-    found: list[tuple[_Reading, Gating]] = []
+    found: list[tuple[Reading, Gating]] = []
     refusal: ClipRefused | None = None
     for reading in readings:
         try:
@@ -203,7 +131,7 @@ def _by_r_waves(readings: list[_Reading], evidence: Evidence) -> Gating | None:
     return replace(gating, phase_verified=False)
 
 
-def _rank(found: tuple[_Reading, Gating]) -> tuple[bool, bool, bool, bool, int]:
+def _rank(found: tuple[Reading, Gating]) -> tuple[bool, bool, bool, bool, int]:
     """What is trusted goes first, then what has a whole cycle in the clip, then what nobody disputes."""
     reading, gating = found
     disputed = not all(vote.fits for vote in reading.votes)
@@ -211,7 +139,7 @@ def _rank(found: tuple[_Reading, Gating]) -> tuple[bool, bool, bool, bool, int]:
     return reading.score < 0, not gating.phase_verified, gating.wraps, disputed, score
 
 
-def _by_reading(reading: _Reading, evidence: Evidence) -> Gating:
+def _by_reading(reading: Reading, evidence: Evidence) -> Gating:
     """A cycle from R waves.
 
     A whole interval between two R waves in the clip is best, the most typical one of several. Without one,
@@ -230,7 +158,7 @@ def _by_reading(reading: _Reading, evidence: Evidence) -> Gating:
     return _of_length(reading.method, length, reading.inside, evidence)
 
 
-def _usual_beat(reading: _Reading, evidence: Evidence) -> float:
+def _usual_beat(reading: Reading, evidence: Evidence) -> float:
     """The usual interval; where the picture shows that a drawn ECG lost beats, that of one beat alone."""
     period, intervals = evidence.clear_period_s, plausible_intervals(reading.r_waves_s)
     if reading.method != "trace" or period is None or not whole_beats(intervals / period):
@@ -238,7 +166,7 @@ def _usual_beat(reading: _Reading, evidence: Evidence) -> float:
     return float(np.median(intervals / np.maximum(np.rint(intervals / period), 1.0)))
 
 
-def _without_missed_beats(reading: _Reading, gating: Gating, evidence: Evidence) -> Gating:
+def _without_missed_beats(reading: Reading, gating: Gating, evidence: Evidence) -> Gating:
     """One beat, where the drawn ECG's interval holds two or three of the picture's periods.
 
     It is another interval of one period, if there is any, or else a period from an R wave.

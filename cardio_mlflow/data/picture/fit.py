@@ -175,10 +175,12 @@ def _accepted(
     """The sector with its score where it hangs straight or both its edges are sharp, else a mended one."""
     upright = abs(sector.left + sector.right) <= _MOST_LEAN
     sharp = support[:2].min() >= _SHARP_SUPPORT and empty_beyond(sector, evidence.faint)
-    steered = sharp and min(steepness(sector, evidence.image)) >= _CLIFF
+    wider = int(sector.right > -sector.left)
+    # Only the edge that leans less can be a shadow's: tissue reaches as far as the other.
+    steered = sharp and steepness(sector, evidence.image)[1 - wider] >= _CLIFF
     mended = None
     if not upright and not steered:
-        mended = _half_dark(_line(sector, int(sector.right > -sector.left)), evidence, blob, opened)
+        mended = _half_dark(_line(sector, wider), evidence, blob, opened)
     if mended is None and (upright or sharp):
         return _judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
     return mended

@@ -195,6 +195,7 @@ _LONGEST: Final = 30
 _UNEVEN: Final = 0.15  # share of the period by which a dash may be off its place
 _EVEN: Final = 0.75
 _SHORTEST: Final = 4.0
+_LEVEL: Final = 2.0  # width over height from which a dash is a depth mark; dotted lines run steeper
 _LONG: Final = 0.4  # share of the sector's height from which a dotted line goes on to the sector's border
 
 
@@ -202,10 +203,13 @@ def hidden_dashes(core: Image, sector_mask: Image) -> Image:
     """The places of evenly spaced dashes on the straight line that most small pieces of a core lie on.
 
     Only those that the core of strokes lacks, because tissue hides them: uint8 0 or 255, rows × columns.
+    A dotted line's dashes lie along it. Depth marks lie level; the first of them may be hidden near the
+    probe, where tissue is brightest, but none is looked for below the last that is seen.
     """
     out = np.zeros_like(core)
     count, _, facts, centres = cv2.connectedComponentsWithStats(core, connectivity=8)
-    extent = facts[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    size = facts[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    extent = size.max(axis=1)
     small = np.flatnonzero((extent <= _LONGEST) & (np.arange(count) > 0))
     if not _LEAST <= len(small) <= _MOST_PIECES:
         return out
@@ -215,25 +219,28 @@ def hidden_dashes(core: Image, sector_mask: Image) -> Image:
     if spaced is None:
         return out
     first, period = spaced
-    half = 0.5 * (float(np.median(extent[small][on])) - 1.0) * along
+    width, height, length = np.median(np.c_[size, extent][small][on], axis=0)
+    level = width >= _LEVEL * height
+    half = 0.5 * (length - 1.0) * (np.array([1.0, 0.0]) if level else along)
     reach = int(np.hypot(*core.shape) / period) + 1
     whole = np.ptp(places) >= _LONG * np.count_nonzero(sector_mask.any(axis=1))
+    highest, lowest = -np.inf if whole else places[0], np.inf if whole and not level else places[-1]
     for place in first + period * np.arange(-reach, reach + 1):
         hidden = np.min(np.abs(places - place)) > _UNEVEN * period
-        if hidden and (whole or places[0] <= place <= places[-1]):
+        if hidden and highest <= place <= lowest:
             ends = np.rint(start + place * along + np.outer([-1.0, 1.0], half)).astype(int)
             cv2.line(out, ends[0].tolist(), ends[1].tolist(), 255)
     return np.asarray(cv2.bitwise_and(out, sector_mask))
 
 
 def _line(points: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """A point and the direction of the line that most points lie on, and which do."""
+    """A point and the direction, downward, of the line that most points lie on, and which do."""
     best = (points[0], np.array([0.0, 1.0]), np.zeros(len(points), bool))
     for one, other in combinations(points, 2):
         length = float(np.hypot(*(other - one)))
         if length < _LONGEST:
             continue
-        along = (other - one) / length
+        along = (other - one) / (length if other[1] >= one[1] else -length)
         on = np.abs((points - one) @ np.array([-along[1], along[0]])) <= _OFF_LINE
         if np.count_nonzero(on) > np.count_nonzero(best[2]):
             best = (one, along, on)
@@ -247,7 +254,7 @@ def _spacing(places: Array) -> tuple[float, float] | None:
     """
     if len(places) < _LEAST:
         return None
-    median = float(np.median(np.diff(places)))
+    median = float(np.percentile(np.diff(places), 50, method="lower"))
     periods = median * np.linspace(0.93, 1.07, 141)
     phases = np.exp(2j * np.pi * places[:, None] / periods).mean(axis=0)
     best = int(np.argmax(np.abs(phases)))

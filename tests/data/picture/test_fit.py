@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -126,9 +127,16 @@ def test_an_edge_in_the_dark_is_found_by_symmetry_but_never_over_words():
     assert not (found & words).any()
 
 
-def test_a_fan_that_leans_with_two_sharp_edges_is_not_made_upright():
-    mask = Sector(320.0, 20.0, -26.0, 46.0, 8.0, 400.0).mask(480, 640)
-    assert overlap(fit_sector(collect(_speckle(mask))).mask(480, 640), mask) >= 0.98
+@pytest.mark.parametrize("shadowed", [(0, 0), (100, 180)], ids=["all lit", "a shadow at the wider edge"])
+def test_a_fan_that_leans_with_two_sharp_edges_is_not_made_upright(shadowed):
+    sector = Sector(320.0, 20.0, -26.0, 46.0, 8.0, 400.0)
+    mask = sector.mask(480, 640)
+    frames = _speckle(mask)
+    lit = replace(sector, right=40.0).mask(480, 640)
+    rows = slice(*shadowed)
+    for frame in frames:
+        frame[rows] &= lit[rows]
+    assert overlap(fit_sector(collect(frames)).mask(480, 640), mask) >= 0.98
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.picture.sector import Sector
@@ -118,6 +118,7 @@ def _dotted(angle, period, length):
 
 
 @settings(max_examples=20, deadline=None)
+@example(0.0, 14, {1, 3, 5, 7}, 0)  # as many gaps as even steps
 @given(st.floats(-25, 25), st.integers(11, 16), st.sets(st.integers(1, 8), max_size=4), st.integers(0, 3))
 def test_hidden_dashes_are_found_again(angle, period, hidden, specks):
     dashes = list(_dotted(angle, period, 4))
@@ -128,6 +129,25 @@ def test_hidden_dashes_are_found_again(angle, period, hidden, specks):
     found = cv2.dilate(hidden_dashes(core, SECTOR) | core, np.ones((3, 3), np.uint8))
     missed = np.count_nonzero(np.max(dashes, axis=0) & ~found)
     assert missed <= 0.05 * np.count_nonzero(np.max(dashes, axis=0))
+
+
+@settings(max_examples=20, deadline=None)
+@example(40.0, 12, {2, 4, 6})
+@example(45.0, 12, {0, 4})
+@given(st.floats(30, 48), st.integers(10, 16), st.sets(st.integers(0, 6), min_size=1, max_size=3))
+def test_hidden_depth_marks_lie_level_and_none_below_the_last_that_is_seen(angle, period, hidden):
+    marks, field = [], np.zeros((240, 480), np.uint8)
+    field[40:] = 255
+    for i in range(10):
+        row = 40 + period * i
+        column = round(160 + (row - 8) * np.tan(np.deg2rad(angle))) - 8
+        marks.append(np.zeros_like(field))
+        marks[-1][row, column : column + 6] = 255
+    seen = np.max([mark for i, mark in enumerate(marks) if i not in hidden], axis=0)
+    missing = np.max([marks[i] for i in hidden], axis=0)
+    found, near = hidden_dashes(seen, field), np.ones((3, 3), np.uint8)
+    assert not (missing & ~cv2.dilate(found, near)).any()
+    assert not (found & ~cv2.dilate(missing, near)).any()
 
 
 def test_pieces_that_are_no_dotted_line_bring_nothing():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cardio_mlflow.data.cycle.head import Arrivals, Head, find_head, refine_head
+from cardio_mlflow.data.cycle.arrivals import Arrivals, Head, find_head, refine_head
 
 WIDTH = 400
 
