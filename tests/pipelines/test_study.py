@@ -8,10 +8,16 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 import cardio_mlflow.parameters
+from cardio_mlflow.data.clips import PREPARED_FRAMES
+from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_champion
+from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.settings import load_settings
+from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_champion, model_input
+from tests.pipelines.conftest import SMALL
 
 STUDY = {"study": "demo-synthetic"}
 EVERY_RUN = {"study", "step", "preset", "cohort", "settings_digest", "cohort_digest"}
@@ -48,7 +54,8 @@ def test_a_fold_run_holds_metrics_predictions_and_model(studied) -> None:
     assert losses[int(run.data.metrics["best/epoch"])] == min(losses.values())
     assert set(read(studied.artifact(run, "predictions.csv"))["parameter"]) == set(KEYS)
     files = {path.name for path in studied.artifact(run, "model/artifacts/fold-1").iterdir()}
-    assert files == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json", "scale.json", "version.json"}
+    assert files == {"weights.safetensors", "settings.yaml", "scaler.json", "backbone.json", "scale.json",
+                     "version.json"}  # fmt: skip
     assert not list(studied.artifact(run, "model").rglob("*.pkl"))
 
 
@@ -83,6 +90,27 @@ def test_cohort_two_is_judged_by_the_registered_model_with_its_own_code(
     model = load_champion()
     assert model.code_folder.parent.name == "code"
     assert Path(cardio_mlflow.parameters.__file__).parent != model.code_folder
+
+
+def test_the_registered_model_takes_what_its_settings_need_and_says_what_the_test_said(studied) -> None:
+    """As a colleague would use it: through MLflow alone, with arrays that this project prepares."""
+    (tested,) = studied.runs(**STUDY, step="test")
+    told = read(studied.artifact(tested, "predictions.csv"))
+    settings = load_settings(SMALL | {"cache": str(studied.cache)}, {})
+    inputs = load_inputs(settings)
+    patients = inputs.patients("II")
+    clips = load_clips(inputs.prepared.clips_of, patients, PREPARED_FRAMES)
+    given = model_input(clips, inputs.facts(patients))
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@champion")
+    assert model.metadata.get_input_schema().input_names() == [
+        "views", "view_mask", "phased", "placement", "facts",
+    ]  # fmt: skip
+    found = model.predict(given)
+    wanted = told.pivot(index="patient_id", columns="parameter", values="prediction").loc[list(patients)]
+    np.testing.assert_allclose(found[list(KEYS)], wanted[list(KEYS)], rtol=1e-6)
+    assert set(told.loc[told["parameter"].isin(["CO", "CI", "SVRI"]), "way"]) == {"identity"}
+    with pytest.raises(MlflowException, match="facts"):
+        model.predict({name: array for name, array in given.items() if name != "facts"})
 
 
 def test_the_summary_says_what_to_do_next(studied) -> None:
