@@ -41,7 +41,9 @@ _LEAST_CUT: Final = 0.05
 _LEAST_STEEP: Final = 1.5
 _SPILT: Final = 60.0
 _HARDLY: Final = 0.01
-_CLIFF: Final = 3.0  # fall of the image across an edge that is none of a shadow's borders
+# Fall of the image across an edge that is none of a shadow's borders: 3.3 to 3.9 in 13 steered fans, but
+# 1.9 to 2.6 where edges of five upright ones fade.
+_CLIFF: Final = 3.0
 _RANGES: Final = (3, 6, 14)
 _FAINT: Final = 2
 _UPRIGHT: Final = 0.1
