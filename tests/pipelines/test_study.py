@@ -11,6 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 import cardio_mlflow.parameters
+from cardio_mlflow.analysis.predictions import wide
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.parameters import KEYS
@@ -106,8 +107,8 @@ def test_the_registered_model_takes_what_its_settings_need_and_says_what_the_tes
         "views", "view_mask", "phased", "placement", "facts",
     ]  # fmt: skip
     found = model.predict(given)
-    wanted = told.pivot(index="patient_id", columns="parameter", values="prediction").loc[list(patients)]
-    np.testing.assert_allclose(found[list(KEYS)], wanted[list(KEYS)], rtol=1e-6)
+    wanted = wide(told, "prediction").loc[list(patients), list(KEYS)]
+    np.testing.assert_allclose(found[list(KEYS)], wanted, rtol=1e-6)
     assert set(told.loc[told["parameter"].isin(["CO", "CI", "SVRI"]), "way"]) == {"identity"}
     with pytest.raises(MlflowException, match="facts"):
         model.predict({name: array for name, array in given.items() if name != "facts"})
