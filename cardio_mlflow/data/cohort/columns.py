@@ -26,6 +26,8 @@ NUMBERS: Final[dict[str, tuple[str, ...]]] = {
     "MAP": (parameter("meanPAP").unit,),
 }
 """Optional numeric columns and the units that may stand in their cells."""
+PLAUSIBLE: Final = {"HR": (20.0, 300.0), "BSA": (0.2, 4.0), "MAP": (20.0, 250.0)}
+"""Smallest and largest value of these that is no slip of the pen and no other unit; 0 for missing is."""
 TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
 """Optional columns kept as text, for subgroups."""
 _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {

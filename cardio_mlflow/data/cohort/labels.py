@@ -8,6 +8,7 @@ import re
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,13 +19,14 @@ from cardio_mlflow.data.cohort.columns import (
     NUMBERS,
     PATIENT_ID,
     PATIENT_NAMES,
+    PLAUSIBLE,
     TEXTS,
     match_columns,
     without_units,
 )
 from cardio_mlflow.data.cohort.persons import PERSON, numbered_alike, person_key, persons_apart
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, Parameter, normalise_name, parameter
+from cardio_mlflow.parameters import KEYS, normalise_name, parameter
 from cardio_mlflow.sheets.cells import MARKS, canonical_id, id_problem, is_missing, parse_date
 from cardio_mlflow.sheets.sheet import Row, Sheet, first_few, raise_problems, read_sheet
 from cardio_mlflow.sheets.units import range_problem
@@ -107,14 +109,16 @@ class _Reading:
     def texts(self, column: str) -> list[str]:
         return self.each(column, self.sheet.text, "")
 
-    def numbers(self, column: str, units: tuple[str, ...], known: Parameter | None = None) -> list[float]:
-        """Numbers, NaN where they are missing; of a parameter, within its plausible range."""
+    def numbers(
+        self, column: str, units: tuple[str, ...], problem_of: Callable[[float], str | None]
+    ) -> list[float]:
+        """Numbers within their plausible range, NaN where they are missing."""
 
         def read(row: Row, position: int) -> float:
             value = self.sheet.number(row, position, units)
             if not math.isnan(value) and MARKS & set(row.cells[position].text):
                 self.marked.append(f"row {row.number}, column {self.sheet.column(position)}")
-            if known and (problem := range_problem(value, known)):
+            if problem := problem_of(value):
                 raise ValueError(problem)
             return value
 
@@ -139,8 +143,15 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
         raise InputError(f"{sheet.name} has a header but no patient below it.")
     ids, cohorts = _patient_ids(reading), _cohorts(reading, cohort1_size)
     columns: dict[str, Sequence[object]] = {"cohort": cohorts, PERSON: _persons(reading, ids, cohorts)}
-    columns |= {key: reading.numbers(key, (parameter(key).unit,), parameter(key)) for key in KEYS}
-    columns |= {name: reading.numbers(name, NUMBERS[name]) for name in NUMBERS if name in positions}
+    columns |= {
+        key: reading.numbers(key, (parameter(key).unit,), partial(range_problem, wanted=parameter(key)))
+        for key in KEYS
+    }
+    columns |= {
+        name: reading.numbers(name, NUMBERS[name], partial(_implausible, name=name))
+        for name in NUMBERS
+        if name in positions
+    }
     columns |= {name: [text or None for text in reading.texts(name)] for name in TEXTS if name in positions}
     studies = reading.texts("study")
     dates = reading.each("rhc_date", lambda row, position: parse_date(row.cells[position]), None)
@@ -155,6 +166,15 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
         {patient: study for patient, study in zip(ids, studies, strict=True) if not _is_unknown(study)},
         {patient: date for patient, date in zip(ids, dates, strict=True) if date},
     )
+
+
+def _implausible(value: float, name: str) -> str | None:
+    """What is wrong with a heart rate, body surface or arterial pressure that nobody has."""
+    low, high = PLAUSIBLE[name]
+    if math.isnan(value) or low <= value <= high:
+        return None
+    unit = NUMBERS[name][0]
+    return f"{value:g} is outside {low:g} to {high:g} {unit}; leave the cell empty where it is not known"
 
 
 def _is_unknown(text: str) -> bool:

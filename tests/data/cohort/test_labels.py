@@ -142,7 +142,10 @@ def test_a_first_row_of_data_or_of_names_is_not_repeated(tmp_path: Path) -> None
         (sheet(cohort=["I", "II", "train", ""]), "row 4, column K (cohort): write I or II"),
         (sheet(0), "no patient below"),
         (sheet(patient_id=["a", "../b", "c", "d"]), "row 3, column A (patient_id)"),
-        (sheet(HR=["fast", 1, 1, 1]), "row 2, column K (HR): not a number"),
+        (sheet(HR=["fast", 70, 70, 70]), "row 2, column K (HR): not a number"),
+        (sheet(HR=[0, 70, 70, 70]), "row 2, column K (HR): 0 is outside 20 to 300 bpm; leave the cell empty"),
+        (sheet(BSA=[1.8, 18500, 1.9, 2]), "row 3, column K (BSA): 18500 is outside 0.2 to 4 m²"),
+        (sheet(MAP=[90, 95, 12.5, 80]), "row 4, column K (MAP): 12.5 is outside 20 to 250 mmHg"),
     ],
 )
 def test_sheets_that_cannot_be_used_say_why(tmp_path: Path, table: pd.DataFrame, expected: str) -> None:
