@@ -81,7 +81,7 @@ def intervals(x: FloatArray, y: FloatArray, seed: int, auc: float) -> Intervals:
 
     found = bootstrap_interval(own_auc, x, y, RESAMPLES, seed)
     yield "AUC (bootstrap)", auc, found.low, found.high
-    yield "AUC (DeLong)", auc, *delong_interval(x > CUTOFF, y)
+    yield "AUC (DeLong)", auc, *delong_interval(x > CUTOFF, y, np.arange(len(x)))
 
 
 def main(repetitions: int) -> int:

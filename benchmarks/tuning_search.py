@@ -29,7 +29,7 @@ from optuna import Trial
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.parameters import FACTS, KEYS
 from cardio_mlflow.pipelines import trials
 from cardio_mlflow.pipelines.trials import Tuning, run_trial
 from cardio_mlflow.pipelines.tuning_workers import begin_trial, study_of
@@ -141,14 +141,16 @@ class NoTraining:
         scaled = np.random.default_rng(0).normal(size=self.references.shape)
         for epoch in range(1, settings.epochs + 1):
             loss = loss_of(settings, epoch)
-            record = EpochRecord(epoch, 0, loss, loss, scaled, 1e-3, 1e-4, improved=True)
+            record = EpochRecord(epoch, 0, loss, loss, scaled, {}, 1e-3, 1e-4, improved=True)
             yield JointEpoch((record, record))
 
     def fold(self, fold: int, *_: object) -> trials._TrialFold:
         """A fold that has been trained."""
         data = SimpleNamespace(validation=range(len(self.references)))
         state = SimpleNamespace(best_loss=1.0, best_predictions=np.zeros_like(self.references))
-        return trials._TrialFold(fold, data, fit_scaler(self.references), self.references, state)  # type: ignore[arg-type]
+        facts = np.full((len(self.references), len(FACTS)), np.nan)
+        scaler = fit_scaler(self.references)
+        return trials._TrialFold(fold, data, scaler, self.references, facts, state)  # type: ignore[arg-type]
 
     @property
     def patients(self) -> list[str]:
