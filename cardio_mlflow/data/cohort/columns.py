@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +45,15 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
 _BY_HEADING: Final = {normalise_name(n): name for name, names in _OPTIONAL.items() for n in (name, *names)}
 _OTHER_QUANTITIES: Final = frozenset(("svr", "pvri", "tpr", "papi", "tpg", "dpg", "rvsp", "sv", "svi"))
 """Headings like a parameter's that mean something else."""
+
+
+def implausible(value: float, name: str) -> str | None:
+    """What is wrong with a heart rate, body surface or arterial pressure that nobody has."""
+    low, high = PLAUSIBLE[name]
+    if math.isnan(value) or low <= value <= high:
+        return None
+    unit = NUMBERS[name][0]
+    return f"{value:g} is outside {low:g} to {high:g} {unit}; leave the cell empty where it is not known"
 
 
 def match_columns(sheet: Sheet) -> dict[str, int]:

@@ -19,8 +19,8 @@ from cardio_mlflow.data.cohort.columns import (
     NUMBERS,
     PATIENT_ID,
     PATIENT_NAMES,
-    PLAUSIBLE,
     TEXTS,
+    implausible,
     match_columns,
     without_units,
 )
@@ -148,7 +148,7 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
         for key in KEYS
     }
     columns |= {
-        name: reading.numbers(name, NUMBERS[name], partial(_implausible, name=name))
+        name: reading.numbers(name, NUMBERS[name], partial(implausible, name=name))
         for name in NUMBERS
         if name in positions
     }
@@ -166,15 +166,6 @@ def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
         {patient: study for patient, study in zip(ids, studies, strict=True) if not _is_unknown(study)},
         {patient: date for patient, date in zip(ids, dates, strict=True) if date},
     )
-
-
-def _implausible(value: float, name: str) -> str | None:
-    """What is wrong with a heart rate, body surface or arterial pressure that nobody has."""
-    low, high = PLAUSIBLE[name]
-    if math.isnan(value) or low <= value <= high:
-        return None
-    unit = NUMBERS[name][0]
-    return f"{value:g} is outside {low:g} to {high:g} {unit}; leave the cell empty where it is not known"
 
 
 def _is_unknown(text: str) -> bool:
