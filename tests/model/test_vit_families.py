@@ -116,8 +116,11 @@ def test_safetensors_of_something_else_do_not_let_a_pickle_in(tmp_path):
 
 def test_a_pickle_beside_safetensors_is_left_alone(tmp_path):
     save_family("vit", tmp_path)
+    alone = load_backbone(str(tmp_path)).state_dict()
     (tmp_path / "pytorch_model.bin").write_bytes(b"anything")
-    load_backbone(str(tmp_path))
+    beside = load_backbone(str(tmp_path)).state_dict()
+    assert beside.keys() == alone.keys()
+    assert all(torch.equal(beside[name], weight) for name, weight in alone.items())
 
 
 def test_weights_of_another_family_are_refused(tmp_path):
