@@ -42,7 +42,7 @@ from cardio_mlflow.training.backbone_pass import (
     plan_pass,
     saved_bytes,
 )
-from cardio_mlflow.training.precision import backbone_autocast, compute_dtype
+from cardio_mlflow.training.devices import backbone_autocast, compute_dtype
 from cardio_mlflow.training.state import new_state
 
 PRODUCTS = ((4096, 4096, 4096), (2048, 2048, 2048), (1576, 768, 3072), (3152, 3072, 768))

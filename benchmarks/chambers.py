@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.parameters import view as find_view
 from cardio_mlflow.synthetic.acquisition import Acquisition, polar_indices
-from cardio_mlflow.synthetic.contours import Array
-from cardio_mlflow.synthetic.frames import frame_acquisition
+from cardio_mlflow.synthetic.clip import frame_acquisition
 from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
-from cardio_mlflow.synthetic.scene import Scene
+from cardio_mlflow.synthetic.scene import Array, Scene
 from cardio_mlflow.synthetic.sector import Scale, ScanConverter, Sector, square_sector
 from cardio_mlflow.synthetic.speckle import SHAPE
 

@@ -36,14 +36,13 @@ from cardio_mlflow.model.backbone import demo_folder, new_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import unit_range
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.synthetic.clip import patient_rows
-from cardio_mlflow.synthetic.frames import frame_acquisition, magnification, view_frames
+from cardio_mlflow.synthetic.clip import frame_acquisition, magnification, patient_rows, view_frames
 from cardio_mlflow.synthetic.heart import GEOMETRY, chamber_geometry
 from cardio_mlflow.synthetic.sector import Scale
 from cardio_mlflow.synthetic.seeding import PRETRAINING_SEED
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.loss import masked_loss
-from cardio_mlflow.training.precision import backbone_autocast, choose_device, compute_dtype
+from cardio_mlflow.training.devices import backbone_autocast, choose_device, compute_dtype
+from cardio_mlflow.training.fit import masked_loss
 
 HELD_OUT: Final = 0.05
 """Share of the patients."""

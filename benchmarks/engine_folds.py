@@ -20,10 +20,9 @@ from cardio_mlflow.parameters import KEYS, VIEWS
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.feature_sources import Sources
+from cardio_mlflow.training.devices import choose_device, compute_dtype
 from cardio_mlflow.training.fit import FoldData
-from cardio_mlflow.training.frozen_features import FrozenFeatures
-from cardio_mlflow.training.precision import choose_device, compute_dtype
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
 
 BASE = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,

@@ -33,21 +33,21 @@ from cardio_mlflow.analysis.bootstrap import resample
 from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.faithfulness import randomised
 from cardio_mlflow.explain.integrated_gradients import integrate
+from cardio_mlflow.explain.patient import CHECK_STEPS, own_heads
 from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.figures.overlay import smooth, usual_smoothing
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.pipelines.command_line import parse_arguments
-from cardio_mlflow.pipelines.explaining import CHECK_STEPS, own_heads
-from cardio_mlflow.pipelines.fold_networks import STUDY, find_networks
+from cardio_mlflow.pipelines.study_runs import STUDY, find_networks
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.frames import view_frames
+from cardio_mlflow.synthetic.clip import view_frames
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.synthetic.sector import Scale
 from cardio_mlflow.tracking.store import prepare_store
 from cardio_mlflow.training.bundle import Bundle, used_views
-from cardio_mlflow.training.precision import choose_device
+from cardio_mlflow.training.devices import choose_device
 
 SEED: Final = 41_000
 """Of patients that are in no cohort."""

@@ -18,9 +18,8 @@ from torch.optim import AdamW
 
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.training.fit import FoldData, plan_epoch
-from cardio_mlflow.training.loss import masked_loss
-from cardio_mlflow.training.optimizer import parameter_groups
+from cardio_mlflow.training.fit import FoldData, masked_loss, plan_epoch
+from cardio_mlflow.training.state import parameter_groups
 from cardio_mlflow.training.unfreezing import prepare_stage, stage_schedule
 
 

@@ -35,11 +35,9 @@ from cardio_mlflow.pipelines.trials import Tuning, run_trial
 from cardio_mlflow.pipelines.tuning_workers import begin_trial, study_of
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.tracking.new_runs import command_run
-from cardio_mlflow.training.fit import EpochRecord
-from cardio_mlflow.training.folds_together import JointEpoch
+from cardio_mlflow.training.fit import EpochRecord, JointEpoch
 from cardio_mlflow.training.scaling import fit_scaler
-from cardio_mlflow.tuning.search import pruner_of, sampler_of
-from cardio_mlflow.tuning.space import suggested
+from cardio_mlflow.tuning.search import pruner_of, sampler_of, suggested
 
 TRIALS = 30
 SEEDS = 40

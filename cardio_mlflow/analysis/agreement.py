@@ -7,11 +7,13 @@ computes all its resamples in one call. Where a statistic is not defined the res
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from cardio_mlflow.analysis.predictions import FloatArray
+from cardio_mlflow.analysis.predictions import FloatArray, wide
 
 SMALLEST = 3
 """A correlation of fewer patients than this says nothing: two points always lie on a line."""
@@ -194,3 +196,32 @@ def fisher_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float
         return (math.nan, math.nan)
     half = float(stats.norm.ppf((1 + level) / 2)) / math.sqrt(n - 3)
     return (math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))
+
+
+def correlation_matrix(predictions: pd.DataFrame, side: Literal["reference", "prediction"]) -> pd.DataFrame:
+    """Signed Pearson correlation of each pair of parameters, over the patients that have both values.
+
+    Args:
+        predictions: a checked predictions table of one variant and one cohort.
+        side: the values to correlate.
+
+    Returns:
+        A row for each parameter that occurs, in table order: parameter, then a column for each of them.
+        NaN for a pair with fewer than three patients or a constant side, the diagonal included.
+
+    Raises:
+        ValueError: another side.
+    """
+    if side not in ("reference", "prediction"):
+        raise ValueError(f"side must be reference or prediction, not {side}")
+    values = wide(predictions, side).astype(np.float64)
+    matrix = [[_pairwise(values, a, b) for b in values.columns] for a in values.columns]
+    result = pd.DataFrame(matrix, columns=values.columns, dtype=np.float64)
+    result.insert(0, "parameter", list(values.columns))
+    return result
+
+
+def _pairwise(values: pd.DataFrame, first: str, second: str) -> float:
+    x, y = values[first].to_numpy(np.float64), values[second].to_numpy(np.float64)
+    present = np.isfinite(x) & np.isfinite(y)
+    return float(pearson(x[present], y[present]))

@@ -6,7 +6,7 @@ variant was trained with several seeds, each statistic is its mean over them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,10 +18,32 @@ from cardio_mlflow.analysis.bootstrap import (
     expanded_level,
     percentile_interval,
 )
-from cardio_mlflow.analysis.multiplicity import holm
 from cardio_mlflow.analysis.paired_variants import MEASURES, PairedVariants, Tables, pair_variants
 from cardio_mlflow.analysis.predictions import FloatArray
 from cardio_mlflow.parameters import parameter
+
+
+def holm(p: FloatArray) -> FloatArray:
+    """Correct a family of p-values by Holm's step-down method.
+
+    Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70: the i-th
+    smallest of m is multiplied by m − i + 1; none is smaller than the one before, or larger than 1.
+
+    Args:
+        p: (m,); NaN is no test, and stays.
+
+    Returns:
+        (m,) corrected, in the same order.
+
+    >>> holm(np.array([0.04, 0.01, np.nan, 0.03])).round(3).tolist()
+    [0.06, 0.03, nan, 0.06]
+    """
+    corrected, known = np.full(p.size, np.nan), np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    stepped = np.maximum.accumulate(p[order] * np.arange(order.size, 0, -1))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
 
 MEAN: Final = "mean"
 """What stands in the column ``parameter`` for the mean over the parameters."""
@@ -148,3 +170,105 @@ def _two_sided(apart: FloatArray) -> float:
 
 def _unit(key: str) -> str:
     return "SD" if key == MEAN else parameter(key).unit
+
+
+PATHS: Final = {
+    "temporal": ("no_temporal", "temporal attention"),
+    "fusion": ("no_fusion", "view fusion"),
+    "motion": ("no_motion", "motion"),
+}
+"""The paths that have a gate, by its name: the variant without the path, and the path in words."""
+AT_THE_START: Final = 0.5
+"""Alpha of every gate before training."""
+
+
+def in_words(table: pd.DataFrame) -> list[str]:
+    """Say which differences of mean r are larger than their uncertainty: a sentence for each ``against``.
+
+    Args:
+        table: of `differences`.
+    """
+    sentences = []
+    means = table[table["parameter"] == MEAN]
+    for against, compared in means.groupby("against", sort=False):
+        undefined = compared[compared["r_difference"].isna()]["variant"].astype(str).to_list()
+        rows = compared[compared["r_difference"].notna()]
+        without = f" {' and '.join(undefined)}: the mean r is not defined." if undefined else ""
+        if rows.empty:
+            sentences.append(f"Against {against}:{without}")
+            continue
+        sure = rows[rows["r_p_holm"] < 0.05]
+        other = rows[~(rows["r_p_holm"] < 0.05)]
+        start = f"Against {against}, {_counted(rows)}: "
+        told = "; ".join(_difference(row) for row in sure.to_dict("records"))
+        said = f"the mean r differs by more than its uncertainty for {told}" if told else (
+            "no difference in mean r is larger than its uncertainty"
+        )  # fmt: skip
+        rest = "; ".join(_difference(row) for row in other.to_dict("records"))
+        untold = f"; these data do not tell a difference for {rest}" if rest and told else ""
+        listed = f": {rest}" if rest and not told else ""
+        sentences.append(
+            f"{start}{said}{listed}{untold} (95 % intervals; p < 0.05 after Holm's correction).{without}"
+        )
+    return sentences
+
+
+def paths_in_words(table: pd.DataFrame, alphas: pd.DataFrame) -> list[str]:
+    """Say what each path adds to the mean r, and where the gates of "full" stand after training.
+
+    Args:
+        table: of `differences`; what a path adds is "full" minus the variant without it.
+        alphas: a row a training: variant, and alpha_<path> of each of `PATHS`, NaN where there is none.
+
+    Returns:
+        A sentence for each of the two, none where there is nothing to say.
+    """
+    means = table[(table["parameter"] == MEAN) & (table["against"] == "full")]
+    means = means[means["r_difference"].notna()].set_index("variant")
+    added = [(words, means.loc[without]) for without, words in PATHS.values() if without in means.index]
+    sentences = []
+    if added:
+        ends = {words: -row[["r_difference", "r_high", "r_low"]].to_numpy(np.float64) for words, row in added}
+        numbers = {words: map(with_sign, three.tolist()) for words, three in ends.items()}
+        told = ", ".join(f"{words} {d} ({low} to {high})" for words, (d, low, high) in numbers.items())
+        rows = pd.DataFrame([row for _, row in added])
+        start = _counted(rows).capitalize()
+        sentences.append(
+            f"{start}, each path adds to the mean r: {told} (full minus the variant without it)."
+        )
+    full = alphas[alphas["variant"] == "full"]
+    gates = [_gate(full[f"alpha_{path}"], words) for path, (_, words) in PATHS.items()]
+    if stand := ", ".join(filter(None, gates)):
+        sentences.append(
+            f"The gates of full started at α = {AT_THE_START:.2f} and stand at {stand}: mean and SD over "
+            "trainings, and how far the mean has moved."
+        )
+    return sentences
+
+
+def _gate(alphas: pd.Series, words: str) -> str:
+    """Where a gate stands, such as "0.62 ± 0.03 (motion, +0.12)"; nothing where no training has one."""
+    known = alphas.dropna().to_numpy(np.float64)
+    if not known.size:
+        return ""
+    spread = f" ± {known.std(ddof=1):.2f}" if known.size > 1 else ""
+    return f"{known.mean():.2f}{spread} ({words}, {with_sign(known.mean() - AT_THE_START)})"
+
+
+def _counted(rows: pd.DataFrame) -> str:
+    low, high = int(rows["n"].min()), int(rows["n"].max())
+    return f"on {low if low == high else f'{low} to {high}'} patients"
+
+
+def _difference(row: Mapping[Hashable, object]) -> str:
+    change, low, high = (with_sign(float(str(row[n]))) for n in ("r_difference", "r_low", "r_high"))
+    return f"{row['variant']} {change} ({low} to {high})"
+
+
+def with_sign(value: float) -> str:
+    """A number with its sign, a true minus.
+
+    >>> with_sign(-0.0123), with_sign(0.2)
+    ('−0.01', '+0.20')
+    """
+    return f"{value:+.2f}".replace("-", "−")

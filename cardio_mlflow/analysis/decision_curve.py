@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from cardio_mlflow.analysis.agreement import is_constant
-from cardio_mlflow.analysis.bootstrap import count_persons, percentile_interval
+from cardio_mlflow.analysis.bootstrap import bootstrap_counts, count_persons, percentile_interval
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray, person_codes, with_reference
-from cardio_mlflow.analysis.weighted import bootstrap_counts
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION
 
 COLUMNS: Final = (

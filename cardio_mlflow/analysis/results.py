@@ -8,20 +8,22 @@ from typing import Final
 
 import pandas as pd
 
+from cardio_mlflow.analysis.agreement import correlation_matrix
 from cardio_mlflow.analysis.bland_altman import bland_altman_table
 from cardio_mlflow.analysis.classification import classification_table
-from cardio_mlflow.analysis.correlation import correlation_matrix
 from cardio_mlflow.analysis.decision_curve import decision_curve, decision_note
 from cardio_mlflow.analysis.discrimination import discrimination_table, roc_points
 from cardio_mlflow.analysis.embedding import cluster_table, embed
-from cardio_mlflow.analysis.failures import worst_patients
-from cardio_mlflow.analysis.folds import fold_table
 from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
-from cardio_mlflow.analysis.identities import identity_pairs, identity_table
-from cardio_mlflow.analysis.identities_used import has_identities, identities_used_table
+from cardio_mlflow.analysis.identities import (
+    has_identities,
+    identities_used_table,
+    identity_pairs,
+    identity_table,
+)
 from cardio_mlflow.analysis.phenotype import phenotype_agreement, phenotype_confusion, phenotype_table
-from cardio_mlflow.analysis.subgroups import subgroup_table
-from cardio_mlflow.analysis.summary import performance_table
+from cardio_mlflow.analysis.subgroups import subgroup_table, worst_patients
+from cardio_mlflow.analysis.summary import fold_table, performance_table
 from cardio_mlflow.parameters import KEYS
 
 SMALLEST_EMBEDDING: Final = 10

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cardio_mlflow.explain.subject import Subject
 from cardio_mlflow.model.frame_encoder import FrameEncoder
-from cardio_mlflow.training.precision import backbone_autocast
+from cardio_mlflow.training.devices import backbone_autocast
 
 GRAPH_FLOATS: Final = 16.0
 """Numbers of a token's width that a block keeps for the way back, measured roughly; attention needs none."""

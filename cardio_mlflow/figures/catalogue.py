@@ -10,22 +10,20 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cardio_mlflow.figures.bland_altman import bland_altman, bland_altman_page
-from cardio_mlflow.figures.confusion import confusion_page
-from cardio_mlflow.figures.correlation_bars import correlation_bars
-from cardio_mlflow.figures.correlation_matrices import correlation_bubbles, correlation_heat_maps
-from cardio_mlflow.figures.decision import decision_curve_figure
+from cardio_mlflow.figures.correlation import correlation_bars, correlation_bubbles, correlation_heat_maps
 from cardio_mlflow.figures.embedding import embedding_overview, embedding_page
 from cardio_mlflow.figures.folds import fold_summary
-from cardio_mlflow.figures.identities import identity_page
-from cardio_mlflow.figures.learning_rates import learning_rate_curves
-from cardio_mlflow.figures.phenotype import phenotype_matrix
-from cardio_mlflow.figures.residuals import residual_page
-from cardio_mlflow.figures.roc import roc_curves, roc_page
-from cardio_mlflow.figures.scatter import scatter, scatter_page
+from cardio_mlflow.figures.roc import confusion_page, decision_curve_figure, roc_curves, roc_page
+from cardio_mlflow.figures.scatter import (
+    bland_altman,
+    bland_altman_page,
+    residual_page,
+    scatter,
+    scatter_page,
+)
 from cardio_mlflow.figures.style import save_figure
-from cardio_mlflow.figures.subgroups import subgroup_forest
-from cardio_mlflow.figures.training_curves import parameter_curves, training_curves
+from cardio_mlflow.figures.subgroups import identity_page, phenotype_matrix, subgroup_forest
+from cardio_mlflow.figures.training_curves import learning_rate_curves, parameter_curves, training_curves
 from cardio_mlflow.parameters import KEYS
 
 Tables = Mapping[str, pd.DataFrame]

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cardio_mlflow.figures.pages import parameter_page
 from cardio_mlflow.figures.pairs import GROUPS, POINT_EDGE
 from cardio_mlflow.figures.style import (
     NEUTRAL,
@@ -19,6 +18,7 @@ from cardio_mlflow.figures.style import (
     SERIES,
     TWO_COLUMNS,
     new_figure,
+    parameter_page,
     say_empty,
     signed,
     styled,

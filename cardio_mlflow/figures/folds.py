@@ -25,7 +25,7 @@ def fold_summary(folds: pd.DataFrame, *, synthetic: bool) -> Figure:
     """Draw the mean r over parameters and each parameter's r, a mark a fold; mean and SD in black.
 
     Args:
-        folds: `cardio_mlflow.analysis.folds.fold_table`'s result; its rows "mean" and "SD" are drawn
+        folds: `cardio_mlflow.analysis.summary.fold_table`'s result; its rows "mean" and "SD" are drawn
             as they are.
         synthetic: whether the patients are synthetic.
     """

@@ -13,7 +13,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from cardio_mlflow.figures.pages import parameter_page
 from cardio_mlflow.figures.style import (
     BAND,
     NEUTRAL,
@@ -21,6 +20,7 @@ from cardio_mlflow.figures.style import (
     SERIES,
     TWO_COLUMNS,
     new_figure,
+    parameter_page,
     say_empty,
     signed,
     styled,

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cardio_mlflow.figures.pages import parameter_page
-from cardio_mlflow.figures.style import NEUTRAL, WITH_PH, WITHOUT_PH
+from cardio_mlflow.figures.style import NEUTRAL, WITH_PH, WITHOUT_PH, parameter_page
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, Parameter, parameter
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cardio_mlflow.figures.pages import parameter_page
+from cardio_mlflow.figures.correlation import draw_counts
 from cardio_mlflow.figures.style import (
     NEUTRAL,
     ONE_COLUMN,
     PALE,
     PARAMETER_COLOURS,
     TWO_COLUMNS,
+    WITHOUT_PH,
     new_figure,
+    parameter_page,
     say_empty,
     signed,
     styled,
 )
-from cardio_mlflow.parameters import Parameter, parameter
+from cardio_mlflow.parameters import PULMONARY_HYPERTENSION, Parameter, parameter
 
 _OUTCOMES: Final = ("cut-off", "PH")
 
@@ -88,3 +90,80 @@ def _label(row: pd.Series) -> str:
     if np.isfinite(row["auc_low"]):
         interval = f"{signed(row['auc_low'])} to {signed(row['auc_high'])}"
     return f"{row['criterion']}\nAUC {signed(row['auc'])} ({interval})"
+
+
+_TITLES = {
+    "cut-off": "split at the clinical cut-off",
+    "median": "split at the references' median, not a clinical cut-off",
+}
+
+
+def confusion_page(
+    classification: pd.DataFrame, split: Literal["cut-off", "median"], *, synthetic: bool
+) -> Figure:
+    """Draw a 2×2 matrix for each parameter: patients, and their share of the reference's row.
+
+    Args:
+        classification: `cardio_mlflow.analysis.classification.classification_table`'s result.
+        split: which of its splits.
+        synthetic: whether the patients are synthetic.
+    """
+    chosen = classification[classification["split"] == split].set_index("parameter")
+
+    def draw(axes: Axes, wanted: Parameter) -> None:
+        rows = chosen[chosen.index == wanted.key]
+        _draw_confusion(axes, rows.iloc[0] if len(rows) else None, wanted)
+
+    with styled():
+        title = f"{_TITLES[split]}: patients, and percentage of the reference's row"
+        return parameter_page(
+            draw, synthetic=synthetic, height=TWO_COLUMNS * 0.95, title=title, shown=set(chosen.index)
+        )
+
+
+def _draw_confusion(axes: Axes, row: pd.Series | None, wanted: Parameter) -> None:
+    if row is None or not row["n"]:
+        axes.set_title(wanted.key)
+        say_empty(axes, "no reference")
+        return
+    axes.set_title(f"{row['criterion']}, n = {row['n']}")
+    counts = np.array([[row["tp"], row["fn"]], [row["fp"], row["tn"]]], np.int64)
+    draw_counts(axes, counts, ("yes", "no"), ("yes", "no"))
+    axes.set_xlabel("prediction", fontsize=7)
+    axes.set_ylabel("reference", fontsize=7)
+
+
+_PALE_BLUE = "#D3DFEB"
+
+
+def decision_curve_figure(decision_curve: pd.DataFrame, note: str, *, synthetic: bool) -> Figure:
+    """Draw net benefit by threshold probability: by prediction, for treating all, for treating none.
+
+    Args:
+        decision_curve: `cardio_mlflow.analysis.decision_curve.decision_curve`'s result.
+        note: why it is empty; "" when it is not.
+        synthetic: whether the patients are synthetic.
+    """
+    with styled():
+        figure = new_figure(ONE_COLUMN, ONE_COLUMN * 0.95, synthetic=synthetic)
+        axes = figure.subplots()
+        axes.set(xlabel="threshold probability (no unit)", ylabel="net benefit (per patient)")
+        if decision_curve.empty:
+            say_empty(axes, note or "no decision curve")
+            return figure
+        threshold, model, low, high, treat_all = (
+            decision_curve[name].to_numpy(np.float64)
+            for name in ("threshold", "model", "model_low", "model_high", "treat_all")
+        )
+        axes.plot(threshold, model, color=WITHOUT_PH, linewidth=1.6, zorder=3, label="by prediction")
+        axes.fill_between(threshold, low, high, color=_PALE_BLUE, linewidth=0, zorder=0, label="its 95 % CI")
+        axes.plot(threshold, treat_all, color=NEUTRAL, linestyle="--", linewidth=1, label="treat all")
+        axes.axhline(0, color="black", linestyle=":", linewidth=1, label="treat none")
+        prevalence = float(decision_curve["prevalence"].iloc[0])
+        floor = -0.25 * max(prevalence, 0.1)
+        axes.set(xlim=(0, 1), ylim=(floor, 1.15 * float(np.nanmax([prevalence, *high, *model, 0.05]))))
+        criterion = f"{PULMONARY_HYPERTENSION.key} {PULMONARY_HYPERTENSION.criterion}"
+        n = int(decision_curve["n"].iloc[0])
+        axes.set_title(f"{criterion}, n = {n}, {100 * prevalence:.0f} % have it")
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from cardio_mlflow.parameters import KEYS, Parameter
+from cardio_mlflow.parameters import KEYS, PARAMETERS, Parameter
 
 ONE_COLUMN: Final = 3.4
 """Width of a printed column in inches."""
@@ -204,3 +204,35 @@ def _rendered(figure: Figure) -> Image.Image:
     with styled():
         figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
     return Image.open(buffer).convert("RGB")
+
+
+def parameter_page(
+    draw: Callable[[Axes, Parameter], None],
+    handles: Sequence[Artist] = (),
+    *,
+    synthetic: bool,
+    height: float = TWO_COLUMNS * 1.02,
+    title: str = "",
+    shown: Collection[str] = KEYS,
+) -> Figure:
+    """Draw 3×3 axes, one parameter each in table order, with one legend below and one title above.
+
+    Args:
+        draw: draws one parameter in its axes.
+        handles: of the legend; none leaves it out.
+        synthetic: whether the patients are synthetic.
+        height: of the page in inches.
+        title: in words; empty leaves it out.
+        shown: the parameters that there are; the place of another stays empty.
+    """
+    figure = new_figure(TWO_COLUMNS, height, synthetic=synthetic)
+    for axes, wanted in zip(figure.subplots(3, 3).flat, PARAMETERS, strict=True):
+        if wanted.key in shown:
+            draw(axes, wanted)
+        else:
+            axes.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=8)
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=len(handles))
+    return figure

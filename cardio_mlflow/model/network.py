@@ -2,21 +2,121 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cardio_mlflow.model.attention_pool import AttentionPool
+from cardio_mlflow.model.attention_pool import AttentionPool, Pooling
 from cardio_mlflow.model.frame_encoder import FrameEncoder
-from cardio_mlflow.model.heads import Heads
 from cardio_mlflow.model.motion import MotionPath
-from cardio_mlflow.model.temporal_attention import TemporalAttention
-from cardio_mlflow.model.variants import VARIANT_STAGES
-from cardio_mlflow.model.view_fusion import ViewFusion
 from cardio_mlflow.parameters import PARAMETERS, VIEWS
 from cardio_mlflow.settings_variants import Variant
+
+
+@dataclass(frozen=True)
+class Stages:
+    """How a variant pools frames (temporal) and views (fusion), and whether it may have a motion path."""
+
+    temporal: Pooling
+    fusion: Pooling
+    motion: bool = True
+
+
+VARIANT_STAGES: Final[dict[Variant, Stages]] = {
+    "full": Stages("gated", "gated"),
+    "no_temporal": Stages("mean", "gated"),
+    "no_fusion": Stages("gated", "mean"),
+    "no_attention": Stages("mean", "mean"),
+    "temporal_only": Stages("attention", "mean"),
+    "fusion_only": Stages("mean", "attention"),
+    "no_motion": Stages("gated", "gated", motion=False),
+}
+
+
+HIDDEN = (256, 128)
+
+
+class RegressionHead(nn.Module):
+    """LayerNorm, 256, GELU, dropout, 128, GELU, dropout, 1; plus a linear path from the normed feature."""
+
+    def __init__(self, width: int, dropout: float):
+        """Build for features of ``width`` numbers."""
+        super().__init__()
+        first, second = HIDDEN
+        self.norm = nn.LayerNorm(width)
+        self.layers = nn.Sequential(
+            nn.Linear(width, first), nn.GELU(), nn.Dropout(dropout),
+            nn.Linear(first, second), nn.GELU(), nn.Dropout(dropout),
+            nn.Linear(second, 1),
+        )  # fmt: skip
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) patient features to (B, 1) predictions in scaled target space."""
+        normed = self.norm(features)
+        prediction: Tensor = self.layers(normed) + self.linear(normed)
+        return prediction
+
+
+class Heads(nn.Module):
+    """One regression head for each parameter, in the order of the parameter table."""
+
+    def __init__(self, width: int, count: int, dropout: float):
+        """Build ``count`` heads for features of ``width`` numbers."""
+        super().__init__()
+        self.heads = nn.ModuleList(RegressionHead(width, dropout) for _ in range(count))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) patient features to (B, P) predictions in scaled target space."""
+        return torch.cat([head(features) for head in self.heads], 1)
+
+
+class ViewFusion(AttentionPool):
+    """Gated attention over a patient's views; when it attends, a learned vector tells the views apart."""
+
+    def __init__(self, width: int, heads: int, pooling: Pooling, views: int):
+        """Build for ``views`` views with features of ``width`` numbers."""
+        super().__init__(width, heads, pooling)
+        if pooling != "mean":
+            self.view_embedding = nn.Parameter(torch.randn(views, width) * 0.02)
+
+    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool over views; the mean path sees the features as they are.
+
+        Args:
+            features: (B, V, D) view features.
+            present: (B, V) bool view mask, at least one view a patient.
+
+        Returns:
+            (B, D) patient features; and (B, V) view weights, which sum to 1 over the present views.
+        """
+        return super().forward(features, present)
+
+    def _attend(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return super()._attend(features + self.view_embedding, present)
+
+
+class TemporalAttention(AttentionPool):
+    """Gated attention over the frames of a view, shared by the four views."""
+
+    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool over time.
+
+        Args:
+            features: (B, V, T, D) frame features.
+            present: (B, V) view mask.
+
+        Returns:
+            (B, V, D) view features, 0 for a missing view; and (B, V, T) frame weights, which sum to
+            1 over the frames of a present view.
+        """
+        b, v, t, d = features.shape
+        frames_present = present.reshape(b * v, 1).expand(b * v, t)
+        pooled, weights = super().forward(features.reshape(b * v, t, d), frames_present)
+        return torch.reshape(pooled, (b, v, d)), torch.reshape(weights, (b, v, t))
 
 
 class Output(NamedTuple):

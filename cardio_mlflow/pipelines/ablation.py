@@ -8,17 +8,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.analysis.comparison import MEAN, differences, variant_table
-from cardio_mlflow.analysis.comparison_words import PATHS, in_words, paths_in_words
+from cardio_mlflow.analysis.comparison import (
+    MEAN,
+    PATHS,
+    differences,
+    in_words,
+    paths_in_words,
+    variant_table,
+)
 from cardio_mlflow.analysis.paired_variants import Tables
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
 from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_contributions, ablation_losses
 from cardio_mlflow.model.backbone import load_backbone
-from cardio_mlflow.pipelines.fan_out import train_jobs, trained_before
-from cardio_mlflow.pipelines.fold_training import FoldJob
 from cardio_mlflow.pipelines.inputs import load_inputs
-from cardio_mlflow.pipelines.train import refuse_variant
+from cardio_mlflow.pipelines.train import refuse_variant, train_jobs, trained_before
+from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import TrainingSet, check_backbone, load_training_set
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun

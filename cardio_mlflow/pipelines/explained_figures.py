@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from cardio_mlflow.analysis.predictions import BY_IDENTITY
 from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.explain.patient import Explained
 from cardio_mlflow.figures.frame_attention import cohort_frame_attention, frame_attention, frame_importance
 from cardio_mlflow.figures.overlay import ATTRIBUTION, GRADIENT_ROLLOUT, ROLLOUT, sector_mask, top_frames
 from cardio_mlflow.figures.overlay_animation import write_animation
@@ -22,13 +23,12 @@ from cardio_mlflow.figures.overlay_page import overlay_page, overlay_pair
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.figures.view_fusion import cohort_view_fusion, view_fusion
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, VIEWS
-from cardio_mlflow.pipelines.explaining import Explained
-from cardio_mlflow.pipelines.fold_networks import FoldNetworks
 from cardio_mlflow.pipelines.inputs import StudyInputs
+from cardio_mlflow.pipelines.study_runs import FoldNetworks
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.bundle import used_views
-from cardio_mlflow.training.precision import choose_device
+from cardio_mlflow.training.devices import choose_device
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.cohort.persons import PERSON
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.evaluation import Evaluation, read_evidence
-from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs
-from cardio_mlflow.pipelines.judgement import log_evaluation
-from cardio_mlflow.pipelines.participants import participants
-from cardio_mlflow.pipelines.predictions import build_predictions, features_table
+from cardio_mlflow.pipelines.evaluate import log_evaluation
+from cardio_mlflow.pipelines.fold_results import build_predictions, features_table
+from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs, participants
 from cardio_mlflow.pipelines.trained_on import check_new, person_digest, read_trained_on
 from cardio_mlflow.pipelines.training_set import with_used_views
+from cardio_mlflow.report.contents import Evaluation, read_evidence
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
 from cardio_mlflow.tracking.registry import Answer, RegisteredModel, load_champion

@@ -2,20 +2,267 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cardio_mlflow import __version__
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.fold_training import FoldJob, train_into
-from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.model.network import Network
+from cardio_mlflow.pipelines.fold_results import (
+    PARTICIPANTS,
+    TrainedFold,
+    build_predictions,
+    epoch_metrics,
+    features_table,
+    log_result,
+)
+from cardio_mlflow.pipelines.inputs import load_inputs, participants
 from cardio_mlflow.pipelines.study_runs import latest_folds
+from cardio_mlflow.pipelines.trained_on import TRAINED_ON, seen_of
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun
+from cardio_mlflow.tracking.new_runs import colour_of, tags_of
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import page_command
+from cardio_mlflow.training.bundle import Bundle
+from cardio_mlflow.training.checkpoint import Checkpoint
+from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
+from cardio_mlflow.training.predict import Forward, fused_features
 from cardio_mlflow.training.processes import join_processes
+from cardio_mlflow.training.scaling import TargetScaler
+from cardio_mlflow.training.state import TrainingState, new_state, put_weights
+from cardio_mlflow.training.stroke_volume import Predicted
+
+PATIENCE: Final = 600.0
+"""Seconds that a resumed fold waits for a worker that has outlived its killed command."""
 
 log = logging.getLogger(__name__)
+
+History = list[dict[str, Any]]
+"""A row an epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """One fold of one variant.
+
+    Attributes:
+        fold: 1-based.
+        variant: one of the six, or of ``more_variants``.
+        repeat: 1, or the number of another seed of the ablation.
+    """
+
+    fold: int
+    variant: str = "full"
+    repeat: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name of its run.
+
+        >>> FoldJob(2).name, FoldJob(2, "no_fusion").name, FoldJob(2, repeat=3).name
+        ('fold-2', 'no_fusion/fold-2', 'full/fold-2/seed-3')
+        """
+        if self.repeat > 1:
+            return f"{self.variant}/fold-{self.fold}/seed-{self.repeat}"
+        return f"fold-{self.fold}" if self.variant == "full" else f"{self.variant}/fold-{self.fold}"
+
+    def checkpoint(self, settings: Settings, data: TrainingSet) -> Checkpoint:
+        """Its checkpoint: one for each study, configuration, cohort and version of the code."""
+        known = (settings.study_name, settings.digest(), settings.variant, data.inputs.digest,
+                 data.inputs.patient_ids, __version__, data.features.device.type)  # fmt: skip
+        digest = hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()
+        return Checkpoint(settings.cache / "checkpoints" / f"{digest}-{self.variant}-{self.fold}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job is trained.
+
+    Attributes:
+        line: the line of its progress bar, where several are shown.
+        parent: id of the process that started this one for it; 0 where none did.
+    """
+
+    line: int | None = None
+    parent: int = 0
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A job with what it works on."""
+
+    job: FoldJob
+    settings: Settings
+    data: TrainingSet
+    fold_data: FoldData
+    scaler: TargetScaler
+
+    @property
+    def validation(self) -> list[int]:
+        """Positions of the validation patients."""
+        return list(self.fold_data.validation)
+
+    @property
+    def references(self) -> NDArray[np.float64]:
+        """(N_val, 9) their references, in their units."""
+        return self.data.references[self.validation]
+
+    def predicted(self, targets: NDArray[np.float64]) -> Predicted:
+        """Predicted scaled targets of the validation patients in their units."""
+        return self.scaler.predicted(targets, self.data.facts[self.validation])
+
+
+def train_into(
+    run: Run, settings: Settings, job: FoldJob, data: TrainingSet, place: Place | None = None
+) -> pd.DataFrame:
+    """Train a fold and log everything into a run; with ``resume`` from its checkpoint, where there is one.
+
+    Args:
+        run: where to; among several processes only the first one writes to it.
+        settings: what to train.
+        job: fold and variant; the settings are those of the variant, see ``Settings.for_variant``.
+        data: the cohort.
+        place: where this is; by default the only process.
+
+    Returns:
+        The predictions table of the fold's validation patients, by the epoch that is kept.
+
+    Raises:
+        InputError: training cannot go on; the message names the fold.
+    """
+    fold = _Fold(job, settings, data, *data.fold(job.fold, settings))
+    scaler = fold.scaler
+    checkpoint, main = job.checkpoint(settings, data), data.processes.is_main
+    if main:
+        run.rename(job.name)
+        run.set_tags(_fold_tags(settings, job, data) | colour_of(job.fold, job.variant))
+        run.set_tags({"patient_ids": data.inputs.patient_ids, "folds_from": data.inputs.folds_from})
+        if scaler.left_out:
+            left_out = ", ".join(scaler.left_out)
+            log.warning("%s leaves out %s: too few values among its training patients.", job.name, left_out)
+        run.log_dataset(settings.cohort_name, data.inputs.digest)
+    try:
+        with checkpoint.locked(PATIENCE if settings.resume else 0) if main else nullcontext():
+            trained = _train(run, fold, checkpoint, place or Place())
+            if main:
+                log_result(run, settings, trained, job.fold)
+                run.log_table(participants(data.inputs, "I"), PARTICIPANTS)
+                run.log_text(seen_of(data.inputs, data.patients).to_json(), TRAINED_ON)
+                run.finish()
+                checkpoint.remove()
+    except InputError as error:
+        raise InputError(f"Fold {job.fold} ({job.variant}): {error}") from error
+    return trained.predictions
+
+
+def _fold_tags(settings: Settings, job: FoldJob, data: TrainingSet) -> dict[str, str]:
+    tags = {"fold": str(job.fold), "variant": job.variant, "cohort_digest": data.inputs.digest}
+    tags |= {"repeat": str(job.repeat)} if job.repeat > 1 else {}
+    return tags_of(settings, "train_fold", **tags)
+
+
+def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, place: Place) -> TrainedFold:
+    """Run the epochs that are left, with a checkpoint and a line of metrics after each."""
+    settings, data, job = fold.settings, fold.data, fold.job
+    state = new_state(data.network(settings), settings)
+    history = _take_up(run, fold, checkpoint, state)
+    writes = data.processes.is_main
+    records = fit(state, fold.fold_data, settings, settings.seed + job.fold, data.processes)
+    for record in _with_bar(records, fold, state.epoch, place.line if writes else -1):
+        metrics = epoch_metrics(record, fold.references, fold.predicted(record.predictions).predictions)
+        row = {"fold": job.fold, "epoch": record.epoch, "time": int(time.time() * 1000), **metrics}
+        history.append(row)
+        if writes:
+            checkpoint.write(state, {"history": history, "run_id": run.run_id})
+            _log_epoch(run, row)
+        if place.parent and os.getppid() != place.parent:
+            raise InputError("The command that started this worker has ended; -P resume=true goes on.")
+    return _result(fold, state, history)
+
+
+def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState) -> History:
+    """Put the checkpoint into the state and its history into the run; or start anew."""
+    processes = fold.data.processes
+    if processes.is_main and fold.settings.resume:
+        run.end_killed(_fold_tags(fold.settings, fold.job, fold.data))
+    if not checkpoint.exists() or not fold.settings.resume:
+        processes.check_same(0, "epoch that they resume after")
+        if processes.is_main and checkpoint.exists():
+            log.warning(
+                "%s starts anew, though a stopped run of it has left a checkpoint: -P resume=true goes on "
+                "from there, as long as this run has not finished its first epoch.", fold.job.name,
+            )  # fmt: skip
+        return []
+    notes = checkpoint.notes()
+    checkpoint.read(state)
+    processes.check_same(state.epoch, "epoch that they resume after")
+    history: History = notes["history"]
+    if processes.is_main:
+        run.take_over_from(notes["run_id"])
+        for row in history:
+            _log_epoch(run, row)
+        log.info("%s goes on after epoch %d of %d.", fold.job.name, state.epoch, fold.settings.epochs)
+    return history
+
+
+def _log_epoch(run: Run, row: dict[str, Any]) -> None:
+    metrics = {name: value for name, value in row.items() if name not in ("fold", "epoch", "time")}
+    run.log_metrics(metrics, row["epoch"], row["time"])
+
+
+def _with_bar(
+    records: Iterator[EpochRecord], fold: _Fold, done: int, position: int | None
+) -> Iterator[EpochRecord]:
+    """The records, with a progress bar; none at position -1."""
+    with tqdm(
+        total=fold.settings.epochs, initial=done, desc=fold.job.name, unit="epoch", position=position,
+        leave=position is None, disable=position == -1,
+    ) as bar:  # fmt: skip
+        for record in records:
+            yield record
+            bar.set_postfix_str(f"loss {record.val_loss:.3f} stage {record.stage}")
+            bar.update()
+
+
+def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
+    """The network with the weights that are kept, and what it predicts."""
+    settings, data, job = fold.settings, fold.data, fold.job
+    patients = [data.patients[i] for i in fold.validation]
+    predictions = build_predictions(
+        patients, fold.references, fold.predicted(state.best_predictions),
+        cohort="I", variant=job.variant, fold=job.fold, persons=data.inputs.persons(patients),
+    )  # fmt: skip
+    network = put_weights(data.network(settings), state.best_weights)
+    table = pd.DataFrame(history).drop(columns="time")
+    stage = int(table.loc[table["epoch"] == state.best_epoch, "stage"].iloc[0])
+    features = _features(fold, network, stage)
+    bundle = Bundle(network, settings, fold.scaler, data.scale)
+    return TrainedFold(bundle, state.best_epoch, state.best_loss, table, predictions, features)
+
+
+def _features(fold: _Fold, network: Network, blocks: int) -> pd.DataFrame:
+    """The features table of the validation patients, by the network that is kept."""
+    data, validation = fold.data, fold.validation
+    data.features.prepare(network.encoder.depth - blocks, [])
+    try:
+        forward = Forward(network, data.features, blocks, fold.settings, data.processes)
+        found = fused_features(forward, validation)
+    finally:
+        data.features.close()
+    return features_table([data.patients[i] for i in validation], {fold.job.fold: found})
 
 
 def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:

@@ -22,10 +22,9 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.bundle import network_of, used_views
-from cardio_mlflow.training.feature_sources import Sources
+from cardio_mlflow.training.devices import compute_dtype, make_deterministic
 from cardio_mlflow.training.fit import FoldData
-from cardio_mlflow.training.frozen_features import FrozenFeatures
-from cardio_mlflow.training.precision import compute_dtype, make_deterministic
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
 from cardio_mlflow.training.unfreezing import check_stages

@@ -15,20 +15,17 @@ from numpy.typing import NDArray
 from optuna import Trial, TrialPruned
 
 from cardio_mlflow.errors import DivergedError, PrunedError
-from cardio_mlflow.pipelines.fold_results import epoch_metrics
+from cardio_mlflow.pipelines.fold_results import build_predictions, epoch_metrics
 from cardio_mlflow.pipelines.inputs import StudyInputs
-from cardio_mlflow.pipelines.predictions import build_predictions
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.new_runs import trial_run
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.training.fit import FoldData
-from cardio_mlflow.training.folds_together import JointEpoch, fit_together
+from cardio_mlflow.training.fit import FoldData, JointEpoch, fit_together
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state
 from cardio_mlflow.training.stroke_volume import Predicted
-from cardio_mlflow.tuning.search import first_pruned
-from cardio_mlflow.tuning.space import suggested, values_of
+from cardio_mlflow.tuning.search import first_pruned, suggested, values_of
 from cardio_mlflow.tuning.storage import is_of_defaults
 
 LOGGED: Final = ("train/loss", "val/loss", "val/r_mean", "lr/task", "lr/backbone", "stage")

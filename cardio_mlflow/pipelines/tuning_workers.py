@@ -15,13 +15,19 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.cluster import joined_backend
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.pipelines.trials import Tuning, run_trial
-from cardio_mlflow.pipelines.workers import FAULTS, Work, as_worker, in_workers, load_once, workers_for
+from cardio_mlflow.pipelines.workers import (
+    FAULTS,
+    Work,
+    as_worker,
+    in_workers,
+    joined_backend,
+    load_once,
+    workers_for,
+)
 from cardio_mlflow.tracking.store import current_store
-from cardio_mlflow.tuning.search import pruner_of, sampler_of
-from cardio_mlflow.tuning.space import identity_of
+from cardio_mlflow.tuning.search import identity_of, pruner_of, sampler_of
 from cardio_mlflow.tuning.storage import (
     FAILURE,
     open_study,

@@ -12,13 +12,13 @@ import pandas as pd
 
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold, read_predictions
 from cardio_mlflow.analysis.results import Evidence
-from cardio_mlflow.pipelines.evaluation import Evaluation, read_evidence
+from cardio_mlflow.pipelines.evaluate import log_evaluation
 from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
-from cardio_mlflow.pipelines.judgement import log_evaluation
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.pipelines.trained_on import TRAINED_ON
+from cardio_mlflow.report.contents import Evaluation, read_evidence
 from cardio_mlflow.settings import Settings, settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, download_bundles, log_model, register

@@ -15,22 +15,82 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from cardio_mlflow.analysis.predictions import wide
+from cardio_mlflow.analysis.subgroups import worst_patients
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.integrated_gradients import Attribution
-from cardio_mlflow.figures.trust import deletion_insertion, sanity_bars
+from cardio_mlflow.explain.patient import checks_of, explain_patient
+from cardio_mlflow.figures.explanation_checks import deletion_insertion, sanity_bars
 from cardio_mlflow.model.frame_encoder import resize_frames
 from cardio_mlflow.model.network import unit_range
-from cardio_mlflow.parameters import KEYS
+from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION
 from cardio_mlflow.pipelines.explained_figures import Patient, log_cohort, log_patient
-from cardio_mlflow.pipelines.explaining import checks_of, explain_patient
-from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs, training_subset
-from cardio_mlflow.pipelines.patient_choice import chosen_patients
+from cardio_mlflow.pipelines.study_runs import FoldNetworks, find_networks
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.bundle import Bundle, used_views
+
+WORDS = (
+    "worst=5 (the largest mean errors), best=5, median (the middle one), ph, no_ph (a typical one of each)"
+)
+
+
+def chosen_patients(asked: str, predictions: pd.DataFrame) -> dict[str, str]:
+    """Read a choice of patients.
+
+    Args:
+        asked: ids and words with commas between them, such as ``worst=2,median,P0004``.
+        predictions: the pooled out-of-fold predictions.
+
+    Returns:
+        Why each patient was chosen, by id, in the order asked for; nobody twice.
+
+    Raises:
+        InputError: an id or a word is not known (ids are not repeated in the message), or nobody is left.
+    """
+    ranked = list(worst_patients(predictions, None, count=10**6)["patient_id"])
+    known = set(predictions["patient_id"])
+    chosen: dict[str, str] = {}
+    for word in filter(None, (part.strip() for part in asked.split(","))):
+        found = {word: "asked for"} if word in known else _by_word(word, ranked, predictions)
+        for patient, why in found.items():
+            chosen.setdefault(patient, why)
+    if not chosen:
+        raise InputError(f"patients={asked} chooses nobody. Give ids of Cohort I, or {WORDS}.")
+    return chosen
+
+
+def _by_word(word: str, ranked: list[str], predictions: pd.DataFrame) -> dict[str, str]:
+    """The patients that a word stands for; ``ranked`` has the worst first."""
+    name, equals, number = word.partition("=")
+    if name in ("worst", "best"):
+        if not number.isdecimal() or len(number) > 6 or not 1 <= int(number) <= len(ranked):
+            raise InputError(f"patients={word} is not understood: give a number from 1 to {len(ranked)}.")
+        order = ranked if name == "worst" else ranked[::-1]
+        return {patient: f"{name} {place}" for place, patient in enumerate(order[: int(number)], 1)}
+    if not ranked:
+        raise InputError("No parameter varies over the patients, so none is the worst. Give ids.")
+    if name == "median" and not equals:
+        return {ranked[len(ranked) // 2]: "median error"}
+    if name in ("ph", "no_ph") and not equals:
+        return _typical(name, ranked, predictions)
+    raise InputError(
+        f"patients= names what is neither a patient of Cohort I with a prediction nor one of: {WORDS}."
+    )
+
+
+def _typical(name: str, ranked: list[str], predictions: pd.DataFrame) -> dict[str, str]:
+    """The patient with or without PH whose error is the middle one of its kind."""
+    ph = PULMONARY_HYPERTENSION
+    reference = wide(predictions, "reference")[ph.key]
+    wanted = [p for p in ranked if pd.notna(reference[p]) and ph.is_abnormal(reference[p]) == (name == "ph")]
+    if not wanted:
+        raise InputError(f"patients={name}: Cohort I has no such patient.")
+    return {wanted[len(wanted) // 2]: "with PH" if name == "ph" else "without PH"}
+
 
 LOOSE_FRAMES: Final = 3
 """Frames of each view and parameter that become files of their own, where no number is given."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.synthetic.contours import Array, stack
+from cardio_mlflow.synthetic.scene import Array, stack
 
 APICAL = ("FC", "TC")
 USUAL_DEPTH = {"apical": 16.5, "parasternal": 14.5}

@@ -10,11 +10,9 @@ import pandas as pd
 from cardio_mlflow.parameters import view as find_view
 from cardio_mlflow.synthetic.anatomy import LATENT_NAMES
 from cardio_mlflow.synthetic.apical import four_chamber, two_chamber
-from cardio_mlflow.synthetic.contours import Array
-from cardio_mlflow.synthetic.cycle import Cycle, cardiac_cycle
 from cardio_mlflow.synthetic.long_axis import long_axis
 from cardio_mlflow.synthetic.parasternal import short_axis
-from cardio_mlflow.synthetic.scene import Anatomy, Scene
+from cardio_mlflow.synthetic.scene import Anatomy, Array, Cycle, Scene, cardiac_cycle
 
 GEOMETRY: dict[str, str] = {
     "ra_area": "cm²", "la_area": "cm²", "rv_area": "cm²", "lv_area": "cm²",

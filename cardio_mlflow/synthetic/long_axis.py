@@ -8,10 +8,18 @@ import numpy as np
 
 from cardio_mlflow.synthetic import levels
 from cardio_mlflow.synthetic.apical import flattening
-from cardio_mlflow.synthetic.contours import Array, Layer, leaflet, oval, polygon_area, stack
-from cardio_mlflow.synthetic.cycle import Cycle
 from cardio_mlflow.synthetic.parasternal import cavity_radius, radial_motion
-from cardio_mlflow.synthetic.scene import Anatomy, Scene
+from cardio_mlflow.synthetic.scene import (
+    Anatomy,
+    Array,
+    Cycle,
+    Layer,
+    Scene,
+    leaflet,
+    oval,
+    polygon_area,
+    stack,
+)
 
 AXIS_Y = 8.3
 BASE_X = 1.2

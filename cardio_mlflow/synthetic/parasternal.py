@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from cardio_mlflow.synthetic import levels
-from cardio_mlflow.synthetic.apical import flattening
-from cardio_mlflow.synthetic.apical_ventricle import REFERENCE_VOLUME
-from cardio_mlflow.synthetic.contours import Array, Layer, oval, polygon_area, stack
-from cardio_mlflow.synthetic.cycle import Cycle
-from cardio_mlflow.synthetic.scene import Anatomy, Motion, Scene
+from cardio_mlflow.synthetic.apical import REFERENCE_VOLUME, flattening
+from cardio_mlflow.synthetic.scene import (
+    Anatomy,
+    Array,
+    Cycle,
+    Layer,
+    Motion,
+    Scene,
+    oval,
+    polygon_area,
+    stack,
+)
 
 CENTRE = (1.3, 8.2)
 SEPTAL_DIRECTION = np.deg2rad(218.0)

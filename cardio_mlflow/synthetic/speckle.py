@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.synthetic.acquisition import Acquisition, polar_grid
-from cardio_mlflow.synthetic.contours import Array, stack
-from cardio_mlflow.synthetic.scene import Motion
+from cardio_mlflow.synthetic.scene import Array, Motion, stack
 
 Float = NDArray[np.float32]
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.synthetic.contours import Array
 from cardio_mlflow.synthetic.layouts import Layout
+from cardio_mlflow.synthetic.scene import Array
 
 WAVES = (
     (-0.16, 0.12, 0.022),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,11 +17,9 @@ from cardio_mlflow.errors import DivergedError
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activations import Activations
 from cardio_mlflow.training.frozen_features import FrozenFeatures
-from cardio_mlflow.training.learning_rates import rate_factor, set_rates
-from cardio_mlflow.training.loss import masked_loss
 from cardio_mlflow.training.predict import Batch, Forward, predict_scaled
 from cardio_mlflow.training.processes import Processes
-from cardio_mlflow.training.state import TrainingState, put_weights
+from cardio_mlflow.training.state import TrainingState, put_weights, rate_factor, set_rates
 from cardio_mlflow.training.unfreezing import (
     check_stages,
     prepare_stage,
@@ -238,3 +237,65 @@ def _not_finite(what: str, data: FoldData, patients: Sequence[int], epoch: int, 
         "Smaller learning rates (task_lr, vit_lr) or precision=fp32 usually help; otherwise look at the "
         "clips of these patients in the contact sheet."
     )
+
+
+@dataclass(frozen=True)
+class JointEpoch:
+    """One epoch of several folds.
+
+    Attributes:
+        records: one a fold.
+    """
+
+    records: tuple[EpochRecord, ...]
+
+    @property
+    def epoch(self) -> int:
+        """1-based."""
+        return self.records[0].epoch
+
+    @property
+    def train_loss(self) -> float:
+        """Mean over the folds."""
+        return float(np.mean([record.train_loss for record in self.records]))
+
+    @property
+    def val_loss(self) -> float:
+        """Mean over the folds."""
+        return float(np.mean([record.val_loss for record in self.records]))
+
+
+def fit_together(
+    states: Sequence[TrainingState],
+    folds: Sequence[FoldData],
+    settings: Settings,
+    seeds: Sequence[int],
+    processes: Processes,
+) -> Iterator[JointEpoch]:
+    """Train several folds, one epoch of each in turn; each as ``fit`` alone would.
+
+    Args:
+        states: a network with its optimiser for each fold.
+        folds: the folds, on the same frozen features.
+        settings: what to train.
+        seeds: the seed of each fold.
+        processes: those that train together.
+
+    Raises:
+        DivergedError: a loss of one fold is not finite.
+    """
+    with ExitStack() as stack:
+        fits = []
+        for state, fold, seed in zip(states, folds, seeds, strict=True):
+            epochs = fit(state, fold, settings, seed, processes)
+            stack.callback(epochs.close)
+            fits.append(epochs)
+        for records in zip(*fits, strict=True):
+            yield JointEpoch(records)
+
+
+def masked_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error over the targets that are not NaN; both (N, 9). 0 where none is there."""
+    present = ~targets.isnan()
+    errors = torch.where(present, predictions - targets.nan_to_num(), 0.0)
+    return errors.square().sum() / present.sum().clamp(min=1)

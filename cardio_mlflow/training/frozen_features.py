@@ -10,23 +10,70 @@ says so.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cardio_mlflow.data.dataset import Clips
 from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
 from cardio_mlflow.model.network import unit_range
 from cardio_mlflow.training.activation_set import ActivationSet, Row, is_no_room
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.activations import Activations, distinct_frames, join
+from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.backbone_pass import run_blocks
-from cardio_mlflow.training.feature_sources import Sources
-from cardio_mlflow.training.precision import backbone_autocast
+from cardio_mlflow.training.devices import backbone_autocast, kernels
+
+VERSION: Final = 2
+"""Raised when the same weights and clips would give other activations; part of the store's keys."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What activations are made from.
+
+    Attributes:
+        encoder: the pretrained encoder, on its device; it must not be trained elsewhere.
+        clips: prepared clips of N patients.
+        augmentation: how copies differ from the original.
+        copies: augmented copies beside the original.
+        dtype: compute dtype.
+    """
+
+    encoder: FrameEncoder
+    clips: Clips
+    augmentation: Augmentation
+    copies: int
+    dtype: torch.dtype
+
+    def digest(self) -> str:
+        """Changes when everybody's activations would: weights, frames, augmentation, dtype or kernels."""
+        digest = hashlib.blake2b(digest_size=10)
+        for name, tensor in sorted(self.encoder.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+        config = self.encoder.vit.config.to_json_string()
+        changes = [getattr(self.augmentation, field.name) for field in fields(self.augmentation)]
+        known = (VERSION, str(self.dtype), kernels(self.device), config, self.clips.frames)
+        digest.update(repr((*known, changes if self.copies else None)).encode())
+        return digest.hexdigest()
+
+    def contents(self) -> list[str]:
+        """N names of what patients' activations are made from; neither other patients nor ids are in them."""
+        return [self.clips.content_of(patient) for patient in range(len(self.clips.patient_ids))]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder computes."""
+        return next(self.encoder.parameters()).device
+
 
 HEADER: Final = 256
 """Bytes of a row's file beside its tensors, at most."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings_sources import launched_processes
-from cardio_mlflow.training.precision import choose_device
+from cardio_mlflow.training.devices import choose_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

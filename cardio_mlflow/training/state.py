@@ -3,19 +3,71 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.optim import AdamW
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import get_swa_avg_fn
 
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.training.optimizer import build_optimizer
+
+
+def build_optimizer(network: Network, settings: Settings) -> AdamW:
+    """AdamW (Loshchilov and Hutter 2019), fused; frozen parameters have no gradient and stay."""
+    return AdamW(parameter_groups(network, settings), fused=True)
+
+
+def parameter_groups(network: Network, settings: Settings) -> list[dict[str, Any]]:
+    """The groups, each with its own learning rate.
+
+    Task parameters have task_lr, but gates gate_lr: at task_lr AdamW moves a gate's logit by 0.1 to 0.2 in a
+    whole training. The block at depth d from the top has vit_lr · layer_decay^d; the final layer norm goes
+    with the topmost block. Vectors (biases, norms, gates) have no weight decay.
+
+    Returns:
+        Dicts with name, lr, rate (the lr before any schedule), weight_decay and params; every parameter but
+        the embeddings' in exactly one.
+    """
+    layers = list(reversed(network.encoder.layer_groups()))
+    gates = gates_of(network)
+    task = [p for p in parameters_of(network.task_modules) if not any(p is gate for gate in gates)]
+    groups = [_group("gates", gates, settings.gate_lr, 0.0)] if gates else []
+    groups += _decayed("task", task, settings.task_lr, settings.weight_decay)
+    for depth, layer in enumerate(layers):
+        modules = [layer, network.encoder.final_norm] if depth == 0 else [layer]
+        lr = settings.vit_lr * settings.layer_decay**depth
+        groups += _decayed(f"block-{len(layers) - depth}", parameters_of(modules), lr, settings.weight_decay)
+    return groups
+
+
+def gates_of(network: Network) -> list[nn.Parameter]:
+    """The learned gates of the stages, of the motion path last."""
+    named = ((name.rpartition(".")[2], p) for m in network.task_modules for name, p in m.named_parameters())
+    return [p for name, p in named if name == "gate"]
+
+
+def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    """All parameters of some modules."""
+    return [p for module in modules for p in module.parameters()]
+
+
+def _group(name: str, params: list[nn.Parameter], lr: float, weight_decay: float) -> dict[str, Any]:
+    return {"name": name, "lr": lr, "rate": lr, "weight_decay": weight_decay, "params": params}
+
+
+def _decayed(
+    name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    return [
+        _group(name, [p for p in parameters if p.ndim > 1], lr, weight_decay),
+        _group(name, [p for p in parameters if p.ndim <= 1], lr, 0.0),
+    ]
 
 
 @dataclass
@@ -89,3 +141,30 @@ def put_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
     """
     network.load_state_dict(network.state_dict() | dict(weights), strict=True)
     return network
+
+
+def rate_factor(settings: Settings, position: float, length: int) -> float:
+    """The factor on the learning rates at a position of a stage.
+
+    The warm-up is linear over the first ``warmup_epochs``. After it the factor stays 1 (``constant``), or
+    falls to 0 at the stage's end as 0.5 · (1 + cos(pi · share)) (``cosine``; Loshchilov and Hutter 2017,
+    arXiv:1608.03983, without restarts within a stage).
+
+    Args:
+        settings: lr_schedule and warmup_epochs.
+        position: epochs of the stage that are done, with fractions.
+        length: epochs of the stage.
+    """
+    warmup = min(settings.warmup_epochs, length)
+    if position < warmup:
+        return position / warmup
+    if settings.lr_schedule == "constant":
+        return 1.0
+    share = (position - warmup) / max(length - warmup, 1e-9)
+    return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def set_rates(optimizer: Optimizer, factor: float) -> None:
+    """Set each group's learning rate to its own rate (``rate``) times a factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["rate"] * factor

@@ -6,8 +6,7 @@ import pytest
 from scipy import stats
 
 from cardio_mlflow.analysis.bootstrap import resample
-from cardio_mlflow.analysis.comparison import MEAN, differences, variant_table
-from cardio_mlflow.analysis.comparison_words import in_words, paths_in_words
+from cardio_mlflow.analysis.comparison import MEAN, differences, in_words, paths_in_words, variant_table
 from cardio_mlflow.analysis.predictions import reference_and_prediction
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cardio_mlflow.analysis.correlation import correlation_matrix
+from cardio_mlflow.analysis.agreement import correlation_matrix
 from cardio_mlflow.analysis.predictions import wide
 from cardio_mlflow.parameters import KEYS
 

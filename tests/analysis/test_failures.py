@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardio_mlflow.analysis.failures import COLUMNS, worst_patients
+from cardio_mlflow.analysis.subgroups import WORST_COLUMNS, worst_patients
 
 
 def by_hand(table) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def by_hand(table) -> pd.DataFrame:
 
 def test_the_ranking_by_hand(table) -> None:
     result = worst_patients(by_hand(table), None)
-    assert tuple(result.columns) == COLUMNS
+    assert tuple(result.columns) == WORST_COLUMNS
     sd = np.std([1, 2, 3, 4], ddof=1)
     assert result["rank"].tolist() == [1, 2, 3, 4]
     assert result["patient_id"].tolist() == ["P000", "P001", "P003", "P002"]
@@ -69,7 +69,7 @@ def test_no_scale_leaves_the_parameter_or_the_table_out(table) -> None:
     assert set(worst_patients(one, None)["worst_parameter"]) == {"RAP"}
     alone = worst_patients(table(1), None)
     assert alone.empty
-    assert tuple(alone.columns) == COLUMNS
+    assert tuple(alone.columns) == WORST_COLUMNS
 
 
 def test_cohort_two_has_no_folds(table) -> None:

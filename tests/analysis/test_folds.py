@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cardio_mlflow.analysis.folds import fold_table
+from cardio_mlflow.analysis.summary import fold_table
 from cardio_mlflow.parameters import KEYS
 
 HISTORY = pd.DataFrame({

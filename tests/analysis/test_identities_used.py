@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cardio_mlflow.analysis.bland_altman import bland_altman_table
-from cardio_mlflow.analysis.identities_used import (
-    COLUMNS,
+from cardio_mlflow.analysis.identities import (
+    USED_COLUMNS,
     has_identities,
     identities_in_words,
     identities_used_table,
@@ -21,8 +21,7 @@ from cardio_mlflow.analysis.results import Evidence, notes, steps
 from cardio_mlflow.analysis.summary import mean_correlation, performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.pipelines.evaluation import Evaluation
-from cardio_mlflow.pipelines.handouts import report_content, workbook_sheets
+from cardio_mlflow.report.contents import Evaluation, report_content, workbook_sheets
 from cardio_mlflow.report.page import write_report
 from cardio_mlflow.report.participant_flow import flow_table
 from cardio_mlflow.settings import load_settings
@@ -86,7 +85,7 @@ def test_differences_are_those_of_a_plain_loop_over_persons(table, shared: bool)
 
 def test_nobody_or_too_few_by_identity_is_said_and_not_guessed(table) -> None:
     found = identities_used_table(with_ways(table(), known=2, of_pressure=0), 100, 0)
-    assert tuple(found.columns) == COLUMNS
+    assert tuple(found.columns) == USED_COLUMNS
     assert found["by_identity"].tolist() == [2, 2, 0]
     assert found["n"].tolist() == [2, 2, 0]
     assert found[["r", "r_difference", "mae_difference_low"]].isna().all(axis=None)

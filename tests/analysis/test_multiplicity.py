@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from cardio_mlflow.analysis.multiplicity import holm
+from cardio_mlflow.analysis.comparison import holm
 
 
 @given(st.lists(st.floats(0, 1) | st.just(float("nan")), max_size=12))

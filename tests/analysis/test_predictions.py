@@ -19,7 +19,7 @@ from cardio_mlflow.analysis.predictions import (
 )
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.pipelines.evaluation import read_evidence
+from cardio_mlflow.report.contents import read_evidence
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.chambers import CARRIERS, CHAMBERS, SEPTUM, chamber_masks
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.frames import view_frames
+from cardio_mlflow.synthetic.clip import view_frames
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 
 PHASES = np.array([0.0, 0.4])

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cardio_mlflow.figures import style
+from cardio_mlflow.figures.explanation_checks import deletion_insertion, sanity_bars
 from cardio_mlflow.figures.frame_attention import (
     closed,
     cohort_frame_attention,
@@ -22,7 +23,6 @@ from cardio_mlflow.figures.frame_attention import (
     schematic_ecg,
 )
 from cardio_mlflow.figures.style import SYNTHETIC_MARK, save_figure, signed
-from cardio_mlflow.figures.trust import deletion_insertion, sanity_bars
 from cardio_mlflow.figures.view_fusion import cohort_view_fusion, view_fusion
 from cardio_mlflow.parameters import KEYS
 

@@ -14,19 +14,17 @@ from cardio_mlflow.analysis.discrimination import discrimination_table, roc_poin
 from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.figures import style
-from cardio_mlflow.figures.bland_altman import bland_altman, bland_altman_page
-from cardio_mlflow.figures.confusion import confusion_page
-from cardio_mlflow.figures.correlation_bars import correlation_bars
-from cardio_mlflow.figures.correlation_matrices import correlation_bubbles, correlation_heat_maps
-from cardio_mlflow.figures.decision import decision_curve_figure
+from cardio_mlflow.figures.correlation import correlation_bars, correlation_bubbles, correlation_heat_maps
 from cardio_mlflow.figures.embedding import embedding_overview, embedding_page
 from cardio_mlflow.figures.folds import fold_summary
-from cardio_mlflow.figures.identities import identity_page
-from cardio_mlflow.figures.learning_rates import learning_rate_curves
-from cardio_mlflow.figures.phenotype import phenotype_matrix
-from cardio_mlflow.figures.residuals import residual_page
-from cardio_mlflow.figures.roc import roc_curves, roc_page
-from cardio_mlflow.figures.scatter import scatter, scatter_page
+from cardio_mlflow.figures.roc import confusion_page, decision_curve_figure, roc_curves, roc_page
+from cardio_mlflow.figures.scatter import (
+    bland_altman,
+    bland_altman_page,
+    residual_page,
+    scatter,
+    scatter_page,
+)
 from cardio_mlflow.figures.style import (
     FORMATS,
     PARAMETER_COLOURS,
@@ -35,8 +33,8 @@ from cardio_mlflow.figures.style import (
     r_with_interval,
     save_figure,
 )
-from cardio_mlflow.figures.subgroups import subgroup_forest
-from cardio_mlflow.figures.training_curves import parameter_curves, training_curves
+from cardio_mlflow.figures.subgroups import identity_page, phenotype_matrix, subgroup_forest
+from cardio_mlflow.figures.training_curves import learning_rate_curves, parameter_curves, training_curves
 from cardio_mlflow.parameters import KEYS
 from tests.figures import hand_tables
 from tests.figures.hand_tables import history

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.model.attention_pool import AttentionPool, mean_weights
-from cardio_mlflow.model.temporal_attention import TemporalAttention
-from cardio_mlflow.model.view_fusion import ViewFusion
+from cardio_mlflow.model.network import TemporalAttention, ViewFusion
 
 WIDTH, HEADS = 12, 3
 

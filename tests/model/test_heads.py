@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from cardio_mlflow.model.heads import Heads, RegressionHead
+from cardio_mlflow.model.network import Heads, RegressionHead
 
 
 def test_a_head_is_the_layers_plus_a_linear_path():

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.model.network import build_network, unit_range
-from cardio_mlflow.model.variants import VARIANT_STAGES
+from cardio_mlflow.model.network import VARIANT_STAGES, build_network, unit_range
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings_variants import VARIANTS
 

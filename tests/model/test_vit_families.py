@@ -24,7 +24,7 @@ from transformers import (
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone, new_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder, compute_dtype_of, resize_frames
-from cardio_mlflow.training.precision import backbone_autocast
+from cardio_mlflow.training.devices import backbone_autocast
 from tests.families import FAMILIES, MEAN, SD, frames_of, gray_family, run_whole, save_family
 
 

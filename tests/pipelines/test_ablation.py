@@ -15,9 +15,9 @@ from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.ablation import alpha_table
-from cardio_mlflow.pipelines.fold_training import FoldJob
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
+from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import load_training_set, with_used_views
 from cardio_mlflow.settings import load_settings
 from cardio_mlflow.tracking.finished import FinishedRun

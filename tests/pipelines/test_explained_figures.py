@@ -14,10 +14,10 @@ from PIL import Image
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.explain.integrated_gradients import Attribution
-from cardio_mlflow.figures import trust
+from cardio_mlflow.explain.patient import own_heads
+from cardio_mlflow.figures import explanation_checks
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import explained_figures
-from cardio_mlflow.pipelines.explaining import own_heads
 from cardio_mlflow.pipelines.visualize import count_of_loose
 from cardio_mlflow.settings import load_settings
 
@@ -77,7 +77,7 @@ def test_a_network_of_stroke_volumes_is_explained_by_its_direct_heads() -> None:
     for name in ("overlays", "gradient_rollout", "frame_importance"):
         shown = " ".join(text.get_text() for text in figures[name].findobj(Text))
         assert told in shown, name
-    for draw in (trust.deletion_insertion, trust.sanity_bars):
+    for draw in (explanation_checks.deletion_insertion, explanation_checks.sanity_bars):
         row = {"parameter": ["CO"], "check": "small noise", "correlation": 0.5,
                "order": "random", "kind": "deletion", "share": 0.5, "value": 0.5}  # fmt: skip
         for note in ("", told):

@@ -59,8 +59,8 @@ def test_a_failed_fold_is_told_while_the_others_finish(studied, jobs: str, capsy
 
 def damage_a_checkpoint(studied, study: str) -> Path:
     """Leave a checkpoint of fold 1 that cannot be read; returns its folder."""
-    from cardio_mlflow.pipelines.fold_training import FoldJob
     from cardio_mlflow.pipelines.inputs import load_inputs
+    from cardio_mlflow.pipelines.train_fold import FoldJob
     from cardio_mlflow.pipelines.training_set import load_training_set
     from tests.pipelines.conftest import SMALL
 

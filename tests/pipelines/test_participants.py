@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from cardio_mlflow.pipelines.participants import participants
+from cardio_mlflow.pipelines.inputs import participants
 
 
 def inputs() -> SimpleNamespace:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.patient_choice import chosen_patients
+from cardio_mlflow.pipelines.visualize import chosen_patients
 
 
 def test_the_choice_of_patients(table) -> None:

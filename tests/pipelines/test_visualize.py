@@ -16,7 +16,7 @@ from PIL import Image
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import explaining, main
-from cardio_mlflow.pipelines.fold_networks import FoldNetworks, find_networks
+from cardio_mlflow.pipelines.study_runs import FoldNetworks, find_networks
 from cardio_mlflow.settings import load_settings
 from cardio_mlflow.training.bundle import load_bundle
 from tests.pipelines.conftest import SMALL, Workplace

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.synthetic.ceiling import anatomical_ceiling
+from cardio_mlflow.synthetic.hemodynamics import anatomical_ceiling
 
 
 @pytest.mark.parametrize("facts", [False, True])

@@ -10,6 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.challenges.fan import Fan
+from benchmarks.challenges.file import write_challenge_file
+from benchmarks.challenges.marks import MARKS
+from benchmarks.challenges.panels import Pictures, make_pictures
+from benchmarks.challenges.pen import Pen
+from benchmarks.challenges.plan import Plan
+from benchmarks.challenges.rhythm import (
+    BIPHASIC,
+    NORMAL,
+    fibrillation,
+    voltage,
+    with_ectopic_beat,
+)
+from benchmarks.challenges.strip import Strip, StripDrawer
+from benchmarks.challenges.tissue import DIMMING
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.synthetic.challenges import (
     CHALLENGES,
@@ -18,21 +33,6 @@ from cardio_mlflow.synthetic.challenges import (
     render_challenge,
     write_challenge,
 )
-from cardio_mlflow.synthetic.challenges.fan import Fan
-from cardio_mlflow.synthetic.challenges.file import write_challenge_file
-from cardio_mlflow.synthetic.challenges.marks import MARKS
-from cardio_mlflow.synthetic.challenges.panels import Pictures, make_pictures
-from cardio_mlflow.synthetic.challenges.pen import Pen
-from cardio_mlflow.synthetic.challenges.plan import Plan
-from cardio_mlflow.synthetic.challenges.rhythm import (
-    BIPHASIC,
-    NORMAL,
-    fibrillation,
-    voltage,
-    with_ectopic_beat,
-)
-from cardio_mlflow.synthetic.challenges.strip import Strip, StripDrawer
-from cardio_mlflow.synthetic.challenges.tissue import DIMMING
 
 SEEDS = range(5)
 

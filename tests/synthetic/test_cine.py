@@ -7,9 +7,7 @@ import pytest
 
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.synthetic.acquisition import draw_acquisition
-from cardio_mlflow.synthetic.cine import render_cine
-from cardio_mlflow.synthetic.clip import patient_rows, plan_clip
-from cardio_mlflow.synthetic.frames import view_frames
+from cardio_mlflow.synthetic.clip import patient_rows, plan_clip, render_cine, view_frames
 from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
 from cardio_mlflow.synthetic.seeding import Stream, generator
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.synthetic.cycle import cardiac_cycle
+from cardio_mlflow.synthetic.scene import cardiac_cycle
 
 PHASES = np.linspace(0, 1, 201)
 SYSTOLE = st.floats(0.24, 0.50)

@@ -5,8 +5,7 @@ import pytest
 
 from benchmarks.chambers import chamber_masks
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.synthetic.clip import patient_rows
-from cardio_mlflow.synthetic.frames import frame_acquisition, magnification, view_frames
+from cardio_mlflow.synthetic.clip import frame_acquisition, magnification, patient_rows, view_frames
 from cardio_mlflow.synthetic.sector import FIELD_CM, square_sector
 
 PHASES = np.array([0.0])

@@ -16,9 +16,8 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.bundle import network_of
-from cardio_mlflow.training.feature_sources import Sources
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
-from cardio_mlflow.training.frozen_features import FrozenFeatures
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
 from cardio_mlflow.training.predict import Forward
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.state import new_state

@@ -16,13 +16,11 @@ from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.backbone_pass import PassPlan, frame_features, saved_bytes
 from cardio_mlflow.training.bundle import BACKBONE, Bundle, load_bundle, predict, save_bundle
-from cardio_mlflow.training.feature_sources import Sources
+from cardio_mlflow.training.devices import backbone_autocast
 from cardio_mlflow.training.fit import FoldData, fit
-from cardio_mlflow.training.frozen_features import FrozenFeatures
-from cardio_mlflow.training.optimizer import build_optimizer
-from cardio_mlflow.training.precision import backbone_autocast
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
 from cardio_mlflow.training.scaling import fit_scaler
-from cardio_mlflow.training.state import new_state
+from cardio_mlflow.training.state import build_optimizer, new_state
 from cardio_mlflow.training.unfreezing import prepare_stage
 from tests.families import FAMILIES, frames_of, gray_family
 

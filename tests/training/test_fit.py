@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.training.fit import fit, hide_views
-from cardio_mlflow.training.loss import masked_loss
+from cardio_mlflow.training.fit import fit, hide_views, masked_loss
 from cardio_mlflow.training.predict import predict_scaled
 from cardio_mlflow.training.state import new_state, put_weights
 

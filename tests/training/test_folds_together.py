@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from cardio_mlflow.errors import DivergedError
-from cardio_mlflow.training.fit import fit
-from cardio_mlflow.training.folds_together import fit_together
+from cardio_mlflow.training.fit import fit, fit_together
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.state import new_state
 

@@ -16,9 +16,8 @@ from cardio_mlflow.training import frozen_features
 from cardio_mlflow.training.activation_set import ActivationSet
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.feature_sources import Sources
-from cardio_mlflow.training.frozen_features import HEADER, FrozenFeatures
-from cardio_mlflow.training.precision import backbone_autocast
+from cardio_mlflow.training.devices import backbone_autocast
+from cardio_mlflow.training.frozen_features import HEADER, FrozenFeatures, Sources
 from tests.waiting import PATIENCE
 
 MOVING = Augmentation(10.0, 0.05, 0.1, 0.2, 0.1, 3)
@@ -364,7 +363,7 @@ from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.training import frozen_features as f
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.feature_sources import Sources
+from cardio_mlflow.training.frozen_features import Sources
 torch.set_num_threads(1)
 run, calls = f.run_blocks, []
 def noted(encoder, tokens, start, stop, *, pool):

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from cardio_mlflow.model.network import build_network
 from cardio_mlflow.settings import load_settings
-from cardio_mlflow.training.optimizer import build_optimizer
+from cardio_mlflow.training.state import build_optimizer
 
 PATIENTS, FRAMES, WIDTH = 128, 8, 32
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from cardio_mlflow.training.learning_rates import rate_factor, set_rates
+from cardio_mlflow.training.state import rate_factor, set_rates
 
 
 @pytest.fixture(scope="module")

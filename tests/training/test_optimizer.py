@@ -4,7 +4,7 @@ import pytest
 
 from cardio_mlflow.model.network import build_network
 from cardio_mlflow.settings_variants import VARIANTS
-from cardio_mlflow.training.optimizer import build_optimizer
+from cardio_mlflow.training.state import build_optimizer
 
 
 @pytest.fixture(params=VARIANTS)

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from cardio_mlflow.training.precision import backbone_autocast, compute_dtype, make_deterministic
+from cardio_mlflow.training.devices import backbone_autocast, compute_dtype, make_deterministic
 
 CPU = torch.device("cpu")
 

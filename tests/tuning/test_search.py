@@ -5,8 +5,17 @@ import pytest
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
 from cardio_mlflow.settings import load_settings
-from cardio_mlflow.tuning.search import STARTUP_TRIALS, UNPRUNED_TRIALS, pruner_of, sampler_of
-from cardio_mlflow.tuning.space import TUNED, identity_of, suggested, values_of, with_values
+from cardio_mlflow.tuning.search import (
+    STARTUP_TRIALS,
+    TUNED,
+    UNPRUNED_TRIALS,
+    identity_of,
+    pruner_of,
+    sampler_of,
+    suggested,
+    values_of,
+    with_values,
+)
 
 
 def ask(number: int, seed: int = 0) -> dict[str, float]:

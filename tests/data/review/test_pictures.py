@@ -16,11 +16,12 @@ from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, Quality
 from cardio_mlflow.data.review import pictures
-from cardio_mlflow.data.review.lettering import fitted, font
 from cardio_mlflow.data.review.pictures import (
     FILM_SIDE,
     PER_SHEET,
     filmstrip,
+    fitted,
+    font,
     write_contact_sheets,
     write_films,
 )

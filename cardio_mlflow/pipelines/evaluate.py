@@ -1,0 +1,123 @@
+"""What every judged step makes of its predictions: metrics, tables, figures, workbook and report."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from cardio_mlflow.analysis.classification import RATIOS, SHARES
+from cardio_mlflow.analysis.decision_curve import decision_note
+from cardio_mlflow.analysis.results import Evidence, Tables, analyse, steps
+from cardio_mlflow.analysis.summary import STATISTICS, MeanCorrelation, mean_correlation
+from cardio_mlflow.figures.catalogue import Drawing, drawings
+from cardio_mlflow.report.contents import Evaluation, report_content, workbook_sheets
+from cardio_mlflow.report.page import write_report
+from cardio_mlflow.report.participant_flow import flow_table
+from cardio_mlflow.report.workbook import write_workbook
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.runs import Run
+
+ENDS: Final = ("", "_low", "_high")
+"""A value and the ends of its interval, by what a column's name has at its end."""
+WITH_INTERVAL: Final = ("r", "mae", "auc")
+"""Statistics whose intervals are metrics too; all intervals are in the tables."""
+
+
+def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.DataFrame:
+    """Judge predictions and log metrics, tables, figures, workbook and report of the step.
+
+    Args:
+        run: where to.
+        evidence: the predictions, and what there is beside them.
+        evaluation: how to judge them.
+
+    Returns:
+        The performance table.
+    """
+    settings, predictions = evaluation.settings, evidence.predictions
+    run.log_table(predictions, "predictions.csv")
+    tables = _analyse(evidence, settings)
+    mean = mean_correlation(predictions, settings.bootstrap, settings.seed)
+    run.log_metrics(metrics_of(evaluation.prefix, tables, mean))
+    tables["participant_flow"] = flow_table(evidence.participants, predictions)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_tables(tables, folder / "tables")
+        run.log_folder(folder / "tables", "tables")
+        figures = drawings(
+            predictions, tables, evaluation.name, evaluation.ceiling, evidence.history,
+            decision_note(predictions), synthetic=evaluation.synthetic,
+        )  # fmt: skip
+        draw_all(figures, folder / "figures", settings)
+        run.log_folder(folder / "figures", "figures")
+        write_workbook(folder / "workbook.xlsx", workbook_sheets(predictions, tables, evaluation, mean),
+                       synthetic=evaluation.synthetic)  # fmt: skip
+        run.log_file(folder / "workbook.xlsx")
+        content = report_content(evidence, tables, evaluation, mean, _captioned(figures, folder / "figures"))
+        write_report(folder / "report.html", content)
+        run.log_file(folder / "report.html")
+    return tables["performance"]
+
+
+def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrelation) -> dict[str, float]:
+    """The metrics of an evaluation by their MLflow names."""
+    metrics = {
+        f"{prefix}/r_mean": mean.r,
+        f"{prefix}/r_mean_low": mean.low,
+        f"{prefix}/r_mean_high": mean.high,
+    }
+    for row in tables["performance"].to_dict("records"):
+        key = row["parameter"]
+        metrics |= {f"{prefix}/{name}_{key}": float(row[name]) for name in STATISTICS}
+        metrics |= {f"{prefix}/{name}{end}_{key}": float(row[name + end])
+                    for name in WITH_INTERVAL for end in ENDS}  # fmt: skip
+    at_cutoff = tables["classification"].query("split == 'cut-off'")
+    for_ph = tables["discrimination"].query("outcome == 'PH'")
+    for table, names in (
+        (at_cutoff, {name: name for name in (*SHARES, *RATIOS)}),
+        (for_ph, {"auc": "auc_ph"}),
+        (tables["bland_altman"], {"lower": "limit_lower", "upper": "limit_upper"}),
+    ):
+        for row in table.to_dict("records"):
+            metrics |= {f"{prefix}/{shown}_{row['parameter']}": float(row[n]) for n, shown in names.items()}
+    agreement = tables["phenotype_agreement"].iloc[0]
+    for name in ("accuracy", "kappa"):
+        metrics |= {f"{prefix}/phenotype_{name}{end}": float(agreement[name + end]) for end in ENDS}
+    return metrics
+
+
+def draw_all(figures: list[Drawing], folder: Path, settings: Settings) -> None:
+    """Draw and save figures side by side, with a progress bar."""
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = min(settings.workers, len(figures))
+    calls = (delayed(figure.save)(folder, settings.figure_formats) for figure in figures)
+    with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
+        for _ in tqdm(pool(calls), total=len(figures), desc="figures", unit="figure"):
+            pass
+
+
+def _analyse(evidence: Evidence, settings: Settings) -> Tables:
+    tables: Tables = {}
+    count = len(steps(evidence, settings.bootstrap, settings.seed))
+    with tqdm(total=count, desc="statistics", unit="table") as bar:
+        for name, table in analyse(evidence, settings.bootstrap, settings.seed):
+            tables[name] = table
+            bar.set_postfix_str(name.replace("_", " "))
+            bar.update()
+    return tables
+
+
+def _write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    folder.mkdir()
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+
+def _captioned(figures: list[Drawing], folder: Path) -> dict[str, tuple[Path, str]]:
+    return {f.name: (folder / f"{f.name}.png", f.caption) for f in figures if f.caption}
