@@ -3,7 +3,7 @@
     python -m benchmarks.preparation_accuracy [--clips N] [--patients N] [--kinds a,b] [--jobs N]
 
 Takes the standard cohort (six screen layouts, --patients of them, 4 views each) and --clips of every kind
-of hard clip (`cardio_mlflow.synthetic.challenges`), and prints each number beside its target, the kinds that
+of hard clip (`benchmarks.challenges`), and prints each number beside its target, the kinds that
 miss one, and what became of the clips that must be refused. `--kinds cohort` takes the cohort alone.
 Exit status 1 when a target is missed.
 """
@@ -19,10 +19,10 @@ from pathlib import Path
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from benchmarks.challenges import KINDS, plan_challenge, write_challenge
 from benchmarks.preparation_measures import Measured, measure
 from benchmarks.preparation_report import report
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.synthetic.challenges import KINDS, plan_challenge, write_challenge
 from cardio_mlflow.synthetic.clip import clip_truth, has_view, patient_rows, plan_clip, write_clip
 
 SEED = 7

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from benchmarks.challenges import CHALLENGES
 from benchmarks.preparation_measures import TOLERANCE_S, Beats, Measured
-from cardio_mlflow.synthetic.challenges import CHALLENGES
 
 STYLES = ("sweep", "scroll", "cursor", "marker")
 ACCEPTED = {challenge.kind for challenge in CHALLENGES if challenge.outcomes == ("OK",)} | {"cohort"}

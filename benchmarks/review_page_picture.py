@@ -16,10 +16,10 @@ from typing import Final
 
 from PIL import Image
 
+from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.cohort.cohort import Clip, read_cohort
 from cardio_mlflow.data.prepare import prepare_cohort
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.synthetic.challenges import write_challenge
 from cardio_mlflow.synthetic.cohort import make_cohort
 
 _HARD: Final = {

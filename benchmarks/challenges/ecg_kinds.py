@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.challenges import rhythm
 from benchmarks.challenges.plan import Plan, draw_frame_times
 from benchmarks.challenges.strip import Strip, StripStyle
-from cardio_mlflow.synthetic.challenges import rhythm
 from cardio_mlflow.synthetic.layouts import Colour
 
 Change = Callable[[Plan, np.random.Generator], Plan]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.challenges import ecg_kinds, picture_kinds
 from benchmarks.challenges.plan import Content, Plan
 from benchmarks.challenges.strip import StripStyle
-from cardio_mlflow.synthetic.challenges import ecg_kinds, picture_kinds
 
 Change = Callable[[Plan, np.random.Generator], Plan]
 

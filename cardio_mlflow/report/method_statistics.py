@@ -34,7 +34,7 @@ class MethodFacts:
         tuned: whether settings were chosen by how well these patients were predicted.
     """
 
-    cohort: Literal[I, II]
+    cohort: Literal["I", "II"]
     patients: int
     resamples: int
     seed: int

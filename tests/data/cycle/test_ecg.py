@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import chirp, find_peaks
 
+from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.cycle import ecg
 from cardio_mlflow.data.cycle.ecg import find_r_waves, read_ecg
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.picture.sector import collect
-from cardio_mlflow.synthetic.challenges import write_challenge
 from tests.data.cycle.hearts import COLUMNS, ROWS, beats, clip, under_cursor, voltage
 
 TIMES = np.arange(70) / 30

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from pydicom import examples
 from pydicom.data import get_testdata_file
 
+from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.sector import Sector, collect, overlap
-from cardio_mlflow.synthetic.challenges import write_challenge
 
 # The sectors of pydicom's and pydicom-data's clips as drawn by hand on the picture of their brightest values:
 # the curved top, the right edge, the curved bottom from right to left, the left edge. Column and row of each

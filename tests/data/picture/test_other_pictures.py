@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_other_pictures
 from cardio_mlflow.data.picture.sector import Sector, collect
-from cardio_mlflow.synthetic.challenges import write_challenge
 
 ROWS, COLUMNS, FRAMES = 360, 480, 10
 FAN = Sector(240.0, 12.0, -40.0, 40.0, 6.0, 270.0).mask(ROWS, COLUMNS)

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.other_pictures import doppler_shares, refuse_colour_doppler
 from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.synthetic.challenges import write_challenge
 
 ROWS, COLUMNS = 96, 128
 SECTOR = Sector(64.0, 3.0, -42.0, 42.0, 2.0, 88.0).mask(ROWS, COLUMNS) > 0

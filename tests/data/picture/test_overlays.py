@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.picture.overlays import find_overlays, steady_overlays
 from cardio_mlflow.data.picture.sector import Sector, collect
-from cardio_mlflow.synthetic.challenges import write_challenge
 
 ROWS, COLUMNS, FRAMES = 240, 320, 36
 SECTOR = Sector(160.0, 8.0, -42.0, 42.0, 4.0, 205.0).mask(ROWS, COLUMNS)

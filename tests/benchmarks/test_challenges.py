@@ -10,6 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.challenges import (
+    CHALLENGES,
+    KINDS,
+    plan_challenge,
+    render_challenge,
+    write_challenge,
+)
 from benchmarks.challenges.fan import Fan
 from benchmarks.challenges.file import write_challenge_file
 from benchmarks.challenges.marks import MARKS
@@ -26,13 +33,6 @@ from benchmarks.challenges.rhythm import (
 from benchmarks.challenges.strip import Strip, StripDrawer
 from benchmarks.challenges.tissue import DIMMING
 from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.synthetic.challenges import (
-    CHALLENGES,
-    KINDS,
-    plan_challenge,
-    render_challenge,
-    write_challenge,
-)
 
 SEEDS = range(5)
 
