@@ -11,8 +11,8 @@ import pytest
 from cardio_mlflow.model.motion import HARMONICS
 from cardio_mlflow.model.network import VARIANT_STAGES
 from cardio_mlflow.parameters import PARAMETERS
-from cardio_mlflow.report.method_statistics import has_gates, has_motion
-from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
+from cardio_mlflow.report.method_statistics import MethodFacts, has_gates, has_motion
+from cardio_mlflow.report.methods import methods_paragraphs
 from cardio_mlflow.settings import load_settings
 from cardio_mlflow.settings_variants import Variant
 from cardio_mlflow.training.fit import AVERAGED
