@@ -53,12 +53,12 @@ elif what == "step":
     step = torch.optim.AdamW.step
     torch.optim.AdamW.step = lambda self, *a, **k: (count(), step(self, *a, **k))[1]
 elif what == "checkpoint":
-    import cardio_mlflow.training.checkpoint as checkpoint
     sync = os.fsync
     def synced(descriptor):
-        count()
+        if "checkpoints" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            count()
         sync(descriptor)
-    checkpoint.os.fsync = synced
+    os.fsync = synced
 elif what == "epoch":
     from cardio_mlflow.tracking.runs import Run
     log = Run.log_metrics
