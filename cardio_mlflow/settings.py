@@ -32,7 +32,8 @@ SEED_STEP: Final = 1000
 
 _NOT_PART_OF_THE_CONFIGURATION: Final = {
     "preset", "data", "study", "cache", "prepare_jobs", "jobs", "folds", "variants", "ablation_folds",
-    "champion", "bootstrap", "figure_formats", "skip_train", "training_only", "pseudonymize", "pseudonym_key",
+    "champion", "bootstrap", "figure_formats", "skip_train", "training_only", "skip_ablation",
+    "skip_visualize", "skip_test", "pseudonymize", "pseudonym_key",
     "check_text", "strict", "clip_seconds", "clip_memory", "cache_disk", "studies",
     "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers", "more_variants", "repeats",
     "n_trials", "timeout", "tune_folds", "pruner", "storage", "nested", "challenger", *RANGES,

@@ -203,7 +203,12 @@ class SettingsFields(BaseModel):
         description="formats of figures, of validate, test and visualize's loose ones; png is always made",
     )
     skip_train: bool = Field(False, description="main: use the folds that are already trained")
-    training_only: bool = Field(False, description="main: stop after the folds and the registration")
+    training_only: bool = Field(
+        False, description="main: train the folds only; no validation, registration or test"
+    )
+    skip_ablation: bool = Field(False, description="main: leave out the ablation")
+    skip_visualize: bool = Field(False, description="main: leave out what the networks look at")
+    skip_test: bool = Field(False, description="main: leave out the test on Cohort II")
     explained_patients: str = Field(
         "median", description="main: whom visualize explains, as its patients=; none leaves it out"
     )
