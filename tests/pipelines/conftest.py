@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.figures import catalogue, style
-from cardio_mlflow.pipelines import command_line, judgement
+from cardio_mlflow.pipelines import command_line, evaluate
 from cardio_mlflow.tracking.store import prepare_store
 
 SMALL = {
@@ -122,5 +122,5 @@ def studied(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Workplace:
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judging draws one figure alone, for tests that look at none."""
-    every = judgement.drawings
-    monkeypatch.setattr(judgement, "drawings", lambda *given, **named: every(*given, **named)[:1])
+    every = evaluate.drawings
+    monkeypatch.setattr(evaluate, "drawings", lambda *given, **named: every(*given, **named)[:1])
