@@ -34,7 +34,7 @@ from cardio_mlflow.analysis.bootstrap import resample
 from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.faithfulness import randomised
 from cardio_mlflow.explain.integrated_gradients import integrate
-from cardio_mlflow.explain.patient import CHECK_STEPS, own_heads
+from cardio_mlflow.explain.patient import CHECK_STEPS, CPU_MOST, own_heads
 from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.figures.overlay import smooth, usual_smoothing
 from cardio_mlflow.figures.style import save_figure
@@ -46,7 +46,7 @@ from cardio_mlflow.synthetic.anatomy import draw_anatomy
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.tracking.store import prepare_store
 from cardio_mlflow.training.bundle import Bundle, used_views
-from cardio_mlflow.training.devices import choose_device
+from cardio_mlflow.training.devices import choose_device, step_bytes
 
 SEED: Final = 41_000
 """Of patients that are in no cohort."""
@@ -123,7 +123,7 @@ def _patient(bundle: Bundle, anatomy: pd.Series, number: int) -> tuple[Subject, 
 def _maps(subject: Subject, settings: Settings) -> NDArray[np.float64]:
     """(9, V, T, h, w) attributions."""
     baseline = baseline_images(subject.images, settings.ig_baseline)
-    memory = settings.step_memory * 2**30
+    memory = step_bytes(settings.step_memory, choose_device(), CPU_MOST)
     found = integrate(subject, baseline, CHECK_STEPS, settings.ig_tolerance, memory, torch.float32)
     return found.maps.double().cpu().numpy()
 

@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 from rle.rle import encode_frame  # type: ignore[import-not-found]
 
+from cardio_mlflow.files import whole_file
 from cardio_mlflow.synthetic.acquisition import Acquisition
 from cardio_mlflow.synthetic.layouts import Encoding, Layout
 from cardio_mlflow.synthetic.sector import Sector
@@ -97,9 +98,8 @@ def make_dataset(
 
 def save_dataset(path: Path, data: Dataset) -> None:
     """Write a file, under a temporary name first."""
-    temporary = path.with_name(path.name + ".part")
-    data.save_as(temporary, enforce_file_format=True)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        data.save_as(part, enforce_file_format=True)
 
 
 def _transfer_syntax(encoding: Encoding) -> str:
