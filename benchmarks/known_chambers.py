@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from benchmarks.chamber_shares import chamber_shares, ratio_words
 from benchmarks.chambers import CARRIERS, Masks, chamber_masks
+from benchmarks.frames import Scale, view_frames
 from benchmarks.localisation import area_of, share_on, strongest_on
 from cardio_mlflow.analysis.bootstrap import resample
 from cardio_mlflow.explain.baselines import baseline_images
@@ -42,9 +43,7 @@ from cardio_mlflow.pipelines.command_line import parse_arguments
 from cardio_mlflow.pipelines.study_runs import STUDY, find_networks
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.clip import view_frames
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
-from cardio_mlflow.synthetic.sector import Scale
 from cardio_mlflow.tracking.store import prepare_store
 from cardio_mlflow.training.bundle import Bundle, used_views
 from cardio_mlflow.training.devices import choose_device, step_bytes

@@ -34,14 +34,11 @@ def make_cohort(folder: Path, patients: int, cohort1_size: int, seed: int, jobs:
     run resumes; the first n patients of a larger cohort are the same.
 
     Args:
-        folder: made if missing.
+        folder: made if missing, and returned.
         patients: how many.
         cohort1_size: the first so many are Cohort I, the rest Cohort II.
         seed: of everything.
         jobs: worker processes.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: the folder holds a cohort of another seed, or the sizes do not fit.
@@ -51,11 +48,8 @@ def make_cohort(folder: Path, patients: int, cohort1_size: int, seed: int, jobs:
     if not 0 < cohort1_size <= patients:
         raise InputError(f"Cohort I cannot have {cohort1_size} of {patients} patients: give 1 to {patients}.")
     description = {
-        "generator": GENERATOR_VERSION,
-        "seed": seed,
-        "patients": patients,
-        "cohort1_size": cohort1_size,
-    }
+        "generator": GENERATOR_VERSION, "seed": seed, "patients": patients, "cohort1_size": cohort1_size,
+    }  # fmt: skip
     if _started(folder, description):
         return folder
     hemodynamics, anatomy = patient_rows(seed, patients)
@@ -73,7 +67,7 @@ def make_cohort(folder: Path, patients: int, cohort1_size: int, seed: int, jobs:
 
 
 def _started(folder: Path, description: dict[str, int]) -> bool:
-    """Claim a folder for a cohort; tell whether that cohort is complete in it already."""
+    """Claim a folder for a cohort; say whether that cohort is complete in it already."""
     (folder / "dicom").mkdir(parents=True, exist_ok=True)
     found = [
         json.loads(p.read_text(encoding="utf-8")) for p in (folder / MARKER, folder / CLAIM) if p.exists()
