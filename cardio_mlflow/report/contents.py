@@ -93,8 +93,8 @@ _PRIVATE: Final = (
     "data", "cache", "folds", "pseudonym_key", "cluster", "storage", "more_variants", "explained_patients",
 )  # fmt: skip
 """Settings that may hold paths and names of machines and users, or ids of patients."""
-_NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs")
-"""Long tables that figures are drawn from; they are in ``tables/``."""
+_NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs", "history", "ceiling")
+"""Tables that only figures are drawn from; they are in ``tables/``."""
 _NOT_IN_REPORT: Final = (*_NOT_IN_WORKBOOK, "performance", "participant_flow", "phenotypes", "embedding")
 
 
