@@ -147,7 +147,7 @@ _TEXTS: Final = ("patient_id", "person", "level", "note")
 
 def _read(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
-    for name in table.columns.difference(_TEXTS):
+    for name in table.columns.difference([*_TEXTS]):
         with suppress(ValueError):  # a column of text
             numbers = table[name].replace("", "nan").astype(np.float64)
             whole = table[name].str.fullmatch(r"-?\d+").all()

@@ -154,7 +154,13 @@ def test_one_patient_is_told_and_not_crashed_on(studied, table, tmp_path: Path) 
 def test_the_study_has_features_participants_and_folds(studied) -> None:
     (validation,) = studied.runs(step="validate", study="demo-synthetic")[:1]
     names = {p.stem for p in studied.artifact(validation, "tables").iterdir()}
-    assert names == TABLES | {"folds", "identities_used", "history"}  # six patients are too few for an embedding
+    assert names == TABLES | {
+        "folds",
+        "identities_used",
+        "history",
+    }  # six patients are too few for an embedding
+    report = studied.artifact(validation, "report.html").read_text("utf-8")
+    assert "over one cardiac cycle in 24 of 24 clips, by the drawn ECG (" in report
     folds = studied.runs(step="train_fold", variant="full", study="demo-synthetic")[:2]
     for fold in folds:
         features = read_patients_table(studied.artifact(fold, "tables/features.csv"))
