@@ -44,6 +44,12 @@ class SettingsFields(BaseModel):
     resume: bool = Field(
         False, description="go on with what was killed or stopped, and take the folds that are done"
     )
+    checkpoint_minutes: float = Field(
+        1.0,
+        ge=0,
+        le=1440,
+        description="minutes of training that a killed fold loses at most, beside an epoch; 0: none",
+    )
 
     pseudonymize: bool = Field(
         False, description="replace patient ids by keyed pseudonyms in everything that is written"
