@@ -312,7 +312,7 @@ def test_what_cannot_be_read_is_a_row_and_the_batch_goes_on(tmp_path, clips, dec
 PERMISSION = """
     import os, sys
     from pathlib import Path
-    from cardio_mlflow.data.batch.identities import read_contents
+    from cardio_mlflow.data.batch.duplicates import read_contents
 
     if os.getuid() == 0:
         os.setgid(65534)

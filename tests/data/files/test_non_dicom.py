@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cardio_mlflow.data.batch.sandbox import Sandbox
 from cardio_mlflow.data.files.frames import decode_luma, decode_rgb
 from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.files.other_formats import is_video, video_frames, video_header
+from cardio_mlflow.data.files.non_dicom import is_video, video_frames, video_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 KINDS = [("roe.avi", "MJPG"), ("roe.avi", "XVID"), ("roe.mp4", "mp4v"), ("roe.mov", "mp4v"),
