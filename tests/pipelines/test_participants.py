@@ -10,7 +10,7 @@ import pandas as pd
 from cardio_mlflow.pipelines.inputs import participants
 
 
-def inputs() -> SimpleNamespace:
+def inputs():
     ids = [f"{i:03d}" for i in range(8)]
     labels = pd.DataFrame(
         {
@@ -34,7 +34,7 @@ def inputs() -> SimpleNamespace:
     )  # fmt: skip
 
 
-def test_every_patient_of_the_cohort_with_outcomes_and_folds() -> None:
+def test_every_patient_of_the_cohort_with_outcomes_and_folds():
     table = participants(inputs(), "I")
     assert list(table["patient_id"]) == [f"{i:03d}" for i in range(7)]
     assert list(table["used"]) == [True] + [False] * 6
@@ -43,7 +43,7 @@ def test_every_patient_of_the_cohort_with_outcomes_and_folds() -> None:
     assert participants(inputs(), "II")["fold"].isna().all()
 
 
-def test_groups_are_bands_and_rare_texts_do_not_come_out() -> None:
+def test_groups_are_bands_and_rare_texts_do_not_come_out():
     table = participants(inputs(), "I")
     assert list(table["sex"]) == ["male", "female", "female", "male", "", "", "female"]
     assert list(table["age_band"]) == ["< 40", "40-59", "40-59", "60-74", ">= 75", "", ""]
