@@ -54,7 +54,8 @@ class Place:
             f"XDG_{kind}_HOME": str(self.written / kind.lower()) for kind in ("CACHE", "CONFIG", "STATE")
         }
         environment = kept | places | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-        common = ["--pseudonymize=true", "--jobs=1", *(f"--{name}={value}" for name, value in given.items())]
+        settings = {"pseudonymize": "true", "prepare_jobs": "1"} | given
+        common = [f"--{name}={value}" for name, value in settings.items()]
         command = [sys.executable, "-c", _ONE_AFTER_THE_OTHER, *map(str, cohorts), "--", *common]
         return subprocess.run(
             command, cwd=self.written, env=environment, capture_output=True, check=False, timeout=300
