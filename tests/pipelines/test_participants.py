@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
+from cardio_mlflow.data.cohort.cohort import Cohort
 from cardio_mlflow.pipelines.inputs import participants
 
 
@@ -28,10 +30,8 @@ def inputs():
     )
     folds = pd.Series({patient: i % 2 + 1 for i, patient in enumerate(ids[:7])}, name="fold")
     used = {"I": ("000",), "II": ("007",)}
-    return SimpleNamespace(
-        cohort=SimpleNamespace(labels=labels), prepared=SimpleNamespace(quality=quality), folds=folds,
-        patients=lambda cohort: used[cohort],
-    )  # fmt: skip
+    cohort, prepared = Cohort("clinic", Path(), labels, (), ()), SimpleNamespace(quality=quality)
+    return SimpleNamespace(cohort=cohort, prepared=prepared, folds=folds, patients=used.__getitem__)
 
 
 def test_every_patient_of_the_cohort_with_outcomes_and_folds():
