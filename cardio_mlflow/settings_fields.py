@@ -199,8 +199,7 @@ class SettingsFields(BaseModel):
     )
     bootstrap: int = Field(1000, ge=100, le=100000, description="resamples of every interval")
     figure_formats: tuple[Literal["png", "eps", "tiff", "pdf", "svg"], ...] = Field(
-        ("png", "eps", "tiff"),
-        description="formats of figures, of validate, test and visualize's loose ones; png is always made",
+        ("png",), description="formats of all figures (png,eps,tiff,pdf,svg); png is always made"
     )
     skip_train: bool = Field(False, description="main: use the folds that are already trained")
     training_only: bool = Field(
@@ -238,7 +237,7 @@ class SettingsFields(BaseModel):
         """Read a comma-separated list; ``all`` stands for the default, whatever the preset has."""
         if not isinstance(value, str):
             return value
-        if value.strip() == "all":
+        if value.strip() == "all" and info.field_name != "figure_formats":
             return cls.model_fields[info.field_name or ""].default
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
