@@ -258,8 +258,7 @@ class Settings(BaseModel):
         "how the heads of a block become one in attention rollout", "mean")
     bootstrap: int = setting(RUN | ANALYSIS, "resamples of every interval", 1000, ge=100, le=100000)
     figure_formats: tuple[Literal["png", "eps", "tiff", "pdf", "svg"], ...] = setting(RUN | ANALYSIS,
-        "formats of figures, of validate, test and visualize's loose ones; png is always made",
-        ("png", "eps", "tiff"))
+        "formats of all figures (png,eps,tiff,pdf,svg); png is always made", ("png",))
     skip_train: bool = setting(RUN, "main: use the folds that are already trained", False)
     training_only: bool = setting(RUN, "main: train the folds only; no validation, registration or test",
         False)
@@ -283,7 +282,7 @@ class Settings(BaseModel):
             raise ValueError("it is neither true nor false; put a text into quotes")
         if not isinstance(value, str) or get_origin(field.annotation) is not tuple:
             return value
-        if value.strip() == "all":
+        if value.strip() == "all" and info.field_name != "figure_formats":
             return field.default
         return tuple(part.strip() for part in value.split(",") if part.strip())
 

@@ -77,7 +77,7 @@ def log_tuning(run: Run, settings: Settings, tuned: Tuned, folder: str = "") -> 
         "tuning_slices": tuning_slices(trials, synthetic=mark),
         "tuning_parallel": tuning_parallel(trials, synthetic=mark),
     }
-    run.log_figures(figures, f"{folder}figures")
+    run.log_figures(figures, settings.figure_formats, f"{folder}figures")
     if not folder:
         _tell(run, settings, tuned, trials)
 
