@@ -10,7 +10,7 @@ import pytest
 
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import inputs
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from tests.pipelines.conftest import SMALL
 
 OPTIONS = {"study": "absent", "cohort1_size": "6", "epochs": "1", "stages": "0", "views": "FC"}

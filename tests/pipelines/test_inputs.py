@@ -18,7 +18,7 @@ from cardio_mlflow.pipelines import test as test_step
 from cardio_mlflow.pipelines.fold_results import build_predictions
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, load_inputs, training_subset
 from cardio_mlflow.pipelines.trained_on import TrainedOn, person_digest, seen_of
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.stroke_volume import all_direct
 
 PATIENTS = [f"ROE{i}" for i in range(9)]
