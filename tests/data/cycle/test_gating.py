@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cycle.evidence import Period
-from cardio_mlflow.data.cycle.gating import Evidence, gate
+from cardio_mlflow.data.cycle.gating import Rhythm, gate
+from cardio_mlflow.data.cycle.period import Period
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
 
-def _evidence(frames=50, step=0.04, r_waves=(), rate=None, thumbnails=None):
+def _rhythm(frames=50, step=0.04, r_waves=(), rate=None, thumbnails=None):
     still = np.zeros((frames, 8, 8), np.uint8)
-    return Evidence(
+    return Rhythm(
         np.arange(frames) * step,
         np.asarray(r_waves, float),
         rate,
@@ -39,58 +39,58 @@ def _swinging(frames, step, cycle):
 
 
 def _period(thumbnails, times, hint=None):
-    found = Evidence(times, np.empty(0), None if hint is None else 60 / hint, thumbnails).period
+    found = Rhythm(times, np.empty(0), None if hint is None else 60 / hint, thumbnails).period
     return None if found is None else found.length_s
 
 
 def test_tags_come_first_and_are_verified():
-    found = gate(_evidence(r_waves=[0.1, 0.9, 1.7], rate=60.0))
+    found = gate(_rhythm(r_waves=[0.1, 0.9, 1.7], rate=60.0))
     assert (found.method, found.phase_verified, found.beats) == ("tags", True, 2)
     assert found.rr_ms == pytest.approx(800)
     assert found.start_s == pytest.approx(0.1)
 
 
 def test_the_most_typical_of_irregular_cycles_is_taken():
-    found = gate(_evidence(frames=120, r_waves=[0.1, 0.6, 1.4, 2.9]))
+    found = gate(_rhythm(frames=120, r_waves=[0.1, 0.6, 1.4, 2.9]))
     assert (found.start_s, found.stop_s) == pytest.approx((0.6, 1.4))
 
 
 def test_of_equal_cycles_the_one_after_a_typical_cycle_is_taken():
-    found = gate(_evidence(frames=120, r_waves=[0.1, 0.6, 1.4, 2.2, 3.5]))
+    found = gate(_rhythm(frames=120, r_waves=[0.1, 0.6, 1.4, 2.2, 3.5]))
     assert (found.start_s, found.stop_s) == pytest.approx((1.4, 2.2))
 
 
 def test_cycles_beyond_the_clip_are_not_used():
-    found = gate(_evidence(frames=40, r_waves=[-0.5, 0.2, 1.0, 1.9]))
+    found = gate(_rhythm(frames=40, r_waves=[-0.5, 0.2, 1.0, 1.9]))
     assert (found.start_s, found.stop_s) == pytest.approx((0.2, 1.0))
 
 
 def test_one_tagged_r_wave_fixes_the_phase_of_the_heart_rate():
-    found = gate(_evidence(r_waves=[0.3], rate=75.0))
+    found = gate(_rhythm(r_waves=[0.3], rate=75.0))
     assert (found.method, found.phase_verified, found.start_s) == ("heart_rate", True, pytest.approx(0.3))
 
 
 def test_heart_rate_alone_is_not_verified():
-    found = gate(_evidence(rate=75.0))
+    found = gate(_rhythm(rate=75.0))
     assert (found.method, found.phase_verified, found.beats) == ("heart_rate", False, 2)
 
 
 @pytest.mark.parametrize("frames", [12, 22])
 def test_a_stale_heart_rate_that_is_longer_than_the_clip_leaves_it_to_the_next_rung(frames):
-    found = gate(_evidence(frames=frames, rate=60.0))
+    found = gate(_rhythm(frames=frames, rate=60.0))
     assert (found.method, found.phase_verified, found.stop_s) == ("clip", False, pytest.approx(frames * 0.04))
     assert found.notes == ("Heart Rate 60/min means a cycle longer than the clip",)
 
 
 def test_a_flash_without_any_hint_is_refused():
     with pytest.raises(ClipRefused) as refused:
-        gate(_evidence(frames=6))
+        gate(_rhythm(frames=6))
     assert refused.value.outcome is Outcome.NO_FULL_CYCLE
 
 
 @pytest.mark.parametrize("cycle", [0.6, 0.83, 1.1])
 def test_the_period_of_the_picture_is_found(cycle):
-    found = gate(_evidence(thumbnails=_swinging(50, 0.04, cycle)))
+    found = gate(_rhythm(thumbnails=_swinging(50, 0.04, cycle)))
     assert (found.method, found.phase_verified) == ("periodicity", False)
     assert found.rr_ms == pytest.approx(1000 * cycle, rel=0.03)
 
@@ -98,30 +98,30 @@ def test_the_period_of_the_picture_is_found(cycle):
 def test_noise_has_no_period():
     noise = np.random.default_rng(0).integers(0, 255, (50, 30, 40)).astype(np.uint8)
     assert _period(noise, np.arange(50) * 0.04) is None
-    assert gate(_evidence(thumbnails=noise)).method == "clip"
+    assert gate(_rhythm(thumbnails=noise)).method == "clip"
 
 
 @given(
     st.integers(4, 200), st.floats(0.005, 0.1), st.floats(0.05, 0.5), st.floats(0.3, 1.5), st.integers(1, 64)
 )
 def test_frames_lie_in_the_clip_in_order_and_near_their_phase(frames, step, start, length, count):
-    evidence = _evidence(frames=frames, step=step, r_waves=[start, start + length])
-    if start + length > evidence.duration_s:
+    rhythm = _rhythm(frames=frames, step=step, r_waves=[start, start + length])
+    if start + length > rhythm.duration_s:
         return
-    found = gate(evidence)
-    chosen = found.frames(evidence.times_s, count)
+    found = gate(rhythm)
+    chosen = found.frames(rhythm.times_s, count)
     wanted = start + length * np.arange(count) / count
     assert chosen.shape == (count,)
     assert (np.diff(chosen) >= 0).all()
     assert chosen.min() >= 0
     assert chosen.max() < frames
-    inside = wanted <= evidence.times_s[-1]
-    assert (np.abs(evidence.times_s[chosen] - wanted)[inside] <= step / 2 + 1e-9).all()
+    inside = wanted <= rhythm.times_s[-1]
+    assert (np.abs(rhythm.times_s[chosen] - wanted)[inside] <= step / 2 + 1e-9).all()
 
 
 def _with_ecg(waveform=(), trace=(), **more):
     return replace(
-        _evidence(**more),
+        _rhythm(**more),
         waveform_r_waves_s=np.asarray(waveform, float),
         trace_r_waves_s=np.asarray(trace, float),
     )
@@ -133,8 +133,8 @@ def test_the_ladder_is_climbed_down_rung_by_rung():
     starts = []
     for known in ((tags, waveform, trace), ((), waveform, trace), ((), (), trace), ((), (), ())):
         r_waves, in_file, on_screen = known
-        evidence = _with_ecg(in_file, on_screen, r_waves=r_waves, rate=72.0, thumbnails=thumbnails)
-        found = gate(evidence)
+        rhythm = _with_ecg(in_file, on_screen, r_waves=r_waves, rate=72.0, thumbnails=thumbnails)
+        found = gate(rhythm)
         starts.append((found.method, found.phase_verified, round(found.start_s, 3)))
     assert starts == [
         ("tags", True, 0.1), ("waveform", True, 0.15), ("trace", True, 0.2), ("periodicity", False, 0.0),
@@ -197,12 +197,12 @@ def test_a_drawn_r_wave_fixes_the_phase_of_a_period():
 
 
 def test_a_cycle_around_the_only_r_wave_in_the_middle_is_put_together():
-    evidence = _with_ecg(trace=[-2.0, -1.2, -0.4, 0.4], frames=25)
-    found = gate(evidence)
+    rhythm = _with_ecg(trace=[-2.0, -1.2, -0.4, 0.4], frames=25)
+    found = gate(rhythm)
     assert (found.method, found.phase_verified, found.beats, found.r_waves) == ("trace", True, 1, 1)
     assert (found.start_s, found.stop_s, found.wraps) == (pytest.approx(0.4), pytest.approx(1.2), True)
     assert found.notes == ("the cycle's last part is taken from before its R wave",)
-    assert found.frames(evidence.times_s, 20).tolist() == [*range(10, 25), *range(5, 10)]
+    assert found.frames(rhythm.times_s, 20).tolist() == [*range(10, 25), *range(5, 10)]
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,10 @@ def test_a_cycle_around_the_only_r_wave_in_the_middle_is_put_together():
     ids=["two R waves", "after the R wave", "before the R wave"],
 )
 def test_a_cycle_that_the_clip_has_whole_is_taken_whole(trace, frames):
-    evidence = _with_ecg(trace=trace, frames=frames)
-    found = gate(evidence)
+    rhythm = _with_ecg(trace=trace, frames=frames)
+    found = gate(rhythm)
     assert (found.phase_verified, found.wraps, found.notes) == (True, False, ())
-    assert (np.diff(found.frames(evidence.times_s, 32)) >= 0).all()
+    assert (np.diff(found.frames(rhythm.times_s, 32)) >= 0).all()
 
 
 @given(
@@ -227,10 +227,10 @@ def test_every_phase_of_a_known_cycle_has_a_frame_near_it(length, step, lasts, a
     times -= times[0]
     r_wave = at * min(length, times[-1])
     still = np.zeros((len(times), 8, 8), np.uint8)
-    evidence = Evidence(times, r_wave + length * np.arange(-3, 1), None, still)
-    if evidence.duration_s < length:
+    rhythm = Rhythm(times, r_wave + length * np.arange(-3, 1), None, still)
+    if rhythm.duration_s < length:
         return
-    found = gate(evidence)
+    found = gate(rhythm)
     chosen = found.frames(times, count)
     off = (times[chosen] - r_wave) / length - np.arange(count) / count
     assert found.phase_verified
@@ -239,7 +239,7 @@ def test_every_phase_of_a_known_cycle_has_a_frame_near_it(length, step, lasts, a
     assert (np.abs(off - np.rint(off)) * length <= most + 1e-9).all()
     assert np.count_nonzero(np.diff(chosen) < 0) <= int(found.wraps)
     assert len(found.notes) == int(found.wraps)
-    assert not (found.wraps and (evidence.holds(r_wave, length) or evidence.holds(r_wave - length, length)))
+    assert not (found.wraps and (rhythm.holds(r_wave, length) or rhythm.holds(r_wave - length, length)))
 
 
 def test_a_single_r_wave_in_the_middle_has_the_pictures_clear_period():
@@ -249,13 +249,13 @@ def test_a_single_r_wave_in_the_middle_has_the_pictures_clear_period():
 
 
 def test_a_heart_rate_alone_puts_no_cycle_together():
-    found = gate(_evidence(frames=30, r_waves=[0.6], rate=70.0))
+    found = gate(_rhythm(frames=30, r_waves=[0.6], rate=70.0))
     assert (found.method, found.phase_verified, found.wraps) == ("heart_rate", False, False)
 
 
 @pytest.mark.parametrize(("rate", "verified"), [(None, False), (72.0, True), (55.0, False)])
 def test_an_unclear_period_needs_the_heart_rate_beside_a_single_r_wave(monkeypatch, rate, verified):
-    monkeypatch.setattr(Evidence, "period", Period(0.83, 0.25))
+    monkeypatch.setattr(Rhythm, "period", Period(0.83, 0.25))
     found = gate(_with_ecg(trace=[0.5], rate=rate))
     assert (found.method, found.phase_verified) == ("periodicity", verified)
 
@@ -271,10 +271,10 @@ def test_r_waves_that_another_source_denies_put_no_cycle_together():
 
 
 def test_a_cycle_may_reach_half_a_frame_beyond_the_clip():
-    evidence = _evidence(frames=20, r_waves=[-0.015, 0.79])
-    found = gate(evidence)
+    rhythm = _rhythm(frames=20, r_waves=[-0.015, 0.79])
+    found = gate(rhythm)
     assert (found.start_s, found.beats) == (pytest.approx(-0.015), 1)
-    assert found.frames(evidence.times_s, 8).tolist() == [0, 2, 5, 7, 10, 12, 15, 17]
+    assert found.frames(rhythm.times_s, 8).tolist() == [0, 2, 5, 7, 10, 12, 15, 17]
 
 
 @pytest.mark.parametrize("hint", [0.8, 0.84])

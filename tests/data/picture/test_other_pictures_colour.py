@@ -9,7 +9,7 @@ import pytest
 from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.other_pictures import doppler_shares, refuse_colour_doppler
+from cardio_mlflow.data.picture.refused_pictures import doppler_shares, refuse_colour_doppler
 from cardio_mlflow.data.picture.sector import Sector
 
 ROWS, COLUMNS = 96, 128

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from cardio_mlflow.data.picture.pixel_size import tick_scale
 from cardio_mlflow.data.picture.sector import ClipStatistics, Sector
-from cardio_mlflow.data.picture.ticks import tick_scale
 
 ROWS, COLUMNS = 480, 700
 

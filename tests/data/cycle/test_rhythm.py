@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cycle.gating import Evidence, gate
+from cardio_mlflow.data.cycle.gating import Rhythm, gate
 
 EMPTY = np.empty(0)
 TIMES = np.arange(75) / 25
@@ -33,7 +33,7 @@ def _beating(r_waves, times=TIMES, seed=0):
 def _gate(tags=(), waveform=(), trace=(), rate=None, heart=REGULAR, times=TIMES):
     thumbnails = np.zeros((len(times), 8, 8), np.uint8) if heart is None else _beating(heart, times)
     known = [np.asarray(waves, float) for waves in (tags, waveform, trace)]
-    return gate(Evidence(times, known[0], rate, thumbnails, known[1], known[2]))
+    return gate(Rhythm(times, known[0], rate, thumbnails, known[1], known[2]))
 
 
 @pytest.mark.parametrize("source", ["tags", "waveform", "trace"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.picture.scale import (
+from cardio_mlflow.data.picture.physical_scale import (
     FIELD_MM,
     NOMINAL_MM,
     PhysicalScale,

@@ -12,7 +12,7 @@ from benchmarks.challenges import write_challenge
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_other_pictures
+from cardio_mlflow.data.picture.refused_pictures import diagnose, refuse_other_pictures
 from cardio_mlflow.data.picture.sector import Sector, collect
 
 ROWS, COLUMNS, FRAMES = 360, 480, 10

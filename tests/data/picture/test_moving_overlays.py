@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.picture.changing import (
+from cardio_mlflow.data.picture.moving_overlays import (
     compared_frames,
     horizontal_speed,
     moving_minimum,

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
-from cardio_mlflow.data.picture.depth import TrueScale, agreed, region_scale
+from cardio_mlflow.data.picture.pixel_size import TrueScale, agreed, region_scale
 from cardio_mlflow.data.picture.sector import Sector
 
 SECTOR = Sector(160.0, 10.0, -40.0, 40.0, 10.0, 210.0)  # 200 pixels deep
