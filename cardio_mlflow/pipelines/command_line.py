@@ -22,7 +22,7 @@ from cardio_mlflow.settings_errors import check_names
 from cardio_mlflow.settings_sources import launched_processes
 from cardio_mlflow.settings_yaml import read_settings_yaml
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
-from cardio_mlflow.tracking.new_runs import command_run, tags_of
+from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
 
 
@@ -41,8 +41,8 @@ LARGEST: Final = 100_000
 """Bytes of a settings file; every setting together takes some five thousand."""
 
 
-def stored_settings(source: str) -> dict[str, Any]:
-    """Read the settings that ``-P settings=`` names.
+def stored_settings(source: str) -> tuple[dict[str, Any], str]:
+    """Read the settings that ``-P settings=`` names, and find the tuning that has chosen them.
 
     Of a whole settings.yaml only what a trained fold depends on is taken: names, paths, workers and what
     comes after training stay those of this command.
@@ -50,6 +50,9 @@ def stored_settings(source: str) -> dict[str, Any]:
     Args:
         source: the path of a YAML file, or the id or the name of an MLflow run: of a tuning, whose best
             settings are taken, or of any other, whose own are.
+
+    Returns:
+        The values by name, and the id of the tuning's run; empty where none is known.
 
     Raises:
         InputError: there is no such file or run, several runs have that name, or it holds no settings.
@@ -65,7 +68,14 @@ def stored_settings(source: str) -> dict[str, Any]:
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:5])
         raise InputError(f"settings={source}: {len(found)} runs have that name. Give the id of one: {ids}.")
-    return _parsed(_text_of(found[0]), source)
+    values, tuned_by = _parsed(_text_of(found[0]), source)
+    return values, tuned_by or _tuning_of(found[0])
+
+
+def _tuning_of(run: FinishedRun) -> str:
+    """The run of the tuning that a run belongs to, or has its settings from."""
+    of_tuning = {"tune": run.run_id, "trial": run.tags.get("mlflow.parentRunId", "")}
+    return of_tuning.get(run.tags.get("step", ""), "") or run.tags.get(TUNED_BY, "")
 
 
 def _text_of_file(source: str) -> str:
@@ -103,11 +113,12 @@ def _text_of(run: FinishedRun) -> str:
     raise InputError(f"The run {run.name} has no settings.")
 
 
-def _parsed(text: str, source: str) -> dict[str, Any]:
+def _parsed(text: str, source: str) -> tuple[dict[str, Any], str]:
     values = read_settings_yaml(text, f"settings={source}")
+    tuned_by = str(values.pop(TUNED_BY, ""))
     whole = values.keys() >= {"preset", "study", "cache"}
     kept = set(load_settings({}, {}).configuration()) | {"preset", "variant"} if whole else values
-    return {name: value for name, value in values.items() if name in kept}
+    return {name: value for name, value in values.items() if name in kept}, tuned_by
 
 
 Pipeline = Callable[..., None]
@@ -222,8 +233,9 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
         )
     own = {name: given.pop(name, default) for name, default in options.items()}
     source = given.pop(SETTINGS_SOURCE, "")
-    settings = load_settings(given, stored=stored_settings(source) if source else {})
-    run.set_tags(tags_of(settings, step))
+    stored, tuned_by = stored_settings(source) if source else ({}, "")
+    settings = load_settings(given, stored=stored)
+    run.set_tags(tags_of(settings, step, **({TUNED_BY: tuned_by} if tuned_by else {})))
     run.log_settings(settings)
     pipeline(settings, run, **own)
 

@@ -115,16 +115,13 @@ def main(settings: Settings, run: Run) -> None:
     if settings.skip_train:
         complete_folds(settings)
     inputs = _prepared(settings, run)
-    with_test = not settings.training_only and bool(inputs.patients("II"))
-    if not with_test:
-        log.info(
-            "Cohort II is not tested: %s.", "training_only" if settings.training_only else "there is none"
-        )
+    with_test = not (settings.training_only or settings.skip_test) and bool(inputs.patients("II"))
     _trained(settings, inputs, run)
     log.info("Step 4 of 6: validate on Cohort I")
     with step_run("validate", settings, "validate", run) as validation:
         cohort1 = validate_study(settings, validation)
-    if not settings.training_only and settings.explained_patients != "none":
+    explained = not (settings.training_only or settings.skip_visualize)
+    if explained and settings.explained_patients != "none":
         _explained(settings, run)
     cohort2, test_folder = None, ""
     if with_test:
@@ -150,14 +147,15 @@ def _prepared(settings: Settings, command: Run) -> StudyInputs:
 
 def _trained(settings: Settings, inputs: StudyInputs, command: Run) -> None:
     """Train the folds and, unless only training is wanted, the variants, on one loaded training set."""
-    if settings.skip_train and settings.training_only:
+    ablated = not (settings.training_only or settings.skip_ablation)
+    if settings.skip_train and not ablated:
         return
     data = load_training_set(settings, inputs)
     if not settings.skip_train:
         log.info("Step 2 of 6: train %d folds", settings.num_folds)
         with step_run("train", settings, "train", command) as run:
             train_folds(settings, run, data)
-    if not settings.training_only:
+    if ablated:
         log.info("Step 3 of 6: ablate")
         with step_run("ablation", settings, "ablation", command) as run:
             compare_variants(settings, run, data)

@@ -14,6 +14,7 @@ from cardio_mlflow.analysis.predictions import pool_out_of_fold
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun, find_runs, run_by_id, runs_called
+from cardio_mlflow.tracking.new_runs import TUNED_BY
 from cardio_mlflow.tracking.registry import (
     ARTIFACT,
     MODEL_NAME,
@@ -52,15 +53,8 @@ def latest_folds(
 
 
 def is_tuned(fold: FinishedRun) -> bool:
-    """Whether a fold was trained, by a tuning, with the settings that did best on the same patients.
-
-    Not known, and so not said, where the run that started it has been deleted.
-    """
-    starter = fold.tags.get("started_by", "")
-    try:
-        return bool(starter) and "tuned_by" in run_by_id(starter).tags
-    except InputError:
-        return False
+    """Whether a fold was trained with settings that a tuning has chosen on the same patients."""
+    return TUNED_BY in fold.tags
 
 
 def complete_folds(settings: Settings) -> dict[int, FinishedRun]:

@@ -20,13 +20,13 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.figures import catalogue, style
-from cardio_mlflow.pipelines import command_line, judgement
+from cardio_mlflow.pipelines import command_line, evaluate
 from cardio_mlflow.tracking.store import prepare_store
 
 SMALL = {
     "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "2", "stages": "1",
     "training_frames": "1", "augmented_copies": "0", "bootstrap": "100", "jobs": "1", "figure_formats": "png",
-    "explained_patients": "none",
+    "prepare_jobs": "1", "explained_patients": "none",
 }  # fmt: skip
 OPTIONS = {
     "train_fold": {"fold": "1"},
@@ -122,5 +122,5 @@ def studied(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Workplace:
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judging draws one figure alone, for tests that look at none."""
-    every = judgement.drawings
-    monkeypatch.setattr(judgement, "drawings", lambda *given, **named: every(*given, **named)[:1])
+    every = evaluate.drawings
+    monkeypatch.setattr(evaluate, "drawings", lambda *given, **named: every(*given, **named)[:1])
