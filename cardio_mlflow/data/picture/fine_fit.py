@@ -20,6 +20,7 @@ _LEVEL: Final = (
     0.65  # of the rise is the border; half of it lies in the ringing that JPEG leaves around the fan
 )
 _PIECES: Final = 10  # of each of the four borders
+_LEAST_SEEN: Final = 8  # profiles of a piece that lie in the picture
 _LEAST_CONTRAST: Final = 0.8  # levels that a profile falls where a border is seen
 _ASIDE: Final = 2.5  # pixels from an edge to where it is compared with the outside
 _STEEPEST: Final = 4.0  # levels; a steeper fall counts as this
@@ -129,26 +130,26 @@ def _shifts(image: NDArray[np.float32], points: Array, normals: Array) -> Array:
     x = (points[:, 0, None] + normals[:, 0, None] * _OFFSETS).astype(np.float32)
     y = (points[:, 1, None] + normals[:, 1, None] * _OFFSETS).astype(np.float32)
     sampled = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    sampled[~within(x, y, image).all(axis=1)] = np.nan
-    return np.array([_crossing(piece) for piece in sampled.reshape(_PIECES, -1, len(_OFFSETS))])
+    seen = within(x, y, image).all(axis=1)
+    count = seen.reshape(_PIECES, -1).sum(axis=1, dtype=np.float32)[:, None]
+    sampled[~seen] = 0.0
+    profiles = sampled.reshape(_PIECES, -1, len(_OFFSETS)).sum(axis=1) / np.maximum(count, 1)
+    return np.where(count[:, 0] < _LEAST_SEEN, np.inf, _crossings(profiles))
 
 
-def _crossing(piece: NDArray[np.float32]) -> float:
-    """Offset at which the mean profile of one piece falls through the border's level, from inside out."""
-    whole = piece[np.isfinite(piece[:, 0])]
-    if len(whole) < 8:
-        return float("inf")
-    profile = whole.mean(axis=0)
-    outside = float(profile[-8:].min())
-    inside = float(np.median(profile[: len(profile) // 2]))
-    level = outside + _LEVEL * (inside - outside)
-    falls = np.flatnonzero((profile[:-1] >= level) & (profile[1:] < level))
-    if inside - outside < _LEAST_CONTRAST or not len(falls):
-        return float("nan")
-    drops = profile[falls] - profile[np.minimum(falls + 3, len(profile) - 1)]
-    at = int(falls[np.argmax(drops)])
-    fraction = (profile[at] - level) / (profile[at] - profile[at + 1])
-    return float(_OFFSETS[at] + fraction * (_OFFSETS[1] - _OFFSETS[0]))
+def _crossings(profiles: NDArray[np.float32]) -> Array:
+    """Offset at which each profile (a row) falls most steeply through the border's level, from inside out."""
+    outside = profiles[:, -8:].min(axis=1, keepdims=True).astype(np.float64)
+    inside = np.median(profiles[:, : len(_OFFSETS) // 2], axis=1, keepdims=True).astype(np.float64)
+    level = (outside + _LEVEL * (inside - outside)).astype(np.float32)
+    falls = (profiles[:, :-1] >= level) & (profiles[:, 1:] < level)
+    drops = profiles[:, :-1] - profiles[:, np.minimum(np.arange(len(_OFFSETS) - 1) + 3, len(_OFFSETS) - 1)]
+    at = np.argmax(np.where(falls, drops, -np.inf), axis=1)
+    piece = np.arange(len(profiles))
+    here, after = profiles[piece, at], profiles[piece, at + 1]
+    found = falls.any(axis=1) & ((inside - outside)[:, 0] >= _LEAST_CONTRAST)
+    fraction = (here - level[:, 0]) / np.where(found, here - after, np.float32(1))
+    return np.where(found, _OFFSETS[at] + fraction * (_OFFSETS[1] - _OFFSETS[0]), np.nan)
 
 
 def _robust_step(design: Array, shift: Array, sector: Sector, symmetry: float) -> Array:

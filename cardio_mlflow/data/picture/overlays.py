@@ -215,14 +215,23 @@ def inpaint(frame: Image, mask: Image, sector_mask: Image) -> Image:
     Returns:
         A copy, black where no tissue is near; the frame itself where the mask is empty.
     """
-    found = cv2.findNonZero(mask)  # a tenth of the time of np.argwhere
-    if found is None:
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
         return frame
+    rows = slice(max(0, top - _REACH), top + height + _REACH)
+    part = (rows, slice(max(0, left - _REACH), left + width + _REACH))
+    painted = frame.copy()
+    painted[part] = _inpainted(frame[part], mask[part], sector_mask[part])
+    return painted
+
+
+def _inpainted(frame: Image, mask: Image, sector_mask: Image) -> Image:
     around = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1].reshape(2, -1).T
     distance = np.hypot(*around.T)
     near = (distance > 0) & (distance <= _REACH)
     inverse_cubes = (distance[near] ** -3).astype(np.float32)
-    holes = found.reshape(-1, 2)[:, ::-1].astype(np.intp) + _REACH  # row and column in the padded frame
+    # Row and column in the padded frame; findNonZero takes a tenth of the time of argwhere.
+    holes = cv2.findNonZero(mask).reshape(-1, 2)[:, ::-1].astype(np.intp) + _REACH
     padded = np.pad(frame, _REACH).astype(np.float32)
     known = np.pad((sector_mask != 0) & (mask == 0), _REACH)
     while len(holes):

@@ -55,7 +55,7 @@ def test_each_part_of_a_rule_can_reject(rule):
     assert not find_lines(picture, STILL, LineRule(**rule)).any()
 
 
-def test_what_flickers_is_tissue():
+def test_what_flickers_is_tissue_unless_that_is_not_known():
     picture = _line(_picture())
     assert not find_lines(picture, np.full_like(picture, 100), LineRule()).any()
     assert find_lines(picture, None, LineRule()).any()
@@ -93,17 +93,12 @@ def test_straight_lines_solid_and_dotted():
 
 
 def test_what_is_short_curved_flickering_or_an_edge_is_no_straight_line():
-    short = _line(_picture(), (60, 20), (70, 50))
-    assert not straight_lines(short, STILL, 60).any()
-    circle = cv2.circle(_picture(), (100, 80), 35, 230, 1, cv2.LINE_AA)
-    assert not straight_lines(circle, STILL, 60).any()
-    edge = _picture()
+    short, edge, line = _line(_picture(), (60, 20), (70, 50)), _picture(), _line(_picture())
     edge[:, 100:] = 230
-    assert not straight_lines(edge, STILL, 60).any()
-    line = _line(_picture())
+    circle = cv2.circle(_picture(), (100, 80), 35, 230, 1, cv2.LINE_AA)
+    assert not any(straight_lines(one, STILL, 60).any() for one in (short, edge, circle, _picture(0)))
     assert straight_lines(line, STILL, 60).any()
     assert not straight_lines(line, np.full_like(line, 120), 60).any()
-    assert not straight_lines(_picture(0), STILL, 60).any()
 
 
 SECTOR = Sector(160.0, 8.0, -40.0, 40.0, 4.0, 220.0).mask(240, 320)
@@ -137,7 +132,7 @@ def test_hidden_dashes_are_found_again(angle, period, hidden, specks):
 @given(st.floats(30, 48), st.integers(10, 16), st.sets(st.integers(0, 6), min_size=1, max_size=3))
 def test_hidden_depth_marks_lie_level_and_none_below_the_last_that_is_seen(angle, period, hidden):
     marks, field = [], np.zeros((240, 480), np.uint8)
-    field[40:] = 255
+    field[40 : 50 + 10 * period] = 255  # as deep as the marks go: they are most of the sector's height
     for i in range(10):
         row = 40 + period * i
         column = round(160 + (row - 8) * np.tan(np.deg2rad(angle))) - 8
