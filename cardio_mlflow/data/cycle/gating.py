@@ -21,8 +21,6 @@ from cardio_mlflow.data.cycle.rhythm import NEAR, Rhythm, RWaveSource, judged_so
 from cardio_mlflow.data.files.timing import plausible_intervals, typical_interval, usual_interval
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 
-__all__ = ["Gating", "Rhythm", "gate"]
-
 _WRAPS: Final = "the cycle's last part is taken from before its R wave"
 _SHORTEST_CLIP_S: Final = 0.4  # 150 beats per minute: the fastest heart of which a clip is taken as it is
 _LONGEST_BEAT_S: Final = 1.2  # 50 beats per minute
