@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cardio_mlflow.data.batch.clip_store import entry_in
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
-from cardio_mlflow.data.picture.scale import FIELD_MM, PhysicalScale, at_physical_scale, mm_shown
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale, at_physical_scale, mm_shown
 from cardio_mlflow.data.quality import Quality
 from cardio_mlflow.parameters import VIEW_CODES
 
