@@ -11,11 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cardio_mlflow.analysis.agreement import SMALLEST
-from cardio_mlflow.analysis.bootstrap import (
-    bootstrap_counts,
-    weighted_mean_absolute_error,
-    weighted_pearson,
-)
+from cardio_mlflow.analysis.bootstrap import bootstrap_counts, weighted_mean_absolute_error, weighted_pearson
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray, patient_persons, wide
 from cardio_mlflow.errors import InputError
 

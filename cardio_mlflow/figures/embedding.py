@@ -55,11 +55,7 @@ def embedding_overview(
 
 
 def embedding_page(
-    embedding: pd.DataFrame,
-    predictions: pd.DataFrame,
-    method: Literal["umap", "tsne"],
-    *,
-    synthetic: bool,
+    embedding: pd.DataFrame, predictions: pd.DataFrame, method: Literal["umap", "tsne"], *, synthetic: bool
 ) -> Figure:
     """Draw one map nine times, coloured by each parameter's reference, grey where it is missing.
 

@@ -39,11 +39,7 @@ POINT_EDGE: Final[Mapping[str, Any]] = MappingProxyType(
 )
 """A thin white edge keeps overlapping opaque points apart."""
 
-GROUPS = (
-    (0.0, "no PH", "o", WITHOUT_PH),
-    (1.0, "PH", "^", WITH_PH),
-    (np.nan, "PH unknown", "s", NEUTRAL),
-)
+GROUPS = ((0.0, "no PH", "o", WITHOUT_PH), (1.0, "PH", "^", WITH_PH), (np.nan, "PH unknown", "s", NEUTRAL))
 """Value of `Pairs.hypertension`, name, marker and colour of each group of patients."""
 
 

@@ -95,10 +95,7 @@ def _draw(axes: Axes, pairs: Pairs, title: str, size: float, colour: str | None)
             line(pairs.parameter.cutoff, color=PALE, linestyle=":", linewidth=1.2, zorder=1)
     draw_points(axes, pairs, pairs.reference, pairs.prediction, size, colour)
     _draw_regression(axes, pairs)
-    axes.set(
-        xlim=(low, high),
-        ylim=(low, high),
-    )
+    axes.set(xlim=(low, high), ylim=(low, high))
     axes.set_box_aspect(1)
     axes.locator_params(nbins=6)
 

@@ -11,15 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cardio_mlflow.figures.frame_attention import VIEW_COLOURS, Floats, Mask, count_of
-from cardio_mlflow.figures.style import (
-    BAND,
-    NEUTRAL,
-    ONE_COLUMN,
-    new_figure,
-    say_empty,
-    signed,
-    styled,
-)
+from cardio_mlflow.figures.style import BAND, NEUTRAL, ONE_COLUMN, new_figure, say_empty, signed, styled
 from cardio_mlflow.parameters import VIEWS
 
 _NAMES: Final = tuple(view.name for view in VIEWS)

@@ -103,10 +103,7 @@ def test_the_decision_curve_is_told_as_it_was_made():
         ({"variant": "no_fusion"}, "the variant no_fusion"),
         ({"views": "A4C"}, "One echocardiography clip a patient was used: apical four-chamber (A4C)."),
         ({"views": "A4C,PLAX"}, "Up to two echocardiography clips a patient were used"),
-        (
-            {"unfreezing": "at_once"},
-            "The top 2 transformer blocks of it were trained from the first epoch",
-        ),
+        ({"unfreezing": "at_once"}, "The top 2 transformer blocks of it were trained from the first epoch"),
         ({"train_indices": "0-9"}, "Only patients in rows 0-9 (from 0) of Cohort I were trained on."),
         ({"backbone": "/models/my_vit"}, "A vision transformer (my_vit) encoded"),
         ({"backbone": "google/vit-base-patch16-224"}, "(google/vit-base-patch16-224) encoded"),
