@@ -83,11 +83,6 @@ class PairedVariants:
 def pair_variants(tables: Tables, resamples: int, seed: int) -> PairedVariants:
     """Line up the variants on the same patients, and draw the resamples that serve them all.
 
-    Args:
-        tables: predictions by variant and seed.
-        resamples: bootstrap resamples of patients.
-        seed: of the bootstrap.
-
     Raises:
         InputError: variants were judged on other folds, or differ in folds or references of a patient.
     """

@@ -36,7 +36,6 @@ class Evaluation:
 
     Attributes:
         prefix: ``cohort1`` or ``cohort2``, the metrics' prefix.
-        name: the cohort in words.
         settings: of this step: resamples, seed, workers, formats of the figures.
         study_settings: those that the networks were trained with; None when unknown.
         synthetic: whether the cohort is the synthetic one.
@@ -156,7 +155,6 @@ def report_content(
 
     Args:
         evidence: what the evaluation started from.
-        tables: all its tables by name.
         evaluation: how it was judged.
         mean: mean r over the parameters.
         figures: PNG file and caption by name.

@@ -24,7 +24,6 @@ class MethodFacts:
         seed: of the analysis, which may be another than the training's.
         folds: folds of Cohort I; None when not known.
         versions: software names and their versions.
-        synthetic: whether the patients are synthetic.
         model_version: the model that predicted; empty when not known.
         uses_of_cohort2: how often Cohort II is on record as used; None when not known.
         champion: what the registered model is, ``mean`` or ``best_fold``; empty when not known.
