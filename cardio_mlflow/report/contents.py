@@ -22,8 +22,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.style import signed
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.report.checklists import checklist_rows
-from cardio_mlflow.report.method_statistics import MethodFacts
-from cardio_mlflow.report.methods import methods_paragraphs
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
 from cardio_mlflow.report.page import ReportContent
 from cardio_mlflow.report.participant_flow import PREPARED
 from cardio_mlflow.settings import Settings, Use, settings_for

@@ -10,8 +10,8 @@ import pytest
 
 from cardio_mlflow.model.motion import HARMONICS
 from cardio_mlflow.parameters import PARAMETERS
-from cardio_mlflow.report.method_statistics import MethodFacts, has_gates, has_motion
-from cardio_mlflow.report.methods import methods_paragraphs
+from cardio_mlflow.report.method_training import has_gates, has_motion
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
 from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.fit import AVERAGED
 from cardio_mlflow.variants import VARIANTS, Variant
