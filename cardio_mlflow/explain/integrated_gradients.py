@@ -18,7 +18,7 @@ from cardio_mlflow.parameters import KEYS
 
 BaselineName = Literal["black", "blurred", "cohort_mean"]
 BLUR: Final = 0.1
-"""SD of the blurred baseline as a share of the image's side: chambers are gone, a region's brightness stays."""
+"""SD of the blurred baseline as a share of the image's side: chambers are gone, the brightness stays."""
 MOST_STEPS: Final = 8
 """How many times the steps that were asked for may be spent."""
 COPIES: Final = 4
