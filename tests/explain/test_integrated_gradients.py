@@ -5,7 +5,7 @@ import torch
 from captum.attr import IntegratedGradients
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.explain import integrated_gradients, shared_gradients
+from cardio_mlflow.explain import gradients, integrated_gradients
 from cardio_mlflow.explain.case import case_of
 from cardio_mlflow.explain.gradients import frames_at_once
 from cardio_mlflow.explain.integrated_gradients import Attribution, baseline_images, blurred, integrate
@@ -50,7 +50,7 @@ def test_it_is_complete_and_leaves_missing_views_alone(tiny_case) -> None:
 @pytest.mark.parametrize("frames_in_memory", [1, 4, 9, 18, 1000])
 def test_memory_changes_nothing_but_the_batches(tiny_case, frames_in_memory: int) -> None:
     case = tiny_case()
-    one_frame = 17 * 16 * 3 * shared_gradients.GRAPH_FLOATS * 4
+    one_frame = 17 * 16 * 3 * gradients.GRAPH_FLOATS * 4
     assert frames_at_once(case, frames_in_memory * one_frame, FLOAT) == frames_in_memory
     whole, batched = attribute(case), attribute(case, memory=frames_in_memory * one_frame)
     torch.testing.assert_close(batched.maps, whole.maps, rtol=1e-3, atol=1e-7)
