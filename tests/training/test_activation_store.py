@@ -14,7 +14,7 @@ from cardio_mlflow.training import activation_store
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.backbone_pass import Activations
 
-ROW = 472
+ROW = 528
 """Bytes of a row's file."""
 
 
@@ -210,7 +210,7 @@ import sys, torch
 from pathlib import Path
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.backbone_pass import Activations
-opened = ActivationStore(Path(sys.argv[1]), 25 * 472).open("a", 1, [str(i) for i in range(20)], 472)
+opened = ActivationStore(Path(sys.argv[1]), 25 * 528).open("a", 1, [str(i) for i in range(20)], 528)
 opened.write("0", Activations(torch.zeros(98), torch.zeros(1, dtype=torch.int64)))
 (opened.folder / "1.dead.part").write_bytes(b"half a row")
 print("held", flush=True)
