@@ -1,7 +1,5 @@
 """What the region tags give a pixel's size as, whatever stands in them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
