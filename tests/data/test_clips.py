@@ -21,7 +21,7 @@ from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from tests.data.small_clips import fan, write_clip
 
 SHAPE = (PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE)
-SEED, PATIENTS = 7, 3
+SEED, PATIENTS = 7, 2
 
 
 @pytest.fixture(scope="module")
