@@ -48,7 +48,7 @@ class Summary:
 
 
 def log_summary(run: Run, settings: Settings, summary: Summary) -> None:
-    """Tell the summary and log it with its table and figure."""
+    """Print the summary and log it with its table and figure."""
     ceiling = anatomical_ceiling(facts=settings.identities) if settings.is_synthetic else None
     table = summary_table(summary, ceiling)
     text = summary_text(table, settings, summary)
@@ -65,7 +65,7 @@ def log_summary(run: Run, settings: Settings, summary: Summary) -> None:
 
 
 def summary_table(summary: Summary, ceiling: dict[str, float] | None) -> pd.DataFrame:
-    """A row a parameter: r with interval and MAE with unit for each cohort, and the ceiling where known."""
+    """One row per parameter: r with interval and MAE with unit of each cohort; the ceiling where known."""
     table = pd.DataFrame({"parameter": summary.cohort1["parameter"]})
     for name, performance in (("Cohort I", summary.cohort1), ("Cohort II", summary.cohort2)):
         if performance is not None:

@@ -70,6 +70,6 @@ def _counts(prepared: PreparedCohort) -> str:
 
 
 def _places(prepared: PreparedCohort) -> str:
-    """Where to look, a line a place."""
+    """Where to look, one line per place."""
     places = {"page": prepared.page, "contact sheets": prepared.contact_sheets[0], "table": prepared.table}
     return "\n".join(f"  {name:<15} {place}" for name, place in places.items())

@@ -60,7 +60,7 @@ class Work:
 
 
 def workers_for(settings: Settings, jobs: int, networks: int = 1) -> int:
-    """How many workers train side by side: ``jobs``, or one a GPU, or one a core; one a job at most.
+    """How many workers train side by side: ``jobs``, or one per GPU, or one per core; at most one per job.
 
     Without GPUs there are only as many as have room in memory for a step each. Two workers of one core each
     train 1.35 times as fast as one of two cores (the demo's backbone).

@@ -171,7 +171,7 @@ def _clips(settings: Settings) -> str:
     clips = "clip a patient was" if len(used) == 1 else "clips a patient were"
     return (
         f"{count} echocardiography {clips} used: {views}. A clip was prepared as 32 frames, evenly spaced "
-        "over one cardiac cycle where its beats could be told, else over the clip; the network saw "
+        "over one cardiac cycle where its beats could be found, else over the clip; the network saw "
         f"{settings.training_frames} of them, evenly spaced."
     )
 

@@ -99,7 +99,7 @@ def test_the_decision_curve_is_told_as_it_was_made():
             {"keep": "last"},
             "mean of the weights over the last half of the last stage's epochs was kept, so no",
         ),
-        ({}, "one cardiac cycle where its beats could be told, else over the clip"),
+        ({}, "one cardiac cycle where its beats could be found, else over the clip"),
         ({"variant": "no_fusion"}, "the variant no_fusion"),
         ({"views": "A4C"}, "One echocardiography clip a patient was used: apical four-chamber (A4C)."),
         ({"views": "A4C,PLAX"}, "Up to two echocardiography clips a patient were used"),
