@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import yaml
@@ -52,3 +53,19 @@ def launched_processes() -> int:
 def process_rank() -> int:
     """This process's number among them, 0-based."""
     return int(os.environ.get("RANK", "0"))
+
+
+def prepare_for_ray(answer: float) -> None:
+    """Set, before Ray is imported, what its client needs to join a cluster, as far as the user has not.
+
+    Where there is a token, the client shows it: the head of a cluster asks for one as soon as its machine
+    has it, and the client, unlike the head, does not look for it of its own accord.
+
+    Args:
+        answer: seconds within which the cluster must have let the client in.
+    """
+    token = Path("~/.ray/auth_token").expanduser().is_file()
+    if token or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    for name in ("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S"):
+        os.environ.setdefault(name, str(max(1, round(answer / 3))))  # it tries three times
