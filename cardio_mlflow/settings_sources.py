@@ -6,8 +6,9 @@ This is the only module that reads the environment.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ import yaml
 from cardio_mlflow.errors import InputError
 
 PRESETS: Final = ("demo", "study", "recommended")
+_LIBRARIES: Final = {"MPLCONFIGDIR": "matplotlib", "NUMBA_CACHE_DIR": "numba", "HF_HOME": "huggingface"}
+"""Variables of libraries that name a folder, and its name in the project's cache."""
 ENVIRONMENT_PREFIX: Final = "CARDIOAI_"
 
 
@@ -69,3 +72,21 @@ def prepare_for_ray(answer: float) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     for name in ("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S"):
         os.environ.setdefault(name, str(max(1, round(answer / 3))))  # it tries three times
+
+
+def put_caches_of_libraries(arguments: Sequence[str]) -> None:
+    """Put what libraries keep for later into the project's cache, where the user's home cannot be written to.
+
+    It has to be called before matplotlib, numba and transformers are imported, which read this from the
+    environment. What the user has set stays.
+
+    Args:
+        arguments: of the command line, which may name the ``cache``.
+    """
+    home = Path.home()
+    if home.is_dir() and os.access(home, os.W_OK | os.X_OK):
+        return
+    words = dict(pairwise([*arguments, ""])) | dict(word.split("=", 1) for word in arguments if "=" in word)
+    if cache := words.get("--cache") or from_environment().get("cache"):
+        for name, folder in _LIBRARIES.items():
+            os.environ.setdefault(name, str(Path(cache) / folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from cardio_mlflow.analysis.bland_altman import bland_altman_table
 from cardio_mlflow.analysis.classification import classification_table
 from cardio_mlflow.analysis.decision_curve import decision_curve, decision_note
 from cardio_mlflow.analysis.discrimination import discrimination_table, roc_points
-from cardio_mlflow.analysis.embedding import cluster_table, embed
+from cardio_mlflow.analysis.embedding import NoEmbeddingError, cluster_table, embed
 from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
 from cardio_mlflow.analysis.identities import (
     has_identities,
@@ -25,6 +26,8 @@ from cardio_mlflow.analysis.phenotype import phenotype_agreement, phenotype_conf
 from cardio_mlflow.analysis.subgroups import subgroup_table, worst_patients
 from cardio_mlflow.analysis.summary import fold_table, performance_table
 from cardio_mlflow.parameters import KEYS
+
+log = logging.getLogger(__name__)
 
 SMALLEST_EMBEDDING: Final = 10
 """Fewer patients than this are not embedded."""
@@ -86,11 +89,15 @@ def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str
         seed: of bootstrap, folds of the decision curve, embedding and clusters.
 
     Yields:
-        Name and table, in the order of the report.
+        Name and table, in the order of the report; none of an embedding that this machine cannot compute.
     """
     done: Tables = {}
     for name, step in steps(evidence, resamples, seed).items():
-        done[name] = step(done)
+        try:
+            done[name] = step(done)
+        except NoEmbeddingError as error:
+            log.warning("There is no embedding. %s", error)
+            return
         yield name, done[name]
 
 
@@ -137,6 +144,8 @@ def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         told.append("No features of the network: no embedding.")
     elif not evidence.can_embed:
         told.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
+    elif "embedding" not in tables:
+        told.append("UMAP could not be used on this machine: no embedding.")
     told += _not_predicted(evidence.predictions)
     if reason := decision_note(evidence.predictions):
         told.append(f"Decision curve: {reason}")

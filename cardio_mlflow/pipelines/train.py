@@ -33,6 +33,7 @@ from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.new_runs import step_run
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import current_store
+from cardio_mlflow.training.devices import enough_memory
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def _outcome(
     """Train a job into a new run; a failure is told, so that the other jobs go on."""
     own = settings.for_variant(job.variant, job.repeat)
     try:
-        with step_run(job.name, own, "train_fold", started_by) as run:
+        with step_run(job.name, own, "train_fold", started_by) as run, enough_memory():
             return Outcome(job, train_into(run, own, job, load(own), place))
     except InputError as error:
         failure = str(error)

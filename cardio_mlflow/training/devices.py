@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import product
 from typing import Final, Literal
@@ -11,9 +14,12 @@ from typing import Final, Literal
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.machine import free_memory, lock_folder
 
 _EVERY: Final = 0.2
+_ON_CPU: Final = re.compile("not enough memory|can't allocate memory|bad_alloc")
+"""How torch reports a refused allocation of a CPU's memory."""
 _CLAIMED: Final[list[tuple[torch.device, BaseFileLock]]] = []
 """The device of this process, once it has one, and the lock on it."""
 NETWORK_MEMORY: Final = 2.0
@@ -75,6 +81,27 @@ def claimed_device(sharing: int = 1) -> torch.device:
                 _CLAIMED.append((device, lock))
                 break
     return _CLAIMED[0][0]
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Say what to lower where memory runs out, that of a GPU or of the machine.
+
+    Raises:
+        InputError: it has run out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        gpu = isinstance(error, torch.OutOfMemoryError)
+        if not gpu and not isinstance(error, MemoryError) and not _ON_CPU.search(str(error)):
+            raise
+        raise InputError(
+            f"The memory of the {'GPU' if gpu else 'machine'} ran out. Lower what is computed at once: "
+            "-P batch_size=… (of a training), -P step_memory=… (GiB of a step; twice the time at most), "
+            "-P jobs=1 (side by side), -P ig_steps=… (of explanations). Other programs may hold memory too. "
+            "What was done before is kept."
+        ) from error
 
 
 def name_of(device: torch.device) -> str:
