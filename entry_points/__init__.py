@@ -2,6 +2,6 @@
 
 import sys
 
-from cardio_mlflow.settings_sources import put_caches_of_libraries
+from cardio_mlflow.settings_reading import put_caches_of_libraries
 
 put_caches_of_libraries(sys.argv[1:])

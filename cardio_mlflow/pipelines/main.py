@@ -59,7 +59,7 @@ def log_summary(run: Run, settings: Settings, summary: Summary) -> None:
     if summary.cohort2 is not None:
         tables["Cohort II"] = summary.cohort2
     figure = correlation_bars(tables, ceiling=ceiling, synthetic=settings.is_synthetic)
-    run.log_figures({"correlation": figure})
+    run.log_figures({"correlation": figure}, settings.figure_formats)
     for name, performance in zip(("cohort1", "cohort2"), tables.values(), strict=False):
         run.log_metrics({f"{name}/r_mean": float(performance["r"].mean())})
 

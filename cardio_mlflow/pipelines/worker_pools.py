@@ -19,7 +19,7 @@ import joblib
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.settings_sources import prepare_for_ray
+from cardio_mlflow.settings_reading import prepare_for_ray
 from cardio_mlflow.tracking.store import Store
 
 T = TypeVar("T")

@@ -13,10 +13,10 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.settings_sources import process_rank
-from cardio_mlflow.settings_variants import VARIANTS
+from cardio_mlflow.settings_reading import process_rank
 from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import prepare_store
+from cardio_mlflow.variants import VARIANTS
 
 TUNED_BY: Final = "tuned_by"
 """The tag of a run whose settings a tuning has chosen: the id of the tuning's run."""
@@ -103,7 +103,7 @@ def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
 
 def colour_of(fold: int, variant: str) -> dict[str, str]:
     """The tag that gives a fold of a variant its colour in the page."""
-    shift = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
+    shift = list(VARIANTS).index(variant) if variant in VARIANTS else len(VARIANTS)
     return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + shift) % len(FOLD_COLOURS)]}
 
 

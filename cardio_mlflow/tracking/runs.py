@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
 from cardio_mlflow.errors import InputError, PrunedError
-from cardio_mlflow.figures.style import save_figure
+from cardio_mlflow.figures.style import save_with_print
 from cardio_mlflow.settings import Settings
 
 MAX_TAG: Final = 4000
@@ -125,11 +125,13 @@ class Run:
         with Image.open(file) as picture:
             self._client.log_image(self.run_id, picture.convert("RGB"), key=key, step=step)
 
-    def log_figures(self, figures: Mapping[str, Figure], into: str = "figures") -> None:
-        """Log figures as PNG into an artifact folder."""
+    def log_figures(
+        self, figures: Mapping[str, Figure], formats: Sequence[str], into: str = "figures"
+    ) -> None:
+        """Log figures as PNG into an artifact folder, in the other `formats` into ``print`` below it."""
         with tempfile.TemporaryDirectory() as folder:
             for name, figure in figures.items():
-                save_figure(figure, Path(folder) / name)
+                save_with_print(figure, Path(folder), name, formats)
             self._client.log_artifacts(self.run_id, folder, into)
 
     def log_dataset(self, name: str, digest: str) -> None:

@@ -24,7 +24,7 @@ from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.worker_pools import worker_pool
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.tracking.store import Store
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.waiting import PATIENCE, wait_for
@@ -229,7 +229,7 @@ def test_a_fold_whose_worker_is_killed_is_gone_on_with(
 ELSEWHERE = Store("http://127.0.0.1:1", "0")
 JOIN = """
 import sys
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from tests.pipelines.test_clusters import ELSEWHERE, InputError, worker_pool
 try:
     with worker_pool(load_settings({"backend": "ray", "cluster": sys.argv[1]}, {}), ELSEWHERE, 2):

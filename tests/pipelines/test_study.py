@@ -16,7 +16,7 @@ from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.inputs import load_inputs
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_champion, model_input
 from tests.pipelines.conftest import SMALL
 
