@@ -131,6 +131,8 @@ class Settings(BaseModel):
         "address of the Ray head or the Dask scheduler; empty: one on this machine", "")
     resume: bool = setting(RUN, "go on with what was killed or stopped, and take the folds that are done",
         False)
+    checkpoint_minutes: float = setting(RUN,
+        "minutes of training that a killed fold loses at most, beside an epoch; 0: none", 1.0, ge=0, le=1440)
 
     # the cohort
     pseudonymize: bool = setting(RUN, "replace patient ids by keyed pseudonyms in everything that is written",
