@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +13,6 @@ from cardio_mlflow.analysis.bland_altman import bland_altman_table
 from cardio_mlflow.analysis.classification import classification_table
 from cardio_mlflow.analysis.decision_curve import decision_curve, decision_note
 from cardio_mlflow.analysis.discrimination import discrimination_table, roc_points
-from cardio_mlflow.analysis.embedding import NoEmbeddingError, cluster_table, embed
 from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
 from cardio_mlflow.analysis.identities import (
     has_identities,
@@ -26,8 +24,6 @@ from cardio_mlflow.analysis.phenotype import phenotype_agreement, phenotype_conf
 from cardio_mlflow.analysis.subgroups import subgroup_table, worst_patients
 from cardio_mlflow.analysis.summary import fold_table, performance_table
 from cardio_mlflow.parameters import KEYS
-
-log = logging.getLogger(__name__)
 
 SMALLEST_EMBEDDING: Final = 10
 """Fewer patients than this are not embedded."""
@@ -81,29 +77,25 @@ Step = Callable[[Tables], pd.DataFrame]
 
 
 def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Compute every table, one after another.
+    """Compute every table but the maps of the features (`cardio_mlflow.analysis.embedding`), one by one.
 
     Args:
         evidence: what there is.
         resamples: bootstrap resamples of every interval.
-        seed: of bootstrap, folds of the decision curve, embedding and clusters.
+        seed: of the bootstrap, and of the decision curve's folds.
 
     Yields:
-        Name and table, in the order of the report; none of an embedding that this machine cannot compute.
+        Name and table, in the order of the report.
     """
     done: Tables = {}
     for name, step in steps(evidence, resamples, seed).items():
-        try:
-            done[name] = step(done)
-        except NoEmbeddingError as error:
-            log.warning("There is no embedding. %s", error)
-            return
+        done[name] = step(done)
         yield name, done[name]
 
 
 def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
     """The tables that the evidence allows, by name; a step may use the tables before it."""
-    p, people, features = evidence.predictions, evidence.participants, evidence.features
+    p, people = evidence.predictions, evidence.participants
     found: dict[str, Step] = {
         "performance": lambda _: performance_table(p, resamples, seed),
         "bland_altman": lambda _: bland_altman_table(p),
@@ -127,9 +119,6 @@ def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
         found["identities_used"] = lambda _: identities_used_table(p, resamples, seed)
     if evidence.has_folds:
         found["folds"] = lambda _: fold_table(p, evidence.history)
-    if evidence.can_embed and features is not None:
-        found["embedding"] = lambda _: embed(features, seed)
-        found["clusters"] = lambda done: cluster_table(features, done["embedding"], p)
     return found
 
 
@@ -144,8 +133,6 @@ def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         told.append("No features of the network: no embedding.")
     elif not evidence.can_embed:
         told.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
-    elif "embedding" not in tables:
-        told.append("UMAP could not be used on this machine: no embedding.")
     told += _not_predicted(evidence.predictions)
     if reason := decision_note(evidence.predictions):
         told.append(f"Decision curve: {reason}")
