@@ -22,6 +22,7 @@ from cardio_mlflow.settings_reading import check_names, launched_processes, load
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
 from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
+from cardio_mlflow.training.devices import enough_memory
 
 
 def quiet() -> None:
@@ -154,7 +155,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
         with command_run() as run:
             run.set_tags({"step": step})
             run.rename(step)
-            with _note_of_a_stop(run, step, arguments):
+            with enough_memory(), _note_of_a_stop(run, step, arguments):
                 _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
     except InputError as error:
         sys.stderr.write(f"\nThis did not work:\n{error}\n")

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare(settings: Settings, run: Run) -> None:
-    """DICOM to prepared cohort: one mask a clip, whole cardiac cycles, a quality table, contact sheets.
+    """DICOM to prepared cohort: one mask per clip, whole cardiac cycles, a quality table, contact sheets.
 
     Clips that are refused are counted, at the end and on the run, and the study goes on without them.
     Exit status: 1 where no clip could be prepared or the input has to be mended and, with ``strict=true``,

@@ -43,7 +43,7 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
         )
     else:
         paragraphs += [
-            network_paragraph(settings), _scaling(facts, settings), _training(settings),
+            network_paragraph(settings, facts), _scaling(facts, settings), _training(settings),
             _augmentation(settings), _validation(settings, facts),
         ]  # fmt: skip
     paragraphs += statistics_paragraphs(facts)
@@ -165,11 +165,11 @@ def _stage_lengths(epochs: Sequence[int]) -> str:
     """How long the stages were, where that was said.
 
     >>> _stage_lengths((3,)), _stage_lengths((30, 4, 4))
-    (', 3 epochs a stage but the last', '; the stages took 30, 4 and 4 epochs')
+    (', 3 epochs per stage but the last', '; the stages took 30, 4 and 4 epochs')
     """
     if len(epochs) > 1:
         return f"; the stages took {', '.join(map(str, epochs[:-1]))} and {epochs[-1]} epochs"
-    return f", {epochs[0]} epochs a stage but the last" if epochs else ""
+    return f", {epochs[0]} epochs per stage but the last" if epochs else ""
 
 
 def _augmentation(settings: Settings) -> str:
