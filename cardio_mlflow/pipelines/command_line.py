@@ -17,9 +17,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.tuning_results import BEST
-from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings import DECLARED, Settings, load_settings
 from cardio_mlflow.settings_errors import check_names
-from cardio_mlflow.settings_sources import launched_processes
+from cardio_mlflow.settings_sources import from_environment, launched_processes
 from cardio_mlflow.settings_yaml import read_settings_yaml
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
 from cardio_mlflow.tracking.new_runs import command_run, tags_of
@@ -30,8 +30,9 @@ def quiet() -> None:
     """Plain messages of this package, and only what matters of others."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cardio_mlflow").setLevel(logging.INFO)
-    for noisy in ("transformers", "mlflow", "alembic", "huggingface_hub"):
+    for noisy in ("transformers", "alembic", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # its tracebacks; what it raises is explained
     disable_progress_bar()
     logging.captureWarnings(capture=True)  # of libraries, to the user no use
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
@@ -147,7 +148,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
             run.rename(step)
             with _note_of_a_stop(run, step, arguments):
                 _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
-    except InputError as error:
+    except (InputError, StoreError) as error:
         sys.stderr.write(f"\nThis did not work:\n{error}\n")
         sys.exit(1)
     except KeyboardInterrupt:
@@ -222,7 +223,10 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
         )
     own = {name: given.pop(name, default) for name, default in options.items()}
     source = given.pop(SETTINGS_SOURCE, "")
-    settings = load_settings(given, stored=stored_settings(source) if source else {})
+    stored = stored_settings(source) if source else {}
+    settings = load_settings(given, stored=stored)
+    typed = {name for name, value in given.items() if value not in (DECLARED.get(name), "")}
+    run.given = frozenset({*typed, *stored, *from_environment()})
     run.set_tags(tags_of(settings, step))
     run.log_settings(settings)
     pipeline(settings, run, **own)

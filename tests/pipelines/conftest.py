@@ -31,7 +31,7 @@ SMALL = {
 OPTIONS = {
     "train_fold": {"fold": "1"},
     "validate": {"predictions": ""},
-    "test": {"predictions": ""},
+    "test": {"predictions": "", "model": "study"},
     "visualize": {"patients": "worst=2,median", "model": "study", "loose": "false"},
 }
 
