@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.frames import Scale, frame_acquisition, square_sector
 from cardio_mlflow.parameters import view as find_view
 from cardio_mlflow.synthetic.acquisition import Acquisition, polar_indices
-from cardio_mlflow.synthetic.clip import frame_acquisition
-from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
+from cardio_mlflow.synthetic.cine import SHAPE
+from cardio_mlflow.synthetic.heart import view_scene
 from cardio_mlflow.synthetic.scene import Array, Scene
-from cardio_mlflow.synthetic.sector import Scale, ScanConverter, Sector, square_sector
-from cardio_mlflow.synthetic.speckle import SHAPE
+from cardio_mlflow.synthetic.sector import ScanConverter, Sector
 
 Masks = NDArray[np.bool_]
 
@@ -55,7 +55,7 @@ def chamber_masks(
     """
     code = find_view(view).code
     acquisition, _ = frame_acquisition(code, phases, seed)
-    scene = view_scene(as_anatomy(anatomy_row), code, phases)
+    scene = view_scene(anatomy_row, code, phases)
     sector = square_sector(acquisition.half_angle, acquisition.depth, side, scale)
     centimetre = sector.radius / acquisition.depth
     found = {name: _part(scene, acquisition, name, sector) for name in (*CHAMBERS, "LV wall")}

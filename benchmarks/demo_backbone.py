@@ -32,13 +32,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 from transformers import ViTConfig
 
+from benchmarks.frames import (
+    GEOMETRY,
+    Scale,
+    chamber_geometry,
+    frame_acquisition,
+    magnification,
+    view_frames,
+)
 from cardio_mlflow.model.backbone import demo_folder, new_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import unit_range
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.synthetic.clip import frame_acquisition, magnification, patient_rows, view_frames
-from cardio_mlflow.synthetic.heart import GEOMETRY, chamber_geometry
-from cardio_mlflow.synthetic.sector import Scale
+from cardio_mlflow.synthetic.clip import patient_rows
 from cardio_mlflow.synthetic.seeding import PRETRAINING_SEED
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.devices import backbone_autocast, choose_device, compute_dtype

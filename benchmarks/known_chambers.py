@@ -28,12 +28,13 @@ from tqdm import tqdm
 
 from benchmarks.chamber_shares import chamber_shares, ratio_words
 from benchmarks.chambers import CARRIERS, Masks, chamber_masks
+from benchmarks.frames import Scale, view_frames
 from benchmarks.localisation import area_of, share_on, strongest_on
 from cardio_mlflow.analysis.bootstrap import resample
 from cardio_mlflow.explain.baselines import baseline_images
 from cardio_mlflow.explain.faithfulness import randomised
 from cardio_mlflow.explain.integrated_gradients import integrate
-from cardio_mlflow.explain.patient import CHECK_STEPS, own_heads
+from cardio_mlflow.explain.patient import CHECK_STEPS, CPU_MOST, own_heads
 from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.figures.overlay import smooth, usual_smoothing
 from cardio_mlflow.figures.style import save_figure
@@ -42,12 +43,10 @@ from cardio_mlflow.pipelines.command_line import parse_arguments
 from cardio_mlflow.pipelines.study_runs import STUDY, find_networks
 from cardio_mlflow.settings import Settings, load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.clip import view_frames
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
-from cardio_mlflow.synthetic.sector import Scale
 from cardio_mlflow.tracking.store import prepare_store
 from cardio_mlflow.training.bundle import Bundle, used_views
-from cardio_mlflow.training.devices import choose_device
+from cardio_mlflow.training.devices import choose_device, step_bytes
 
 SEED: Final = 41_000
 """Of patients that are in no cohort."""
@@ -124,7 +123,7 @@ def _patient(bundle: Bundle, anatomy: pd.Series, number: int) -> tuple[Subject, 
 def _maps(subject: Subject, settings: Settings) -> NDArray[np.float64]:
     """(9, V, T, h, w) attributions."""
     baseline = baseline_images(subject.images, settings.ig_baseline)
-    memory = settings.step_memory * 2**30
+    memory = step_bytes(settings.step_memory, choose_device(), CPU_MOST)
     found = integrate(subject, baseline, CHECK_STEPS, settings.ig_tolerance, memory, torch.float32)
     return found.maps.double().cpu().numpy()
 

@@ -14,6 +14,7 @@ from joblib import cpu_count
 from pydantic import ValidationError, model_validator
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.machine import free_memory
 from cardio_mlflow.settings_errors import check_names, explain
 from cardio_mlflow.settings_fields import RANGES, SettingsFields
 from cardio_mlflow.settings_sources import ENVIRONMENT_PREFIX, from_environment, preset_values
@@ -23,13 +24,16 @@ from cardio_mlflow.settings_yaml import read_settings_yaml
 DECLARED: Final = {"preset": "auto", "data": "auto", "study": "auto"}
 """The ``-P`` parameters that MLproject declares for every entry point, and their value when left alone."""
 
+PREPARING_MEMORY: Final = 2**29
+"""Bytes of a process that prepares clips or draws figures."""
+
 SEED_STEP: Final = 1000
 """From the seed of one repeat of the ablation to that of the next; a fold adds its number."""
 
 _NOT_PART_OF_THE_CONFIGURATION: Final = {
-    "preset", "data", "study", "cache", "jobs", "folds", "variants", "ablation_folds", "champion",
-    "bootstrap", "figure_formats", "skip_train", "training_only", "skip_ablation", "skip_visualize",
-    "skip_test", "pseudonymize", "pseudonym_key",
+    "preset", "data", "study", "cache", "prepare_jobs", "jobs", "folds", "variants", "ablation_folds",
+    "champion", "bootstrap", "figure_formats", "skip_train", "training_only", "skip_ablation",
+    "skip_visualize", "skip_test", "pseudonymize", "pseudonym_key",
     "check_text", "strict", "clip_seconds", "clip_memory", "cache_disk", "studies",
     "backend", "cluster", "resume", "feature_disk", "step_memory", "data_workers", "more_variants", "repeats",
     "n_trials", "timeout", "tune_folds", "pruner", "storage", "nested", "challenger", *RANGES,
@@ -90,8 +94,8 @@ class Settings(SettingsFields):
 
     @property
     def workers(self) -> int:
-        """Worker processes: ``jobs``, or one for each core this process may use."""
-        return self.jobs or cpu_count()
+        """Processes that prepare or draw: ``prepare_jobs``, or one per core, as far as memory has room."""
+        return self.prepare_jobs or max(1, min(cpu_count(), free_memory() // PREPARING_MEMORY))
 
     @property
     def cohort_name(self) -> str:

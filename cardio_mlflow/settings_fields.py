@@ -29,8 +29,11 @@ class SettingsFields(BaseModel):
         default_factory=lambda: Path(platformdirs.user_cache_dir("cardio_mlflow")),
         description="folder for the synthetic cohort, prepared clips, frozen features and checkpoints",
     )
+    prepare_jobs: int = Field(
+        0, ge=0, le=1024, description="clips prepared, and figures drawn, side by side; 0: as many as fit"
+    )
     jobs: int = Field(
-        0, ge=0, le=1024, description="worker processes, clips or folds side by side; 0: as many as fit"
+        0, ge=0, le=1024, description="folds, variants or trials side by side; 0: as many as fit"
     )
     backend: Literal["loky", "ray", "dask"] = Field(
         "loky", description="where folds and variants run side by side: this machine, Ray or Dask"
@@ -120,10 +123,14 @@ class SettingsFields(BaseModel):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of folds, weights, batches and bootstrap")
     feature_disk: float = Field(
-        20.0, ge=0, description="GiB that frozen features may take in the cache folder; 0: never kept"
+        20.0,
+        ge=0,
+        description="GiB of frozen features in the cache folder, for each worker side by side; 0: never kept",
     )
     step_memory: float = Field(
-        4.0, gt=0, description="GiB that a step's activations may take; beyond it they are computed twice"
+        0.0,
+        ge=0,
+        description="GiB that a step's activations may take; beyond it they are computed twice; 0: what fits",
     )
     data_workers: int = Field(1, ge=0, le=64, description="threads that read batches ahead")
 

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-STUDIED: Final = ("test_study.py", "test_judgement.py", "test_fan_out.py")
+STUDIED: Final = ("test_study.py", "test_evaluate.py", "test_fan_out.py")
 """Files that use one study, which is run once for them and takes longer than they do."""
 LONG: Final = (
     *STUDIED, "test_tune.py", "test_resume.py", "test_visualize.py", "test_mlflow_run.py",

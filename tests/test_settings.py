@@ -195,7 +195,7 @@ def test_settings_are_frozen():
 
 
 def test_workers_are_the_jobs_or_the_cores():
-    assert load(jobs="3").workers == 3
+    assert load(prepare_jobs="3").workers == 3
     assert load().workers >= 1
 
 
@@ -213,7 +213,8 @@ SAME = {
     "more_variants": "x: stages=0", "repeats": "2", "n_trials": "3", "timeout": "9",
     "tune_folds": "3", "task_lr_range": "0.1,0.2", "pruner": "none", "storage": "sqlite:///x",
     "nested": "true", "challenger": "true", "step_memory": "1", "data_workers": "3",
-    "data": "/elsewhere/ours", "explained_patients": "ph", "cache_disk": "1", "studies": "newest",
+    "prepare_jobs": "3", "data": "/elsewhere/ours", "explained_patients": "ph", "cache_disk": "1",
+    "studies": "newest",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.challenges.fan import Fan, FanConverter, Mask
 from benchmarks.challenges.plan import Content, Plan
 from benchmarks.challenges.tissue import coloured_flow, render_tissue
-from cardio_mlflow.synthetic.speckle import SHAPE
+from cardio_mlflow.synthetic.cine import SHAPE
 
 Image = NDArray[np.uint8]
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from benchmarks.challenges.plan import DEPTH_CM, Plan
 from cardio_mlflow.synthetic.acquisition import draw_acquisition
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.clip import render_cine
-from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
+from cardio_mlflow.synthetic.cine import SHAPE, render_cine
+from cardio_mlflow.synthetic.heart import view_scene
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.synthetic.scene import Array
-from cardio_mlflow.synthetic.speckle import SHAPE
 
 Image = NDArray[np.uint8]
 
@@ -52,7 +51,7 @@ def render_tissue(plan: Plan, rng: np.random.Generator, view: str | None = None)
     """
     seed = int(rng.integers(2**31))
     hemodynamics = draw_hemodynamics(1, seed)
-    anatomy = as_anatomy(draw_anatomy(hemodynamics, seed).iloc[0])
+    anatomy = draw_anatomy(hemodynamics, seed).iloc[0]
     code = view or plan.view
     acquisition = draw_acquisition(code, float(hemodynamics["HR"].iloc[0]), rng)
     phases = plan.rhythm.phases(plan.frame_times)

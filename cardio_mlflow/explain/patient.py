@@ -23,10 +23,12 @@ from cardio_mlflow.model.network import Output
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.bundle import Bundle, used_views
-from cardio_mlflow.training.devices import choose_device, compute_dtype
+from cardio_mlflow.training.devices import choose_device, compute_dtype, step_bytes
 
 CHECK_STEPS = 10
 """Steps of the quadrature in checks, at first; their attributions are held to the same tolerance."""
+CPU_MOST = 4.0
+"""GiB that a step takes at most on a CPU, where more of them makes it no faster."""
 
 FloatArray = NDArray[np.float32]
 
@@ -86,7 +88,7 @@ def explain_patient(
     baseline = baseline_images(subject.images, settings.ig_baseline, cohort_mean)
     attribution = _attribute(subject, baseline, settings, bundle, settings.ig_steps, settings.ig_tolerance)
     encoder = subject.network.encoder
-    grid, memory = encoder.grid, settings.step_memory * 2**30
+    grid, memory = encoder.grid, step_bytes(settings.step_memory, device, CPU_MOST)
     flow = attention_rollout(encoder, subject.shown, settings.rollout_heads, memory)
     rollout, weighted = patch_relevance(flow, grid), patch_relevance(gradient_rollout(subject, memory), grid)
     with torch.no_grad():
@@ -133,4 +135,5 @@ def _attribute(
 ) -> Attribution:
     device = subject.images.device  # on CPUs bfloat16 makes the way back of small backbones slower
     dtype = compute_dtype(bundle.settings.precision, device) if device.type == "cuda" else torch.float32
-    return integrate(subject, baseline, steps, tolerance, settings.step_memory * 2**30, dtype)
+    memory = step_bytes(settings.step_memory, device, CPU_MOST)
+    return integrate(subject, baseline, steps, tolerance, memory, dtype)

@@ -21,6 +21,7 @@ from cardio_mlflow.figures.overlay import (
     visible_heat,
 )
 from cardio_mlflow.figures.style import SYNTHETIC_MARK
+from cardio_mlflow.files import whole_file
 from cardio_mlflow.parameters import VIEWS, parameter
 
 _GAP: Final = 4
@@ -43,7 +44,7 @@ def write_animation(
     parameter's name, what the colours mean, its number and, if so, that the patient is synthetic.
 
     Args:
-        path: ends in .webp or .gif; written under a temporary name and renamed.
+        path: ends in .webp or .gif.
         frames: (V, T, H, H) prepared clips, 0 outside the sector.
         attribution: (V, T, h, w) of the parameter, signed, per pixel of the network's image.
         present: (V,) whether the patient has the view.
@@ -65,10 +66,9 @@ def write_animation(
     options: dict[str, Any] = dict(_WEBP) if suffix == ".webp" else {"optimize": False, "disposal": 1}
     first, *others = pictures if suffix == ".webp" else _with_one_palette(pictures)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     options |= {"append_images": others, "duration": milliseconds, "loop": 0}
-    first.save(partial, format=suffix[1:], save_all=True, **options)
-    partial.replace(path)
+    with whole_file(path) as part:
+        first.save(part, format=suffix[1:], save_all=True, **options)
     return path
 
 

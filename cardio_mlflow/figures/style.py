@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
+from cardio_mlflow.files import whole_file
 from cardio_mlflow.parameters import KEYS, PARAMETERS, Parameter
 
 ONE_COLUMN: Final = 3.4
@@ -167,14 +168,13 @@ def save_figure(figure: Figure, path_without_suffix: Path, formats: Sequence[str
     paths = []
     for suffix in formats:
         path = path_without_suffix.with_name(f"{path_without_suffix.name}.{suffix}")
-        partial = path.with_name(f".{path.name}.partial")
-        if pixels is not None and suffix in ("png", "tiff"):
-            options = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
-            pixels.save(partial, format=suffix, dpi=(DPI, DPI), **options)
-        else:
-            with styled():
-                figure.savefig(partial, format=suffix, dpi=DPI, metadata=_METADATA.get(suffix))
-        partial.replace(path)
+        with whole_file(path) as part:
+            if pixels is not None and suffix in ("png", "tiff"):
+                options = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
+                pixels.save(part, format=suffix, dpi=(DPI, DPI), **options)
+            else:
+                with styled():
+                    figure.savefig(part, format=suffix, dpi=DPI, metadata=_METADATA.get(suffix))
         paths.append(path)
     return paths
 

@@ -22,8 +22,10 @@ from cardio_mlflow.settings_errors import check_names
 from cardio_mlflow.settings_sources import from_environment, launched_processes
 from cardio_mlflow.settings_yaml import read_settings_yaml
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
-from cardio_mlflow.tracking.new_runs import command_run, tags_of
+from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
+from cardio_mlflow.tracking.store import StoreError
+from cardio_mlflow.tracking.store_faults import refusal
 
 
 def quiet() -> None:
@@ -42,8 +44,8 @@ LARGEST: Final = 100_000
 """Bytes of a settings file; every setting together takes some five thousand."""
 
 
-def stored_settings(source: str) -> dict[str, Any]:
-    """Read the settings that ``-P settings=`` names.
+def stored_settings(source: str) -> tuple[dict[str, Any], str]:
+    """Read the settings that ``-P settings=`` names, and find the tuning that has chosen them.
 
     Of a whole settings.yaml only what a trained fold depends on is taken: names, paths, workers and what
     comes after training stay those of this command.
@@ -51,6 +53,9 @@ def stored_settings(source: str) -> dict[str, Any]:
     Args:
         source: the path of a YAML file, or the id or the name of an MLflow run: of a tuning, whose best
             settings are taken, or of any other, whose own are.
+
+    Returns:
+        The values by name, and the id of the tuning's run; empty where none is known.
 
     Raises:
         InputError: there is no such file or run, several runs have that name, or it holds no settings.
@@ -66,7 +71,14 @@ def stored_settings(source: str) -> dict[str, Any]:
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:5])
         raise InputError(f"settings={source}: {len(found)} runs have that name. Give the id of one: {ids}.")
-    return _parsed(_text_of(found[0]), source)
+    values, tuned_by = _parsed(_text_of(found[0]), source)
+    return values, tuned_by or _tuning_of(found[0])
+
+
+def _tuning_of(run: FinishedRun) -> str:
+    """The run of the tuning that a run belongs to, or has its settings from."""
+    of_tuning = {"tune": run.run_id, "trial": run.tags.get("mlflow.parentRunId", "")}
+    return of_tuning.get(run.tags.get("step", ""), "") or run.tags.get(TUNED_BY, "")
 
 
 def _text_of_file(source: str) -> str:
@@ -104,11 +116,12 @@ def _text_of(run: FinishedRun) -> str:
     raise InputError(f"The run {run.name} has no settings.")
 
 
-def _parsed(text: str, source: str) -> dict[str, Any]:
+def _parsed(text: str, source: str) -> tuple[dict[str, Any], str]:
     values = read_settings_yaml(text, f"settings={source}")
+    tuned_by = str(values.pop(TUNED_BY, ""))
     whole = values.keys() >= {"preset", "study", "cache"}
     kept = set(load_settings({}, {}).configuration()) | {"preset", "variant"} if whole else values
-    return {name: value for name, value in values.items() if name in kept}
+    return {name: value for name, value in values.items() if name in kept}, tuned_by
 
 
 Pipeline = Callable[..., None]
@@ -149,7 +162,8 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
             with _note_of_a_stop(run, step, arguments):
                 _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
     except (InputError, StoreError) as error:
-        sys.stderr.write(f"\nThis did not work:\n{error}\n")
+        reason = refusal(error) if isinstance(error, StoreError) else error
+        sys.stderr.write(f"\nThis did not work:\n{reason}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write(
@@ -223,11 +237,11 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
         )
     own = {name: given.pop(name, default) for name, default in options.items()}
     source = given.pop(SETTINGS_SOURCE, "")
-    stored = stored_settings(source) if source else {}
+    stored, tuned_by = stored_settings(source) if source else ({}, "")
     settings = load_settings(given, stored=stored)
     typed = {name for name, value in given.items() if value not in (DECLARED.get(name), "")}
     run.given = frozenset({*typed, *stored, *from_environment()})
-    run.set_tags(tags_of(settings, step))
+    run.set_tags(tags_of(settings, step, **({TUNED_BY: tuned_by} if tuned_by else {})))
     run.log_settings(settings)
     pipeline(settings, run, **own)
 

@@ -14,7 +14,7 @@ from cardio_mlflow.analysis.predictions import pool_out_of_fold
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import FinishedRun, find_runs, is_run_id, run_by_id, runs_called
-from cardio_mlflow.tracking.new_runs import user_name
+from cardio_mlflow.tracking.new_runs import TUNED_BY, user_name
 from cardio_mlflow.tracking.registry import (
     ARTIFACT,
     MODEL_NAME,
@@ -60,15 +60,8 @@ def _by_fold(latest_first: Iterable[FinishedRun]) -> dict[int, FinishedRun]:
 
 
 def is_tuned(fold: FinishedRun) -> bool:
-    """Whether a fold was trained, by a tuning, with the settings that did best on the same patients.
-
-    Not known, and so not said, where the run that started it has been deleted.
-    """
-    starter = fold.tags.get("started_by", "")
-    try:
-        return bool(starter) and "tuned_by" in run_by_id(starter).tags
-    except InputError:
-        return False
+    """Whether a fold was trained with settings that a tuning has chosen on the same patients."""
+    return TUNED_BY in fold.tags
 
 
 def complete_folds(settings: Settings, given: Collection[str] = ()) -> dict[int, FinishedRun]:
@@ -93,10 +86,10 @@ def complete_folds(settings: Settings, given: Collection[str] = ()) -> dict[int,
             f"The study {study!r} has no trained fold in this experiment of this store. Train it first:\n"
             f"    {command('train', settings)}\n{_known_studies()}"
         )
-    same = [run for run in every if run.tags["settings_digest"] == settings.digest()]
-    runs = (
-        _of_one_cohort(settings, same, wanted) or _of_one_cohort(settings, every, wanted) or _by_fold(every)
-    )
+    every = _of_one_origin(settings, every)
+    runs = _by_fold(run for run in every if run.tags["settings_digest"] == settings.digest())
+    if set(runs) != wanted:
+        runs = _by_fold(every)
     check_same(runs)
     _check_given(settings, given, next(iter(runs.values())))
     if missing := sorted(wanted - set(runs)):
@@ -108,33 +101,29 @@ def complete_folds(settings: Settings, given: Collection[str] = ()) -> dict[int,
     return {fold: runs[fold] for fold in sorted(wanted)}
 
 
-def _of_one_cohort(
-    settings: Settings, latest_first: Sequence[FinishedRun], wanted: set[int]
-) -> dict[int, FinishedRun]:
-    """The latest complete folds of one cohort among these runs; none where no cohort has all folds.
+def _of_one_origin(settings: Settings, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Those of a study's runs that are of the cohorts of whoever asks, where several share the study's name.
 
-    Of one person's cohorts from one folder, labels or clips having changed in between, the latest is meant.
-    Folders of the same name, or several people, are told apart by who asks from which folder.
+    Of one person's folder, whose labels or clips have changed in between, all runs are.
 
     Raises:
-        InputError: that does not tell them apart.
+        InputError: cohorts of others have that name, and none of whoever asks.
     """
-    cohorts: dict[str, list[FinishedRun]] = {}
-    for run in latest_first:
-        cohorts.setdefault(run.tags["cohort_digest"], []).append(run)
-    complete = [runs for runs in cohorts.values() if set(_by_fold(runs)) >= wanted]
-    if not complete:
-        return {}
-    origins = [(runs[0].tags.get("mlflow.user", ""), runs[0].configuration["data"]) for runs in complete]
-    own = (user_name(), settings.data)
-    if len(set(origins)) > 1 and own not in origins:
-        listed = "\n".join(f"- by {who or 'somebody'} from {data}" for who, data in dict.fromkeys(origins))
-        raise InputError(
-            f"Several cohorts have folds of a study called {settings.study_name!r}, and which is meant cannot "
-            f"be told:\n{listed}\nGive the cohort's folder as in training (-P data=), or train with a name "
-            "of its own (-P study=) or in an experiment of its own (MLFLOW_EXPERIMENT_NAME)."
+    origins = {run.run_id: (run.tags.get("mlflow.user", ""), run.configuration["data"]) for run in runs}
+    cohorts = {run.tags["cohort_digest"] for run in runs}
+    if len(cohorts) == 1 or len(set(origins.values())) == 1:
+        return list(runs)
+    own = {run.tags["cohort_digest"] for run in runs if origins[run.run_id] == (user_name(), settings.data)}
+    if not own:
+        listed = "\n".join(
+            f"- by {who or 'somebody'} from {data}" for who, data in dict.fromkeys(origins.values())
         )
-    return _by_fold(complete[origins.index(own) if len(set(origins)) > 1 else 0])
+        raise InputError(
+            f"Folds of several cohorts have the study name {settings.study_name!r}, and which are meant is not "
+            f"clear:\n{listed}\nGive the cohort's folder as in training (-P data=), or train with a name of "
+            "its own (-P study=) or in an experiment of its own (MLFLOW_EXPERIMENT_NAME)."
+        )
+    return [run for run in runs if run.tags["cohort_digest"] in own]
 
 
 def _check_given(settings: Settings, given: Collection[str], fold: FinishedRun) -> None:
@@ -150,7 +139,7 @@ def _check_given(settings: Settings, given: Collection[str], fold: FinishedRun) 
         raise InputError(
             f"The folds of the study {settings.study_name!r} were trained with other settings than those "
             f"given: {named}. Either\n"
-            "- leave the settings out (CARDIOAI_* variables too): the folds are taken as they were trained, or\n"
+            "- leave them out, CARDIOAI_* variables too: the folds are taken as they were trained, or\n"
             f"- take all settings of the folds: -P settings={fold.run_id}, or\n"
             "- train the folds with these settings first, with -e train."
         )

@@ -64,8 +64,8 @@ def find_version(settings: Settings, model: str) -> Version:
         if version := version_called(model):
             return version
         raise InputError(
-            f"model={model} is neither {STUDY}, nor a version or an alias of {MODEL_NAME} in this store, nor the "
-            "id of a run of validate that has registered one."
+            f"model={model} is neither {STUDY}, nor a version or an alias of {MODEL_NAME} in this store, nor "
+            "the id of a run of validate that has registered one."
         )
     study = settings.study_name
     own, champion = versions_with({"study": study}), version_called(CHAMPION)
@@ -75,16 +75,16 @@ def find_version(settings: Settings, model: str) -> Version:
         return own[0]
     if champion is None:
         raise InputError(
-            f"No model is registered as {MODEL_NAME}@{CHAMPION} in this store, nor any of the study {study!r}. "
-            f"Run the steps that make one first:\n    {command('train', settings)}\n"
+            f"No model is registered as {MODEL_NAME}@{CHAMPION} in this store, nor any of the study "
+            f"{study!r}. Run the steps that make one first:\n    {command('train', settings)}\n"
             f"    {command('validate', settings)}"
         )
     theirs = champion.tags.get("study", "")
     known = f"has version {own[0].number}" if own else "has no registered model in this experiment"
     raise InputError(
         f"The champion, version {champion.number}, is of the study {theirs!r} (in the experiment of the run "
-        f"{champion.run_id}); the study {study!r} that this command is for {known}. Say which is to be tested:\n"
-        f"    -P study={shlex.quote(study if own else theirs)}, the model of that study, or\n"
+        f"{champion.run_id}); the study {study!r} that this command is for {known}. Say which is to be "
+        f"tested:\n    -P study={shlex.quote(study if own else theirs)}, the model of that study, or\n"
         f"    -P model={CHAMPION}, or another alias, a version, or the id of the run that registered it."
     )
 

@@ -24,7 +24,7 @@ from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
 from cardio_mlflow.pipelines.tuning_workers import locked, study_of, work_off
 from cardio_mlflow.pipelines.validate import validate_folds
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.tracking.new_runs import is_running, step_run
+from cardio_mlflow.tracking.new_runs import TUNED_BY, is_running, step_run
 from cardio_mlflow.tracking.registry import CHALLENGER
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import database_beside
@@ -239,7 +239,7 @@ def _register_challenger(settings: Settings, run: Run, data: TrainingSet, tuned:
     """Train all folds with the best settings, judge them on Cohort I and register them as challenger."""
     own = tuned.settings.model_copy(update={"study": f"{settings.study_name}-tuned", "resume": True})
     with step_run("train", own, "train", run) as training:
-        training.set_tags({"tuned_by": run.run_id})
+        training.set_tags({TUNED_BY: run.run_id})
         train_folds(own, training, data)
     with step_run("validate", own, "validate", run) as validation:
         validate_folds(own, validation, complete_folds(own), CHALLENGER)

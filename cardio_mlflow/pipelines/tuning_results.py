@@ -19,6 +19,7 @@ from cardio_mlflow.figures.tuning import tuning_history, tuning_importance, tuni
 from cardio_mlflow.pipelines.study_runs import command
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.finished import predictions_of
+from cardio_mlflow.tracking.new_runs import TUNED_BY
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tuning.search import TUNED, range_of, values_of
 from cardio_mlflow.tuning.storage import is_of_defaults
@@ -68,7 +69,7 @@ def log_tuning(run: Run, settings: Settings, tuned: Tuned, folder: str = "") -> 
     trials, importance = trial_table(tuned.study), importance_table(tuned.study, settings)
     run.log_table(trials, f"{folder}tables/trials.csv")
     run.log_table(importance, f"{folder}tables/importance.csv")
-    run.log_text(best_yaml(tuned, settings), f"{folder}{BEST}")
+    run.log_text(best_yaml(run, tuned, settings), f"{folder}{BEST}")
     mark = settings.is_synthetic
     figures = {
         "tuning_history": tuning_history(trials, synthetic=mark),
@@ -124,8 +125,8 @@ def importance_table(study: Study, settings: Settings) -> pd.DataFrame:
     return pd.DataFrame({"setting": list(known), "importance": list(known.values())})
 
 
-def best_yaml(tuned: Tuned, settings: Settings) -> str:
-    """The best settings as YAML that ``-P settings=`` takes, with where they come from as a comment."""
+def best_yaml(run: Run, tuned: Tuned, settings: Settings) -> str:
+    """The best settings as YAML that ``-P settings=`` takes, with the tuning's run that they come from."""
     best = tuned.best
     count, name = len(tuned.study.get_trials(deepcopy=False)), tuned.study.study_name
     head = (
@@ -136,7 +137,7 @@ def best_yaml(tuned: Tuned, settings: Settings) -> str:
     best_values = values_of(tuned.settings)
     others = {k: v for k, v in tuned.settings.configuration().items() if k not in best_values}
     same = yaml.safe_dump({"preset": settings.preset, **others}, sort_keys=False, allow_unicode=True)
-    best_text = yaml.safe_dump(best_values, sort_keys=False)
+    best_text = yaml.safe_dump(best_values | {TUNED_BY: run.run_id}, sort_keys=False)
     return f"{head}{synthetic}{best_text}# All else as the trials had it:\n{same}"
 
 

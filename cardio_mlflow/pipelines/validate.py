@@ -70,9 +70,10 @@ def validate_folds(
     run.set_tags({name: shared[name] for name in kept} | {"folds_from": folds_from})
     if first.has(TRAINED_ON):
         run.log_text(first.text(TRAINED_ON), TRAINED_ON)
-    trained_with = settings_from_yaml(first.text("settings.yaml"))
-    evaluation = Evaluation("cohort1", NAME, settings, trained_with, shared["synthetic"] == "true", len(folds),
-                            folds_from=folds_from, tuned=is_tuned(first))  # fmt: skip
+    evaluation = Evaluation(
+        "cohort1", NAME, settings, settings_from_yaml(first.text("settings.yaml")),
+        shared["synthetic"] == "true", len(folds), folds_from=folds_from, tuned=is_tuned(first),
+    )  # fmt: skip
     judged = log_evaluation(run, _evidence(pooled, folds), evaluation)
     version = _registered(run, settings.champion, shared, folds)
     set_alias(version, alias)

@@ -14,19 +14,19 @@ from types import ModuleType
 from typing import Any, Final, TypeVar
 
 import joblib
-import psutil
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safetensors import SafetensorError
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.machine import free_memory
 from cardio_mlflow.pipelines.command_line import quiet
 from cardio_mlflow.pipelines.inputs import StudyInputs
 from cardio_mlflow.pipelines.train_fold import Place
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set, made_from
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.store import Store, StoreError, use_store
-from cardio_mlflow.training.devices import available_devices, claimed_device
+from cardio_mlflow.training.devices import NETWORK_MEMORY, available_devices, claimed_device
 from cardio_mlflow.training.processes import Processes
 
 T = TypeVar("T")
@@ -36,8 +36,8 @@ FAULTS: Final = (
 )  # fmt: skip
 """What a job may fail of, beside an ``InputError``, while the others go on."""
 
-WORKER_MEMORY: Final = 2.0
-"""GiB of a worker beside the activations of a step: libraries, ViT-Base, its gradients and moments."""
+WORKER_STEP: Final = 4.0
+"""GiB that a worker's step is given, where ``step_memory`` does not say."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def workers_for(settings: Settings, jobs: int, networks: int = 1) -> int:
 
 def _room(settings: Settings, networks: int) -> int:
     """How many workers fit into the memory that is free: each has a step's activations and its networks."""
-    each = (settings.step_memory + WORKER_MEMORY * networks) * 2**30
-    return max(1, int(psutil.virtual_memory().available // each))
+    each = ((settings.step_memory or WORKER_STEP) + NETWORK_MEMORY * networks) * 2**30
+    return max(1, int(free_memory() // each))
 
 
 def in_workers(

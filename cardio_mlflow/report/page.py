@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -16,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from cardio_mlflow.files import write_whole
 from cardio_mlflow.report.checklists import ChecklistRow
 from cardio_mlflow.report.columns import title_and_meaning
 from cardio_mlflow.report.table_views import TableView, headline_view, table_view
@@ -86,7 +86,7 @@ class _Section:
 
 
 def write_report(path: Path, content: ReportContent) -> None:
-    """Write the page under a temporary name and rename it.
+    """Write the page, whole or not at all.
 
     The same content gives the same bytes.
 
@@ -99,12 +99,7 @@ def write_report(path: Path, content: ReportContent) -> None:
     """
     page = _render(content)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(page.encode("utf-8", errors="replace"))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, page.encode(errors="replace"))
 
 
 def _render(content: ReportContent) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from cardio_mlflow.files import whole_file
 from cardio_mlflow.report.columns import Kind, column_kind, decimals_of, title_and_meaning
 
 LONGEST_NAME: Final = 31
@@ -31,8 +31,7 @@ def write_workbook(path: Path, sheets: Mapping[str, pd.DataFrame], *, synthetic:
     """Write tables as a workbook whose first sheet, "About", says what the others are.
 
     A number keeps its full precision and is only shown with fewer digits. NaN and NA become empty cells, an
-    infinite number the text "inf" or "-inf". Text is never a formula. The file is written under a temporary
-    name and renamed.
+    infinite number the text "inf" or "-inf". Text is never a formula. The file is whole at every moment.
 
     Args:
         path: the .xlsx file; its folder is made when it is missing.
@@ -45,12 +44,8 @@ def write_workbook(path: Path, sheets: Mapping[str, pd.DataFrame], *, synthetic:
     for name, table in zip(names, sheets.values(), strict=True):
         _write_table(book.create_sheet(name), table)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        book.save(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        book.save(part)
 
 
 def sheet_names(tables: Iterable[str]) -> list[str]:

@@ -19,12 +19,9 @@ class Latent:
     """One anatomical quantity.
 
     Attributes:
-        name: its column.
-        unit: its unit.
         law: expected value given hemodynamics (with SV and SVI), before noise.
-        noise: SD of the patient's own deviation; relative (log-normal) if `relative`.
+        noise: SD of the patient's own deviation; log-normal if `relative`.
         limits: smallest and largest value that can be drawn.
-        relative: whether the noise multiplies.
     """
 
     name: str
@@ -146,7 +143,7 @@ def draw_anatomy(hemodynamics: pd.DataFrame, seed: int) -> pd.DataFrame:
         seed: the cohort's seed.
 
     Returns:
-        A row a patient, same index, columns LATENT_NAMES in the units of LATENTS.
+        One row per patient, same index; columns LATENT_NAMES in the units of LATENTS.
     """
     noise = patient_normals(len(hemodynamics), seed, Stream.ANATOMY, len(LATENTS))
     stroke = 1000 * hemodynamics["CO"] / hemodynamics["HR"]

@@ -6,21 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cardio_mlflow.synthetic import levels
 from cardio_mlflow.synthetic.scene import (
+    REFERENCE_VOLUME,
     Anatomy,
     Array,
     Cycle,
     Layer,
+    Level,
     Motion,
     Scene,
+    flattening,
+    grown,
     leaflet,
+    left_wall,
     oval,
     polygon_area,
     stack,
 )
 
-REFERENCE_VOLUME = 115.0
 POINTS = 40
 
 
@@ -80,7 +83,7 @@ def bullet(share: Array) -> Array:
 
 
 def apical_ventricle(
-    anatomy: Anatomy, cycle: Cycle, apex: tuple[float, float], lean: float, flattening: Array
+    anatomy: Anatomy, cycle: Cycle, apex: tuple[float, float], lean: float, flat: Array
 ) -> ApicalVentricle:
     """Build the ventricle so that its volume, as width² · length, falls by the ejection fraction."""
     scale = (anatomy["lv_volume"] / REFERENCE_VOLUME) ** (1 / 3)
@@ -89,18 +92,11 @@ def apical_ventricle(
     length = relaxed - motion * cycle.contraction
     volume = 1 - anatomy["lv_ejection"] * cycle.contraction
     half_width = 2.35 * scale * np.sqrt(volume * relaxed / length)
-    wall = anatomy["lv_wall"] * (1 + 0.42 * cycle.contraction)
-    return ApicalVentricle(apex, lean, length, half_width, wall, 0.9 * flattening)
+    return ApicalVentricle(apex, lean, length, half_width, left_wall(anatomy, cycle), 0.9 * flat)
 
 
 RIGHT_PROFILE = ((0, 0.12, 0.35, 0.7, 0.9, 1), (0, 0.34, 0.74, 1, 0.97, 0.88))
 """Width of the right ventricle from its apex to the tricuspid annulus, relative to the largest."""
-
-
-def flattening(anatomy: Anatomy, cycle: Cycle) -> Array:
-    """Septal flattening over the cycle, (T,): between the diastolic and the systolic latent."""
-    diastolic, systolic = anatomy["diastolic_flattening"], anatomy["systolic_flattening"]
-    return np.asarray(diastolic + (systolic - diastolic) * cycle.right_contraction)
 
 
 def four_chamber(anatomy: Anatomy, cycle: Cycle) -> Scene:
@@ -116,10 +112,10 @@ def four_chamber(anatomy: Anatomy, cycle: Cycle) -> Scene:
                                  for a in (right_atrium, left_atrium))  # fmt: skip
     layers = (
         *_atrial_layers(right_atrium, "RA"), *_atrial_layers(left_atrium, "LA"),
-        Layer(right_wall, levels.MYOCARDIUM - 6), Layer(_open(right_wall, 0.5), levels.PERICARDIUM - 26, 1),
-        Layer(left.contour(outer=True), levels.MYOCARDIUM, part="LV wall"),
-        Layer(left.contour(outer=True)[:, 42:], levels.PERICARDIUM, 2),
-        Layer(right, levels.BLOOD + 4, part="RV"), Layer(right, levels.ENDOCARDIUM, 1),
+        Layer(right_wall, Level.MYOCARDIUM - 6), Layer(_open(right_wall, 0.5), Level.PERICARDIUM - 26, 1),
+        Layer(left.contour(outer=True), Level.MYOCARDIUM, part="LV wall"),
+        Layer(left.contour(outer=True)[:, 42:], Level.PERICARDIUM, 2),
+        Layer(right, Level.BLOOD + 4, part="RV"), Layer(right, Level.ENDOCARDIUM, 1),
         *_ventricle_layers(left),
         _orifice(tricuspid, 0.40 * width), *_leaflets(tricuspid, 0.46 * width, cycle.mitral),
         _orifice(_annulus(left), 0.72 * left.half_width),
@@ -145,8 +141,8 @@ def two_chamber(anatomy: Anatomy, cycle: Cycle) -> Scene:
     )
     outer = left.contour(outer=True)
     layers = (
-        *_atrial_layers(atrium, "LA"), Layer(outer, levels.MYOCARDIUM, part="LV wall"),
-        Layer(outer, levels.PERICARDIUM - 10, 2),
+        *_atrial_layers(atrium, "LA"), Layer(outer, Level.MYOCARDIUM, part="LV wall"),
+        Layer(outer, Level.PERICARDIUM - 10, 2),
         *_ventricle_layers(left), _orifice(_annulus(left), 0.72 * left.half_width),
         *_leaflets(_annulus(left), 0.80 * left.half_width, cycle.mitral),
     )  # fmt: skip
@@ -195,19 +191,16 @@ def _bow(contour: Array, septum: Array, top: Array, bowing: float) -> Array:
 
 
 def _atrial_layers(contour: Array, part: str) -> tuple[Layer, ...]:
-    centre = contour.mean(axis=1, keepdims=True)
-    outward = contour - centre
-    outer = contour + 0.22 * outward / np.linalg.norm(outward, axis=2, keepdims=True)
     return (
-        Layer(outer, levels.ATRIAL_WALL),
-        Layer(contour, levels.BLOOD + 4, part=part),
-        Layer(_open(contour, 1.0), levels.ENDOCARDIUM, 1),
+        Layer(grown(contour, 0.22), Level.ATRIAL_WALL),
+        Layer(contour, Level.BLOOD + 4, part=part),
+        Layer(_open(contour, 1.0), Level.ENDOCARDIUM, 1),
     )
 
 
 def _ventricle_layers(left: ApicalVentricle) -> tuple[Layer, ...]:
     cavity = left.contour(outer=False)
-    return Layer(cavity, levels.BLOOD, part="LV"), Layer(cavity, levels.ENDOCARDIUM, 1)
+    return Layer(cavity, Level.BLOOD, part="LV"), Layer(cavity, Level.ENDOCARDIUM, 1)
 
 
 def _annulus(left: ApicalVentricle) -> Array:
@@ -218,7 +211,7 @@ def _orifice(centre: Array, half: Array) -> Layer:
     """The blood between ventricle and atrium inside the annulus."""
     x, y = centre[:, :1], centre[:, 1:]
     dx = half[:, None] * np.array([[-1, 1, 1, -1]])
-    return Layer(stack(x + dx, y + np.array([[-0.3, -0.3, 0.75, 0.75]])), levels.BLOOD + 4)
+    return Layer(stack(x + dx, y + np.array([[-0.3, -0.3, 0.75, 0.75]])), Level.BLOOD + 4)
 
 
 def _leaflets(centre: Array, half: Array, opening: Array) -> tuple[Layer, ...]:
@@ -229,7 +222,7 @@ def _leaflets(centre: Array, half: Array, opening: Array) -> tuple[Layer, ...]:
         swing = 0.12 + 1.25 * opening
         angle = -swing if side < 0 else np.pi + swing
         line = leaflet(hinge, 1.04 * half, angle, -side * (0.25 - 0.5 * opening))
-        layers += [Layer(line, levels.VALVE, 1), Layer(_dot(hinge), levels.FIBROUS)]
+        layers += [Layer(line, Level.VALVE, 1), Layer(_dot(hinge), Level.FIBROUS)]
     return tuple(layers)
 
 

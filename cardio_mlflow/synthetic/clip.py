@@ -5,81 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.parameters import view as find_view
-from cardio_mlflow.synthetic import levels
-from cardio_mlflow.synthetic.acquisition import Acquisition, draw_acquisition, polar_indices
+from cardio_mlflow.synthetic.acquisition import Acquisition, draw_acquisition
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
+from cardio_mlflow.synthetic.cine import render_cine
 from cardio_mlflow.synthetic.dicom_file import Header, write_dicom
-from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
+from cardio_mlflow.synthetic.heart import view_scene
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.synthetic.layouts import LAYOUTS, Encoding, Layout
-from cardio_mlflow.synthetic.scene import Array, Scene
+from cardio_mlflow.synthetic.scene import Array
 from cardio_mlflow.synthetic.screen import Screen, Words
-from cardio_mlflow.synthetic.sector import FIELD_CM, Mask, Scale, ScanConverter, square_sector
+from cardio_mlflow.synthetic.sector import Mask
 from cardio_mlflow.synthetic.seeding import Stream, generator
-from cardio_mlflow.synthetic.speckle import SHAPE, draw_medium, form_frame
-
-Image = NDArray[np.uint8]
-
-SUBPIXEL_BITS = 4
-
-
-def render_cine(scene: Scene, acquisition: Acquisition, rng: np.random.Generator) -> Image:
-    """Render a clip before scan conversion.
-
-    Args:
-        scene: the view at the acquisition's phases.
-        acquisition: how the clip is taken.
-        rng: for speckle and noise.
-
-    Returns:
-        (T, depths, beams) gray levels; the mean over the sector is the acquisition's brightness.
-    """
-    medium = draw_medium(acquisition, scene.motion, rng)
-    frames = len(scene.contraction)
-    offsets = rng.integers(0, (SHAPE[0], SHAPE[1]), size=(frames, 2))
-    decibels = [
-        form_frame(picture, medium, float(c), (int(o[0]), int(o[1])))
-        for picture, c, o in zip(paint_scene(scene, acquisition), scene.contraction, offsets, strict=True)
-    ]
-    return _set_gain(decibels, acquisition)
-
-
-def paint_scene(scene: Scene, acquisition: Acquisition) -> Image:
-    """Paint the structures of every frame in their true echogenicity: (T, depths, beams), no speckle."""
-    pictures = np.full((len(scene.contraction), *SHAPE), levels.SURROUNDINGS, dtype=np.uint8)
-    for layer in scene.layers:
-        indices = polar_indices(acquisition.place(layer.points), acquisition, SHAPE)
-        fixed = np.round(np.clip(indices, -2000, 2000) * 2**SUBPIXEL_BITS).astype(np.int32)
-        for picture, points in zip(pictures, fixed, strict=True):
-            if layer.line:
-                cv2.polylines(picture, [points], False, layer.level, layer.line, cv2.LINE_AA, SUBPIXEL_BITS)
-            else:
-                cv2.fillPoly(picture, [points], layer.level, cv2.LINE_AA, SUBPIXEL_BITS)
-    return pictures
-
-
-def _set_gain(decibels: list[NDArray[np.float32]], acquisition: Acquisition) -> Image:
-    """Map dB to gray so that the clip's mean over the sector's area is the brightness asked for.
-
-    The larger dark chambers of a sicker heart would otherwise darken the picture and give its labels away.
-    """
-    scale = 255.0 / acquisition.dynamic_range  # gray levels per dB
-    sample = np.stack(decibels[::3])[:, 2::4, 1::3] * scale
-    weight = np.arange(SHAPE[0])[2::4][None, :, None] * np.ones_like(sample)
-    low, high = -400.0, 800.0
-    for _ in range(14):
-        offset = (low + high) / 2
-        mean = np.average(np.clip(sample + offset, 0, 255), weights=weight)
-        low, high = (offset, high) if mean < acquisition.brightness else (low, offset)
-    return np.stack([cv2.convertScaleAbs(np.maximum(d * scale + offset, 0)) for d in decibels])
-
 
 WITHOUT_REGIONS = 0.15
 """Share of clips whose file lost its ultrasound regions on the way, beside the scanner that writes none."""
@@ -122,7 +63,7 @@ def plan_clip(seed: int, patient: int, view: str, row: pd.Series) -> Clip:
     """Draw everything about a clip but its pixels.
 
     Args:
-        seed: the cohort's seed.
+        seed: the cohort's.
         patient: number from 0.
         view: a view's code.
         row: the patient's row of `draw_hemodynamics`.
@@ -151,7 +92,7 @@ def write_clip(path: Path, seed: int, patient: int, view: str, row: pd.Series, a
     Arguments as `plan_clip`, and the patient's row of `draw_anatomy`.
     """
     clip = plan_clip(seed, patient, view, row)
-    scene = view_scene(as_anatomy(anatomy), view, clip.acquisition.phases)
+    scene = view_scene(anatomy, view, clip.acquisition.phases)
     polar = render_cine(
         scene, clip.acquisition, generator(seed, Stream.SPECKLE, patient, VIEW_CODES.index(view))
     )
@@ -163,7 +104,7 @@ def clip_truth(seed: int, patient: int | str, view: str) -> ClipTruth:
     """Recompute what is known about the clip that `make_cohort` writes with this seed.
 
     Args:
-        seed: the cohort's seed.
+        seed: the cohort's.
         patient: number from 0, or the id, such as P0001.
         view: a view's code or another name of it.
 
@@ -218,60 +159,3 @@ def _words(header: Header, acquisition: Acquisition, rng: np.random.Generator) -
             f"HR {acquisition.rate}",
         ),
     )
-
-
-NOMINAL_RATE = 75.0
-
-
-def view_frames(
-    anatomy_row: pd.Series, view: str, phases: Array, seed: int, side: int = 224, scale: Scale = "sector"
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Render frames of one view as a prepared clip shows them, and what they are made from.
-
-    With `heart.chamber_geometry` of the same row and phases they make frames with true geometry. Probe
-    position, gain and speckle are one draw for all frames, as in a clip.
-
-    Args:
-        anatomy_row: one row of `draw_anatomy`.
-        view: a view's code or another name of it.
-        phases: (T,), 0 and 1 are R waves.
-        seed: of probe position, gain and speckle.
-        side: of the picture, pixels.
-        scale: at which the fan lies in a black square.
-
-    Returns:
-        Two (T, side, side) arrays: the frames, and the true
-        echogenicity of the same tissue without speckle, noise, shadow or attenuation.
-
-    Raises:
-        KeyError: no such view, or a latent is missing.
-    """
-    code = find_view(view).code
-    acquisition, rng = frame_acquisition(code, phases, seed)
-    scene = view_scene(as_anatomy(anatomy_row), code, phases)
-    polar = render_cine(scene, acquisition, rng)
-    sector = square_sector(acquisition.half_angle, acquisition.depth, side, scale)
-    convert = ScanConverter(sector, (polar.shape[1], polar.shape[2]))
-    return _fans(polar, convert, side), _fans(paint_scene(scene, acquisition), convert, side)
-
-
-def frame_acquisition(code: str, phases: Array, seed: int) -> tuple[Acquisition, np.random.Generator]:
-    """How `view_frames` takes its frames, and the generator that goes on to draw their speckle."""
-    rng = np.random.default_rng([seed, VIEW_CODES.index(code)])
-    return replace(draw_acquisition(code, NOMINAL_RATE, rng), phases=phases), rng
-
-
-def magnification(acquisition: Acquisition, side: int, scale: Scale) -> float:
-    """Length of the heart in a picture of `view_frames` over what it would be at physical scale on its axis.
-
-    A picture whose depth is not known shows no more of a size than this many times it.
-    """
-    radius = square_sector(acquisition.half_angle, acquisition.depth, side, scale).radius
-    turn = float(np.sqrt(np.linalg.det(acquisition.turn)))
-    return turn * radius / acquisition.depth * FIELD_CM / side
-
-
-def _fans(polar: NDArray[np.uint8], convert: ScanConverter, side: int) -> NDArray[np.uint8]:
-    frames = np.zeros((len(polar), side, side), dtype=np.uint8)
-    frames[:, *convert.box] = [convert(picture) for picture in polar]
-    return frames

@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.files import write_whole
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.synthetic.clip import has_view, patient_rows, write_clip
 from cardio_mlflow.synthetic.seeding import PRETRAINING_SEED
@@ -33,14 +34,11 @@ def make_cohort(folder: Path, patients: int, cohort1_size: int, seed: int, jobs:
     run resumes; the first n patients of a larger cohort are the same.
 
     Args:
-        folder: made if missing.
+        folder: made if missing, and returned.
         patients: how many.
         cohort1_size: the first so many are Cohort I, the rest Cohort II.
         seed: of everything.
         jobs: worker processes.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: the folder holds a cohort of another seed, or the sizes do not fit.
@@ -50,11 +48,8 @@ def make_cohort(folder: Path, patients: int, cohort1_size: int, seed: int, jobs:
     if not 0 < cohort1_size <= patients:
         raise InputError(f"Cohort I cannot have {cohort1_size} of {patients} patients: give 1 to {patients}.")
     description = {
-        "generator": GENERATOR_VERSION,
-        "seed": seed,
-        "patients": patients,
-        "cohort1_size": cohort1_size,
-    }
+        "generator": GENERATOR_VERSION, "seed": seed, "patients": patients, "cohort1_size": cohort1_size,
+    }  # fmt: skip
     if _started(folder, description):
         return folder
     hemodynamics, anatomy = patient_rows(seed, patients)
@@ -65,14 +60,14 @@ def make_cohort(folder: Path, patients: int, cohort1_size: int, seed: int, jobs:
     with Parallel(n_jobs=jobs, return_as="generator", batch_size=1) as workers:
         written = sum(tqdm(workers(calls), total=patients, desc="synthetic patients", unit="patient"))
     LOGGER.info("wrote %d clips of %d patients", written, patients)
-    _write_text(folder / "labels.csv", _labels(hemodynamics, cohort1_size).to_csv(index=False))
-    _write_text(folder / MARKER, json.dumps(description, indent=1))
+    write_whole(folder / "labels.csv", _labels(hemodynamics, cohort1_size).to_csv(index=False))
+    write_whole(folder / MARKER, json.dumps(description, indent=1))
     (folder / CLAIM).unlink()
     return folder
 
 
 def _started(folder: Path, description: dict[str, int]) -> bool:
-    """Claim a folder for a cohort; tell whether that cohort is complete in it already."""
+    """Claim a folder for a cohort; say whether that cohort is complete in it already."""
     (folder / "dicom").mkdir(parents=True, exist_ok=True)
     found = [
         json.loads(p.read_text(encoding="utf-8")) for p in (folder / MARKER, folder / CLAIM) if p.exists()
@@ -88,7 +83,7 @@ def _started(folder: Path, description: dict[str, int]) -> bool:
         )
     if found == [description] and not (folder / CLAIM).exists():
         return True
-    _write_text(folder / CLAIM, json.dumps(description, indent=1))
+    write_whole(folder / CLAIM, json.dumps(description, indent=1))
     (folder / MARKER).unlink(missing_ok=True)
     return False
 
@@ -109,9 +104,3 @@ def _write_patient(folder: Path, seed: int, patient: int, row: pd.Series, anatom
             write_clip(path, seed, patient, view, row, anatomy)
             count += 1
     return count
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 from rle.rle import encode_frame  # type: ignore[import-not-found]
 
+from cardio_mlflow.files import whole_file
 from cardio_mlflow.synthetic.acquisition import Acquisition
 from cardio_mlflow.synthetic.layouts import Encoding, Layout
 from cardio_mlflow.synthetic.sector import Sector
@@ -45,12 +46,10 @@ class Header:
     """What a file says beside its pixels. Names, identifiers and dates are made up.
 
     Attributes:
-        patient_id: of the cohort.
-        name: a person's name in DICOM's form.
+        name: in DICOM's form.
         birth: YYYYMMDD.
         sex: F or M.
         date: of the study, YYYYMMDD.
-        hospital: name of the institution.
         identity: from which every UID follows.
         r_wave_tag: whether R-wave times are written.
         time_vector: whether frame times are a vector in place of one interval.
@@ -75,16 +74,7 @@ def write_dicom(
     path: Path, frames: Sequence[Image], encoding: Encoding, header: Header, acquisition: Acquisition,
     layout: Layout,
 ) -> None:  # fmt: skip
-    """Write one clip, under a temporary name first.
-
-    Args:
-        path: of the file.
-        frames: T pictures, rows × columns, or rows × columns × 3 (RGB), uint8.
-        encoding: how pixels are stored.
-        header: the words.
-        acquisition: times, depth and heart rate.
-        layout: scanner and screen.
-    """
+    """Write one clip; `frames` are T pictures, rows × columns, or rows × columns × 3 (RGB)."""
     data = make_dataset(frames, encoding, header, layout)
     _describe_time(data, header, acquisition, len(frames))
     _describe_regions(data, acquisition, layout)
@@ -108,9 +98,8 @@ def make_dataset(
 
 def save_dataset(path: Path, data: Dataset) -> None:
     """Write a file, under a temporary name first."""
-    temporary = path.with_name(path.name + ".part")
-    data.save_as(temporary, enforce_file_format=True)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        data.save_as(part, enforce_file_format=True)
 
 
 def _transfer_syntax(encoding: Encoding) -> str:
@@ -150,9 +139,9 @@ def _describe_pixels(data: Dataset, frames: Sequence[Image], encoding: Encoding)
         data.PlanarConfiguration = 0
     data.BitsAllocated = data.BitsStored = 8
     data.HighBit, data.PixelRepresentation = 7, 0
-    lossy = encoding.startswith("jpeg")
-    data.LossyImageCompression = "01" if lossy else "00"
-    if lossy:
+    data.LossyImageCompression = "00"
+    if encoding.startswith("jpeg"):
+        data.LossyImageCompression = "01"
         data.LossyImageCompressionMethod = "ISO_10918_1"
 
 
@@ -194,17 +183,15 @@ def _store_pixels(data: Dataset, frames: Sequence[Image], encoding: Encoding, qu
     if encoding.startswith("raw"):
         raw = b"".join(frame.tobytes() for frame in frames)
         data.PixelData = raw + b"\0" * (len(raw) % 2)
-        data["PixelData"].VR = "OB"
-        return
-    if encoding.startswith("jpeg"):
+    elif encoding.startswith("jpeg"):
         data.PixelData = encapsulate([_encode_jpeg(frame, encoding, quality) for frame in frames])
     else:
-        data.PixelData = encapsulate([_encode_rle(frame, encoding) for frame in frames])
+        data.PixelData = encapsulate([_encode_rle(frame) for frame in frames])
     data["PixelData"].VR = "OB"
 
 
-def _encode_rle(frame: Image, encoding: Encoding) -> bytes:
-    samples = 1 if encoding.endswith("gray") else 3
+def _encode_rle(frame: Image) -> bytes:
+    samples = 3 if frame.ndim == 3 else 1
     return bytes(encode_frame(frame.tobytes(), *frame.shape[:2], samples, 8, "<"))
 
 

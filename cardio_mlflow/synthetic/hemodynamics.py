@@ -19,8 +19,7 @@ from cardio_mlflow.synthetic.seeding import Stream, patient_normals
 Array = NDArray[np.float64]
 
 EXTRA_COLUMNS = ("HR", "BSA", "MAP", "sex", "age")
-"""Columns beside the nine parameters: heart rate (beats/min), body surface (m²), mean arterial pressure
-(mmHg), sex (F or M) and age (years)."""
+"""Heart rate (beats/min), body surface (m²), mean arterial pressure (mmHg), sex (F or M), age (years)."""
 
 # Groups: no pulmonary hypertension, pre-capillary, isolated post-capillary, combined (ESC/ERS 2022, table 5).
 GROUP_SHARE = (0.40, 0.22, 0.21, 0.17)
@@ -36,11 +35,7 @@ HEART_RATE, HEART_RATE_SPREAD, HEART_RATE_RANGE = 76.0, 0.19, (48.0, 120.0)
 
 
 def patient_ids(patients: int) -> list[str]:
-    """Name the patients: P0001, P0002 and so on.
-
-    >>> patient_ids(2)
-    ['P0001', 'P0002']
-    """
+    """P0001, P0002 and so on."""
     return [f"P{i + 1:04d}" for i in range(patients)]
 
 
@@ -55,7 +50,7 @@ def draw_hemodynamics(patients: int, seed: int) -> pd.DataFrame:
         seed: the cohort's seed.
 
     Returns:
-        A row a patient, index `patient_id`; columns KEYS, then EXTRA_COLUMNS.
+        One row per patient, index `patient_id`; columns KEYS, then EXTRA_COLUMNS.
     """
     z = patient_normals(patients, seed, Stream.HEMODYNAMICS, 11).T
     group = np.searchsorted(np.cumsum(GROUP_SHARE)[:-1], norm.cdf(z[0]))
@@ -108,15 +103,14 @@ def anatomical_ceiling(
     """Correlation between each reference and its best prediction from the latent anatomy.
 
     A quadratic ridge regression is fitted on one simulated half, in logarithms for parameters that the
-    network learns in logarithms, and judged on the other in the parameters' own units. It is simulated
-    once a process.
+    network learns in logarithms, and judged on the other in the parameters' own units. Each process
+    simulates it once.
 
     Args:
-        facts: whether FACTS are known besides: they are inputs then, and the stroke volume (of which the
-            heart shows size and ejection) is predicted in place of CO, CI and SVRI, which follow as
-            CO = SV·HR, CI = CO/BSA and SVRI = 80·(MAP − RAP)/CI.
-        patients: how many to simulate, both halves together.
-        seed: of the simulation; no cohort need share it.
+        facts: whether FACTS are inputs too. The stroke volume is then predicted in place of CO, CI and
+            SVRI, which follow as CO = SV·HR, CI = CO/BSA and SVRI = 80·(MAP − RAP)/CI.
+        patients: both halves together.
+        seed: of the simulation.
 
     Returns:
         Pearson's r for each key of KEYS, in that order.
@@ -141,7 +135,7 @@ def _simulated(facts: bool, patients: int, seed: int) -> tuple[float, ...]:
             predicted[p.key] = np.exp(predicted[p.key])
     if facts:
         predicted = _by_identities(predicted, judged)
-    return tuple(_pearson(judged[key], predicted[key]) for key in KEYS)
+    return tuple(float(judged[key].astype(np.float64).corr(predicted[key])) for key in KEYS)
 
 
 def _targets(hemodynamics: pd.DataFrame) -> pd.DataFrame:
@@ -158,7 +152,3 @@ def _by_identities(predicted: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame
     output = predicted["SV"].clip(lower=0.01) * known["HR"]
     index = output / known["BSA"]
     return predicted.assign(CO=output, CI=index, SVRI=80 * (known["MAP"] - predicted["RAP"]) / index)
-
-
-def _pearson(a: pd.Series, b: pd.Series) -> float:
-    return float(a.astype(np.float64).corr(b))

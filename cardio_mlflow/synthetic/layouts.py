@@ -13,26 +13,16 @@ RegionStyle = Literal["sector", "screen", "stale", "absent"]
 
 @dataclass(frozen=True)
 class Layout:
-    """One scanner's screen; lengths in pixels, positions (x, y).
+    """One scanner's screen; pixels, positions (x, y), boxes (left, top, right, bottom), RGB.
 
     Attributes:
-        name: of the layout.
-        manufacturer: tag and logo.
-        model: tag.
         shape: (rows, columns).
-        apex: of the sector.
-        radius: of the sector.
+        apex: of the sector, as is `radius`.
         inner: radius of the probe's face, cut out of the sector.
-        trace: how the electrocardiogram is shown.
-        trace_box: (left, top, right, bottom) of the trace.
-        trace_colour: RGB.
-        text_colour: RGB.
-        font: scale of the words.
-        words: (x, y) of the first line of the patient's data.
-        numbers: (x, y) of the first line of the settings.
-        bar: (left, top, right, bottom) of the gray or colour bar.
-        bar_tint: RGB at the top of the bar.
-        tint: RGB of full white in the picture; (255, 255, 255) is gray.
+        words: the first line of the patient's data.
+        numbers: the first line of the scanner's settings.
+        bar: the gray or colour bar; `bar_tint` is its top.
+        tint: of full white in the picture.
         ticks: side of the sector with depth marks, -1 left, 1 right, 0 an upright scale at the screen's edge.
         regions: what the ultrasound regions tag says.
         encodings: transfer syntaxes in use, with weights.

@@ -19,12 +19,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Words:
-    """What is burned into the picture. All of it is made up.
-
-    Attributes:
-        patient: lines with a name, an identifier, a date and a hospital.
-        settings: lines with numbers of the scanner.
-    """
+    """Lines burned into the picture, about a made-up patient and the scanner's settings."""
 
     patient: tuple[str, ...]
     settings: tuple[str, ...]

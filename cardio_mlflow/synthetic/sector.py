@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,11 +10,6 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]
-Scale = Literal["sector", "physical"]
-"""How a clip is cut out: its fan fills the square, or every square shows FIELD_CM."""
-
-FIELD_CM = 20.0
-"""Side of what a square picture at physical scale shows, apex top centre."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +17,9 @@ class Sector:
     """A fan on the screen.
 
     Attributes:
-        apex: (x, y) of its tip, pixels; the tip may be cut off by `inner`.
+        apex: (x, y) of its tip, pixels.
         radius: outer radius, pixels.
-        inner: inner radius, pixels.
+        inner: radius within which the tip is cut off, pixels.
         half_angle: half the opening, radians.
         shape: (rows, columns) of the screen.
     """
@@ -74,15 +68,3 @@ class ScanConverter:
             polar, self._maps[0], self._maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         return np.asarray(cv2.bitwise_and(picture, self.mask))
-
-
-def square_sector(half_angle: float, depth: float, side: int, scale: Scale) -> Sector:
-    """A fan in a square of so many pixels, as a prepared clip holds it; half opening in radians, depth in cm.
-
-    At sector scale it is the largest whose box fits the middle. At physical scale the apex is top centre,
-    what lies deeper than FIELD_CM is cut, and below a shallower fan it is black.
-    """
-    if scale == "physical":
-        return Sector(((side - 1) / 2, 0.0), depth * side / FIELD_CM, 0.0, half_angle, (side, side))
-    radius = min(side - 1.0, (side - 1.0) / (2 * np.sin(half_angle)))
-    return Sector(((side - 1) / 2, (side - 1 - radius) / 2), radius, 0.0, half_angle, (side, side))

@@ -23,18 +23,12 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *keys: int) -> np.random.Generator:
-    """Make the generator of one stream, independent of all others.
-
-    Args:
-        seed: the cohort's seed.
-        stream: what is drawn.
-        keys: patient number (from 0), and the view's number where a clip is meant.
-    """
+    """Make the generator of one stream; keys are the patient's number (from 0) and, of a clip, the view's."""
     return np.random.default_rng([seed, int(stream), *keys])
 
 
 def patient_normals(patients: int, seed: int, stream: Stream, width: int) -> NDArray[np.float64]:
-    """Draw standard normal values, a row a patient; row i depends on seed, stream and i only.
+    """Draw standard normal values, one row per patient; row i depends on seed, stream and i only.
 
     >>> a, b = (patient_normals(n, 7, Stream.ANATOMY, 3) for n in (2, 5))
     >>> bool((a == b[:2]).all())

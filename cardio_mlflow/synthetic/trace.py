@@ -28,7 +28,6 @@ class Trace:
     """A patient's trace during a clip.
 
     Attributes:
-        layout: where and how it is drawn.
         times: (N,) seconds from the first frame at which `voltage` is known.
         voltage: (N,) relative to the R wave.
         duration: of the clip, seconds.

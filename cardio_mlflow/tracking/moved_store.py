@@ -56,8 +56,8 @@ def check_place(database: Path, experiment: Experiment) -> None:
         )
     if ended and not place.is_dir():
         raise InputError(
-            f"The artifacts of this MLflow store, {place}, are not there: deleted, moved, or on a disk that is "
-            "not mounted. The runs' settings and metrics are kept in the database. Bring the folder back, or "
+            f"The artifacts of this MLflow store, {place}, are not there: deleted, moved, or on a disk that "
+            "is not mounted. The runs' settings and metrics are kept in the database. Bring the folder back, or "
             "keep new runs in an experiment of their own: MLFLOW_EXPERIMENT_NAME=<name>."
         )
 
@@ -92,7 +92,7 @@ def _replace(store: sqlite3.Connection, old: Path, new: Path) -> int:
             for scheme in ("", "file://"):
                 before, after = f"{scheme}{old}/mlruns/", f"{scheme}{new}/mlruns/"
                 changed += store.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                     f"WHERE substr({column}, 1, ?) = ?",
                     (after, len(before) + 1, len(before), before),
                 ).rowcount

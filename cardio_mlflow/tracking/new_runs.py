@@ -20,6 +20,9 @@ from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import experiment, prepare_store
 from cardio_mlflow.tracking.store_faults import explained
 
+TUNED_BY: Final = "tuned_by"
+"""The tag of a run whose settings a tuning has chosen: the id of the tuning's run."""
+
 FOLD_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 
 
@@ -44,8 +47,10 @@ def command_run() -> Run:
 
 
 def step_run(name: str, settings: Settings, step: str, started_by: Run) -> Run:
-    """A new run that stands beside the command's own and holds its settings."""
-    run = _new_run(tags_of(settings, step, started_by=started_by.run_id), name)
+    """A new run that stands beside the command's own, holds its settings and has them from where it has."""
+    starter = MlflowClient().get_run(started_by.run_id).data.tags
+    origin = {TUNED_BY: starter[TUNED_BY]} if TUNED_BY in starter else {}
+    run = _new_run(tags_of(settings, step, started_by=started_by.run_id, **origin), name)
     with ExitStack() as until_given_out:
         until_given_out.push(run)  # a run whose settings cannot be logged ends as FAILED
         run.log_settings(settings)
@@ -109,7 +114,7 @@ def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
 
 def user_name() -> str:
     """Whom a new run is said to be of."""
-    return resolve_tags({}).get(MLFLOW_USER, "")
+    return str(resolve_tags({}).get(MLFLOW_USER, ""))
 
 
 def colour_of(fold: int, variant: str) -> dict[str, str]:

@@ -271,9 +271,9 @@ def load_version(version: Version) -> RegisteredModel:
             model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version.number}")
     except (MlflowException, OSError) as error:
         raise InputError(
-            f"Version {version.number} of {MODEL_NAME} is registered, but cannot be loaded from the artifacts "
-            f"of the run {version.run_id}: they are gone or damaged, or the store does not answer. Bring them "
-            "back, or run validate, which registers the folds anew."
+            f"Version {version.number} of {MODEL_NAME} is registered, but cannot be loaded from the "
+            f"artifacts of the run {version.run_id}: they are gone or damaged, or the store does not answer. "
+            "Bring them back, or delete that run and run validate, which registers the folds anew."
         ) from error
     folder: Path = model.unwrap_python_model().code_folder()
     loaded = RegisteredModel(version.number, version.run_id, version.tags, folder, model)

@@ -30,7 +30,7 @@ from cardio_mlflow.errors import InputError, PrunedError
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.store import StoreError, quick_answers
-from cardio_mlflow.tracking.store_faults import explained
+from cardio_mlflow.tracking.store_faults import explained, refusal
 
 MAX_TAG: Final = 4000
 
@@ -310,6 +310,8 @@ def _outcome(error: BaseException | None) -> tuple[str, str]:
         return "KILLED", str(error)
     if isinstance(error, InputError):
         return "FAILED", str(error)
+    if isinstance(error, StoreError):
+        return "FAILED", refusal(error)
     if isinstance(error, OSError):
         return "FAILED", f"the system refused: {error.strerror or type(error).__name__}"
     return "FAILED", f"a fault of the program: {type(error).__name__}"

@@ -95,6 +95,7 @@ def experiment() -> str:
 def _experiment() -> Experiment:
     client = MlflowClient()
     number, name = MLFLOW_EXPERIMENT_ID.get(), MLFLOW_EXPERIMENT_NAME.get()
+    store = shown_address(mlflow.get_tracking_uri())
     try:
         if name and not number:
             found = client.get_experiment_by_name(name) or client.get_experiment(_new_experiment(name))
@@ -104,14 +105,14 @@ def _experiment() -> Experiment:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise InputError(
-            f"There is no experiment {number or name} in the store {shown_address(mlflow.get_tracking_uri())}. "
+            f"There is no experiment {number or name} in the store {store}. "
             "MLFLOW_EXPERIMENT_ID and MLFLOW_EXPERIMENT_NAME say where runs go: unset them, or give a name."
         ) from error
     if found.lifecycle_stage != "active":
-        uri = shlex.quote(shown_address(mlflow.get_tracking_uri()))
         raise InputError(
             f"The experiment {found.name!r} was deleted; its runs are kept until `mlflow gc`. Restore it:\n"
-            f"    MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {found.experiment_id}\n"
+            f"    MLFLOW_TRACKING_URI={shlex.quote(store)} mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}\n"
             "or keep the new runs in another one: set MLFLOW_EXPERIMENT_NAME, or `mlflow run "
             "--experiment-name`."
         )
@@ -119,7 +120,7 @@ def _experiment() -> Experiment:
 
 
 def _new_experiment(name: str) -> str:
-    """Make an experiment; beside a database file its artifacts lie there, wherever the command was started."""
+    """Make an experiment, its artifacts beside the store's database file where there is one."""
     database = _database()
     beside = str(database.parent / "mlruns" / quote(name, safe=" ")) if database else None
     return str(MlflowClient().create_experiment(name, beside))

@@ -25,12 +25,14 @@ _REASONS: Final = {
     "disk is full|No space left|disk I/O": f"its disk is full. Make room there. {_GO_ON}",
     "database is locked": f"another program holds it locked. {_GO_ON}",
     "not a database|malformed": "the file is no sqlite database, or a damaged one. Bring back a copy",
-    "password authentication|no password supplied": "it refuses the user or the password (PGPASSWORD, ~/.pgpass)",
+    "password authentication|no password supplied": "it refuses the user or the password (PGPASSWORD, "
+    "~/.pgpass)",
     "UNAUTHENTICATED|not authenticated|error code 401": "it wants a user and a password: set "
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-    "PERMISSION_DENIED|error code 403|Permission denied": "it does not let this user do that: ask who runs it",
-    "Max retries|Connection|connection|timed out|could not translate|error code 50[234]": "it does not answer, or "
-    f"is in trouble. See that it runs and can be reached from here. {_GO_ON}",
+    "PERMISSION_DENIED|error code 403|Permission denied": "it does not let this user do that: ask "
+    "who runs it",
+    "Max retries|[Cc]onnection|timed out|could not translate|error code 50[234]": "it does not answer, "
+    f"or is in trouble. See that it runs and can be reached from here. {_GO_ON}",
 }  # fmt: skip
 """What the text of a fault says, as a regular expression, and what it means."""
 
@@ -45,7 +47,7 @@ def explained(uri: str | None = None) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
-        raise InputError(_explain(error, uri or mlflow.get_tracking_uri())) from error
+        raise InputError(refusal(error, uri)) from error
     except OSError as error:
         raise InputError(_explain_file(error)) from error
 
@@ -57,7 +59,14 @@ def shown_address(uri: str) -> str:
     return re.sub(r"//([^:/@]*):.*@", r"//\1:***@", uri)
 
 
-def _explain(error: Exception, uri: str) -> str:
+def refusal(error: Exception, uri: str | None = None) -> str:
+    """What a store's refusal means, and what to do.
+
+    Args:
+        error: what mlflow or SQLAlchemy has raised.
+        uri: the store's address, where it is not that of this process.
+    """
+    uri = uri or mlflow.get_tracking_uri()
     store = f"The MLflow store {shown_address(uri)}"
     text = f"{getattr(error, 'error_code', '')} {error}"
     if "database schema" in text:

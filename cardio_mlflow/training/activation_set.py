@@ -6,22 +6,18 @@ is killed.
 
 from __future__ import annotations
 
-import errno
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says when a disk, a quota or a file's largest size is full."""
+from cardio_mlflow.files import whole_file
 
 Row = Mapping[str, Tensor]
 """The tensors of a row by name."""
@@ -69,14 +65,8 @@ class ActivationSet:
         """
         if self.has(row):
             return
-        part = self._path(row).with_suffix(f".{uuid.uuid4().hex}.part")
-        try:
+        with whole_file(self._path(row), sync=False) as part:  # soon made again after a loss of power
             save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(part))
-            part.replace(self._path(row))
-        except SafetensorError as error:  # how this library tells an OSError
-            raise OSError(_errno_in(str(error)), "a row of activations cannot be written") from error
-        finally:
-            part.unlink(missing_ok=True)
         self.written.append(row)
 
     def is_complete(self) -> bool:
@@ -126,17 +116,6 @@ def mark_used(folder: Path, rows: Iterable[str]) -> None:
             os.utime(row_path(folder, row))
 
 
-def is_no_room(error: OSError) -> bool:
-    """Whether an error says that the disk, the quota or the file's largest size is full."""
-    return error.errno in NO_ROOM
-
-
 def _mapped(path: Path) -> Row:
     with safe_open(str(path), framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-def _errno_in(message: str) -> int:
-    """The error number in the words of an I/O error of safetensors: ``... (os error 28) ...``."""
-    number = message.partition("(os error ")[2].partition(")")[0]
-    return int(number) if number.isdecimal() else errno.EIO

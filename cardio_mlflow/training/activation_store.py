@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from cardio_mlflow.files import write_whole
 from cardio_mlflow.training.activation_set import ActivationSet, mark_used, row_path
 
 KEPT_FREE: Final = 2**30
@@ -104,10 +105,8 @@ class ActivationStore:
         if not _is_held(folder):
             for left in [*folder.glob("*.part"), *folder.glob("*.lock")]:  # of a process that was killed
                 left.unlink(missing_ok=True)
-        part = folder / "plan.part"
         plan = {"rows": sorted(planned.union(rows)), "row_bytes": max(most, row_bytes)}
-        part.write_text(json.dumps(plan), encoding="utf-8")
-        part.replace(folder / "plan.json")
+        write_whole(folder / "plan.json", json.dumps(plan))
         mark_used(folder, rows)
         hold = FileLock(folder / f"{uuid.uuid4().hex}.held")
         hold.acquire()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from typing import Any, Final
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.training.activation_set import is_no_room
+from cardio_mlflow.files import is_disk_full, whole_file, write_whole
 from cardio_mlflow.training.state import TrainingState, put_weights
 
 log = logging.getLogger(__name__)
@@ -75,10 +74,10 @@ class Checkpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
             if state.best_epoch == state.epoch:
                 predictions = torch.from_numpy(state.best_predictions)
-                _replace(self.folder / best, save(state.best_weights | {_PREDICTIONS: predictions}))
+                _write_tensors(self.folder / best, state.best_weights | {_PREDICTIONS: predictions})
             mean = {f"{_MEAN}/{name}": weight for name, weight in state.mean_weights.items()}
-            _replace(self.folder / last, save(state.trained_weights() | _moments(state) | mean))
-            _replace(self.folder / _STATE, json.dumps(stored).encode())
+            _write_tensors(self.folder / last, state.trained_weights() | _moments(state) | mean)
+            write_whole(self.folder / _STATE, json.dumps(stored))
         except OSError as error:
             raise self._no_room(error, state.epoch) from error
         self._remove_all_but({last, best, _STATE})
@@ -161,7 +160,7 @@ class Checkpoint:
             ) from error
 
     def _no_room(self, error: OSError, epoch: int) -> InputError:
-        if not is_no_room(error):
+        if not is_disk_full(error):
             return InputError(f"No checkpoint can be written to {self.folder}: {error.strerror}.")
         kept = "The checkpoint of the epoch before is whole: with" if self.exists() else "With"
         return InputError(
@@ -171,17 +170,9 @@ class Checkpoint:
         )
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds the old or the new content, whole, at every moment."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    with whole_file(path) as part:
+        save_file(tensors, str(part))
 
 
 def _moments(state: TrainingState) -> dict[str, Tensor]:

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-import getpass
+import math
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from functools import lru_cache
 from typing import Final, Literal
 
 import torch
 from filelock import FileLock, Timeout
 
+from cardio_mlflow.machine import free_memory, lock_folder
+
 _EVERY: Final = 0.2
+NETWORK_MEMORY: Final = 2.0
+"""GiB of a network that trains, beside the activations of a step: ViT-Base, its gradients and moments, and
+the libraries."""
+LEAST_STEP: Final = 1.0
+"""GiB that a step may take at least, where the machine says how much."""
+
+
+def step_bytes(step_memory: float, device: torch.device, cpu_most: float = math.inf) -> float:
+    """Bytes that the activations of a step may take.
+
+    Args:
+        step_memory: GiB, as the setting; 0 for what fits.
+        device: where the step is computed.
+        cpu_most: GiB; what fits on a CPU is limited to this.
+    """
+    fits = step_memory or min(fitting_step(device), cpu_most if device.type == "cpu" else math.inf)
+    return fits * 2**30
+
+
+@lru_cache
+def fitting_step(device: torch.device, sharing: int = 1) -> float:
+    """GiB that fit for the activations of a step, found out once per process.
+
+    A power of two, so that runs on one machine, which has not always as much room to the byte, go through
+    the backbone in the same chunks and end with the same numbers.
+
+    Args:
+        device: where the step is computed.
+        sharing: how many workers share the device's free memory.
+    """
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    else:
+        free = free_memory()
+    room = free / 2**30 / sharing - NETWORK_MEMORY
+    return 2.0 ** math.floor(math.log2(room)) if room > LEAST_STEP else LEAST_STEP
 
 
 @contextmanager
@@ -28,9 +65,7 @@ def claimed_device(devices: Sequence[torch.device]) -> Iterator[torch.device]:
     if len(devices) == 1:
         yield devices[0]
         return
-    folder = Path(tempfile.gettempdir()) / f"cardio_mlflow-{getpass.getuser()}"
-    folder.mkdir(exist_ok=True)
-    locks = [FileLock(folder / f"{name_of(device)}.lock") for device in devices]
+    locks = [FileLock(lock_folder() / f"{name_of(device)}.lock") for device in devices]
     taken = -1
     while taken < 0:
         taken = next((i for i, lock in enumerate(locks) if _acquired(lock)), -1)

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cardio_mlflow.data.dataset import Clips
+from cardio_mlflow.files import is_disk_full
 from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
 from cardio_mlflow.model.network import unit_range
-from cardio_mlflow.training.activation_set import ActivationSet, Row, is_no_room
+from cardio_mlflow.training.activation_set import ActivationSet, Row
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.activations import Activations, distinct_frames, join
 from cardio_mlflow.training.augmentation import Augmentation
@@ -167,7 +168,7 @@ class FrozenFeatures:
             if missing:
                 self._fill(missing)
         except OSError as error:
-            if not is_no_room(error):
+            if not is_disk_full(error):
                 raise
             for kept in self._kept.values():
                 self._store.discard(kept)

@@ -18,7 +18,7 @@ from cardio_mlflow.model.network import Network, Output
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.activations import Activations
 from cardio_mlflow.training.backbone_pass import frame_features, plan_pass
-from cardio_mlflow.training.devices import backbone_autocast
+from cardio_mlflow.training.devices import backbone_autocast, step_bytes
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.processes import Processes
 
@@ -124,7 +124,8 @@ class Forward:
     def _frame_features(self, tokens: Tensor) -> Tensor:
         """(U, L, D) tokens of different frames to their (U, D) features, float32."""
         encoder, dtype = self.network.encoder, self.features.dtype
-        plan = plan_pass(encoder, self.blocks, len(tokens), dtype, self.settings.step_memory * 2**30)
+        memory = step_bytes(self.settings.step_memory, self.features.device)
+        plan = plan_pass(encoder, self.blocks, len(tokens), dtype, memory)
         with backbone_autocast(dtype, self.features.device):
             return frame_features(encoder, tokens, self.depth, plan).float()
 

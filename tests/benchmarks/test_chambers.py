@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.chambers import CARRIERS, CHAMBERS, SEPTUM, chamber_masks
+from benchmarks.frames import view_frames
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
-from cardio_mlflow.synthetic.clip import view_frames
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 
 PHASES = np.array([0.0, 0.4])

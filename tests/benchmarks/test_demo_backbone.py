@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks.demo_backbone import POWERS, Frames, main, pretrain_encoder, render, small_vit
+from benchmarks.frames import GEOMETRY
 from cardio_mlflow.model.backbone import load_backbone
-from cardio_mlflow.synthetic.heart import GEOMETRY
 
 
 def frames(count, seed=0):

@@ -53,7 +53,8 @@ class Place:
             f"XDG_{kind}_HOME": str(self.written / kind.lower()) for kind in ("CACHE", "CONFIG", "STATE")
         }
         environment = kept | places | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-        common = ["--pseudonymize=true", "--jobs=1", *(f"--{name}={value}" for name, value in given.items())]
+        given = {"pseudonymize": "true", "prepare_jobs": "1"} | given
+        common = [*(f"--{name}={value}" for name, value in given.items())]
         if len(cohorts) == 1:
             command = [sys.executable, "-m", "entry_points.prepare", f"--data={cohorts[0]}", *common]
         else:

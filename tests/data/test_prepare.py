@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -448,19 +449,15 @@ def test_clips_stopped_by_a_limit_get_another_chance_with_a_higher_one(tmp_path,
     assert (_outcomes(again), again.key) == (_outcomes(done), done.key)
 
 
-def test_a_full_disk_is_told_and_leaves_no_half(tmp_path, clips, decoded, monkeypatch):
-    write = Path.write_bytes
-
-    def full(path, data):
-        if ".safetensors" in path.name:
-            write(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(path, data)
-
-    with monkeypatch.context() as patching:
-        patching.setattr(Path, "write_bytes", full)
-        with pytest.raises(InputError, match=r"No space left[\s\S]*-P cache="):
+def test_a_full_disk_is_reported_and_leaves_no_half(tmp_path, clips, decoded):
+    """The system refuses a file as large as a prepared clip, as a full disk or quota does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot be written[\s\S]*-P cache="):
             prepare_cohort(clips, tmp_path / "cache", jobs=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list((tmp_path / "cache").rglob("*.part"))
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
     assert prepare_cohort(clips, tmp_path / "cache", jobs=2).patients == ("P1", "../x")

@@ -26,7 +26,7 @@ from cardio_mlflow.tracking.store import prepare_store
 SMALL = {
     "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "2", "stages": "1",
     "training_frames": "1", "augmented_copies": "0", "bootstrap": "100", "jobs": "1", "figure_formats": "png",
-    "explained_patients": "none",
+    "prepare_jobs": "1", "explained_patients": "none",
 }  # fmt: skip
 OPTIONS = {
     "train_fold": {"fold": "1"},

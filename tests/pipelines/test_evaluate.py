@@ -28,7 +28,7 @@ def judged(studied, table, tmp_path_factory: pytest.TempPathFactory):
     """A run of ``test`` on a predictions table of 24 patients, with EPS and TIFF."""
     path = tmp_path_factory.mktemp("given") / "predictions.csv"
     table(24, cohort="II").to_csv(path, index=False)
-    given = {"study": "given", "predictions": str(path), "figure_formats": "eps,tiff", "jobs": "2"}
+    given = {"study": "given", "predictions": str(path), "figure_formats": "eps,tiff", "prepare_jobs": "2"}
     assert studied.command("test", **given) == 0
     (run,) = studied.runs(study="given")
     return studied, run

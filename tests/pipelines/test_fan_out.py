@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import joblib
 import pytest
@@ -77,14 +76,14 @@ def test_workers_are_the_jobs_the_gpus_or_the_cores(monkeypatch) -> None:
     def workers(todo: int, **given: str) -> int:
         return workers_for(load_settings(given, {}), todo)
 
-    free = SimpleNamespace(available=64 * 2**30)
-    monkeypatch.setattr(processes.psutil, "virtual_memory", lambda: free)
+    free = [64]
+    monkeypatch.setattr(processes, "free_memory", lambda: free[0] * 2**30)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
     monkeypatch.setattr(processes, "available_devices", lambda: [torch.device("cpu")])
     assert [workers(30), workers(3), workers(30, jobs="2"), workers(0)] == [8, 3, 2, 0]
-    free.available = 20 * 2**30
+    free[0] = 20
     assert [workers(30), workers(30, step_memory="1"), workers(30, jobs="7")] == [3, 6, 7]
-    free.available = 2**30
+    free[0] = 1
     assert workers(30) == 1
     monkeypatch.setattr(processes, "available_devices", lambda: [torch.device("cuda", i) for i in range(2)])
     assert [workers(30), workers(1), workers(30, jobs="1")] == [2, 1, 1]

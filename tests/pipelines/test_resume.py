@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "6", "stages": "2",
     "training_frames": "2", "augmented_copies": "1", "bootstrap": "100", "jobs": "1", "fold": "2",
-    "batch_size": "2",
+    "batch_size": "2", "prepare_jobs": "1",
 }  # fmt: skip
 
 ENDLESS = {"epochs": "10000", "stages": "0"}
@@ -53,12 +53,12 @@ elif what == "step":
     step = torch.optim.AdamW.step
     torch.optim.AdamW.step = lambda self, *a, **k: (count(), step(self, *a, **k))[1]
 elif what == "checkpoint":
-    import cardio_mlflow.training.checkpoint as checkpoint
     sync = os.fsync
     def synced(descriptor):
-        count()
+        if "checkpoints" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            count()
         sync(descriptor)
-    checkpoint.os.fsync = synced
+    os.fsync = synced
 elif what == "epoch":
     from cardio_mlflow.tracking.runs import Run
     log = Run.log_metrics

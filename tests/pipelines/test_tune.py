@@ -390,6 +390,33 @@ def test_nested_tuning_never_sees_the_outer_fold(
     assert "Another command still trains the outer fold 2, and will pool them all." in caplog.text
 
 
+CHOSEN = "were chosen by the validation loss of these same patients"
+
+
+def test_a_study_trained_with_what_a_tuning_found_says_so_in_its_report(
+    tuned, few_figures, tmp_path: Path
+) -> None:
+    """By the tuning's id, by its file, by a fold of such a study; one with other settings says nothing."""
+    (tuning, *_) = tuned.runs(step="tune")
+    sources = {"of-run": tuning.info.run_id, "of-file": str(tuned.artifact(tuning, "best_settings.yaml"))}
+    for study, source in sources.items():
+        assert tuned.command("train", **FOLDS, study=study, settings=source) == 0
+        assert tuned.command("validate", **FOLDS, study=study, settings=source) == 0
+    sources["of-fold"] = tuned.runs(step="train_fold", study="of-file")[0].info.run_id
+    for fold in "123":
+        given = {"fold": fold, "study": "of-fold", "settings": sources["of-fold"]}
+        assert tuned.command("train_fold", **FOLDS, **given) == 0
+    assert tuned.command("validate", **FOLDS, study="of-fold", settings=sources["of-fold"]) == 0
+    assert tuned.command("train", **FOLDS, study="by-hand") == 0
+    assert tuned.command("validate", **FOLDS, study="by-hand") == 0
+    for study in (*sources, "by-hand"):
+        (judged,) = tuned.runs(step="validate", study=study)
+        assert (CHOSEN in tuned.artifact(judged, "report.html").read_text()) == (study != "by-hand")
+        folds = tuned.runs(step="train_fold", study=study)
+        origins = {run.data.tags.get("tuned_by") for run in folds}
+        assert origins == {tuning.info.run_id if study in sources else None}
+
+
 def test_the_challenger_leaves_the_champion_alone(workplace, few_figures) -> None:
     assert workplace.command("tune", **FOLDS, n_trials="2", tune_folds="2", challenger="true") == 0
     version = workplace.client.get_model_version_by_alias(MODEL_NAME, CHALLENGER)
@@ -397,11 +424,5 @@ def test_the_challenger_leaves_the_champion_alone(workplace, few_figures) -> Non
     assert version.tags["folds"] == "1,2,3"
     aliases = workplace.client.get_registered_model(MODEL_NAME).aliases
     assert CHAMPION not in aliases
-    told = "were chosen by the validation loss of these same patients"
     (judged,) = workplace.runs(step="validate")
-    assert told in workplace.artifact(judged, "report.html").read_text()
-    fold = workplace.runs(step="train_fold", study="demo-synthetic-tuned")[0]
-    workplace.client.set_tag(fold.info.run_id, "started_by", "0" * 32)  # its starter is gone for good
-    assert workplace.command("validate", **FOLDS, study="demo-synthetic-tuned", settings="tune") == 0
-    again = workplace.runs(step="validate")[-1]
-    assert told not in workplace.artifact(again, "report.html").read_text(), "not known, which stops nothing"
+    assert CHOSEN in workplace.artifact(judged, "report.html").read_text()

@@ -20,7 +20,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def drawn() -> pd.DataFrame:
-    """A row a clip of a cohort: how it is taken, and its patient's references."""
+    """One row per clip of a cohort: how it is taken, and its patient's references."""
     references = patient_rows(SEED, PATIENTS)[0]
     rows = []
     for patient in range(PATIENTS):

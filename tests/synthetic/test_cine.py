@@ -7,8 +7,9 @@ import pytest
 
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.synthetic.acquisition import draw_acquisition
-from cardio_mlflow.synthetic.clip import patient_rows, plan_clip, render_cine, view_frames
-from cardio_mlflow.synthetic.heart import as_anatomy, view_scene
+from cardio_mlflow.synthetic.cine import render_cine
+from cardio_mlflow.synthetic.clip import patient_rows, plan_clip
+from cardio_mlflow.synthetic.heart import view_scene
 from cardio_mlflow.synthetic.seeding import Stream, generator
 
 PATIENTS = 150
@@ -20,7 +21,7 @@ def mean_brightness(seed: int, patient: int, number: int, rows) -> float:
     view = VIEW_CODES[number]
     acquisition = plan_clip(seed, patient, view, hemodynamics.iloc[patient]).acquisition
     acquisition = replace(acquisition, phases=np.arange(4) / 4)
-    scene = view_scene(as_anatomy(anatomy.iloc[patient]), view, acquisition.phases)
+    scene = view_scene(anatomy.iloc[patient], view, acquisition.phases)
     polar = render_cine(scene, acquisition, generator(seed, Stream.SPECKLE, patient, number))
     weight = np.arange(polar.shape[1])[None, :, None] * np.ones(polar.shape)
     return float(np.average(polar, weights=weight))
@@ -47,7 +48,7 @@ def test_gain_reaches_the_brightness_asked_for() -> None:
 
 def test_speckle_moves_slowly() -> None:
     """Neighbouring frames at rest correlate, far more than electronic noise alone would."""
-    anatomy = as_anatomy(patient_rows(4, 1)[1].iloc[0])
+    anatomy = patient_rows(4, 1)[1].iloc[0]
     rng = np.random.default_rng(0)
     acquisition = replace(draw_acquisition("SA", 70.0, rng), phases=np.array([0.0, 0.0, 0.35]))
     polar = render_cine(view_scene(anatomy, "SA", acquisition.phases), acquisition, rng).astype(float)
@@ -55,13 +56,3 @@ def test_speckle_moves_slowly() -> None:
     still, beating = np.corrcoef(deep)[0, 1], np.corrcoef(deep)[0, 2]
     assert 0.3 < still < 0.9995
     assert beating < still
-
-
-def test_view_frames_are_repeatable_fans() -> None:
-    row = patient_rows(4, 1)[1].iloc[0]
-    frames, _ = view_frames(row, "A4C", np.array([0.0, 0.3]), seed=9)
-    assert frames.shape == (2, 224, 224)
-    assert frames.dtype == np.uint8
-    assert frames[:, 0, 0].max() == 0
-    assert (frames == view_frames(row, "FC", np.array([0.0, 0.3]), seed=9)[0]).all()
-    assert (frames != view_frames(row, "FC", np.array([0.0, 0.3]), seed=10)[0]).any()

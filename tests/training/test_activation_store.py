@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from cardio_mlflow.training import activation_store
-from cardio_mlflow.training.activation_set import is_no_room
 from cardio_mlflow.training.activation_store import ActivationStore
 
 ROW = 472
@@ -278,7 +276,7 @@ def test_a_plan_that_cannot_be_read_counts_nothing_but_what_is_stored(store):
 FULL = """
 import resource, signal, sys, torch
 from pathlib import Path
-from cardio_mlflow.training.activation_set import is_no_room
+from cardio_mlflow.files import is_disk_full
 from cardio_mlflow.training.activation_store import ActivationStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
@@ -287,7 +285,7 @@ opened.write("small", {"rows": torch.zeros(10)})
 try:
     opened.write("large", {"rows": torch.zeros(10_000)})
 except OSError as error:
-    print(is_no_room(error), sorted(path.name for path in opened.folder.glob("*.[sp]*t*")))
+    print(is_disk_full(error), sorted(path.name for path in opened.folder.glob("*.[sp]*t*")))
 """
 
 
@@ -297,9 +295,3 @@ def test_no_room_for_a_row_is_told_and_leaves_nothing_of_it(tmp_path):
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout == "True ['small.safetensors']\n"
-
-
-def test_no_room_is_told_from_other_faults():
-    assert is_no_room(OSError(errno.ENOSPC, ""))
-    assert is_no_room(OSError(errno.EDQUOT, ""))
-    assert not is_no_room(OSError(errno.EACCES, ""))

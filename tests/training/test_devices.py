@@ -17,7 +17,7 @@ GPUS = [torch.device("cuda", i) for i in range(2)]
 
 @pytest.fixture(autouse=True)
 def _own_locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(module, "lock_folder", lambda: tmp_path)
     monkeypatch.setattr(module, "name_of", str)
 
 
@@ -50,10 +50,10 @@ def test_workers_get_a_gpu_each_and_the_next_one_waits(monkeypatch):
 
 def test_the_gpu_of_a_killed_worker_is_free_again(tmp_path):
     code = (
-        "import sys, tempfile, torch\n"
-        f"tempfile.gettempdir = lambda: {str(tmp_path)!r}\n"
+        "import pathlib, sys, torch\n"
         "from cardio_mlflow.training import devices\n"
         "from cardio_mlflow.training.devices import claimed_device\n"
+        f"devices.lock_folder = lambda: pathlib.Path({str(tmp_path)!r})\n"
         "devices.name_of = str\n"
         "with claimed_device([torch.device('cuda', i) for i in range(2)]) as device:\n"
         "    print(device, flush=True)\n"

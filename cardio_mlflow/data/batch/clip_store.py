@@ -30,6 +30,7 @@ from cardio_mlflow.data.cohort.clip import KINDS, kind_of
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import ClipReview, Quality
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.files import PART, write_whole
 
 PREPARATION_VERSION: Final = "5"
 """Raised whenever the same clip would be prepared differently; part of every key."""
@@ -37,7 +38,6 @@ MAX_AGE: Final = 90 * 86400.0
 """Seconds after which what nobody has used is removed."""
 
 _CLIP_BYTES: Final = PREPARED_FRAMES * PREPARED_SIZE**2 + 2**16  # and its film
-_PART: Final = ".part"
 _NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _PART_AGE: Final = 3600.0
 _COHORT: Final = re.compile("[0-9a-f]{20}")  # its folder; that of versions before 4 lies one floor higher
@@ -188,7 +188,7 @@ class ClipStore:
         for path in [p for name in ("clips", "cohorts", ".") for p in (self.folder / name).iterdir()]:
             if path.suffix in (".safetensors", ".webp") or (path.is_dir() and _COHORT.fullmatch(path.name)):
                 things[path.stem].append(path)
-            elif path.suffix == _PART:
+            elif path.suffix == PART:
                 with suppress(FileNotFoundError):  # where it has become a whole file meanwhile
                     if time.time() - path.stat().st_mtime > _PART_AGE:
                         path.unlink()
@@ -208,22 +208,15 @@ def _bytes(path: Path) -> int:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed.
+    """Write a file whole or not at all, see ``write_whole``.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{_PART}")
     try:
-        temporary.write_bytes(data)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, data)
     except OSError as fault:
         raise unwritable(fault) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

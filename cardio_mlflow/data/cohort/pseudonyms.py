@@ -18,6 +18,7 @@ import pandas as pd
 from filelock import FileLock
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.files import write_whole
 from cardio_mlflow.sheets.cells import canonical_id
 
 _ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
@@ -27,6 +28,7 @@ _LENGTH: Final = 12
 _KEY_BYTES: Final = 32  # as long as SHA-256's output: NIST SP 800-107r1, 5.3.4
 _HEADER: Final = ("patient_id", "pseudonym")
 _ARTIFACTS: Final = ("mlruns", "mlartifacts")
+_PRIVATE: Final = 0o600  # for its owner alone
 
 
 def pseudonym(key: bytes, patient_id: str) -> str:
@@ -73,7 +75,7 @@ def read_key(path: Path, outputs: Sequence[Path]) -> bytes:
                         f"the key back, or move {mapping_file(path)} away if its pseudonyms are no longer "
                         "needed."
                     )
-                _write_private(path, f"{secrets.token_hex(_KEY_BYTES)}\n")
+                write_whole(path, f"{secrets.token_hex(_KEY_BYTES)}\n", mode=_PRIVATE)
             return _parse(path)
     except OSError as fault:
         raise InputError(
@@ -128,7 +130,7 @@ def keep_mapping(key_file: Path, names: Mapping[str, str]) -> None:
                 raise InputError(f"{path} gives one pseudonym to two patients: use another key.")
             if merged != before or _open_to_others(path.stat()):
                 table = pd.DataFrame(sorted(merged.items()), columns=list(_HEADER))
-                _write_private(path, table.to_csv(index=False, lineterminator="\n"))
+                write_whole(path, table.to_csv(index=False, lineterminator="\n"), mode=_PRIVATE)
     except OSError as fault:
         raise InputError(f"The table of pseudonyms {path} cannot be kept ({fault.strerror}).") from None
 
@@ -168,20 +170,6 @@ def _open_to_others(status: os.stat_result) -> bool:
 
 def _lock(key_file: Path) -> FileLock:
     return FileLock(key_file.with_name(f".{key_file.name}.lock"), mode=0o600)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner alone from its first moment."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.unlink(missing_ok=True)
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_mapping(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Image formation of one clip in polar space: moving scatterers, a point spread, dropouts."""
+"""A cine in polar space: painted structures, seen through moving scatterers, a point spread and dropouts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.synthetic.acquisition import Acquisition, polar_grid
-from cardio_mlflow.synthetic.scene import Array, Motion, stack
+from cardio_mlflow.synthetic.acquisition import Acquisition, polar_grid, polar_indices
+from cardio_mlflow.synthetic.scene import Array, Level, Motion, Scene, stack
 
 Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
 
 SHAPE = (288, 144)
 """Depth samples and beams of a polar picture."""
@@ -20,6 +21,7 @@ LEVEL_DECIBELS = 0.25
 SPREAD = (7, 3)
 """Kernel of the point spread: beams, depths. Constant in angle, so it widens with depth on the screen."""
 AMPLITUDES: Float = (10 ** ((np.arange(256) - 255) * LEVEL_DECIBELS / 20)).astype(np.float32)
+SUBPIXEL_BITS = 4
 SPECULAR = 0.9
 """How much an interface across the beam adds to the echo level."""
 
@@ -47,6 +49,57 @@ class Medium:
     gain: Float
 
 
+def render_cine(scene: Scene, acquisition: Acquisition, rng: np.random.Generator) -> Image:
+    """Render a clip before scan conversion.
+
+    Args:
+        scene: the view at the acquisition's phases.
+        acquisition: how the clip is taken.
+        rng: for speckle and noise.
+
+    Returns:
+        (T, depths, beams) gray levels; the mean over the sector is the acquisition's brightness.
+    """
+    medium = draw_medium(acquisition, scene.motion, rng)
+    frames = len(scene.contraction)
+    offsets = rng.integers(0, (SHAPE[0], SHAPE[1]), size=(frames, 2))
+    decibels = [
+        form_frame(picture, medium, float(c), (int(o[0]), int(o[1])))
+        for picture, c, o in zip(paint_scene(scene, acquisition), scene.contraction, offsets, strict=True)
+    ]
+    return _set_gain(decibels, acquisition)
+
+
+def paint_scene(scene: Scene, acquisition: Acquisition) -> Image:
+    """Paint the structures of every frame in their true echogenicity: (T, depths, beams), no speckle."""
+    pictures = np.full((len(scene.contraction), *SHAPE), Level.SURROUNDINGS, dtype=np.uint8)
+    for layer in scene.layers:
+        indices = polar_indices(acquisition.place(layer.points), acquisition, SHAPE)
+        fixed = np.round(np.clip(indices, -2000, 2000) * 2**SUBPIXEL_BITS).astype(np.int32)
+        for picture, points in zip(pictures, fixed, strict=True):
+            if layer.line:
+                cv2.polylines(picture, [points], False, layer.level, layer.line, cv2.LINE_AA, SUBPIXEL_BITS)
+            else:
+                cv2.fillPoly(picture, [points], layer.level, cv2.LINE_AA, SUBPIXEL_BITS)
+    return pictures
+
+
+def _set_gain(decibels: list[NDArray[np.float32]], acquisition: Acquisition) -> Image:
+    """Map dB to gray so that the clip's mean over the sector's area is the brightness asked for.
+
+    The larger dark chambers of a sicker heart would otherwise darken the picture and give its labels away.
+    """
+    scale = 255.0 / acquisition.dynamic_range  # gray levels per dB
+    sample = np.stack(decibels[::3])[:, 2::4, 1::3] * scale
+    weight = np.arange(SHAPE[0])[2::4][None, :, None] * np.ones_like(sample)
+    low, high = -400.0, 800.0
+    for _ in range(14):
+        offset = (low + high) / 2
+        mean = np.average(np.clip(sample + offset, 0, 255), weights=weight)
+        low, high = (offset, high) if mean < acquisition.brightness else (low, offset)
+    return np.stack([cv2.convertScaleAbs(np.maximum(d * scale + offset, 0)) for d in decibels])
+
+
 def draw_medium(acquisition: Acquisition, motion: Motion, rng: np.random.Generator) -> Medium:
     """Draw scatterers, noise and dropouts of one clip."""
     depths, beams = SHAPE
@@ -72,23 +125,21 @@ def _density(rng: np.random.Generator) -> Float:
     return np.asarray(10 ** (decibels / 20), dtype=np.float32)
 
 
-def form_frame(
-    levels: NDArray[np.uint8], medium: Medium, contraction: float, offset: tuple[int, int]
-) -> Float:
+def form_frame(painted: Image, medium: Medium, contraction: float, offset: tuple[int, int]) -> Float:
     """Echo strength in dB of one frame, (depths, beams).
 
     Fully developed speckle: the envelope of a complex Gaussian field is Rayleigh (Wagner et al., IEEE Trans
     Sonics Ultrason 1983).
 
     Args:
-        levels: (depths, beams) painted structures.
+        painted: (depths, beams) echo levels.
         medium: of the clip.
         contraction: 0 to 1, how far the tissue has moved.
         offset: where this frame's noise is taken from the pool, (row, column).
     """
     beams, depths = (g - contraction * m for g, m in zip(medium.grid, medium.motion, strict=True))
     field = cv2.remap(medium.scatterers, beams, depths, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    field *= cv2.LUT(_with_interfaces(levels), AMPLITUDES)[..., None]
+    field *= cv2.LUT(_with_interfaces(painted), AMPLITUDES)[..., None]
     r, c = offset
     field += medium.noise[r : r + SHAPE[0], c : c + SHAPE[1]] * medium.floor
     field += medium.clutter
@@ -99,7 +150,7 @@ def form_frame(
     )
 
 
-def _with_interfaces(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _with_interfaces(levels: Image) -> Image:
     """Soften the painting and brighten interfaces across the beam, which reflect specularly."""
     soft = cv2.GaussianBlur(levels, (3, 3), 0.8)
     slope = cv2.convertScaleAbs(cv2.Sobel(soft, cv2.CV_16S, 0, 1, ksize=3), alpha=SPECULAR / 4)
