@@ -119,8 +119,8 @@ def _of_one_origin(settings: Settings, runs: Sequence[FinishedRun]) -> list[Fini
             f"- by {who or 'somebody'} from {data}" for who, data in dict.fromkeys(origins.values())
         )
         raise InputError(
-            f"Folds of several cohorts have the study name {settings.study_name!r}, and which are meant is not "
-            f"clear:\n{listed}\nGive the cohort's folder as in training (-P data=), or train with a name of "
+            f"Folds of several cohorts have the study name {settings.study_name!r}, and which are meant is "
+            f"not clear:\n{listed}\nGive the cohort's folder as in training (-P data=), or train with a name of "
             "its own (-P study=) or in an experiment of its own (MLFLOW_EXPERIMENT_NAME)."
         )
     return [run for run in runs if run.tags["cohort_digest"] in own]

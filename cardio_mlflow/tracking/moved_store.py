@@ -110,9 +110,7 @@ def _folder(uri: str) -> Path | None:
 def main(arguments: list[str]) -> int:
     """Have the store of a database file point to where it lies now; returns the exit status."""
     if len(arguments) != 1:
-        sys.stderr.write(
-            "Give the database: python -m cardio_mlflow.tracking.moved_store /folder/mlflow.db\n"
-        )
+        sys.stderr.write("Give it: python -m cardio_mlflow.tracking.moved_store /folder/mlflow.db\n")
         return 2
     database = Path(arguments[0].removeprefix("sqlite:///")).absolute()
     try:

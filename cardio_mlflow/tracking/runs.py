@@ -308,13 +308,14 @@ def _outcome(error: BaseException | None) -> tuple[str, str]:
         return "KILLED", _STOPS[_stop(error)[STOPPED_BY]]
     if isinstance(error, PrunedError):
         return "KILLED", str(error)
+    reason = f"a fault of the program: {type(error).__name__}"
     if isinstance(error, InputError):
-        return "FAILED", str(error)
-    if isinstance(error, StoreError):
-        return "FAILED", refusal(error)
-    if isinstance(error, OSError):
-        return "FAILED", f"the system refused: {error.strerror or type(error).__name__}"
-    return "FAILED", f"a fault of the program: {type(error).__name__}"
+        reason = str(error)
+    elif isinstance(error, StoreError):
+        reason = refusal(error)
+    elif isinstance(error, OSError):
+        reason = f"the system refused: {error.strerror or type(error).__name__}"
+    return "FAILED", reason
 
 
 def _stop(error: BaseException | None) -> dict[str, str]:

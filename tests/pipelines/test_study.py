@@ -17,7 +17,7 @@ from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.settings import load_settings
-from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_champion, model_input
+from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_version, model_input, version_called
 from tests.pipelines.conftest import SMALL
 
 STUDY = {"study": "demo-synthetic"}
@@ -88,7 +88,7 @@ def test_cohort_two_is_judged_by_the_registered_model_with_its_own_code(
     assert table["patient_id"].nunique() == 4
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     mlflow.set_tracking_uri(f"sqlite:///{studied.folder}/mlflow.db")
-    model = load_champion()
+    model = load_version(version_called(CHAMPION))
     assert model.code_folder.parent.name == "code"
     assert Path(cardio_mlflow.parameters.__file__).parent != model.code_folder
 
@@ -177,5 +177,6 @@ def test_best_fold_registers_one_fold_and_uses_are_counted(studied, few_figures)
 
 def test_skip_train_takes_the_folds_that_are_trained(studied, few_figures) -> None:
     before = len(studied.runs(**STUDY, step="train_fold"))
-    assert studied.command("main", skip_train="true", training_only="true") == 0
+    given = dict.fromkeys(("skip_train", "skip_ablation", "skip_visualize", "skip_test"), "true")
+    assert studied.command("main", **given) == 0
     assert len(studied.runs(**STUDY, step="train_fold")) == before
