@@ -120,8 +120,9 @@ def _of_one_origin(settings: Settings, runs: Sequence[FinishedRun]) -> list[Fini
         )
         raise InputError(
             f"Folds of several cohorts have the study name {settings.study_name!r}, and which are meant is "
-            f"not clear:\n{listed}\nGive the cohort's folder as in training (-P data=), or train with a name of "
-            "its own (-P study=) or in an experiment of its own (MLFLOW_EXPERIMENT_NAME)."
+            f"not clear:\n{listed}\n"
+            "Give the cohort's folder as in training (-P data=), or train with a name of its own (-P study=) "
+            "or in an experiment of its own (MLFLOW_EXPERIMENT_NAME)."
         )
     return [run for run in runs if run.tags["cohort_digest"] in own]
 
@@ -130,7 +131,7 @@ def _check_given(settings: Settings, given: Collection[str], fold: FinishedRun) 
     """Refuse to speak of folds as if they had been trained with settings that they were not trained with."""
     names = sorted({*settings.configuration(), "preset"} & set(given))
     ours, theirs = typed_values(settings), fold.configuration
-    named = ", ".join(
+    named = "; ".join(
         f"{name} was {theirs[name]}, is now {ours[name]}"
         for name in names
         if name in theirs and theirs[name] != ours[name]

@@ -57,8 +57,8 @@ def check_place(database: Path, experiment: Experiment) -> None:
     if ended and not place.is_dir():
         raise InputError(
             f"The artifacts of this MLflow store, {place}, are not there: deleted, moved, or on a disk that "
-            "is not mounted. The runs' settings and metrics are kept in the database. Bring the folder back, or "
-            "keep new runs in an experiment of their own: MLFLOW_EXPERIMENT_NAME=<name>."
+            "is not mounted. The runs' settings and metrics are kept in the database. Bring the folder back, "
+            "or keep new runs in an experiment of their own: MLFLOW_EXPERIMENT_NAME=<name>."
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 import sqlalchemy
@@ -122,7 +123,8 @@ def _experiment() -> Experiment:
 def _new_experiment(name: str) -> str:
     """Make an experiment, its artifacts beside the store's database file where there is one."""
     database = _database()
-    beside = str(database.parent / "mlruns" / quote(name, safe=" ")) if database else None
+    folder = re.sub(r"[^\w .-]", "_", name)  # MLflow would unquote a quoted one
+    beside = str(database.parent / "mlruns" / folder) if database else None
     return str(MlflowClient().create_experiment(name, beside))
 
 

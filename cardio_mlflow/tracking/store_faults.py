@@ -101,7 +101,7 @@ def _other_schema(text: str, uri: str) -> str:
 
 def _explain_file(error: OSError) -> str:
     """A file of the store or of its artifacts, here or on a server, that the system refuses."""
-    what = str(error.filename or "a file of the store")
+    what = str(error.filename or f"what the store {shown_address(mlflow.get_tracking_uri())} keeps as files")
     if error.errno in _FULL:
         return f"The disk is full: {what} cannot be written. Make room there. {_GO_ON}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
