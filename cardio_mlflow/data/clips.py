@@ -17,7 +17,7 @@ from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
 from cardio_mlflow.data.cycle.gating import Evidence, Gating, gate
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import ClipHeader, read_header
-from cardio_mlflow.data.files.other_formats import is_video, read_tensor, video_header
+from cardio_mlflow.data.files.non_dicom import is_video, read_tensor, video_header
 from cardio_mlflow.data.files.regions import scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.depth import TrueScale, agreed, region_scale
@@ -35,20 +35,17 @@ from cardio_mlflow.data.picture.sector import (
     thumbnail,
 )
 from cardio_mlflow.data.picture.ticks import tick_scale
-from cardio_mlflow.data.quality import UNMASKED, ClipReview, Quality
+from cardio_mlflow.data.quality import TEXT_LEFT, UNMASKED, ClipReview, Quality
 
 Image = NDArray[np.uint8]
 
 PREPARED_FRAMES: Final = 32
 """Number of frames of a prepared clip."""
 
-TEXT_LEFT: Final = "text"
-"""Word in the column ``review`` for a clip in whose sector text seems to stand."""
-
 PLACEHOLDER: Final = "0" * 16
 """How the digest of a UID starts that is none; see `uid_digest`."""
 
-__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "TEXT_LEFT", "PreparedClip", "prepare_clip", "uid_digest"]
+__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "PreparedClip", "prepare_clip"]
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,8 @@ class PreparedClip:
 
     Attributes:
         frames: uint8, 32 × 224 × 224: one heart cycle, equally spaced in phase; 0 outside the sector.
-        quality: how it was made.
-        review: what a person needs to judge it.
-        instance: digest of the file's SOP Instance UID, 32 hexadecimal digits; empty without one. The UID
-            itself goes nowhere: with it a clip could be traced to its patient in an archive.
+        instance: digest of the file's SOP Instance UID, as `uid_digest`; empty without one. The UID itself
+            goes nowhere: with it a clip could be traced to its patient in an archive.
     """
 
     frames: Image
@@ -85,13 +80,9 @@ class _Picture:
 
 
 def prepare_clip(path: Path, check_text: bool = False) -> PreparedClip:
-    """Prepare one clip: DICOM, a video file, or an older ``.pt`` tensor (float 0 to 1, T × H × W).
+    """Prepare one clip, by its name a DICOM, a video, or an older ``.pt`` tensor (float 0 to 1, T × H × W).
 
-    What kind of file it is, its name tells.
-
-    Args:
-        path: the file.
-        check_text: look for text left inside the sector, and note it in the quality row's ``review``.
+    With ``check_text`` text left inside the sector is looked for, and noted in the quality row's ``review``.
 
     Raises:
         ClipRefused: with the outcome code; nothing of the clip is kept.

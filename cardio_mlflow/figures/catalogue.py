@@ -21,7 +21,7 @@ from cardio_mlflow.figures.scatter import (
     scatter,
     scatter_page,
 )
-from cardio_mlflow.figures.style import save_figure
+from cardio_mlflow.figures.style import save_with_print
 from cardio_mlflow.figures.subgroups import identity_page, phenotype_matrix, subgroup_forest
 from cardio_mlflow.figures.training_curves import learning_rate_curves, parameter_curves, training_curves
 from cardio_mlflow.parameters import KEYS
@@ -77,12 +77,8 @@ class Drawing:
         return CAPTIONS.get(self.name, "")
 
     def save(self, folder: Path, formats: Sequence[str]) -> str:
-        """Draw and save: PNG in ``folder``, other formats in ``folder/print``; returns the name."""
-        figure = self.draw(*self.arguments, **self.options)
-        if "png" in formats:
-            save_figure(figure, folder / self.name, ("png",))
-        if others := [suffix for suffix in formats if suffix != "png"]:
-            save_figure(figure, folder / "print" / self.name, others)
+        """Draw and save as `save_with_print`; returns the name."""
+        save_with_print(self.draw(*self.arguments, **self.options), folder, self.name, formats)
         return self.name
 
 

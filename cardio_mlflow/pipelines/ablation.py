@@ -107,7 +107,8 @@ def log_comparison(run: Run, settings: Settings, runs: Runs) -> None:
             "ablation_contributions": ablation_contributions(apart, synthetic=mark),
             "ablation_losses": ablation_losses(history, synthetic=mark),
             "ablation_alphas": ablation_alphas(alphas, synthetic=mark),
-        }
+        },
+        settings.figure_formats,
     )
     _tell(run, settings, variants, [*in_words(apart), *paths_in_words(apart, alphas)])
 

@@ -17,10 +17,15 @@ from transformers.utils.logging import disable_progress_bar
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.tuning_results import BEST
-from cardio_mlflow.settings import DECLARED, Settings, load_settings
-from cardio_mlflow.settings_errors import check_names
-from cardio_mlflow.settings_sources import from_environment, launched_processes
-from cardio_mlflow.settings_yaml import read_settings_yaml
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import (
+    DECLARED,
+    check_names,
+    from_environment,
+    launched_processes,
+    load_settings,
+    read_settings_yaml,
+)
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
 from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run

@@ -99,7 +99,8 @@ def log_result(run: Run, settings: Settings, trained: TrainedFold, fold: int) ->
         {
             "training_curves": training_curves(flat, synthetic=synthetic),
             "scatter": scatter_page(table, performance, synthetic=synthetic),
-        }
+        },
+        settings.figure_formats,
     )
     _log_bundle(run, trained.bundle, fold)
 

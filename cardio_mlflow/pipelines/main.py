@@ -135,7 +135,7 @@ def log_summary(
     run.log_table(table, "tables/summary.csv")
     tables = {cohort.name: cohort.judged.performance for cohort in cohorts}
     figure = correlation_bars(tables, ceiling=ceiling, synthetic=settings.is_synthetic)
-    run.log_figures({"correlation": figure})
+    run.log_figures({"correlation": figure}, settings.figure_formats)
     run.log_metrics({f"{cohort.prefix}/r_mean": cohort.judged.mean.r for cohort in cohorts})
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from cardio_mlflow.analysis.predictions import pool_out_of_fold
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import Settings, Use, settings_for
 from cardio_mlflow.tracking.finished import FinishedRun, find_runs, is_run_id, run_by_id, runs_called
 from cardio_mlflow.tracking.new_runs import TUNED_BY, user_name
 from cardio_mlflow.tracking.registry import (
@@ -185,9 +185,8 @@ def check_same(runs: Mapping[int, FinishedRun]) -> None:
 
 def _difference(first: int, one: FinishedRun, second: int, other: FinishedRun) -> str:
     ours, theirs = one.configuration, other.configuration
-    apart = ("cache", "jobs", "data", "variant")
-    differing = [k for k in ours if ours[k] != theirs.get(k) and k not in apart]
-    named = ", ".join(f"{k}: {ours[k]} and {theirs.get(k)}" for k in differing[:8])
+    differing = [k for k in settings_for(Use.TRAINING) if ours.get(k) != theirs.get(k)]
+    named = ", ".join(f"{k}: {ours.get(k)} and {theirs.get(k)}" for k in differing[:8])
     return (
         f"Folds {first} and {second} were trained with different settings ({named}): they cannot be pooled. "
         "Train them with the same settings, or give each configuration its own name: -P study=<name>."

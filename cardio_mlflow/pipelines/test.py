@@ -21,7 +21,8 @@ from cardio_mlflow.pipelines.study_runs import STUDY, command
 from cardio_mlflow.pipelines.trained_on import check_new, person_digest, read_trained_on
 from cardio_mlflow.pipelines.training_set import with_used_views
 from cardio_mlflow.report.contents import Evaluation, read_evidence
-from cardio_mlflow.settings import Settings, settings_from_yaml
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
 from cardio_mlflow.tracking.registry import (
     CHAMPION,

@@ -192,4 +192,5 @@ def _log_summary(run: Run, settings: Settings, pooled: pd.DataFrame, folds: dict
     run.log_table(table, "tables/performance.csv")
     history = pd.concat([fold.table("tables/history.csv") for fold in folds.values()])
     run.log_table(history, "tables/history.csv")
-    run.log_figures({"training_curves": training_curves(history, synthetic=settings.is_synthetic)})
+    figures = {"training_curves": training_curves(history, synthetic=settings.is_synthetic)}
+    run.log_figures(figures, settings.figure_formats)

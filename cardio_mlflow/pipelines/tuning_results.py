@@ -17,11 +17,11 @@ from cardio_mlflow.analysis.comparison import differences, in_words
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.tuning import tuning_history, tuning_importance, tuning_parallel, tuning_slices
 from cardio_mlflow.pipelines.study_runs import command
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import TUNED, Settings
 from cardio_mlflow.tracking.finished import predictions_of
 from cardio_mlflow.tracking.new_runs import TUNED_BY
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.tuning.search import TUNED, range_of, values_of
+from cardio_mlflow.tuning.search import range_of, values_of
 from cardio_mlflow.tuning.storage import is_of_defaults
 
 BEST: Final = "best_settings.yaml"
@@ -77,7 +77,7 @@ def log_tuning(run: Run, settings: Settings, tuned: Tuned, folder: str = "") -> 
         "tuning_slices": tuning_slices(trials, synthetic=mark),
         "tuning_parallel": tuning_parallel(trials, synthetic=mark),
     }
-    run.log_figures(figures, f"{folder}figures")
+    run.log_figures(figures, settings.figure_formats, f"{folder}figures")
     if not folder:
         _tell(run, settings, tuned, trials)
 

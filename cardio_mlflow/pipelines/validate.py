@@ -20,7 +20,8 @@ from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.pipelines.trained_on import TRAINED_ON
 from cardio_mlflow.report.contents import Evaluation, read_evidence
-from cardio_mlflow.settings import Settings, settings_from_yaml
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.registry import (
     CHAMPION,

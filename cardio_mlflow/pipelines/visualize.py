@@ -185,7 +185,8 @@ def _explain_chosen(
     mark = settings.is_synthetic
     curve_figure = deletion_insertion(mean_curves(curve_table), synthetic=mark, note=note)
     check_figure = sanity_bars(mean_checks(check_table), synthetic=mark, note=note)
-    run.log_figures({"deletion_insertion": curve_figure, "map_checks": check_figure})
+    figures = {"deletion_insertion": curve_figure, "map_checks": check_figure}
+    run.log_figures(figures, settings.figure_formats)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import Final, Literal
 from cardio_mlflow.data.picture.scale import FIELD_MM
 from cardio_mlflow.parameters import PARAMETERS, VIEWS, Parameter
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.settings_variants import WITH_MOTION
 from cardio_mlflow.training.stroke_volume import SMALLEST_GRADIENT
+from cardio_mlflow.variants import WITH_MOTION
 
 
 @dataclass(frozen=True)

@@ -61,21 +61,13 @@ class Sheet:
         return decimal_mark(cell.text for row in self.rows for cell in row.cells if cell.value is None)
 
     def text(self, row: Row, position: int) -> str:
-        """The text of a cell.
-
-        Raises:
-            ValueError: why it cannot be taken.
-        """
+        """The text of a cell; ValueError says why it cannot be taken."""
         if row.cells[position].fault:
             raise ValueError(row.cells[position].fault)
         return row.cells[position].text
 
     def number(self, row: Row, position: int, units: tuple[str, ...] = ()) -> float:
-        """The number in a cell, NaN where it is missing.
-
-        Raises:
-            ValueError: why it is none, in words that do not repeat the cell.
-        """
+        """The number in a cell, NaN where it is missing; it raises as `parse_number`."""
         return cell_number(row.cells[position], units, self.decimal)
 
     def find(self, names: Iterable[str]) -> int | None:
@@ -134,11 +126,7 @@ def read_sheet(path: Path) -> Sheet:
 
 
 def raise_problems(sheet_name: str, problems: list[str]) -> None:
-    """Raise one error for all problems of a sheet, showing the first ten in row order.
-
-    Raises:
-        InputError: there is at least one problem.
-    """
+    """Raise one InputError for all problems of a sheet, if there are any, showing the first ten by row."""
     if not problems:
         return
     ordered = sorted(problems, key=_row_of)

@@ -14,11 +14,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.settings_sources import process_rank
-from cardio_mlflow.settings_variants import VARIANTS
+from cardio_mlflow.settings_reading import process_rank
 from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import experiment, prepare_store
 from cardio_mlflow.tracking.store_faults import explained
+from cardio_mlflow.variants import VARIANTS
 
 TUNED_BY: Final = "tuned_by"
 """The tag of a run whose settings a tuning has chosen: the id of the tuning's run."""
@@ -119,7 +119,7 @@ def user_name() -> str:
 
 def colour_of(fold: int, variant: str) -> dict[str, str]:
     """The tag that gives a fold of a variant its colour in the page."""
-    shift = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
+    shift = list(VARIANTS).index(variant) if variant in VARIANTS else len(VARIANTS)
     return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + shift) % len(FOLD_COLOURS)]}
 
 

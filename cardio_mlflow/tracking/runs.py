@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
 from cardio_mlflow.errors import InputError, PrunedError
-from cardio_mlflow.figures.style import save_figure
+from cardio_mlflow.figures.style import save_with_print
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.store import StoreError, quick_answers
 from cardio_mlflow.tracking.store_faults import explained, refusal
@@ -141,11 +141,13 @@ class Run:
             self._client.log_image(self.run_id, picture.convert("RGB"), key=key, step=step)
 
     @explained()
-    def log_figures(self, figures: Mapping[str, Figure], into: str = "figures") -> None:
-        """Log figures as PNG into an artifact folder."""
+    def log_figures(
+        self, figures: Mapping[str, Figure], formats: Sequence[str], into: str = "figures"
+    ) -> None:
+        """Log figures as PNG into an artifact folder, in the other `formats` into ``print`` below it."""
         with tempfile.TemporaryDirectory() as folder:
             for name, figure in figures.items():
-                save_figure(figure, Path(folder) / name)
+                save_with_print(figure, Path(folder), name, formats)
             self._client.log_artifacts(self.run_id, folder, into)
 
     @explained()

@@ -24,7 +24,7 @@ from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.report.contents import Evaluation, report_content, workbook_sheets
 from cardio_mlflow.report.page import write_report
 from cardio_mlflow.report.participant_flow import flow_table
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 
 
 def with_ways(table: pd.DataFrame, known: int = 30, of_pressure: int = 25) -> pd.DataFrame:

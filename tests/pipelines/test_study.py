@@ -20,7 +20,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.test import find_version
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_version, model_input, version_called
 from tests.pipelines.conftest import SMALL
 

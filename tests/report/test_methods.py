@@ -9,13 +9,12 @@ from typing import get_args
 import pytest
 
 from cardio_mlflow.model.motion import HARMONICS
-from cardio_mlflow.model.network import VARIANT_STAGES
 from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.report.method_statistics import MethodFacts, has_gates, has_motion
 from cardio_mlflow.report.methods import methods_paragraphs
-from cardio_mlflow.settings import load_settings
-from cardio_mlflow.settings_variants import Variant
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.fit import AVERAGED
+from cardio_mlflow.variants import VARIANTS, Variant
 
 FACTS = MethodFacts("I", 96, 4321, 17, 5, {"cardio_mlflow": "1.2", "torch": "2.13.0"}, True, "", None)
 
@@ -206,7 +205,7 @@ def test_the_words_go_with_the_network():
             if variant == "no_motion" and not motion:
                 continue
             settings = load_settings({"variant": variant, "motion": str(motion).lower()}, {})
-            stages = VARIANT_STAGES[variant]
+            stages = VARIANTS[variant]
             moves = motion and stages.motion
             assert has_motion(settings) == moves
             assert has_gates(settings) == (moves or "gated" in (stages.temporal, stages.fusion))

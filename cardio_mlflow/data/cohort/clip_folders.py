@@ -24,15 +24,15 @@ from cardio_mlflow.data.cohort.clip_names import (
     view_within,
 )
 from cardio_mlflow.data.cohort.labels import LabelSheet
-from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
+from cardio_mlflow.data.outcomes import PARSING_FAULTS, pydicom_silenced
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, view
 
-NO_VIEW: Final = "files whose name tells no view or no patient"
-CONTRADICTION: Final = "files whose name contradicts their folder"
-OTHER_KIND: Final = "files that are no DICOM, video or tensor by their name"
-BESIDE: Final = "folders of a study of patients who have clips beside it"
-OTHER_FOLDER: Final = "folders that name no patient, no view and none of dicom, video, tensors, cohort1"
+_NO_VIEW: Final = "files whose name tells no view or no patient"
+_CONTRADICTION: Final = "files whose name contradicts their folder"
+_OTHER_KIND: Final = "files that are no DICOM, video or tensor by their name"
+_BESIDE: Final = "folders of a study of patients who have clips beside it"
+_OTHER_FOLDER: Final = "folders that name no patient, no view and none of dicom, video, tensors, cohort1"
 
 _GROUPS: Final = re.compile(
     r"(dicoms?|dcm|clips?|echos?|videos?|avi|mp4|tensors?|pt|data|cohort[ _-]?(i|ii|1|2))", re.IGNORECASE
@@ -99,7 +99,7 @@ def _search_in(folder: Path, place: _Place, search: _Search) -> None:
             continue
         inner = _enter(unicodedata.normalize("NFC", child.name), place, search)
         if inner is None or inner.depth > _MAX_DEPTH:
-            search.found.ignored[OTHER_FOLDER] += 1
+            search.found.ignored[_OTHER_FOLDER] += 1
         elif not is_inside(search.home, child):
             raise InputError(
                 f"A folder of clips, {inner.depth} below the cohort folder, is a link to a place outside it, "
@@ -145,16 +145,16 @@ def _sort_in(path: Path, place: _Place, search: _Search) -> None:
     kind = kind_of(path)
     if kind is None or _is_special(path):
         if place.depth:  # the cohort folder itself holds sheets and notes
-            found.ignored[OTHER_KIND] += 1
+            found.ignored[_OTHER_KIND] += 1
         return
     told = _told(unicodedata.normalize("NFC", stem_of(path)), place, search.patients)
     patient, code = place.patient or told.patient, place.view or told.view
     if not place.depth and not path.suffix and patient is None:
         return  # such as README
     if told.patient not in (None, patient) or told.view not in (None, code):
-        found.ignored[CONTRADICTION] += 1
+        found.ignored[_CONTRADICTION] += 1
     elif code is None:
-        found.ignored[NO_VIEW] += 1
+        found.ignored[_NO_VIEW] += 1
     elif patient is None or place.stranger is not None:
         found.strangers[place.stranger or told.owner] += 1
     elif place.study is None:
@@ -222,7 +222,7 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
             study = _named(studies, sheet, patient)
             found.clips = [clip for clip in found.clips if clip.patient_id != patient]
         elif patient in direct:
-            found.ignored[BESIDE] += len(studies)
+            found.ignored[_BESIDE] += len(studies)
             continue
         else:
             study = next(iter(studies))

@@ -57,9 +57,7 @@ def key_name(key: bytes) -> str:
 def read_key(path: Path, outputs: Sequence[Path]) -> bytes:
     """Read the key file; where there is none, make one of 32 random bytes, as hex, for the user alone.
 
-    Args:
-        path: the key file.
-        outputs: folders whose content is handed on, in which no key may lie.
+    It may not lie in one of ``outputs``, folders whose content is handed on.
 
     Raises:
         InputError: the file lies in such a folder, can be read by others, or holds no key; says what to do.

@@ -42,8 +42,7 @@ from cardio_mlflow.data.files.timing import (
     tagged_r_waves,
 )
 from cardio_mlflow.data.files.waveform import ecg_waveform
-from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
+from cardio_mlflow.data.outcomes import PARSING_FAULTS, ClipRefused, Outcome, pydicom_silenced
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,11 @@ class ClipHeader:
         spans: where the frames lie in the file; empty for a video file.
         deflated_at: from where on the file is deflated, which the spans do not see; 0 if it is not.
         sop_uid: SOP Instance UID, to find two files of one clip; it is never shown.
-        r_waves_s: R-wave times from tags in seconds since the first frame; empty without tags.
-        waveform: times in seconds since the first frame and voltage of an ECG in the file, or None.
+        heart_rate: beats per minute.
+        r_waves_s: R-wave times from tags, and the times of ``waveform``: seconds since the first frame.
+        waveform: times and voltage of an ECG in the file.
         aspect: width of a pixel over its height.
-        bound: rectangle that the tags give for the 2-D image, unchecked against the pixels, or None.
+        bound: rectangle that the tags give for the 2-D image, unchecked against the pixels.
         manufacturer: a name of the allow-list, ``other`` or empty.
         notes: what was bent in the file and read all the same, in fixed words.
     """

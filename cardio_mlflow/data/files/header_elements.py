@@ -23,8 +23,7 @@ from cardio_mlflow.data.files.header_values import (
     codec_of,
 )
 from cardio_mlflow.data.files.streams import inflated
-from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.parsing import PARSING_FAULTS
+from cardio_mlflow.data.outcomes import PARSING_FAULTS, ClipRefused, Outcome
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _MAX_FILE_BYTES: Final = 2 * 1024**3
@@ -38,7 +37,7 @@ class ClipFile(BufferedReader):
     """A file that is open for reading; of its header no more is read than any sound one has.
 
     Attributes:
-        size: of the file, in bytes, when inflated.
+        size: bytes of the file, when inflated.
         deflated_at: from where on it was deflated; 0 for a file that was not.
         torn: whether the last read came upon the end of the file.
     """

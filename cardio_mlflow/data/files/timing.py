@@ -56,7 +56,7 @@ def typical_interval(
         heart_rate: beats per minute from the header, or None.
 
     Returns:
-        Start, end, and the number of whole intervals in the clip.
+        Start and end, seconds, and the number of whole intervals in the clip.
     """
     whole = np.flatnonzero(_whole(np.diff(inside)))
     if len(whole) == 0:
@@ -120,10 +120,7 @@ def frame_timing(
     (0008,2144), frames per second. Where the Frame Increment Pointer (0028,0009) names Frame Time alone,
     it goes before the vector. An entry outside 4 to 1000 frames per second counts as not given.
 
-    Args:
-        numbers: the header's numbers by DICOM keyword.
-        frames: number of frames.
-        unreadable: keywords of elements that are there but hold no numbers.
+    The header's numbers are given by DICOM keyword; ``unreadable`` elements are there but hold none.
 
     >>> frame_timing({"FrameTimeVector": [0, 40, 40]}, 3).times_s.tolist()
     [0.0, 0.04, 0.08]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,14 +24,14 @@ PATIENT = b"\x10\x00\x10\x00"
 END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
-def raw(content: bytes, tag: bytes, vr: bytes, value: bytes) -> bytes:
+def raw(content, tag, vr, value):
     """The file with another value for an element of a short VR, as it stands there."""
     at = content.index(tag, 132)
     end = at + 8 + struct.unpack_from("<H", content, at + 6)[0]
     return content[:at] + element(tag, vr, value) + content[end:]
 
 
-def read(path: Path, content: bytes | None = None):
+def read(path, content=None):
     """Header, frames and all notes."""
     if content is not None:
         path.write_bytes(content)
@@ -42,19 +41,19 @@ def read(path: Path, content: bytes | None = None):
     return header, frames, {*header.notes, *luma.notes}
 
 
-def refusal(path: Path, content: bytes | None = None) -> ClipRefused:
+def refusal(path, content=None):
     with pytest.raises(ClipRefused) as refused:
         read(path, content)
     return refused.value
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / "a.dcm"
 
 
 @pytest.fixture
-def plain(path: Path) -> bytes:
+def plain(path):
     return write_clip(path, FRAMES).read_bytes()
 
 
@@ -163,7 +162,7 @@ def test_frames_in_pieces_are_counted_by_their_marks(path):
     assert read(write_clip(path, FRAMES, JPEG[0], NumberOfFrames=None, PixelData=value))[0].frames == 3
 
 
-def _sos(stream: bytes) -> bytes:
+def _sos(stream):
     at = stream.index(b"\xff\xda")
     end = at + 2 + struct.unpack_from(">H", stream, at + 2)[0]
     return stream[: end - 3] + b"\0\0\0" + stream[end:]
@@ -251,7 +250,7 @@ def test_elements_that_are_bent_are_skipped(path, plain, inserted, place):
     assert header.timing.source == "frame_time"
 
 
-def _meta(content: bytes) -> bytes:
+def _meta(content):
     return content[132 : content.index(b"\x08\x00\x16\x00")]
 
 
@@ -356,7 +355,7 @@ def test_a_deflated_file_is_read_and_a_damaged_one_refused(path):
     assert refusal(path, broken).outcome is Outcome.NOT_DICOM
 
 
-def _behind_meta(content: bytes) -> int:
+def _behind_meta(content):
     """Where a deflated file's meta elements end: the transfer syntax is the last one."""
     return content.index(DEFLATED.encode()) + len(DEFLATED)
 
@@ -461,7 +460,7 @@ def test_the_notes_stand_in_the_quality_row(path):
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> list[bytes]:
+def sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     colour = np.stack([FRAMES] * 3, axis=-1)
     return [write_clip(folder / "a", frames, s).read_bytes() for s in SYNTAXES for frames in (FRAMES, colour)]

@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 
 from cardio_mlflow.data.cycle.ecg import find_r_waves
 from cardio_mlflow.data.files.waveform import ecg_waveform
-from cardio_mlflow.data.parsing import pydicom_silenced
+from cardio_mlflow.data.outcomes import pydicom_silenced
 from tests.data.cycle.hearts import beats, voltage
 
 RATE, SAMPLES = 500, 1500
@@ -141,24 +141,13 @@ def test_a_group_of_other_signals_is_passed_over():
 
 @pytest.mark.parametrize(
     "elements",
-    [
-        {"NumberOfWaveformSamples": SAMPLES + 1},
-        {"NumberOfWaveformChannels": 2},
-        {"NumberOfWaveformSamples": 0},
-        {"NumberOfWaveformSamples": 2**31},
-        {"NumberOfWaveformChannels": 65},
-        {"WaveformBitsAllocated": 8},
-        {"WaveformSampleInterpretation": "MB"},
-        {"WaveformSampleInterpretation": None},
-        {"SamplingFrequency": "10"},
-        {"SamplingFrequency": "0"},
-        {"SamplingFrequency": "1e9"},
-        {"SamplingFrequency": None},
-        {"WaveformData": b""},
-        {"WaveformData": None},
-        {"MultiplexGroupTimeOffset": "700000"},
-    ],
-)
+    [{"NumberOfWaveformSamples": SAMPLES + 1}, {"NumberOfWaveformChannels": 2},
+     {"NumberOfWaveformSamples": 0}, {"NumberOfWaveformSamples": 2**31}, {"NumberOfWaveformChannels": 65},
+     {"WaveformBitsAllocated": 8}, {"WaveformSampleInterpretation": "MB"},
+     {"WaveformSampleInterpretation": None}, {"SamplingFrequency": "10"}, {"SamplingFrequency": "0"},
+     {"SamplingFrequency": "1e9"}, {"SamplingFrequency": None}, {"WaveformData": b""},
+     {"WaveformData": None}, {"MultiplexGroupTimeOffset": "700000"}],
+)  # fmt: skip
 def test_a_group_that_contradicts_itself_is_not_read(elements):
     assert ecg_waveform(_file(_group(**elements))) is None
 

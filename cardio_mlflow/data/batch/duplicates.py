@@ -1,4 +1,4 @@
-"""Which clip files are the same: by their content, by their pixels, by the identity that they claim."""
+"""Clip files that are the same: by their content, their prepared pixels, or the identity that they claim."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cardio_mlflow.data.batch.clip_store import Entry, clip_key, write_bytes
 from cardio_mlflow.data.clips import PLACEHOLDER
 from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.data.quality import Quality
+from cardio_mlflow.data.quality import DUPLICATE, Quality
 
 _MEMO: Final = "contents.json"
 _MAX_REMEMBERED: Final = 200_000
@@ -37,8 +37,7 @@ class Content:
     Attributes:
         mark: changes whenever the file does.
         settled: whether it had been as it is for a while.
-        digest: of its bytes, 32 hexadecimal digits; empty where it cannot be read.
-        fault: why it cannot be read; empty where it can.
+        digest: of its bytes, 32 hexadecimal digits; empty where it cannot be read, and ``fault`` says why.
     """
 
     path: Path
@@ -57,12 +56,8 @@ def read_contents(paths: Sequence[Path], folder: Path, jobs: int) -> list[Conten
     """The content of each clip file, in the order given; a file that cannot be read says so.
 
     A file whose place, size, inode and times of change are those of an earlier call is not read again.
-    The time of the inode's change is among them: nobody can set it back. The memo names no file.
-
-    Args:
-        paths: the files.
-        folder: where the memo lies; it must exist.
-        jobs: how many files are read at a time.
+    The time of the inode's change is among them: nobody can set it back. The memo of digests in ``folder``
+    names no file. So many files as ``jobs`` are read at a time.
     """
     found, known = [marked(path) for path in paths], _read_memo(folder / _MEMO)
     new = {one.mark: one for one in found if one.mark and one.mark not in known}
@@ -115,18 +110,14 @@ def _read_memo(path: Path) -> dict[str, str]:
     return {mark: digest for mark, digest in known if isinstance(digest, str) and _DIGEST.fullmatch(digest)}
 
 
-DUPLICATE: Final = "duplicate"
-"""The word in the column ``review`` of a clip that is the same as another view's of its patient."""
-
-
 @dataclass(frozen=True)
-class Judged:
+class Compared:
     """What a cohort's clips are beside each other.
 
     Attributes:
         qualities: of each clip, in the order given.
         shared: patients who have one clip together, one group per clip.
-        placeholders: clips with a placeholder for a SOP Instance UID that another clip has too.
+        placeholders: number of clips with a placeholder for a SOP Instance UID that another clip has too.
     """
 
     qualities: list[Quality]
@@ -134,23 +125,18 @@ class Judged:
     placeholders: int
 
 
-def judge(
+def compare_clips(
     clips: Sequence[Clip], contents: Sequence[Content], entries: Sequence[Entry], rows: Mapping[str, int]
-) -> Judged:
-    """Judge prepared clips beside each other.
+) -> Compared:
+    """Compare a cohort's clips, given with their files' contents and their entries in the store.
 
     A clip that stands for two patients, in the same file or with the same prepared pixels, is refused for
     both, since nobody can say whose it is; so are two that claim one identity and differ in content. One
-    clip for two views of a patient is kept and marked: one of the two views must be wrong.
-
-    Args:
-        clips: in the order of their files and of what was kept of each.
-        contents: the files.
-        entries: what was kept.
-        rows: row of the label sheet of each patient, where known; messages name patients by them alone.
+    clip for two views of a patient is kept and marked: one of the two views must be wrong. Messages name
+    patients by their ``rows`` in the label sheet alone, where known.
     """
     fine = [i for i, entry in enumerate(entries) if entry.quality.outcome == Outcome.OK]
-    judged = [entry.quality for entry in entries]
+    qualities = [entry.quality for entry in entries]
     shared, placeholders = [], 0
     for group in _groups({i: entries[i].instance for i in fine if entries[i].instance}):
         if entries[group[0]].instance.startswith(PLACEHOLDER):
@@ -159,7 +145,7 @@ def judge(
             for i in group:
                 others = [clips[j] for j in group if contents[j].digest != contents[i].digest]
                 message = f"the same SOP Instance UID and other content: {_named(others, rows)}"
-                judged[i] = Quality(outcome=Outcome.UID_CONFLICT, message=message)
+                qualities[i] = Quality(outcome=Outcome.UID_CONFLICT, message=message)
     for group in _groups({i: entries[i].pixels for i in fine}):
         patients = tuple(dict.fromkeys(clips[i].patient_id for i in group))
         if len(patients) > 1:
@@ -167,12 +153,12 @@ def judge(
         for i in group:
             if len(patients) > 1:
                 others = [clips[j] for j in group if clips[j].patient_id != clips[i].patient_id]
-                judged[i] = Quality(
+                qualities[i] = Quality(
                     outcome=Outcome.SAME_CLIP, message=f"the same clip stands for {_named(others, rows)}"
                 )
-            elif judged[i].outcome == Outcome.OK:
-                judged[i] = replace(judged[i], review=f"{judged[i].review} {DUPLICATE}".strip())
-    return Judged(judged, tuple(shared), placeholders)
+            elif qualities[i].outcome == Outcome.OK:
+                qualities[i] = replace(qualities[i], review=f"{qualities[i].review} {DUPLICATE}".strip())
+    return Compared(qualities, tuple(shared), placeholders)
 
 
 def _groups(values: Mapping[int, Hashable]) -> list[list[int]]:

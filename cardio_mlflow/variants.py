@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
+Pooling = Literal["gated", "attention", "mean"]
 Variant = Literal[
     "full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only", "no_motion"
 ]
-VARIANTS: Final[tuple[Variant, ...]] = (
-    "full", "no_temporal", "no_fusion", "no_attention", "temporal_only", "fusion_only", "no_motion",
-)  # fmt: skip
+
+
+class Stages(NamedTuple):
+    """How a variant pools frames (temporal) and views (fusion), and whether it may have a motion path."""
+
+    temporal: Pooling
+    fusion: Pooling
+    motion: bool = True
+
+
+VARIANTS: Final[dict[Variant, Stages]] = {
+    "full": Stages("gated", "gated"),
+    "no_temporal": Stages("mean", "gated"),
+    "no_fusion": Stages("gated", "mean"),
+    "no_attention": Stages("mean", "mean"),
+    "temporal_only": Stages("attention", "mean"),
+    "fusion_only": Stages("mean", "attention"),
+    "no_motion": Stages("gated", "gated", motion=False),
+}
+"""The variants of the network, in the ablation's order."""
 WITH_MOTION: Final[Variant] = "no_motion"
-"""The variant that there is only where the network has a path for motion."""
+"""The variant that exists only where the network has a motion path."""
 
 
 def parse_variants(text: str) -> dict[str, dict[str, str]]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -17,15 +13,15 @@ from hypothesis import strategies as st
 
 from cardio_mlflow.data.batch.sandbox import Sandbox
 from cardio_mlflow.data.files.frames import decode_luma, decode_rgb
-from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.files.other_formats import is_video, video_frames, video_header
+from cardio_mlflow.data.files.non_dicom import is_video, video_frames, video_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from tests.data.small_clips import fan
 
 KINDS = [("roe.avi", "MJPG"), ("roe.avi", "XVID"), ("roe.mp4", "mp4v"), ("roe.mov", "mp4v"),
          ("roe.mkv", "mp4v"), ("roe.webm", "VP80"), ("roe.wmv", "WMV2")]  # fmt: skip
 
 
-def write_video(path: Path, frames: np.ndarray, codec: str, rate: float = 40.0) -> Path:
+def write_video(path, frames, codec, rate=40.0):
     """Write gray (T, H, W) or BGR (T, H, W, 3) frames."""
     size = (frames.shape[2], frames.shape[1])
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), rate, size)
@@ -36,11 +32,11 @@ def write_video(path: Path, frames: np.ndarray, codec: str, rate: float = 40.0) 
     return path
 
 
-def video_luma(path: Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
+def video_luma(path, indices):
     return video_frames(path, indices, cv2.COLOR_BGR2GRAY)
 
 
-def refusal(path: Path) -> ClipRefused:
+def refusal(path):
     with pytest.raises(ClipRefused) as error:
         video_header(path)
     assert path.stem not in error.value.message
@@ -48,15 +44,13 @@ def refusal(path: Path) -> ClipRefused:
 
 
 @pytest.fixture(scope="module")
-def smooth_fan(fan) -> np.ndarray:
+def smooth_fan():
     """A moving fan whose speckle is coarse enough for a video codec."""
     return np.stack([cv2.GaussianBlur(frame, (0, 0), 2) for frame in fan(frames=30)])
 
 
 @pytest.mark.parametrize(("name", "codec"), KINDS, ids=[f"{n}-{c}" for n, c in KINDS])
-def test_a_video_gives_size_times_and_luma(
-    tmp_path: Path, smooth_fan: np.ndarray, name: str, codec: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_video_gives_size_times_and_luma(tmp_path, smooth_fan, name, codec, capfd):
     path = write_video(tmp_path / name, smooth_fan, codec)
     capfd.readouterr()
     header = video_header(path)
@@ -69,7 +63,7 @@ def test_a_video_gives_size_times_and_luma(
     assert capfd.readouterr() == ("", "")
 
 
-def test_frames_are_picked_by_number(tmp_path: Path, smooth_fan: np.ndarray) -> None:
+def test_frames_are_picked_by_number(tmp_path, smooth_fan):
     path = write_video(tmp_path / "roe.mp4", smooth_fan, "mp4v")
     whole = list(video_luma(path, range(30)))
     for index, frame in zip((0, 7, 8, 29), video_luma(path, [0, 7, 8, 29]), strict=True):
@@ -78,7 +72,7 @@ def test_frames_are_picked_by_number(tmp_path: Path, smooth_fan: np.ndarray) -> 
         list(video_luma(path, [3, 30]))
 
 
-def test_colour_is_red_first_and_can_be_reduced(tmp_path: Path) -> None:
+def test_colour_is_red_first_and_can_be_reduced(tmp_path):
     frames = np.zeros((4, 102, 150, 3), np.uint8)
     frames[:, :, 75:] = (0, 0, 255)  # red in OpenCV's order
     path = write_video(tmp_path / "roe.avi", frames, "MJPG")
@@ -94,7 +88,7 @@ def test_colour_is_red_first_and_can_be_reduced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [3, 1500])
-def test_a_rate_that_no_scanner_has_is_no_timing(tmp_path: Path, smooth_fan: np.ndarray, rate: int) -> None:
+def test_a_rate_that_no_scanner_has_is_no_timing(tmp_path, smooth_fan, rate):
     path = write_video(tmp_path / "roe.avi", smooth_fan, "MJPG")
     data = bytearray(path.read_bytes())
     header = data.index(b"strh") + 8  # the stream's header: its scale and rate stand at bytes 20 and 24
@@ -103,12 +97,12 @@ def test_a_rate_that_no_scanner_has_is_no_timing(tmp_path: Path, smooth_fan: np.
     assert refusal(path).outcome is Outcome.NO_TIMING
 
 
-def test_a_still_is_no_clip(tmp_path: Path, smooth_fan: np.ndarray) -> None:
+def test_a_still_is_no_clip(tmp_path, smooth_fan):
     path = write_video(tmp_path / "roe.avi", smooth_fan[:1], "MJPG")
     assert refusal(path).outcome is Outcome.SINGLE_FRAME
 
 
-def test_too_many_frames_and_too_large_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_frames_and_too_large_a_file(tmp_path, monkeypatch):
     path = write_video(tmp_path / "roe.avi", np.zeros((2001, 32, 32), np.uint8), "MJPG", 100)
     assert refusal(path).outcome is Outcome.TOO_LARGE
     monkeypatch.setattr("cardio_mlflow.data.files.header_elements._MAX_FILE_BYTES", 100)
@@ -120,8 +114,8 @@ def test_too_many_frames_and_too_large_a_file(tmp_path: Path, monkeypatch: pytes
 )
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_cut_file_is_refused_unless_only_what_stands_behind_the_frames_is_lost(
-    tmp_path: Path, smooth_fan: np.ndarray, name: str, codec: str, share: float
-) -> None:
+    tmp_path, smooth_fan, name, codec, share
+):
     path = write_video(tmp_path / name, smooth_fan, codec)
     whole = list(video_luma(path, range(30)))
     data = path.read_bytes()
@@ -133,7 +127,7 @@ def test_a_cut_file_is_refused_unless_only_what_stands_behind_the_frames_is_lost
         np.testing.assert_array_equal(list(video_luma(path, range(video_header(path).frames))), whole)
 
 
-def test_a_damaged_frame_is_refused(tmp_path: Path, smooth_fan: np.ndarray) -> None:
+def test_a_damaged_frame_is_refused(tmp_path, smooth_fan):
     path = write_video(tmp_path / "roe.avi", smooth_fan, "MJPG")
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -144,23 +138,14 @@ def test_a_damaged_frame_is_refused(tmp_path: Path, smooth_fan: np.ndarray) -> N
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"not a video at all",
-        b"#EXTM3U\n#EXTINF:10,\n{target}\n",
-        b"ffconcat version 1.0\nfile '{target}'\n",
-        b"http://127.0.0.1:9/x.avi",
-        b"RIFF\x10\x00\x00\x00AVI LIST",
-        b"RIFF\x08\x00\x00\x00AVI LIST",
-        b"\x00\x00\x00\x10ftypisom\x00\x00\x02\x00",
-        b"\x1a\x45\xdf\xa3" + b"\0" * 60,
-        b"\x00\x00\x00\x08free" * 20_000,
-    ],
-)
+    [b"", b"not a video at all", b"#EXTM3U\n#EXTINF:10,\n{target}\n",
+     b"ffconcat version 1.0\nfile '{target}'\n", b"http://127.0.0.1:9/x.avi",
+     b"RIFF\x10\x00\x00\x00AVI LIST", b"RIFF\x08\x00\x00\x00AVI LIST",
+     b"\x00\x00\x00\x10ftypisom\x00\x00\x02\x00", b"\x1a\x45\xdf\xa3" + b"\0" * 60,
+     b"\x00\x00\x00\x08free" * 20_000],
+)  # fmt: skip
 @pytest.mark.parametrize("name", ["roe.avi", "roe%03d.mp4"])
-def test_what_is_no_video_is_not_opened(
-    tmp_path: Path, smooth_fan: np.ndarray, content: bytes, name: str
-) -> None:
+def test_what_is_no_video_is_not_opened(tmp_path, smooth_fan, content, name):
     target = write_video(tmp_path / "roe001.mp4", smooth_fan, "mp4v")
     path = tmp_path / name
     path.write_bytes(content.replace(b"{target}", str(target).encode()))
@@ -168,14 +153,12 @@ def test_what_is_no_video_is_not_opened(
 
 
 @pytest.mark.parametrize("name", ["roe%03d.avi", "concat:roe.avi|y.avi", "file:roe.avi", "rtsp:roe.avi"])
-def test_a_name_is_never_taken_for_an_address_or_a_pattern(
-    tmp_path: Path, smooth_fan: np.ndarray, name: str
-) -> None:
+def test_a_name_is_never_taken_for_an_address_or_a_pattern(tmp_path, smooth_fan, name):
     path = write_video(tmp_path / "y.avi", smooth_fan, "MJPG").rename(tmp_path / name)
     assert video_header(path).frames == 30
 
 
-def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
+def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path):
     import os
 
     os.mkfifo(tmp_path / "pipe.avi")
@@ -184,12 +167,12 @@ def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
         assert refusal(tmp_path / name).outcome is Outcome.BAD_VIDEO
 
 
-def test_the_kind_is_told_by_the_name() -> None:
+def test_the_kind_is_told_by_the_name():
     assert is_video(Path("a.AVI"))
     assert not is_video(Path("avi"))
 
 
-def damaged_video(folder: Path, data: st.DataObject) -> Path:
+def damaged_video(folder, data):
     """A small video, of which a few bytes are changed."""
     path = folder / data.draw(st.sampled_from(["roe.avi", "roe.mp4"]))
     if not path.with_suffix(".sound").exists():
@@ -205,68 +188,16 @@ def damaged_video(folder: Path, data: st.DataObject) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+def sandbox():
     with Sandbox() as made:
         yield made
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_damage_ends_in_a_refusal(tmp_path: Path, sandbox: Sandbox, data: st.DataObject) -> None:
+def test_any_damage_ends_in_a_refusal(tmp_path, sandbox, data):
     """FFmpeg can die of a damaged video, so it is read where it dies alone."""
     path = damaged_video(tmp_path, data)
     with pytest.raises(ClipRefused) as refused:  # a square that grows brighter has no sector either
         sandbox.prepare(path)
     assert "program failed" not in refused.value.message
-
-
-class Readers:
-    """One process that reads videos, and another when FFmpeg has died in it."""
-
-    def __init__(self) -> None:
-        self._pool = self._new()
-        self.read, self.deaths = 0, 0
-
-    @staticmethod
-    def _new() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-
-    def facts(self, path: Path) -> tuple[ClipHeader, list[tuple[int, ...]]] | None:
-        """Header and shapes of all frames; None when the video is refused or FFmpeg dies of it."""
-        try:
-            facts = self._pool.submit(read_whole, path).result(timeout=60)
-        except BrokenProcessPool:
-            self.deaths, self._pool = self.deaths + 1, self._new()
-            return None
-        self.read += facts is not None
-        return facts
-
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-
-def read_whole(path: Path) -> tuple[ClipHeader, list[tuple[int, ...]]] | None:
-    try:
-        header = video_header(path)
-        return header, [frame.shape for frame in video_luma(path, range(header.frames))]
-    except ClipRefused:
-        return None
-
-
-def test_a_damaged_video_is_read_whole_or_refused(tmp_path: Path) -> None:
-    readers = Readers()
-
-    @settings(max_examples=60, deadline=None)
-    @given(data=st.data())
-    def check(data: st.DataObject) -> None:
-        facts = readers.facts(damaged_video(tmp_path, data))
-        if facts is not None:
-            header, shapes = facts
-            assert len(shapes) == header.frames >= 2
-            assert (np.diff(header.timing.times_s) > 0).all()
-            assert set(shapes) == {(header.rows, header.columns)}
-
-    check()
-    readers.close()
-    assert readers.read > 0
-    assert readers.deaths < 10

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry, unwritable
-from cardio_mlflow.data.batch.identities import Content, marked
+from cardio_mlflow.data.batch.duplicates import Content, marked
 from cardio_mlflow.data.batch.sandbox import ClipStopped, Limits, Sandbox, SandboxClosedError
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.quality import Quality
@@ -25,8 +25,8 @@ from cardio_mlflow.data.quality import Quality
 def prepared_entries(files: Sequence[Content], store: ClipStore, jobs: int, limits: Limits) -> list[Entry]:
     """The entry of each clip file, from the store or prepared now, with a progress bar.
 
-    On an error, Ctrl-C or SIGTERM the child processes, ``jobs`` of them, are ended at once; clips that are
-    done stay done, and those in work leave nothing.
+    On an error, Ctrl-C or SIGTERM the child processes, ``jobs`` of them, are ended at once; finished clips
+    are kept, and those in work leave nothing.
 
     Raises:
         InputError: the store cannot be written, or a sandbox cannot be started.
@@ -49,11 +49,7 @@ def prepared_entries(files: Sequence[Content], store: ClipStore, jobs: int, limi
 
 
 def prepare_entry(path: Path, sandbox: Sandbox) -> tuple[Entry, NDArray[np.uint8] | None]:
-    """What is kept of a clip file; and its frames, uint8, 32 × 224 × 224, or None where it was refused.
-
-    Raises:
-        SandboxClosedError: the sandbox was closed meanwhile.
-    """
+    """What is kept of a clip file; and its frames, uint8, 32 × 224 × 224, or None where it was refused."""
     try:
         clip = sandbox.prepare(path, check_text=True)
     except ClipStopped as stop:
@@ -66,7 +62,6 @@ def prepare_entry(path: Path, sandbox: Sandbox) -> tuple[Entry, NDArray[np.uint8
 
 
 def _unreadable(fault: str) -> Entry:
-    """What stands for a file that cannot be read; it is kept nowhere."""
     return Entry(Quality(outcome=Outcome.UNREADABLE, message=f"the file cannot be read ({fault})"))
 
 
@@ -99,7 +94,7 @@ def _prepare_all(
 
 
 def _prepare_once(file: Content, store: ClipStore, sandbox: Sandbox, closed: Event) -> Entry:
-    """Prepare a clip, or wait for the process that is at it."""
+    """Prepare a clip, or wait for the process that is preparing it."""
     lock = FileLock(store.path(file.key).with_suffix(".lock"))
     try:
         lock.acquire(cancel_check=closed.is_set)
