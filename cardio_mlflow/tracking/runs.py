@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -26,7 +26,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
-from cardio_mlflow.errors import InputError, PrunedError
+from cardio_mlflow.errors import InputError, PrunedError, StoreGoneError
 from cardio_mlflow.figures.style import save_with_print
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.store import StoreError, quick_answers
@@ -218,7 +218,7 @@ class Run:
             yield
             done = True
         finally:
-            if not done:
+            if not done and not isinstance(sys.exception(), StoreGoneError):
                 stop = _stop(sys.exception())
                 for run in self._running({"started_by": self.run_id}):
                     self.end_as_killed(run.info.run_id, "the command that started it has ended", stop)
@@ -259,9 +259,8 @@ class Run:
         if error is None:
             self._end(status)
             return
-        lost = isinstance(error.__cause__, StoreError)  # that the store does not answer is known
         try:
-            with quick_answers() if lost else nullcontext():
+            with quick_answers():  # often it is the store that has failed
                 self.set_tags({"failure": reason} | _stop(error))
                 self._end(status)
         except InputError:

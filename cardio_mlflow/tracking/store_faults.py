@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from cardio_mlflow.errors import InputError
+from cardio_mlflow.errors import InputError, StoreGoneError
 
 _GO_ON: Final = "What was done is kept: then go on with the same command and -P resume=true."
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -31,10 +31,9 @@ _REASONS: Final = {
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     "PERMISSION_DENIED|error code 403|Permission denied": "it does not let this user do that: ask "
     "who runs it",
-    "Max retries|[Cc]onnection|timed out|could not translate|error code 50[234]": "it does not answer, "
-    f"or is in trouble. See that it runs and can be reached from here. {_GO_ON}",
 }  # fmt: skip
 """What the text of a fault says, as a regular expression, and what it means."""
+_GONE: Final = "Max retries|[Cc]onnection|timed out|could not translate|error code 50[234]"
 
 
 @contextmanager
@@ -47,8 +46,11 @@ def explained(uri: str | None = None) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
-        raise InputError(refusal(error, uri)) from error
+        kind = StoreGoneError if is_gone(error) else InputError
+        raise kind(refusal(error, uri)) from error
     except OSError as error:
+        if error.filename is None and is_gone(error):  # of a download from a server
+            raise StoreGoneError(refusal(error, uri)) from error
         raise InputError(_explain_file(error)) from error
 
 
@@ -76,7 +78,17 @@ def refusal(error: Exception, uri: str | None = None) -> str:
     for pattern, meaning in _REASONS.items():
         if re.search(pattern, text):
             return f"{store} cannot be used: {meaning}."
+    if is_gone(error):
+        return (
+            f"{store} cannot be used: it does not answer, or is in trouble. See that it runs and can be "
+            f"reached from here. {_GO_ON}"
+        )
     return f"{store} refuses: {_first_line(error)}"
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether a store does not answer at all."""
+    return re.search(_GONE, str(error)) is not None and not any(re.search(p, str(error)) for p in _REASONS)
 
 
 def _first_line(error: Exception) -> str:
