@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from cardio_mlflow.data.dataset import ClipFiles, open_clips
-from cardio_mlflow.data.picture.scale import PhysicalScale, median_scale
+from cardio_mlflow.data.picture.physical_scale import PhysicalScale, median_scale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder

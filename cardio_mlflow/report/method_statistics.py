@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from cardio_mlflow.data.picture.scale import FIELD_MM
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM
 from cardio_mlflow.parameters import PARAMETERS, VIEWS, Parameter
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.stroke_volume import SMALLEST_GRADIENT

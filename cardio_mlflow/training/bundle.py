@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from cardio_mlflow import __version__
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
-from cardio_mlflow.data.picture.scale import FIELD_MM, PhysicalScale, at_physical_scale
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale, at_physical_scale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, build_network

@@ -15,7 +15,7 @@ from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
-from cardio_mlflow.data.picture.scale import FIELD_MM, at_physical_scale
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, at_physical_scale
 from cardio_mlflow.data.picture.sector import Sector, collect, crop_to, overlap, square
 from cardio_mlflow.synthetic.clip import clip_truth, plan_clip
 from cardio_mlflow.synthetic.cohort import make_cohort

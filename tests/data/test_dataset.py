@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.batch.sandbox import Limits
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions, load_clips, open_clips
-from cardio_mlflow.data.picture.scale import FIELD_MM, PhysicalScale, at_physical_scale, median_scale
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale, at_physical_scale, median_scale
 from cardio_mlflow.data.quality import Quality
 from cardio_mlflow.parameters import VIEW_CODES
 

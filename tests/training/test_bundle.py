@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cardio_mlflow.data.picture.scale import PhysicalScale
+from cardio_mlflow.data.picture.physical_scale import PhysicalScale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.training.bundle import Bundle, load_bundle, predict, save_bundle

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cycle.gating import Evidence, gate
+from cardio_mlflow.data.cycle.gating import gate
+from cardio_mlflow.data.cycle.rhythm import Rhythm
 
-EMPTY = np.empty(0)
 TIMES = np.arange(75) / 25
 REGULAR = 0.3 + 0.8 * np.arange(-4, 6)
 FIBRILLATING = np.array([-1.6, -0.7, 0.2, 0.75, 1.75, 2.35, 3.3])
@@ -33,7 +33,7 @@ def _beating(r_waves, times=TIMES, seed=0):
 def _gate(tags=(), waveform=(), trace=(), rate=None, heart=REGULAR, times=TIMES):
     thumbnails = np.zeros((len(times), 8, 8), np.uint8) if heart is None else _beating(heart, times)
     known = [np.asarray(waves, float) for waves in (tags, waveform, trace)]
-    return gate(Evidence(times, known[0], rate, thumbnails, known[1], known[2]))
+    return gate(Rhythm(times, known[0], rate, thumbnails, known[1], known[2]))
 
 
 @pytest.mark.parametrize("source", ["tags", "waveform", "trace"])
@@ -71,51 +71,46 @@ def test_an_interval_of_two_beats_on_the_trace_is_cut_to_one(missed):
     )
 
 
-def test_lost_beats_before_the_clip_do_not_make_it_too_short():
-    found = _gate(trace=[-2.1, -1.3, 0.3], times=TIMES[:29])
-    assert (found.method, found.phase_verified, found.notes) == ("trace", True, ())
-    assert (found.start_s, found.stop_s) == pytest.approx((0.3, 1.1))
+WRONG, HALVES = 0.25 + 1.15 * np.arange(3), 0.02 + 0.5 * np.arange(-3, 5)
 
 
-def test_of_intervals_of_two_beats_and_one_the_one_is_taken():
-    found = _gate(trace=[0.3, 1.9, 2.7])
-    assert (found.method, found.phase_verified) == ("trace", True)
-    assert (found.start_s, found.stop_s) == pytest.approx((1.9, 2.7))
-
-
-def test_two_beats_that_a_tag_spans_are_the_machines_own_word():
-    found = _gate(tags=TRUE[::2])
-    assert (found.method, found.phase_verified, found.rr_ms) == ("tags", True, pytest.approx(1600))
+@pytest.mark.parametrize(
+    ("known", "method", "start", "stop"),
+    [
+        ({"trace": [-2.1, -1.3, 0.3], "times": TIMES[:29]}, "trace", 0.3, 1.1),  # lost beats before the clip
+        ({"trace": [0.3, 1.9, 2.7]}, "trace", 1.9, 2.7),  # of intervals of two beats and one, the one
+        ({"tags": TRUE[::2]}, "tags", 0.3, 1.9),  # two beats that a tag spans: the machine's own word
+        ({"tags": TRUE, "waveform": TRUE + 0.01, "trace": WRONG, "heart": None}, "tags", 0.3, 1.1),
+        ({"tags": [40.0, 41.1, 42.2], "trace": TRUE, "heart": None}, "trace", 0.3, 1.1),  # of another time
+        # A clip of one beat cannot contradict its R waves: what comes back half-way looks like a period.
+        ({"tags": [0.02, 0.82], "times": TIMES[:23], "heart": HALVES}, "tags", 0.02, 0.82),
+    ],
+)  # fmt: skip
+def test_what_is_believed(known, method, start, stop):
+    found = _gate(**known)
+    assert (found.method, found.phase_verified) == (method, True)
+    assert (found.start_s, found.stop_s) == pytest.approx((start, stop))
+    assert found.notes == () or "waveform" in known or start == 1.9
 
 
 @pytest.mark.parametrize(("right", "wrong"), [("tags", "trace"), ("trace", "tags"), ("trace", "waveform")])
 def test_of_two_sources_the_picture_knows_the_right_one(right, wrong):
-    found = _gate(**{right: TRUE, wrong: 0.25 + 1.15 * np.arange(3)})
+    found = _gate(**{right: TRUE, wrong: WRONG})
     assert (found.method, found.phase_verified) == (right, True)
     assert found.start_s in TRUE
     assert any("R-R 800 ms" in note and "R-R 1150 ms" in note for note in found.notes)
 
 
 def test_two_sources_that_nothing_decides_between_are_not_verified():
-    found = _gate(tags=TRUE, trace=0.25 + 1.15 * np.arange(3), heart=None)
+    found = _gate(tags=TRUE, trace=WRONG, heart=None)
     assert (found.method, found.phase_verified, found.start_s) == ("tags", False, pytest.approx(0.3))
     assert found.notes == ("R-R 800 ms of the R-wave tags does not fit R-R 1150 ms of the drawn ECG",)
-
-
-def test_a_third_source_decides():
-    found = _gate(tags=TRUE, waveform=TRUE + 0.01, trace=0.25 + 1.15 * np.arange(3), heart=None)
-    assert (found.method, found.phase_verified) == ("tags", True)
 
 
 @pytest.mark.parametrize(("late", "verified"), [(0.05, True), (0.3, False)])
 def test_r_waves_of_two_sources_stand_at_the_same_times(late, verified):
     found = _gate(tags=TRUE, trace=TRUE + late, heart=None)
     assert (found.phase_verified, not found.notes) == (verified, verified)
-
-
-def test_tags_of_another_time_say_nothing_about_a_trace():
-    found = _gate(tags=[40.0, 41.1, 42.2], trace=TRUE, heart=None)
-    assert (found.method, found.phase_verified, found.notes) == ("trace", True, ())
 
 
 def test_tags_outside_the_clip_longer_than_it_leave_it_to_the_next_rung():
@@ -139,24 +134,13 @@ def test_a_stale_heart_rate_beside_a_clear_picture_is_noted():
     assert found.notes == (f"Heart Rate 50/min does not fit the picture's period of {found.rr_ms:.0f} ms",)
 
 
-def test_a_clip_of_one_beat_cannot_contradict_its_r_waves():
-    halves = 0.02 + 0.5 * np.arange(-3, 5)  # what comes back half-way through the beat looks like a period
-    found = _gate(tags=[0.02, 0.82], times=TIMES[:23], heart=halves)
-    assert (found.method, found.phase_verified, found.notes) == ("tags", True, ())
-
-
 def test_r_waves_that_make_no_intervals_are_no_anchor():
     found = _gate(trace=[0.1, 0.2, 0.3])
     assert (found.method, found.phase_verified) == ("periodicity", False)
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.floats(35, 220),
-    st.sampled_from([15.0, 25.0, 30.0, 50.0, 80.0]),
-    st.floats(0.0, 0.3),
-    st.integers(0, 99),
-)
+@given(st.floats(35, 220), st.sampled_from([15.0, 25.0, 50.0, 80.0]), st.floats(0.0, 0.3), st.integers(0, 99))
 def test_hearts_of_any_rate_at_any_frame_rate(rate, frame_rate, uneven, seed):
     rng, interval = np.random.default_rng(seed), 60.0 / rate
     count = int(max(2.2, 2.6 * interval) * frame_rate)

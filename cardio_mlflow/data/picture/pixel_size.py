@@ -1,14 +1,15 @@
-"""The depth scale that a scanner draws beside the sector: a mark each centimetre, a larger one each fifth.
+"""The true size of a clip's pixels: by the region tags and by the depth scale drawn beside the sector.
 
-It is read only where nothing is in doubt: equally spaced marks in a line, along an edge of the sector or
-upright, from the top to near the bottom, of which exactly each fifth from the sector's top is larger. What
-marks mean that are all alike, or of which others are larger, nobody can tell: half a centimetre, one, two.
+The drawn scale, a mark each centimetre and a larger one each fifth, is read only where nothing is in doubt:
+equally spaced marks in a line, along an edge of the sector or upright, from the top to near the bottom, of
+which exactly each fifth is larger. What marks mean that are all alike, or of which others are larger, nobody
+can tell.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,39 +17,90 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind, scaled
 from cardio_mlflow.data.picture.sector import ClipStatistics, Sector
 
 Array = NDArray[np.float64]
 
+_SHALLOWEST_MM: Final = 40.0  # of a transthoracic picture of a heart; a child's is 50 to 80 mm deep
+_DEEPEST_MM: Final = 350.0  # cardiac presets end at 300 mm
+_HELD: Final = 0.95  # of the sector lies in its region; tags cut its corners, and a fit is a pixel off
+_ALIKE: Final = 0.02  # relative, of two regions of one picture
+_AGREED: Final = 0.05  # relative, of tags and marks, which are drawn at whole pixels
+
+# Marks: pixels of a screen of 480 rows where it says so, else of this one.
 _RAISED: Final = 25  # gray levels over the screen, in every frame
-_LARGEST_MARK: Final = 18  # pixels across and down, of a screen of 480 rows
+_LARGEST_MARK: Final = 18  # of 480 rows, across and down
 _MOST_PIECES: Final = 400  # words and marks of a full screen are 100 to 250
-_NEAR_EDGE: Final = 16.0  # pixels from an edge to a mark along it, of a screen of 480 rows
-_ALIGNED: Final = 1.6  # pixels from a common line
-_LEAST_STEP: Final = 7.0  # pixels between marks
+_NEAR_EDGE: Final = 16.0  # of 480 rows, from an edge to a mark along it
+_ALIGNED: Final = 1.6  # from a common line
+_END: Final = 0.75  # of a mark that are its end
+# The scale: steps from mark to mark, shares of its marks.
+_LEAST_STEP: Final = 7.0  # pixels
 _OFF_STEP: Final = 1.5  # pixels of a mark from its place
-_FITS: Final = ((5, 0.3), (10, 0.2), (99, 0.1), (99, 0.0))
-"""By which marks from the top the step is fitted, better and better, and how far off one may be, in steps."""
-_END: Final = 0.75  # pixels of a mark that are its end
+_FITS: Final = ((5, 0.3), (10, 0.2), (99, 0.1), (99, 0.0))  # marks from the top, steps that one may be off
 _LEAST_MARKS: Final = 8
 _LEAST_FOUND: Final = 0.8  # of the marks from the first to the last
 _MOSTLY: Final = 0.8  # of what stands in their line are marks, and not such as stand between them
 _LEAST_REACH: Final = 0.75  # of the sector's depth
 _LATEST_START: Final = 3  # marks from the top that may be hidden
 _OFF_TOP: Final = 0.25  # steps from the scale's zero to the sector's top, which scanners round or cut
-_LARGER: Final = 1.3  # area of a fifth mark over that of the others
-_MAJOR: Final = 5
+_MAJOR, _LARGER = 5, 1.3  # each fifth mark has this many times the area of the others
+_ONE_STEP: Final = 1.02  # between two scales
+
+
+@dataclass(frozen=True)
+class TrueScale:
+    """The size of a clip's pixels."""
+
+    mm_per_pixel: float | None = None  # height of a pixel of the file; None where no source is trusted
+    source: str = ""  # ``regions`` or ``ticks``
+    note: str = ""  # what contradicts what, in fixed words and numbers
+
+
+def region_scale(
+    regions: Sequence[ClaimedRegion], sector: Sector, mask: NDArray[np.uint8], scale: float
+) -> float | None:
+    """Height of a pixel of the file in mm, as the 2-D tissue region that holds the sector says.
+
+    None where there is no such region, where two of them differ, or where the sector's depth would be
+    implausible. Regions are in pixels of the file, the sector is in pixels of the mask; ``scale`` is how many
+    of these there are per pixel of the file.
+    """
+    holding = [
+        region.mm_per_pixel for region in regions
+        if region.kind is RegionKind.TWO_D and region.tissue and _holds(region, mask, scale)
+    ]  # fmt: skip
+    sizes = [size for size in holding if size is not None]
+    if not sizes or len(sizes) < len(holding) or max(sizes) > (1 + _ALIKE) * min(sizes):
+        return None
+    depth = (sector.outer - sector.inner) / scale * sizes[0]
+    return sizes[0] if _SHALLOWEST_MM <= depth <= _DEEPEST_MM else None
+
+
+def _holds(region: ClaimedRegion, mask: NDArray[np.uint8], scale: float) -> bool:
+    left, top, right, bottom = scaled(region.rectangle, scale)
+    return cv2.countNonZero(mask[top:bottom, left:right]) >= _HELD * cv2.countNonZero(mask)
+
+
+def agreed(by_regions: float | None, by_ticks: float | None) -> TrueScale:
+    """The scale by two sources, mm per pixel or None each; none where they contradict each other."""
+    if by_regions is None or by_ticks is None:
+        if by_regions is not None:
+            return TrueScale(by_regions, "regions")
+        return TrueScale() if by_ticks is None else TrueScale(by_ticks, "ticks")
+    if abs(by_regions - by_ticks) <= _AGREED * by_regions:
+        return TrueScale(by_regions, "regions")
+    note = f"{by_regions:.4f} mm a pixel by the region tags, {by_ticks:.4f} by the drawn depth scale"
+    return TrueScale(note=note)
 
 
 @dataclass(frozen=True)
 class _Marks:
-    """Small things that stand still beside the sector, N of them.
+    """Small things that stand still beside the sector, (N,) each, pixels."""
 
-    ``along`` is their distance from the sector's apex, pixels down a line; ``aside`` that from the line.
-    """
-
-    along: Array
-    aside: Array
+    along: Array  # distance from the sector's apex, down a line
+    aside: Array  # distance from that line
     area: Array
 
     def take(self, which: NDArray[np.bool_]) -> _Marks:
@@ -56,15 +108,12 @@ class _Marks:
 
 
 def tick_scale(statistics: ClipStatistics, sector: Sector, mask: NDArray[np.uint8]) -> float | None:
-    """Height of a pixel in mm by the drawn depth scale; None where there is none beyond doubt.
-
-    All in pixels of the statistics, which must be square.
-    """
+    """Height of a (square) pixel in mm by the drawn depth scale, if there is one beyond doubt."""
     steps = [
         step for marks in _lines(statistics, sector, mask)
         if (step := _centimetre(marks, sector)) is not None
     ]  # fmt: skip
-    if not steps or max(steps) > 1.02 * min(steps):
+    if not steps or max(steps) > _ONE_STEP * min(steps):
         return None
     return 10.0 / steps[0]
 
@@ -103,10 +152,9 @@ def _pieces(minimum: NDArray[np.uint8], mask: NDArray[np.uint8], largest: float)
 
 
 def _placed(pieces: list[Array], sector: Sector, side: float, degrees: float, level: bool) -> _Marks:
-    """Marks on one side of a line through the apex, each by its end that is nearer to the line.
+    """Marks on one side of a line through the apex, each by its nearer end.
 
-    The depth that a mark stands for is that of the line's point in its row, if it is level, or else that of
-    the nearest one.
+    A mark stands for the depth of the line's point in its row, if marks are level, else of the nearest point.
     """
     sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
     along, aside = [], []
@@ -120,7 +168,7 @@ def _placed(pieces: list[Array], sector: Sector, side: float, degrees: float, le
 
 
 def _aligned(marks: _Marks) -> Iterator[_Marks]:
-    """Marks in a line, for each line of enough of them."""
+    """The marks of each line that has enough of them."""
     tried: set[bytes] = set()
     for place in np.unique(marks.aside):
         near = np.abs(marks.aside - place) <= _ALIGNED
@@ -142,7 +190,7 @@ def _centimetre(marks: _Marks, sector: Sector) -> float | None:
 
 
 def _scale(marks: _Marks, gap: float, zero: float, depth: float) -> tuple[int, float] | None:
-    """How many marks stand about so many pixels apart, from the zero on, and how many exactly."""
+    """How many marks stand about ``gap`` pixels apart, from the zero on, and how many pixels exactly."""
     grid = _grid(marks.along, gap, zero)
     if grid is None or abs(grid[1] - zero) > _OFF_TOP * grid[0]:
         return None
@@ -157,7 +205,7 @@ def _scale(marks: _Marks, gap: float, zero: float, depth: float) -> tuple[int, f
 
 
 def _grid(along: Array, gap: float, zero: float) -> tuple[float, float] | None:
-    """Pixels from mark to mark and place of the scale's zero, from a first guess of both; or None."""
+    """Pixels from mark to mark and the place of the scale's zero, from a first guess of both."""
     step, start = gap, zero
     for reach, share in _FITS:
         number = np.rint((along - start) / step)
@@ -179,7 +227,7 @@ def _line(x: Array, y: Array) -> tuple[float, float]:
 
 
 def _is_scale(number: Array, area: Array, step: float, depth: float) -> bool:
-    """Whether marks of these numbers, counted from the top, are those of a depth scale in centimetres."""
+    """Whether marks of these numbers, counted from the top, make a depth scale in centimetres."""
     if len(np.unique(number)) < max(_LEAST_MARKS, len(number)):
         return False
     first = min(number[number > 0], default=np.inf)

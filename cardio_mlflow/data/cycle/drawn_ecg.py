@@ -1,4 +1,4 @@
-"""The traces of ECGs on the screen: where they may stand, and how each of them is read."""
+"""The traces of ECGs on the screen: where they may stand, and how each is read."""
 
 from __future__ import annotations
 
@@ -8,38 +8,59 @@ from typing import Final, Literal, NamedTuple
 import cv2
 import numpy as np
 
-from cardio_mlflow.data.cycle.arrivals import Arrivals, Head, find_head, refine_head
-from cardio_mlflow.data.cycle.head import find_moving_head, read_still, read_sweep
 from cardio_mlflow.data.cycle.scroll import read_scroll, read_tissue_scroll
 from cardio_mlflow.data.cycle.strip import Array, Image, Rows, Strip, Trace, cut_strips, read_curve
+from cardio_mlflow.data.cycle.sweep import (
+    Rises,
+    SweepPath,
+    find_path,
+    find_sweep_head,
+    read_still,
+    read_sweep,
+    refine_path,
+)
 from cardio_mlflow.data.picture.sector import ClipStatistics
 
 Style = Literal["sweep", "scroll", "cursor"]
 """How a trace moves: a head redraws it, it scrolls as a whole, or a cursor moves over it."""
 
-_BORDER: Final = 0.015  # of the picture's height: what is shown so near to the sector may still be tissue
-_LEAST_LUMA: Final = 120.0  # of a trace that moves over tissue
+# Strips outside the sector; shares of the picture.
+_BORDER: Final = 0.015  # what is shown so near to the sector may still be tissue
+_LEAST_RANGE: Final = 36  # gray levels over time; noise of JPEG quality 50 beside a moving line stays below
+_LEAST_WIDTH: Final = 0.12
+_TALLEST: Final = 0.22  # of what is taller, such as a cursor over the whole screen, the lower part
+_BESIDE_SECTOR: Final = 0.09  # rows more, where tissue hides a part of the strip
+_MOST_STRIPS: Final = 3
+
+# Bands of the sector that are bright over its whole width.
+_LEAST_LUMA: Final = 120.0  # of a trace that moves
 _LEAST_STILL: Final = 70  # of one that stands still: all tissue is darker at some moment
+_LEAST_RATIO: Final = 1.5  # to the sector's usual row
+_TRACE_RANGE: Final = 0.03  # of the picture's height; a resting trace stays within it
+_WIDE: Final = 0.25  # of the picture's width; narrower rows of the sector tell nothing
+_PADDING: Final = 0.1  # of the picture's height
+_ROW_STEP, _COLUMN_STEP = 2, 4  # pixels of which one is looked at
+_MOST_BANDS: Final = 2
+
+# A trace over tissue.
 _LASTING_S: Final = 0.25  # a swept trace stays for longer, and no tissue is bright all over for so long
+_SHARE: Final = 0.7  # of the columns are bright
+_LEAST_CHANGE: Final = 45  # gray levels of a cursor over the darkest moment and over what is beside it
+_WIDTH: Final = 7  # columns; a cursor is narrower
+_LEAST_RUN: Final = 0.025  # of the picture's height; speckle is lower
+_TOLERANCE: Final = 2.5  # columns from its path
+_LEAST_HITS: Final = 0.6  # of the frames show it
+_LEAST_PRECISION: Final = 0.5  # of the upright lines are it
 
 
 def read_traces(
     frames: Iterable[Image], sector_mask: Image, statistics: ClipStatistics, times_s: Array
 ) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
-    """Traces that may be an ECG, likeliest first: those outside the sector, then those over the tissue.
+    """Traces that may be an ECG, likeliest first, each with its readings, likeliest first.
 
-    Of each come its readings, likeliest first, at least one.
-
-    Candidates are wide strips outside the sector in which pixels change, and after them bands of the sector
-    that are bright over its whole width. How a strip's trace moves gives the time of each of its columns; one
-    whose changes follow no path at constant speed, or that shows no single line, is none. Frames are asked
-    for only when there are candidates.
-
-    Args:
-        frames: luma, uint8 rows × columns each.
-        sector_mask: 255 in the sector, 0 outside.
-        statistics: over all frames.
-        times_s: time of each frame in seconds since the first, rising.
+    Candidates are wide strips outside the sector in which pixels change, then bands of the sector that are
+    bright over its whole width. How a trace moves gives the time of each of its columns; what follows no path
+    at constant speed, or shows no single line, is none. Frames are asked for only when there are candidates.
     """
     border = 2 * max(2, round(_BORDER * len(sector_mask))) + 1
     outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
@@ -53,7 +74,7 @@ def read_traces(
 
 
 def _outside(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
-    moving = find_moving_head(strip)
+    moving = find_sweep_head(strip)
     if moving is not None and moving.redraws:
         yield "sweep", read_sweep(strip, moving)
     elif moving is not None:
@@ -80,17 +101,8 @@ def _read_tissue_sweep(strip: Strip) -> tuple[Trace, ...]:
     times = strip.times_s
     start = len(times) // 2
     stop = max(start + 2, int(np.searchsorted(times, times[start] + _LASTING_S)))
-    moving = find_moving_head(strip) if _bright_all_over(strip.frames[start:stop].min(axis=0)) else None
+    moving = find_sweep_head(strip) if _bright_all_over(strip.frames[start:stop].min(axis=0)) else None
     return read_sweep(strip, moving) if moving is not None and moving.redraws else ()
-
-
-_SHARE: Final = 0.7  # of the columns
-_LEAST_CHANGE: Final = 45  # gray levels over the pixel's darkest moment and over what is beside it
-_WIDTH: Final = 7  # columns; a cursor is narrower
-_LEAST_RUN: Final = 0.025  # of the picture's height; speckle is lower
-_TOLERANCE: Final = 2.5  # columns
-_LEAST_HITS: Final = 0.6  # of the frames
-_LEAST_PRECISION: Final = 0.5
 
 
 def _bright_all_over(lasting: Image) -> bool:
@@ -99,10 +111,7 @@ def _bright_all_over(lasting: Image) -> bool:
 
 
 def _read_tissue_cursor(strip: Strip) -> Trace | None:
-    """Read a still trace under a moving line.
-
-    The line is looked for as something upright and thin, so that tissue may move behind it.
-    """
+    """Read a still trace under a cursor: something upright and thin, so that tissue may move behind it."""
     lowest = strip.lowest()
     head = _cursor(_find_lines(strip, lowest), strip) if _bright_all_over(lowest) else None
     if head is None:
@@ -115,7 +124,7 @@ def _read_tissue_cursor(strip: Strip) -> Trace | None:
     return head.seconds(kept.columns), kept.heights
 
 
-def _find_lines(strip: Strip, lowest: Image) -> Arrivals:
+def _find_lines(strip: Strip, lowest: Image) -> Rises:
     """Upright lines that are not always there; the longer one is, the more votes it has."""
     run = max(5, round(_LEAST_RUN * len(strip.minimum)))
     beside, tall = np.ones((1, _WIDTH), np.uint8), np.ones((run, 1), np.uint8)
@@ -125,27 +134,20 @@ def _find_lines(strip: Strip, lowest: Image) -> Arrivals:
         thin = cv2.compare(cv2.morphologyEx(bright, cv2.MORPH_TOPHAT, beside), _LEAST_CHANGE, cv2.CMP_GT)
         votes[:] = np.count_nonzero(cv2.erode(thin, tall, borderValue=0), axis=0)
     frames, columns = np.nonzero(upright)
-    return Arrivals(columns.astype(np.float64), frames, strip.times_s[frames], upright[frames, columns])
+    return Rises(columns.astype(np.float64), frames, strip.times_s[frames], upright[frames, columns])
 
 
-def _cursor(lines: Arrivals, strip: Strip) -> Head | None:
-    """The path that most lines lie on, of one line in most frames; None when there is none."""
-    head = find_head(lines, strip.width)
+def _cursor(lines: Rises, strip: Strip) -> SweepPath | None:
+    """The path that most lines lie on, with a line in most frames, if there is one."""
+    head = find_path(lines, strip.width)
     if head is None:
         return None
-    head = Head(head.speed, head.start, None)
+    head = SweepPath(head.speed, head.start, None)
     for tolerance in (4 * _TOLERANCE, 2 * _TOLERANCE, _TOLERANCE):
-        head = refine_head(head, lines, tolerance)
+        head = refine_path(head, lines, tolerance)
     own = np.abs(head.off(lines)) <= _TOLERANCE
     precise = lines.votes[own].sum() >= _LEAST_PRECISION * lines.votes.sum()
     return head if precise and len(np.unique(lines.frames[own])) >= _LEAST_HITS * len(strip.frames) else None
-
-
-_LEAST_RANGE: Final = 36  # gray levels over time; noise of JPEG quality 50 beside a moving line stays below
-_LEAST_WIDTH: Final = 0.12  # of the picture
-_TALLEST: Final = 0.22  # of the picture; of what is taller (a cursor over the whole screen) the lower part
-_BESIDE_SECTOR: Final = 0.09  # of the picture
-_MOST_STRIPS: Final = 3
 
 
 def find_strips(statistics: ClipStatistics, outside: Image) -> list[Rows]:
@@ -174,7 +176,7 @@ class _Box(NamedTuple):
 
 
 def _merged(boxes: list[_Box], new: _Box) -> list[_Box]:
-    """The boxes with a new one, made one with those that stand in much the same rows."""
+    """The boxes with a new one, joined to those that stand in much the same rows."""
     apart = []
     for box in boxes:
         shared = min(box.bottom, new.bottom) - max(box.top, new.top)
@@ -187,9 +189,9 @@ def _merged(boxes: list[_Box], new: _Box) -> list[_Box]:
 
 
 def _padded(box: _Box, outside: Image) -> Rows:
-    """Some more rows on either side: an R wave that stands still may reach beyond what moves.
+    """The box's rows and some more: an R wave that stands still may reach beyond what moves.
 
-    Beside the sector only the strip's corners may be seen to move, so there it is many more.
+    Beside the sector, where only the strip's corners may be seen to move, it is many more.
     """
     rows = len(outside)
     over_tissue = outside[box.top : box.bottom].min() == 0
@@ -197,20 +199,12 @@ def _padded(box: _Box, outside: Image) -> Rows:
     return (max(0, box.top - more), min(rows, box.bottom + more))
 
 
-_LEAST_RATIO: Final = 1.5  # to the usual row of the sector
-_TRACE_RANGE: Final = 0.03  # of the picture's height; a resting trace stays within it
-_WIDE: Final = 0.25  # of the picture's width; narrower rows of the sector tell nothing
-_PADDING: Final = 0.1  # of the picture's height
-_ROW_STEP, _COLUMN_STEP = 2, 4
-_MOST_BANDS: Final = 2
-
-
 def find_bands(extreme: Image, sector_mask: Image, least_luma: float) -> list[Rows]:
     """At most two bands that are bright over the sector's whole width, the brightest first.
 
-    A trace that moves past every column leaves a bright band in the largest luma over time (``extreme``), and
-    one that stands still a bright line in the smallest. Tissue is never so bright in nine tenths of all
-    columns, measured by how bright it is in other rows.
+    A trace that moves past every column leaves a bright band in the largest luma over time (``extreme``), one
+    that stands still a bright line in the smallest. Compared with other rows, tissue is never so bright in
+    nine tenths of all columns.
     """
     levels = _levels(extreme, sector_mask)
     if not levels.any():
@@ -228,7 +222,7 @@ def find_bands(extreme: Image, sector_mask: Image, least_luma: float) -> list[Ro
 
 
 def _levels(extreme: Image, sector_mask: Image) -> Array:
-    """What nine tenths of the sector's columns reach near each other row; 0 where the sector is narrow."""
+    """The luma that nine tenths of the sector's columns reach near every second row; 0 where it is narrow."""
     reach = 2 * round(_TRACE_RANGE * len(extreme) / 2) + 1
     near = cv2.dilate(extreme, np.ones((reach, 1), np.uint8))[::_ROW_STEP, ::_COLUMN_STEP]
     inside = sector_mask[::_ROW_STEP, ::_COLUMN_STEP] > 0

@@ -13,54 +13,70 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
-_CROSSING: Final = 4  # pixels of a stroke outside of the sector that tell it from tissue, which ends there
-_TOP: Final = 0.8
-_BODY: Final = 0.4
-"""Share of a piece's brightest luma from which a pixel is drawn rather than the tissue that it touches."""
+_CROSSING: Final = 4  # pixels of a stroke beyond the sector that tell it from tissue, which ends there
+_TOP: Final = 0.8  # of a piece's brightest luma: the bright pixels whose flicker counts
+_BODY: Final = 0.4  # of it: a darker pixel is tissue that the stroke touches
+
+# Straight lines, solid or dotted: pixels, gray levels.
+_THIN: Final = 7  # width
+_CANDIDATE: Final = 40  # over its surroundings
+_BESIDE: Final = 4  # to either side, where it must be darker by
+_LEAST_CONTRAST: Final = 50.0  # in the mean, and where it is lit by
+_LIT: Final = 20
+_FLICKER: Final = 0.2  # range over time, of its luma
+_STROKE_BODY: Final = 0.6  # of its luma; a darker pixel is tissue beside it
+_GAP: Final = 10
+_FILLED: Final = 0.6  # of its length is lit
+
+# Dashes of a dotted line and depth marks: pixels, shares of the period.
+_LEAST: Final = 6  # that make a line
+_MOST_PIECES: Final = 80
+_LONGEST: Final = 30
+_OFF_LINE: Final = 1.5
+_SHORTEST: Final = 4.0  # period
+_UNEVEN: Final = 0.15  # from a dash to its place
+_EVEN: Final = 0.75  # of all dashes are nearer
+_LEVEL: Final = 2.0  # width over height from which a dash is a depth mark; dotted lines run steeper
+_LONG: Final = 0.4  # of the sector's height, from which a line goes on to the sector's border
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What makes a stroke of a connected piece of thin bright pixels."""
+class LineRule:
+    """What makes a drawn stroke of a connected piece of thin bright pixels; gray levels, pixels."""
 
-    height: float = 80.0  # least mean height above the surroundings, gray levels
-    luma: float = 110.0  # least brightness of its brightest pixel, gray levels
+    height: float = 80.0  # least mean height above the surroundings
+    luma: float = 110.0  # least, of its brightest pixel
     unrest: float = 0.35  # largest mean range over time, as a share of the brightest pixel
     flicker: float = 0.18  # the same of its bright pixels: what is drawn keeps its luma, tissue moves
-    extent: int = 1  # least length, pixels
-    size: int = 4  # least number of pixels
-    most: int = 1 << 30  # largest number of pixels
-    # Least height as a share of the luma. Drawn lines stand on what is behind them as a cliff; speckle and
-    # walls have slopes.
-    steepness: float = 0.8
-    bulk: float = 7.0  # most pixels over width and height together: what has more is an area
-    beyond: float = 0.0  # least share of a crossing piece that is outside of the sector
+    extent: int = 1  # least length
+    size: int = 4  # least area
+    most: int = 1 << 30  # largest area
+    steepness: float = 0.8  # least height over luma: drawn lines are cliffs, speckle and walls have slopes
+    bulk: float = 7.0  # largest area over width and height together: what has more is no line
+    beyond: float = 0.0  # least share of a crossing piece that is outside the sector
 
 
-def find_strokes(
+def find_lines(
     picture: Image,
     unrest: Image | None,
-    rule: Rule,
+    rule: LineRule,
     level: float = 45.0,
     width: int = 13,
     outside: Image | None = None,
-    crossing: Rule | None = None,
+    crossing: LineRule | None = None,
     apart: Image | None = None,
 ) -> Image:
-    """The cores of the strokes in a picture of what stays the same over some frames.
+    """The cores of the strokes in a picture of what stays the same over some frames, uint8 0 or 255.
 
     Args:
-        picture: smallest luma of each pixel over the frames, uint8, rows × columns.
-        unrest: range of each pixel over the frames, uint8, or None where it is not known.
+        picture: smallest luma of each pixel over the frames.
+        unrest: range of each pixel over the frames, None where it is not known.
         rule: what a stroke is.
         level: height above the surroundings from which a pixel belongs to a core, gray levels.
-        width: strokes and marks are narrower than this, pixels.
-        outside: where no tissue can be, not 0; needed with ``crossing``.
+        width: pixels than which strokes are narrower.
+        outside: where no tissue can be, not 0.
         crossing: a milder rule for pieces that reach into there.
-        apart: strokes that are known, not 0; tissue that they touch is judged without them.
-
-    Returns:
-        uint8, 0 or 255; nothing of what is apart.
+        apart: known strokes, not 0, which are left out; tissue that they touch is judged without them.
     """
     height = cv2.morphologyEx(picture, cv2.MORPH_TOPHAT, np.ones((width, width), np.uint8))
     core = cv2.threshold(height, level, 255, cv2.THRESH_BINARY)[1]
@@ -96,7 +112,7 @@ class _Pieces:
         self.flicker = _medians(label[top], restless[top], count)
         self.across, self.down = facts[:, cv2.CC_STAT_WIDTH], facts[:, cv2.CC_STAT_HEIGHT]
 
-    def accepted(self, rule: Rule) -> NDArray[np.bool_]:
+    def accepted(self, rule: LineRule) -> NDArray[np.bool_]:
         """Which pieces are strokes by a rule."""
         tall = (self.height >= rule.height) & (self.height >= rule.steepness * self.luma)
         bright = (self.brightest >= rule.luma) & (self.unrest <= rule.unrest * self.brightest)
@@ -107,7 +123,7 @@ class _Pieces:
 
 
 def _medians(label: NDArray[np.int32], values: Array, count: int) -> Array:
-    """Upper median of the values of each label below ``count``; 0 for those without any."""
+    """Upper median of each label's values, (count,); 0 for labels without any."""
     order = np.lexsort((values, label))
     first = np.searchsorted(label[order], np.arange(count))
     size = np.searchsorted(label[order], np.arange(count), side="right") - first
@@ -115,40 +131,26 @@ def _medians(label: NDArray[np.int32], values: Array, count: int) -> Array:
     return np.where(size > 0, ranked[np.minimum(first + size // 2, len(values))], 0.0)
 
 
-def stroke_luma(picture: Image, core: Image) -> float:
+def line_luma(picture: Image, core: Image) -> float:
     """Brightness of the strokes: the 90th percentile over their cores."""
     return float(np.percentile(picture[core != 0], 90))
 
 
-def tissue_free(sector_mask: Image) -> Image:
-    """Where no tissue can be: beyond the sector by some pixels, uint8 0 or 255."""
+def beyond_sector(sector_mask: Image) -> Image:
+    """Where no tissue can be, some pixels from the sector: uint8 0 or 255."""
     return np.asarray(cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((7, 7), np.uint8))))
 
 
 def footprint(core: Image) -> Image:
-    """The cores of strokes and, all around, the pixel that their soft border reaches: uint8 0 or 255."""
+    """Cores of strokes with the one pixel that their soft border reaches, uint8 0 or 255."""
     whole = np.where(core != 0, np.uint8(255), np.uint8(0))
     return np.asarray(cv2.dilate(whole, np.ones((3, 3), np.uint8)))
 
 
-_THIN: Final = 7
-_CANDIDATE: Final = 40
-_LEAST_CONTRAST: Final = 50.0
-"""A drawn line is so much brighter than what lies four pixels beside it, gray levels, median and mean."""
-_BESIDE: Final = 4
-_LIT: Final = 20
-_FLICKER: Final = 0.2  # largest range over time of a drawn line, as a share of its luma
-_STROKE_BODY: Final = 0.6
-"""Share of a line's luma from which a pixel belongs to it and not to the tissue beside it."""
-_GAP: Final = 10
-_FILLED: Final = 0.6
+def straight_lines(picture: Image, unrest: Image, shortest: int) -> Image:
+    """The middles of straight drawn lines, solid or dotted, of a least length in pixels: uint8 0 or 255.
 
-
-def straight_strokes(picture: Image, unrest: Image, shortest: int) -> Image:
-    """The middles of straight drawn lines, solid or dotted: uint8 0 or 255.
-
-    Tissue has hardly a straight edge of this length that is bright on the line and dark on both sides, and
-    none that keeps its luma over time. Pictures as for `find_strokes`; the shortest line is in pixels.
+    Tissue hardly has a straight edge so long that is dark on both sides, and none that keeps its luma.
     """
     out = np.zeros_like(picture)
     height = cv2.morphologyEx(picture, cv2.MORPH_TOPHAT, np.ones((_THIN, _THIN), np.uint8))
@@ -165,10 +167,7 @@ def straight_strokes(picture: Image, unrest: Image, shortest: int) -> Image:
 
 
 def _drawn_luma(picture: Image, unrest: Image, ends: Array) -> float | None:
-    """Median luma of a line that is brighter all along than either side of it and stays so, else None.
-
-    The line's ends are x and y of two points, 2 × 2; pictures as in `straight_strokes`.
-    """
+    """Median luma of a line (x and y of its ends, 2 × 2) that is and stays brighter than either side."""
     (x0, y0), (x1, y1) = ends
     length = int(np.hypot(x1 - x0, y1 - y0))
     share = np.linspace(0.0, 1.0, length)
@@ -188,23 +187,11 @@ def _drawn_luma(picture: Image, unrest: Image, ends: Array) -> float | None:
     return float(np.median(luma[on])) if np.median(flicker[on] / luma[on]) <= _FLICKER else None
 
 
-_LEAST: Final = 6
-_OFF_LINE: Final = 1.5  # pixels by which a dash may lie beside its line
-_MOST_PIECES: Final = 80
-_LONGEST: Final = 30
-_UNEVEN: Final = 0.15  # share of the period by which a dash may be off its place
-_EVEN: Final = 0.75
-_SHORTEST: Final = 4.0
-_LEVEL: Final = 2.0  # width over height from which a dash is a depth mark; dotted lines run steeper
-_LONG: Final = 0.4  # share of the sector's height from which a dotted line goes on to the sector's border
-
-
 def hidden_dashes(core: Image, sector_mask: Image) -> Image:
-    """The places of evenly spaced dashes on the straight line that most small pieces of a core lie on.
+    """Dashes that tissue hides, of evenly spaced ones on the line that most small pieces of a core lie on.
 
-    Only those that the core of strokes lacks, because tissue hides them: uint8 0 or 255, rows × columns.
     A dotted line's dashes lie along it. Depth marks lie level; the first of them may be hidden near the
-    probe, where tissue is brightest, but none is looked for below the last that is seen.
+    probe, where tissue is brightest, but none is looked for below the last that is seen. Uint8 0 or 255.
     """
     out = np.zeros_like(core)
     count, _, facts, centres = cv2.connectedComponentsWithStats(core, connectivity=8)
@@ -234,7 +221,7 @@ def hidden_dashes(core: Image, sector_mask: Image) -> Image:
 
 
 def _line(points: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """A point and the direction, downward, of the line that most points lie on, and which do."""
+    """A point and the downward direction of the line that most points lie on, and which do."""
     best = (points[0], np.array([0.0, 1.0]), np.zeros(len(points), bool))
     for one, other in combinations(points, 2):
         length = float(np.hypot(*(other - one)))
@@ -248,10 +235,7 @@ def _line(points: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
 
 
 def _spacing(places: Array) -> tuple[float, float] | None:
-    """First place and period of places along a line that are even but for gaps; None where they are not.
-
-    Of all periods near the median step it is the one at which the places have the most alike phases.
-    """
+    """First place and period of places that are even but for gaps; phases are most alike at it."""
     if len(places) < _LEAST:
         return None
     median = float(np.percentile(np.diff(places), 50, method="lower"))

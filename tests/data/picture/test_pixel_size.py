@@ -1,6 +1,8 @@
-"""Reading the depth scale drawn beside the sector: right, or not at all."""
+"""The true size of a pixel: by region tags and by the depth scale drawn beside the sector, or not at all."""
 
 from __future__ import annotations
+
+import math
 
 import cv2
 import numpy as np
@@ -9,8 +11,56 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
+from cardio_mlflow.data.picture.pixel_size import TrueScale, agreed, region_scale, tick_scale
 from cardio_mlflow.data.picture.sector import ClipStatistics, Sector
-from cardio_mlflow.data.picture.ticks import tick_scale
+
+SECTOR = Sector(160.0, 10.0, -40.0, 40.0, 10.0, 210.0)  # 200 pixels deep
+MASK = SECTOR.mask(240, 320)
+WHOLE = (20, 4, 300, 236)
+
+
+def _claim(mm=0.8, rectangle=WHOLE, kind=RegionKind.TWO_D, tissue=True):
+    return ClaimedRegion(kind, tissue, rectangle, mm)
+
+
+@pytest.mark.parametrize(
+    ("claims", "mm"),
+    [
+        ([], None), ([_claim()], 0.8), ([_claim(0.3, (0, 0, 20, 20)), _claim()], 0.8),
+        *(([claim], None) for claim in (
+            _claim(None), _claim(kind=RegionKind.M_MODE), _claim(kind=RegionKind.OTHER), _claim(tissue=False),
+            _claim(rectangle=(20, 4, 300, 150)), _claim(rectangle=(0, 0, 160, 240)),
+        )),
+        ([_claim(0.8), _claim(0.805)], 0.8), ([_claim(0.8), _claim(0.9)], None),
+        ([_claim(0.8), _claim(None)], None),
+        # The sector's 200 pixels must be plausibly deep.
+        *(([_claim(mm)], mm if trusted else None) for mm, trusted in (
+            (0.19, False), (0.21, True), (1.74, True), (1.76, False), (math.inf, False), (1e-300, False),
+        )),
+    ],
+)  # fmt: skip
+def test_the_region_that_holds_the_sector_gives_its_scale(claims, mm):
+    assert region_scale(claims, SECTOR, MASK, 1.0) == mm
+
+
+@pytest.mark.parametrize(("mm", "trusted"), [(0.09, False), (0.11, True), (0.86, True), (0.89, False)])
+def test_the_depth_is_that_of_the_file_where_frames_were_made_smaller(mm, trusted):
+    """At half the size the sector is 400 pixels of the file deep, and regions lie in pixels of the file."""
+    claim = _claim(mm, tuple(2 * side for side in WHOLE))
+    assert region_scale([claim], SECTOR, MASK, 0.5) == (mm if trusted else None)
+    assert region_scale([_claim(mm)], SECTOR, MASK, 0.5) is None
+
+
+def test_two_sources_that_differ_are_both_left_out_with_a_note():
+    assert agreed(0.4, None) == TrueScale(0.4, "regions")
+    assert agreed(None, 0.4) == TrueScale(0.4, "ticks")
+    assert agreed(None, None) == TrueScale()
+    assert agreed(0.4, 0.41) == TrueScale(0.4, "regions")
+    differing = agreed(0.4, 0.8)
+    assert (differing.mm_per_pixel, differing.source) == (None, "")
+    assert differing.note == "0.4000 mm a pixel by the region tags, 0.8000 by the drawn depth scale"
+
 
 ROWS, COLUMNS = 480, 700
 
@@ -59,7 +109,7 @@ def _black():
     st.floats(16.0, 36.0), st.floats(30.0, 44.0), st.floats(0.0, 30.0), st.booleans(),
     st.sampled_from(["upright", "left", "right"]), st.booleans(),
 )  # fmt: skip
-@hypothesis_settings(max_examples=80)
+@hypothesis_settings(max_examples=40)
 def test_a_scale_is_read_right_or_not_at_all(step, half_angle, inner, from_apex, place, words):
     sector = _sector(half_angle, inner)
     picture = _words(_black()) if words else _black()
@@ -85,7 +135,7 @@ def test_what_could_mean_something_else_is_no_scale(place, bent):
 
 
 @given(st.floats(4.0, 60.0), st.integers(0, 12), st.sampled_from(["upright", "left", "right"]))
-@hypothesis_settings(max_examples=60)
+@hypothesis_settings(max_examples=40)
 def test_no_other_pattern_is_taken_for_centimetres(step, larger, place):
     """Only each fifth mark larger, and at least two of them, is a scale."""
     sector = _sector()
@@ -96,21 +146,13 @@ def test_no_other_pattern_is_taken_for_centimetres(step, larger, place):
 def test_words_and_bars_are_no_scale():
     picture = _words(_black())
     picture[100:300, 660:670] = np.linspace(255, 5, 200).astype(np.uint8)[:, None]
-    assert _read(picture, _sector()) is None
-    assert _read(_black(), _sector()) is None
-    assert _read(np.full_like(_black(), 255), _sector()) is None
+    assert [_read(one, _sector()) for one in (picture, _black(), np.full_like(picture, 255))] == [None] * 3
 
 
-def test_two_scales_must_agree():
+def test_two_scales_must_agree_and_a_hidden_mark_is_no_harm():
     sector = _sector()
     both = _marks(_marks(_black(), sector, 25.0, "left"), sector, 25.0)
-    assert _read(both, sector) == pytest.approx(0.4, rel=0.01)
+    hidden = _marks(_black(), sector, 25.0)
+    hidden[90:106] = hidden[240:260] = 0
+    assert [_read(one, sector) for one in (both, hidden)] == [pytest.approx(0.4, rel=0.01)] * 2
     assert _read(_marks(_marks(_black(), sector, 25.0, "left"), sector, 20.0), sector) is None
-
-
-def test_a_mark_that_something_hides_is_no_harm():
-    sector = _sector()
-    picture = _marks(_black(), sector, 25.0)
-    picture[90:106] = 0
-    picture[240:260] = 0
-    assert _read(picture, sector) == pytest.approx(0.4, rel=0.01)

@@ -1,4 +1,4 @@
-"""Moving a nearly right sector onto the borders that the pixels show, to a fraction of a pixel."""
+"""A nearly right sector moved onto the borders that the pixels show, to a fraction of a pixel."""
 
 from __future__ import annotations
 
@@ -13,36 +13,34 @@ from cardio_mlflow.data.picture.sector import Sector
 
 Array = NDArray[np.float64]
 
-_OFFSETS: Final = np.linspace(-1.0, 1.0, 33)
-_REACHES: Final = (0.04, 0.025, 0.015, 0.015)
-_LEVEL: Final = 0.65
-_PIECES: Final = 10
-_LEAST_CONTRAST: Final = 0.8
-_ASIDE: Final = 2.5
-_STEEPEST: Final = 4.0
-_TOP_ROWS: Final = 12
-_TOP_LEVEL: Final = 0.4
+# "Levels" are of the picture that is fitted to: the root of each pixel's range over time.
+_OFFSETS: Final = np.linspace(-1.0, 1.0, 33)  # samples of a profile across the border
+_REACHES: Final = (0.04, 0.025, 0.015, 0.015)  # of the profiles, round by round, in outer radii
+_LEVEL: Final = (
+    0.65  # of the rise is the border; half of it lies in the ringing that JPEG leaves around the fan
+)
+_PIECES: Final = 10  # of each of the four borders
+_LEAST_SEEN: Final = 8  # profiles of a piece that lie in the picture
+_LEAST_CONTRAST: Final = 0.8  # levels that a profile falls where a border is seen
+_ASIDE: Final = 2.5  # pixels from an edge to where it is compared with the outside
+_STEEPEST: Final = 4.0  # levels; a steeper fall counts as this
+_TOP_ROWS: Final = 12  # rows below the middle of the curved top that tell the usual level of tissue;
+_TOP_LEVEL: Final = 0.4  # of it a row of tissue reaches
 
 
-def snap(
+def refine(
     sector: Sector, image: NDArray[np.float32], symmetry: float, unseen: str = ""
 ) -> tuple[Sector, Array]:
-    """Refine a sector.
+    """Move a sector that is at most some pixels off.
 
-    Each border is cut into ten pieces. The mean profile across a piece rises from outside to inside;
-    where it passes two thirds of its rise is the border (half would lie
-    in the ringing that JPEG leaves around the fan). The shifts of all pieces give one weighted
-    least-squares step (Huber weights) of apex, angles and radii.
-
-    Args:
-        sector: the start, at most some pixels off.
-        image: what is bright inside and dark outside, float32, rows × columns; isotropic pixels.
-        symmetry: weight of the wish that both edges lean equally, in pieces of border.
-        unseen: the edge, "left" or "right", whose profiles show something else.
+    The mean profile across each piece of border says how far the piece is off; all pieces together give one
+    least-squares step (Huber weights) of apex, angles and radii per round. The image is bright inside and
+    dark outside, rows × columns of square pixels; ``symmetry`` is the weight, in pieces of border, of the
+    wish that both edges lean equally; the edge "left" or "right" that is unseen has no say.
 
     Returns:
-        The refined sector, and for the left edge, the right edge and the outer arc the share of pieces
-        within the image that show a border within 1.5 pixels of it.
+        The sector, and of the left edge, the right edge and the outer arc the share of pieces within the
+        image that show a border within 1.5 pixels.
     """
     support = np.zeros(3)
     for share in _REACHES:
@@ -65,10 +63,7 @@ def snap(
 
 
 def steepness(sector: Sector, image: NDArray[np.float32]) -> tuple[float, float]:
-    """How much the image falls across the left and across the right edge; arguments as `snap`.
-
-    The mean over what the picture holds of an edge; a fall of more than 4 counts as that.
-    """
+    """How much the image falls across the left and the right edge: the mean over what it holds of them."""
     r, falls = np.linspace(sector.inner, sector.outer, 400), []
     for degrees, sign in ((sector.left, -1.0), (sector.right, 1.0)):
         angle = np.deg2rad(degrees)
@@ -83,7 +78,7 @@ def steepness(sector: Sector, image: NDArray[np.float32]) -> tuple[float, float]
 
 
 def first_row(sector: Sector, image: NDArray[np.float32]) -> float:
-    """The first row of tissue above the middle of the curved top; nearly black rows before it are cut off."""
+    """The first row of tissue, at most the middle of the curved top; nearly black rows before it go."""
     inside = sector.mask(*image.shape) > 0
     middle = int(np.clip(sector.apex_y + sector.inner, 0, image.shape[0] - 1))
     rows = range(middle + _TOP_ROWS)
@@ -93,13 +88,13 @@ def first_row(sector: Sector, image: NDArray[np.float32]) -> float:
 
 
 def within(x: NDArray[Any], y: NDArray[Any], image: NDArray[Any], margin: int = 0) -> NDArray[np.bool_]:
-    """Which points lie in an image, and as many pixels from its border."""
+    """Which points lie in an image, a margin of pixels from its border."""
     bottom, right = image.shape[0] - 1 - margin, image.shape[1] - 1 - margin
     return np.asarray((x >= margin) & (y >= margin) & (x <= right) & (y <= bottom))
 
 
 def _edge(sector: Sector, image: NDArray[np.float32], side: str, reach: float) -> tuple[Array, Array]:
-    """Rows of the design matrix and outward shifts of an edge's pieces."""
+    """Rows of the design matrix and outward shifts (pixels) of an edge's pieces."""
     angle, sign = (np.deg2rad(sector.left), -1.0) if side == "left" else (np.deg2rad(sector.right), 1.0)
     length = sector.outer - sector.inner
     r = np.linspace(sector.inner + 0.06 * length, sector.outer - 0.03 * length, 24 * _PIECES)
@@ -112,7 +107,7 @@ def _edge(sector: Sector, image: NDArray[np.float32], side: str, reach: float) -
 
 
 def _arc(sector: Sector, image: NDArray[np.float32], which: str, reach: float) -> tuple[Array, Array]:
-    """Rows of the design matrix and outward shifts of an arc's pieces."""
+    """Rows of the design matrix and outward shifts (pixels) of an arc's pieces."""
     left, right = np.deg2rad([sector.left, sector.right])
     margin = 0.04 * (right - left)
     angles = np.linspace(left + margin, right - margin, 24 * _PIECES)
@@ -128,39 +123,39 @@ def _arc(sector: Sector, image: NDArray[np.float32], which: str, reach: float) -
 
 
 def _shifts(image: NDArray[np.float32], points: Array, normals: Array) -> Array:
-    """How far outward the border lies in each piece, in lengths of the normals.
+    """How far outward each piece's border lies, in lengths of the normals.
 
-    NaN where no border is seen, infinite where the piece lies beyond the image.
+    NaN where none is seen, infinite where the piece lies beyond the image.
     """
     x = (points[:, 0, None] + normals[:, 0, None] * _OFFSETS).astype(np.float32)
     y = (points[:, 1, None] + normals[:, 1, None] * _OFFSETS).astype(np.float32)
     sampled = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    sampled[~within(x, y, image).all(axis=1)] = np.nan
-    return np.array([_crossing(piece) for piece in sampled.reshape(_PIECES, -1, len(_OFFSETS))])
+    seen = within(x, y, image).all(axis=1)
+    count = seen.reshape(_PIECES, -1).sum(axis=1, dtype=np.float32)[:, None]
+    sampled[~seen] = 0.0
+    profiles = sampled.reshape(_PIECES, -1, len(_OFFSETS)).sum(axis=1) / np.maximum(count, 1)
+    return np.where(count[:, 0] < _LEAST_SEEN, np.inf, _crossings(profiles))
 
 
-def _crossing(piece: NDArray[np.float32]) -> float:
-    """Offset at which the mean profile of one piece falls through the border's level, from inside out."""
-    whole = piece[np.isfinite(piece[:, 0])]
-    if len(whole) < 8:
-        return float("inf")
-    profile = whole.mean(axis=0)
-    outside = float(profile[-8:].min())
-    inside = float(np.median(profile[: len(profile) // 2]))
-    level = outside + _LEVEL * (inside - outside)
-    falls = np.flatnonzero((profile[:-1] >= level) & (profile[1:] < level))
-    if inside - outside < _LEAST_CONTRAST or not len(falls):
-        return float("nan")
-    drops = profile[falls] - profile[np.minimum(falls + 3, len(profile) - 1)]
-    at = int(falls[np.argmax(drops)])
-    fraction = (profile[at] - level) / (profile[at] - profile[at + 1])
-    return float(_OFFSETS[at] + fraction * (_OFFSETS[1] - _OFFSETS[0]))
+def _crossings(profiles: NDArray[np.float32]) -> Array:
+    """Offset at which each profile (a row) falls most steeply through the border's level, from inside out."""
+    outside = profiles[:, -8:].min(axis=1, keepdims=True).astype(np.float64)
+    inside = np.median(profiles[:, : len(_OFFSETS) // 2], axis=1, keepdims=True).astype(np.float64)
+    level = (outside + _LEVEL * (inside - outside)).astype(np.float32)
+    falls = (profiles[:, :-1] >= level) & (profiles[:, 1:] < level)
+    drops = profiles[:, :-1] - profiles[:, np.minimum(np.arange(len(_OFFSETS) - 1) + 3, len(_OFFSETS) - 1)]
+    at = np.argmax(np.where(falls, drops, -np.inf), axis=1)
+    piece = np.arange(len(profiles))
+    here, after = profiles[piece, at], profiles[piece, at + 1]
+    found = falls.any(axis=1) & ((inside - outside)[:, 0] >= _LEAST_CONTRAST)
+    fraction = (here - level[:, 0]) / np.where(found, here - after, np.float32(1))
+    return np.where(found, _OFFSETS[at] + fraction * (_OFFSETS[1] - _OFFSETS[0]), np.nan)
 
 
 def _robust_step(design: Array, shift: Array, sector: Sector, symmetry: float) -> Array:
-    """Weighted least squares with Huber weights, slightly damped towards no step.
+    """Least squares with Huber weights, slightly damped towards no step.
 
-    One more equation wishes that the two angles add up to nothing, in pixels at the outer radius.
+    One more equation wishes that the two angles add up to 0, in pixels at the outer radius.
     """
     scale = np.array([1.0, 1.0, 200.0, 200.0, 1.0, 1.0])
     lean = np.array([0.0, 0.0, symmetry, symmetry, 0.0, 0.0]) / scale

@@ -20,27 +20,40 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 Mask = NDArray[np.uint8]
 Colours = NDArray[np.uint8]
 
+# A second panel's pixels are textured and bright or dark against the screen (gray levels), or they move. A
+# page of words, a scanner's menu and a recorder's noise are none.
 _STILL: Final = 0.25  # share of the screen, the stillest, among which its own gray level is looked for
-_LIT: Final = 20
-"""A still pixel of a picture is so much brighter or darker than the screen, gray levels, and has"""
-_TEXTURE: Final = 8  # such a range over its eight neighbours: a panel of the scanner's screen is flat
-_MOVING: Final = 14
-_RAISED: Final = 4
-"""A moving pixel of a picture is so much brighter than the screen in the mean: noise of a recorder is not."""
-_GRID: Final = 120  # rows of the small copy of the screen in which pictures are told apart
-_DENSE: Final = 0.42  # share of three by three of its cells that a picture fills; letters fill less
-_LEAST_HEIGHT: Final = 0.15  # of the screen's height: more than an ECG strip has
+_LIT: Final = 20  # difference of a still pixel from the screen
+_TEXTURE: Final = 8  # range over its eight neighbours: a menu is flat
+_MOVING: Final = 14  # range of a moving pixel over time
+_RAISED: Final = 4  # difference of its mean from the screen: a recorder's noise has none
+_GRID: Final = 120  # rows of cells into which the screen is reduced
+_DENSE: Final = 0.42  # share of three by three cells that a picture fills; letters fill less
+# Shares of the screen's height, width and area.
+_LEAST_HEIGHT: Final = 0.15  # more than an ECG strip has
 _LEAST_WIDTH: Final = 0.06
-_LEAST_SHARE: Final = 0.05  # share of the screen from which something beside the sector is a picture
-_LEAST_ALONE: Final = 0.03
-_BORDER: Final = 0.03
-_UPRIGHT: Final = 0.015
-"""How far the sides of a strip stray, as a share of the screen's width; those of a fan slant."""
-_STRIP_WIDTH: Final = 0.6
-_WIDER: Final = 1.3
-_COMPARABLE: Final = 0.5
-_CLAIM_SHARE: Final = 0.06
-_CLAIM_FILLED: Final = 0.05
+_LEAST_SHARE: Final = 0.05  # of a picture beside the sector
+_LEAST_ALONE: Final = 0.03  # of one without a sector
+_BORDER: Final = 0.03  # around the sector that belongs to it
+_UPRIGHT: Final = 0.015  # by which the sides of a strip stray; those of a fan slant
+_STRIP_WIDTH: Final = 0.6  # of a strip alone
+_WIDER: Final = 1.3  # times the width of the sector above it is a strip wide
+_COMPARABLE: Final = 0.5  # one area or height over the other of pictures side by side
+_CLAIM_SHARE: Final = 0.06  # of a region that tags claim, and
+_CLAIM_FILLED: Final = 0.05  # how much of it a picture fills
+_OVERLAPPING: Final = 0.1  # of the smaller of two regions that show one picture
+
+# Colour Doppler.
+_FRAMES: Final = 8  # looked at, of which
+_LEAST_FRAMES: Final = 2  # show colour
+_REDUCTION: Final = 4
+_LEAST_FLOW: Final = 0.008  # share of the sector in colour; a smaller jet is not seen
+_AWAY: Final = (
+    24.0  # distance from the tint at a pixel's luma, of 128, that no compression makes over an area
+)
+_LEVELS: Final = 16  # of luma at which the tint is taken
+_MOST_PIXELS: Final = 1 << 18  # from which it is taken
+_FILLED: Final = 5  # reduced pixels of the squares that a patch holds; lines, ticks and words hold none
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,9 @@ def refuse_other_pictures(
 ) -> None:
     """Refuse a clip that shows more than its sector.
 
-    What moves or has a texture beside the sector counts where it is as high as no ECG strip is and as dense
-    as no text is. Less is enough where the region tags claim another picture. Tags that are left over from
-    another screen are not borne out: all that is seen where they claim a picture belongs to the sector.
-
-    Args:
-        regions: as the tags claim them, in pixels of the file.
-        statistics: of the clip's frames.
-        scale: pixels of the statistics per pixel of the file.
-        sector_mask: uint8 0 or 255, of the statistics' size.
+    Beside the sector counts what is higher than any ECG strip and denser than any text. Less is enough where
+    the region tags claim another picture; stale tags claim nothing that the pixels show. Regions are in
+    pixels of the file; ``scale`` is pixels of the statistics per pixel of the file.
 
     Raises:
         ClipRefused: NOT_2D for an M-mode or spectral region or a picture with upright sides, MULTI_2D for two
@@ -91,10 +98,7 @@ def refuse_other_pictures(
 def diagnose(
     regions: Sequence[ClaimedRegion], statistics: ClipStatistics, scale: float
 ) -> ClipRefused | None:
-    """The plain reason why a clip has no sector, or None: a strip, or two pictures side by side.
-
-    Arguments as `refuse_other_pictures`.
-    """
+    """The plain reason why a clip has no sector, if there is one: a strip, or two pictures side by side."""
     dense = _dense(statistics)
     refusal = _claimed(regions, scale * len(dense) / len(statistics.mean), dense, dense)
     if refusal is not None:
@@ -118,8 +122,8 @@ def _claimed(
 ) -> ClipRefused | None:
     """The refusal that the tags ask for and the pixels bear out.
 
-    There are ``factor`` cells per pixel of the file. ``dense`` is where any picture is, in cells; ``beyond``
-    is the same without the sector.
+    There are ``factor`` cells per pixel of the file; ``dense`` are cells of any picture, ``beyond`` those
+    that are not the sector's.
     """
     placed = [replace(region, rectangle=scaled(region.rectangle, factor)) for region in regions]
     strips = [r.rectangle for r in placed if r.kind in (RegionKind.M_MODE, RegionKind.SPECTRAL)]
@@ -153,7 +157,7 @@ def _reduced(image: Mask) -> Mask:
 
 
 def _pictures(dense: Mask) -> list[_Picture]:
-    """The connected pictures among dense cells, without what is as low as an ECG strip or narrow."""
+    """The connected pictures among dense cells, without what is narrow or as low as an ECG strip."""
     height, width = round(_LEAST_HEIGHT * len(dense)), max(3, round(_LEAST_WIDTH * dense.shape[1]))
     outlines, _ = cv2.findContours(dense, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(dense), outlines, -1, 255, cv2.FILLED)
@@ -196,34 +200,18 @@ def _is_filled(rectangle: Bound, dense: Mask) -> bool:
 
 
 def _apart(one: Bound, other: Bound) -> bool:
-    """Whether less than a tenth of the smaller rectangle lies in the other."""
+    """Whether hardly any of the smaller rectangle lies in the other."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     smaller = min((r[2] - r[0]) * (r[3] - r[1]) for r in (one, other))
-    return max(0, width) * max(0, height) < 0.1 * smaller
-
-
-_FRAMES: Final = 8
-_REDUCTION: Final = 4
-_LEAST_FRAMES: Final = 2
-_LEAST_FLOW: Final = 0.008
-"""Share of the sector that the patch has at least. A jet that fills less is not seen."""
-_AWAY: Final = 24.0
-"""Distance of a pixel's chroma from the tint at its luma, of 128, that no compression makes over an area."""
-_LEVELS: Final = 16
-_MOST_PIXELS: Final = 1 << 18  # from so many pixels the tint is taken at most
-_FILLED: Final = 5  # A patch holds whole squares of so many reduced pixels; lines, ticks and words do not
+    return max(0, width) * max(0, height) < _OVERLAPPING * smaller
 
 
 def refuse_colour_doppler(header: ClipHeader, sector_mask: Mask) -> None:
     """Refuse a clip with a colour velocity map, power or tissue Doppler in its sector.
 
-    A tinted picture has one colour for each luma: its chroma, as a function of luma, is taken from the
-    sector itself (the median at each of 16 levels). What lies far from it and fills an area is Doppler.
-
-    Args:
-        header: the checked header; gray clips are accepted without decoding.
-        sector_mask: the sector, uint8 0 or 255, rows × columns.
+    A tinted picture has one colour for each luma; what lies far from it and fills an area is Doppler. Gray
+    clips are accepted without decoding.
 
     Raises:
         ClipRefused: COLOR_DOPPLER, or CORRUPT_FRAME when a frame cannot be decoded.
@@ -244,10 +232,7 @@ def refuse_colour_doppler(header: ClipHeader, sector_mask: Mask) -> None:
 
 
 def doppler_shares(frames: Sequence[Colours], sector: NDArray[np.bool_]) -> list[float]:
-    """Share of the sector in colours away from the clip's tint, in patches that are no lines, of each frame.
-
-    Frames are RGB, uint8, rows × columns × 3; the sector is where tissue is, rows × columns.
-    """
+    """Share of the sector away from the clip's tint, in patches that are no lines, of each RGB frame."""
     inside = max(1, int(np.count_nonzero(sector)))
     pictures = [cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in frames]
     chromas = [np.abs(p[sector][:, 1:].astype(np.int16) - 128).max(axis=-1) for p in pictures]
@@ -259,7 +244,7 @@ def doppler_shares(frames: Sequence[Colours], sector: NDArray[np.bool_]) -> list
 
 
 def _patches(picture: Colours, table: NDArray[np.float32], sector: NDArray[np.bool_]) -> Mask:
-    """Where whole squares of a Y Cr Cb picture are away from the tint: 0 or 1."""
+    """Where whole squares of a Y Cr Cb picture are away from the tint (0 or 1)."""
     tint = table[picture[..., 0].astype(np.int32) * _LEVELS // 256]
     distance = np.linalg.norm(picture[..., 1:].astype(np.float32) - 128.0 - tint, axis=-1)
     away = (sector & (distance >= _AWAY)).astype(np.uint8)
@@ -267,11 +252,10 @@ def _patches(picture: Colours, table: NDArray[np.float32], sector: NDArray[np.bo
 
 
 def _tint(pixels: Colours) -> NDArray[np.float32]:
-    """Chroma of the clip's tint at each of 16 levels of luma: 16 × 2.
+    """Chroma of the clip's tint at each of 16 levels of luma, 16 × 2; from the sector's Y Cr Cb, N × 3.
 
-    A tint grows with its luma, or changes little from one level to the next. Where a velocity map has most
-    of the bright pixels their median does neither; the line through the dark and middling ones stands for it.
-    Pixels are Y Cr Cb of the sector in all frames, N × 3.
+    It is the median, as long as that grows with luma or changes little from one level to the next. Where a
+    velocity map has most of the bright pixels, the line through the dark and middling ones stands for it.
     """
     luma, chroma = pixels[:, 0], pixels[:, 1:].astype(np.float32) - 128.0
     level, bright = luma.astype(np.int32) * _LEVELS // 256, luma >= 24

@@ -1,4 +1,4 @@
-"""A first guess of the sector from the pixels that move, and how far a fit can be moved out."""
+"""A coarse sector from the borders of what moves, and how far its borders can be moved out."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cardio_mlflow.data.picture.fine_fit import within
 from cardio_mlflow.data.picture.sector import Sector
-from cardio_mlflow.data.picture.snap import within
 
 Mask = NDArray[np.uint8]
 Array = NDArray[np.float64]
 Line = tuple[float, float]
 """An edge ``x = at + slope * row``: slope and ``at``."""
 
-_EDGE_DEGREES: Final = np.arange(8.0, 75.0, 0.5)
-_STRIP: Final = 0.08
-_BEYOND_MIRRORED: Final = 0.01
-_MOSTLY: Final = 0.5
-_EXCEEDED: Final = 0.1
+_EDGE_DEGREES: Final = np.arange(8.0, 75.0, 0.5)  # leans of an edge that are tried
+_STRIP: Final = 0.08  # of the picture's height: lower strips, such as a scrolling ECG, are cut off the blob
+_BEYOND_MIRRORED: Final = 0.01  # share of the blob that may lie beyond an edge that is not seen
+_MOSTLY: Final = 0.5  # of the lower border must be seen, or the smallest fan is proposed, too
+_EXCEEDED: Final = 0.1  # of the rays may end beyond the outer radius
 _CUT: Final = 1  # pixels from the picture's border at which it cuts the fan
+
+# Moving the borders of a fit out to where faint movement ends.
+_BEYOND_DEGREES: Final = 14.0  # the farthest that an edge is moved,
+_STEP_DEGREES: Final = 0.25  # in such steps
+_BEYOND: Final = 0.15  # of the outer radius: the farthest that the lower border is moved
+_LEAST_SHARE: Final = 0.2  # of the pixels along a border that move, for the sector to reach there
+_GAP: Final = 3  # steps that may be dark
+_HALO: Final = 12.0  # pixels: as far out as JPEG blocks carry the ringing of a bright border, their diagonal
+_SEGMENTS: Final = 8  # of the lower border, looked at one by one: an ECG reaches on below some of them only
 
 
 def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
-    """The moving pixels of the largest piece, and all moving pixels without thin lines.
-
-    Strips lower than 8 % of the picture, such as a scrolling ECG, are cut off even where they touch.
-    """
+    """The moving pixels of the largest piece, and all moving pixels without thin lines."""
     size = max(3, 2 * (max(moving.shape) // 200) + 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     dense = cv2.inRange(cv2.boxFilter(moving, -1, (size, size)), 128, 255)
@@ -46,8 +52,8 @@ def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
     return cv2.dilate(core, np.ones((wide // 2, wide // 2), np.uint8)) & opened, opened
 
 
-def guess(blob: Mask) -> Sector | None:
-    """The sector whose edges and radii get most votes of the blob's border, or None."""
+def coarse_sector(blob: Mask) -> Sector | None:
+    """The sector whose edges and radii get most votes of the blob's border."""
     left, right = edges(blob)
     if left is None or right is None:
         return None
@@ -70,11 +76,11 @@ def edges(blob: Mask) -> tuple[Line | None, Line | None]:
     return _edge(rows, first), None if right is None else (-right[0], blob.shape[1] - 1 - right[1])
 
 
-def mirrored(edge: Line, blob: Mask) -> list[Sector]:
-    """Sectors of which one edge is known and whose other edge lies in the dark, at the same lean.
+def mirror_edge(edge: Line, blob: Mask) -> list[Sector]:
+    """Upright sectors with one known edge, the other in the dark.
 
-    The apex is sought along the edge, where the fan holds nearly all of the blob: it is where most of the
-    lower border is equally far away. Where the picture cuts most of that off, the smallest fan is one too.
+    The apex is the point of the edge from which most of the lower border is equally far away, among fans that
+    hold nearly all of the blob. Where the picture cuts most of that border off, the smallest fan is one, too.
     """
     slope, at = edge
     lean = float(np.rad2deg(np.arctan(abs(slope))))
@@ -112,10 +118,9 @@ def _lowest_apex(blob: Mask, slope: float, at: float) -> float:
 
 
 def _edge(rows: NDArray[np.int64], border: Array) -> Line | None:
-    """The line along the left border, by Hough vote of the border's pixels.
+    """The line along the left border, by Hough vote of its pixels; pixels beyond a line vote against it.
 
-    A vote counts against a line when the pixel lies beyond it: the edge is the border of the fan. Where
-    the picture cuts the fan, there is no border to see.
+    Where the picture cuts the fan, there is no border to see.
     """
     cut = np.flatnonzero(border <= _CUT)
     free = int(cut[0]) if len(cut) else len(border)
@@ -142,7 +147,7 @@ def _edge(rows: NDArray[np.int64], border: Array) -> Line | None:
 
 
 def _radii(blob: Mask, apex_x: float, apex_y: float, left: float, right: float) -> tuple[float, float] | None:
-    """Inner and outer radius on which most directions agree."""
+    """Inner and outer radius on which most rays from the apex agree."""
     longest = int(np.hypot(*blob.shape)) + int(max(0.0, -apex_y)) + 2
     margin = 0.06 * (right - left)
     angles = np.linspace(left + margin, right - margin, 180)
@@ -160,7 +165,7 @@ def _radii(blob: Mask, apex_x: float, apex_y: float, left: float, right: float) 
 def _along_rays(
     mask: Mask, apex_x: float, apex_y: float, angles: Array, radii: NDArray[np.floating]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
-    """Whether a mask is set at angles (radians) and radii around an apex, and x and y: all angles × radii."""
+    """Whether a mask is set at angles (radians) and radii around an apex; x and y there. Angles × radii."""
     x = (apex_x + np.outer(np.sin(angles), radii)).astype(np.float32)
     y = (apex_y + np.outer(np.cos(angles), radii)).astype(np.float32)
     lit = cv2.remap(mask, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
@@ -168,7 +173,7 @@ def _along_rays(
 
 
 def _outer(outer: NDArray[np.int64], whole: NDArray[np.bool_], longest: int) -> float:
-    """The radius where most directions end that the picture does not cut, and that few others exceed."""
+    """The radius where most rays end that the picture does not cut, and that few others exceed."""
     if np.count_nonzero(whole) < 20:
         return _mode(outer[outer >= np.quantile(outer, 0.95)], longest)
     reached = np.bincount(outer[~whole], minlength=longest)
@@ -186,21 +191,11 @@ def _mode(values: NDArray[np.int64], longest: int, against: NDArray[np.int64] | 
     return float(values[near].mean()) if near.any() else float(values.max())
 
 
-_BEYOND_DEGREES: Final = 14.0
-_STEP_DEGREES: Final = 0.25
-_BEYOND: Final = 0.15
-_LEAST_SHARE: Final = 0.2
-_GAP: Final = 3
-_HALO: Final = 12.0  # pixels: as far out as JPEG blocks carry the ringing of a bright border, their diagonal
-_SEGMENTS: Final = 8
-"""Parts of the lower border that are looked at one by one: an ECG reaches on below some of them only."""
-
-
-def extended(sector: Sector, faint: Mask) -> Sector:
-    """The sector with each border moved out to where faint movement ends; the same one if none reaches on.
+def extend(sector: Sector, faint: Mask) -> Sector:
+    """The sector with each border moved out to where faint movement ends.
 
     A border moves only when the movement goes on beyond what JPEG's ringing can explain. ``faint`` are the
-    pixels that move at all, uint8 0 or 255, rows × columns; isotropic pixels.
+    pixels that move at all; pixels are square.
     """
     length = sector.outer - sector.inner
     degrees = np.arange(0.0, _BEYOND_DEGREES, _STEP_DEGREES)
@@ -221,7 +216,7 @@ def extended(sector: Sector, faint: Mask) -> Sector:
 
 
 def empty_beyond(sector: Sector, faint: Mask) -> bool:
-    """Whether hardly anything moves just beyond both edges, as is so where they are no shadow's edges."""
+    """Whether hardly anything moves just beyond both edges: they are no shadow's borders."""
     radii = np.linspace(0.5 * (sector.inner + sector.outer), 0.95 * sector.outer, 80)
     halo = float(np.rad2deg(1.6 * _HALO / (0.5 * (sector.inner + sector.outer))))
     degrees = halo + np.arange(0.0, 4.0, 0.5)
@@ -230,15 +225,15 @@ def empty_beyond(sector: Sector, faint: Mask) -> bool:
 
 
 def _shares(sector: Sector, faint: Mask, radii: Array, angles: Array) -> Array:
-    """The faint mask at radii and angles: 1 or 0, NaN beyond the image; angles × radii."""
+    """The faint mask at angles × radii: 1 or 0, NaN beyond the image."""
     lit, x, y = _along_rays(faint, sector.apex_x, sector.apex_y, angles, radii)
     return np.where(within(x, y, faint), lit.astype(np.float64), np.nan)
 
 
 def _reach(shares: Array, step: float, halo: float, segments: int = 1) -> float:
-    """How far at least half of a border's segments reach; 0 unless that is further than the halo.
+    """How far at least half of a border's segments reach, in the unit of step and halo; 0 within the halo.
 
-    Rows of shares lead from the border outward in steps, columns along it. The halo has the step's unit.
+    Rows of shares lead from the border outward in steps, columns along it.
     """
     reaches = [_lit_rows(part) for part in np.array_split(shares, segments, axis=1)]
     reach = float(step * np.percentile(reaches, 50, method="lower"))

@@ -1,4 +1,4 @@
-"""Prepared frames shown at one physical scale, so that a heart is as large as it is, at whatever depth."""
+"""Prepared frames shown at one physical scale, so that a heart keeps its size whatever the depth."""
 
 from __future__ import annotations
 
@@ -24,24 +24,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PhysicalScale:
-    """What `at_physical_scale` takes for clips without a scale of their own.
+    """What `at_physical_scale` takes for clips without a scale of their own."""
 
-    Attributes:
-        fallback_mm: of each view, a pixel of the prepared clip in mm; V numbers.
-    """
-
-    fallback_mm: tuple[float, ...]
+    fallback_mm: tuple[float, ...]  # a pixel of the prepared clip in mm, per view
 
 
 def median_scale(placement: ArrayLike, present: ArrayLike) -> PhysicalScale:
-    """The usual scale of a cohort's prepared clips, view by view.
+    """The median scale of a cohort's prepared clips, view by view.
 
-    A view in which no clip has a trusted scale takes the median over all views; where no clip has one at all,
-    each takes `NOMINAL_MM`, with a warning.
-
-    Args:
-        placement: (N, V, 3), mm per pixel and apex of each prepared clip, as `at_physical_scale`.
-        present: (N, V) bool view mask.
+    A view without any trusted scale takes the median over all views; a cohort without any takes `NOMINAL_MM`,
+    with a warning. The placement is that of `at_physical_scale`, (N, V, 3); present clips (N, V) count.
     """
     size = np.where(np.asarray(present, bool), np.asarray(placement, np.float64)[..., 0], np.nan)
     known = np.isfinite(size)
@@ -58,10 +50,7 @@ def median_scale(placement: ArrayLike, present: ArrayLike) -> PhysicalScale:
 
 
 def mm_shown(placement: NDArray[np.float64], fallback_mm: ArrayLike) -> NDArray[np.float64]:
-    """A pixel of each view's prepared clip in mm, the fallback where it is not known: (V,).
-
-    Arguments as `at_physical_scale`.
-    """
+    """A pixel of each view's prepared clip in mm, (V,); arguments as of `at_physical_scale`."""
     size = placement[:, 0]
     return np.where(np.isfinite(size), size, np.asarray(fallback_mm, np.float64))
 
@@ -69,16 +58,16 @@ def mm_shown(placement: NDArray[np.float64], fallback_mm: ArrayLike) -> NDArray[
 def at_physical_scale(
     clips: NDArray[np.uint8], placement: NDArray[np.float64], fallback_mm: ArrayLike
 ) -> NDArray[np.uint8]:
-    """Show a patient's prepared clips so that every pixel is as many mm.
+    """Show a patient's prepared clips with every frame `FIELD_MM` across.
 
     The apex comes to lie in the middle of the upper border; what lies deeper than the field is cut off, and
-    what the sector does not fill is 0. One `FIELD_MM` across the frame whatever its size.
+    what the sector does not fill is 0.
 
     Args:
         clips: (V, T, S, S) uint8; a view that is 0 stays so.
-        placement: (V, 3): mm per pixel, NaN where unknown, and x and y of the sector's apex in pixels, the
-            upper left corner at 0; an apex that is NaN is taken to lie in the middle of the upper border.
-        fallback_mm: (V,) mm per pixel for clips of which it is not known.
+        placement: (V, 3): mm per pixel, and x and y of the sector's apex in pixels, the upper left corner at
+            0; NaN where unknown: the fallback, and the middle of the upper border.
+        fallback_mm: (V,) mm per pixel.
 
     Returns:
         (V, T, S, S) uint8.
@@ -96,8 +85,7 @@ def at_physical_scale(
 def _zoomed(frame: NDArray[np.uint8], zoom: float, apex: tuple[float, float]) -> NDArray[np.uint8]:
     """A square frame enlarged about its apex, which moves to the middle of the upper border.
 
-    Made smaller, it is sampled 2 × 2 (or more) times a pixel and averaged, so nothing finer than a pixel
-    is left to alias; places are exact to a fraction of a pixel.
+    Made smaller, it is sampled 2 × 2 times or more per pixel and averaged, so that nothing is left to alias.
     """
     side, finer = len(frame), min(_FINEST, max(1, math.ceil(1.0 / zoom - 1e-9)))
     step = 1.0 / (zoom * finer)  # pixels of the frame from one sample to the next
