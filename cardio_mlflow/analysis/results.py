@@ -13,7 +13,6 @@ from cardio_mlflow.analysis.bland_altman import bland_altman_table
 from cardio_mlflow.analysis.classification import classification_table
 from cardio_mlflow.analysis.decision_curve import decision_curve, decision_note
 from cardio_mlflow.analysis.discrimination import discrimination_table, roc_points
-from cardio_mlflow.analysis.embedding import cluster_table, embed
 from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
 from cardio_mlflow.analysis.identities import (
     has_identities,
@@ -78,12 +77,12 @@ Step = Callable[[Tables], pd.DataFrame]
 
 
 def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Compute every table, one after another.
+    """Compute every table but the maps of the features (`cardio_mlflow.analysis.embedding`), one by one.
 
     Args:
         evidence: what there is.
         resamples: bootstrap resamples of every interval.
-        seed: of bootstrap, folds of the decision curve, embedding and clusters.
+        seed: of the bootstrap, and of the decision curve's folds.
 
     Yields:
         Name and table, in the order of the report.
@@ -96,7 +95,7 @@ def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str
 
 def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
     """The tables that the evidence allows, by name; a step may use the tables before it."""
-    p, people, features = evidence.predictions, evidence.participants, evidence.features
+    p, people = evidence.predictions, evidence.participants
     found: dict[str, Step] = {
         "performance": lambda _: performance_table(p, resamples, seed),
         "bland_altman": lambda _: bland_altman_table(p),
@@ -120,9 +119,6 @@ def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
         found["identities_used"] = lambda _: identities_used_table(p, resamples, seed)
     if evidence.has_folds:
         found["folds"] = lambda _: fold_table(p, evidence.history)
-    if evidence.can_embed and features is not None:
-        found["embedding"] = lambda _: embed(features, seed)
-        found["clusters"] = lambda done: cluster_table(features, done["embedding"], p)
     return found
 
 

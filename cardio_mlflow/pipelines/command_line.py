@@ -29,8 +29,12 @@ from cardio_mlflow.settings_reading import (
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
 from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
+<<<<<<< HEAD
 from cardio_mlflow.tracking.store import StoreError
 from cardio_mlflow.tracking.store_faults import refusal
+=======
+from cardio_mlflow.training.devices import enough_memory
+>>>>>>> main
 
 
 def quiet() -> None:
@@ -164,7 +168,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
         with command_run() as run:
             run.set_tags({"step": step})
             run.rename(step)
-            with _note_of_a_stop(run, step, arguments):
+            with enough_memory(), _note_of_a_stop(run, step, arguments):
                 _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
     except (InputError, StoreError) as error:
         reason = refusal(error) if isinstance(error, StoreError) else error

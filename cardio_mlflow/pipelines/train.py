@@ -18,13 +18,13 @@ from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.train_fold import FoldJob, Place, train_into
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
+from cardio_mlflow.pipelines.worker_pools import worker_pool
 from cardio_mlflow.pipelines.workers import (
     FAULTS,
     Work,
     as_worker,
-    in_workers,
-    joined_backend,
     load_once,
+    shared_settings,
     training_set_of,
     workers_for,
 )
@@ -33,6 +33,7 @@ from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.new_runs import step_run
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import current_store
+from cardio_mlflow.training.devices import enough_memory
 
 log = logging.getLogger(__name__)
 
@@ -102,27 +103,27 @@ def _side_by_side(
     settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob], wanted: int
 ) -> Iterator[Outcome]:
     store = current_store()
-    with joined_backend(settings, store, wanted) as workers:
-        work = Work(settings, data.inputs, run.run_id, store, workers)
+    with worker_pool(settings, store, wanted) as pool:
+        workers = pool.count
+        work = Work(shared_settings(settings, workers), data.inputs, run.run_id, store, workers)
         log.info("Training %d folds, %d side by side.", len(jobs), workers)
         advice = (
-            f"What it had done is kept: go on with -P resume=true and fewer workers than {workers}, such as "
+            f"What was done is kept: go on with -P resume=true and fewer workers than {workers}, such as "
             "-P jobs=1."
         )
         calls = ((work, number, job) for number, job in enumerate(jobs))
-        outcomes = in_workers(settings, workers, advice, _in_worker, calls)
+        outcomes = pool.results(_in_worker, calls, advice)
         yield from tqdm(outcomes, total=len(jobs), desc="folds", unit="fold", position=workers)
 
 
 def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
-    """Train one job in a worker process."""
+    """Train one job in a worker process, which goes on with what a killed one of the same command began."""
     with as_worker(work, number) as (device, place):
+        command, settings = Run(work.started_by), work.settings
+        if command.end_left_running({"started_by": work.started_by, "mlflow.runName": job.name}):
+            settings = settings.model_copy(update={"resume": True})
         return _outcome(
-            work.settings,
-            Run(work.started_by),
-            job,
-            lambda own: load_once(own, work.inputs, device),
-            place,
+            settings, command, job, lambda own: load_once(own, work.inputs, device, work.workers), place
         )
 
 
@@ -132,7 +133,7 @@ def _outcome(
     """Train a job into a new run; a failure is reported, so that the other jobs go on."""
     own = settings.for_variant(job.variant, job.repeat)
     try:
-        with step_run(job.name, own, "train_fold", started_by) as run:
+        with step_run(job.name, own, "train_fold", started_by) as run, enough_memory():
             return Outcome(job, train_into(run, own, job, load(own), place))
     except StoreGoneError:
         raise  # the other jobs would wait for it in vain

@@ -43,7 +43,7 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
         )
     else:
         paragraphs += [
-            network_paragraph(settings), _scaling(facts, settings), _training(settings),
+            network_paragraph(settings, facts), _scaling(facts, settings), _training(settings),
             _augmentation(settings), _validation(settings, facts),
         ]  # fmt: skip
     paragraphs += statistics_paragraphs(facts)

@@ -48,7 +48,8 @@ def command_run() -> Run:
 
 def step_run(name: str, settings: Settings, step: str, started_by: Run) -> Run:
     """A new run that stands beside the command's own, holds its settings and has them from where it has."""
-    starter = MlflowClient().get_run(started_by.run_id).data.tags
+    with explained():
+        starter = MlflowClient().get_run(started_by.run_id).data.tags
     origin = {TUNED_BY: starter[TUNED_BY]} if TUNED_BY in starter else {}
     run = _new_run(tags_of(settings, step, started_by=started_by.run_id, **origin), name)
     with ExitStack() as until_given_out:

@@ -202,10 +202,16 @@ class Run:
                 if starter := run.data.tags.get("started_by"):
                     self.end_as_killed(starter, "its process was killed")
 
-    def end_left_running(self, tags: Mapping[str, str]) -> None:
-        """End as KILLED the runs with these tags that are still RUNNING; their process is gone."""
-        for run in self._running(tags):
+    def end_left_running(self, tags: Mapping[str, str]) -> int:
+        """End as KILLED the runs with these tags that are still RUNNING; their process is gone.
+
+        Returns:
+            How many there were.
+        """
+        left = self._running(tags)
+        for run in left:
             self.end_as_killed(run.info.run_id, "its process was killed")
+        return len(left)
 
     @contextmanager
     def ending_what_it_starts(self) -> Iterator[None]:

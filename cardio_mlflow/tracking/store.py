@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,9 +22,16 @@ from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
     MLFLOW_RUN_ID,
+    MLFLOW_TRACKING_CLIENT_CERT_PATH,
+    MLFLOW_TRACKING_INSECURE_TLS,
+    MLFLOW_TRACKING_PASSWORD,
+    MLFLOW_TRACKING_SERVER_CERT_PATH,
+    MLFLOW_TRACKING_TOKEN,
+    MLFLOW_TRACKING_USERNAME,
 )
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.credentials import read_mlflow_creds
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.tracking.moved_store import check_place
@@ -35,6 +42,10 @@ _DEFAULT_EXPERIMENT: Final = "0"
 
 StoreError = MlflowException
 """What is raised where the store refuses or cannot be reached."""
+_ACCESS: Final = (
+    MLFLOW_TRACKING_TOKEN, MLFLOW_TRACKING_INSECURE_TLS, MLFLOW_TRACKING_SERVER_CERT_PATH,
+    MLFLOW_TRACKING_CLIENT_CERT_PATH,
+)  # fmt: skip
 
 
 def prepare_store() -> str:
@@ -170,10 +181,12 @@ class Store:
     Attributes:
         uri: absolute address.
         experiment: id of the experiment of new runs.
+        access: what lets this process into a server, by variable of MLflow. It is in no text of the store.
     """
 
     uri: str
     experiment: str
+    access: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -183,13 +196,20 @@ class Store:
 
 def current_store() -> Store:
     """The store of this process."""
-    return Store(mlflow.get_tracking_uri(), experiment())
+    known = read_mlflow_creds()
+    access = {MLFLOW_TRACKING_USERNAME.name: known.username, MLFLOW_TRACKING_PASSWORD.name: known.password}
+    access |= {variable.name: variable.get_raw() for variable in _ACCESS if variable.is_set()}
+    given = {name: value for name, value in access.items() if value}
+    return Store(mlflow.get_tracking_uri(), experiment(), given)
 
 
 def use_store(store: Store) -> None:
     """Write to the store of the process that started this worker, and to no run that it inherited."""
     MLFLOW_RUN_ID.unset()
     MLFLOW_EXPERIMENT_ID.set(store.experiment)
+    for variable in (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, *_ACCESS):
+        if variable.name in store.access:
+            variable.set(store.access[variable.name])
     mlflow.set_tracking_uri(store.uri)
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(value=False)
 

@@ -141,6 +141,21 @@ def test_what_the_settings_do_not_know_comes_from_the_runs(facts, words):
         assert silent not in unknown
 
 
+@pytest.mark.parametrize(
+    ("gating", "said"),
+    [
+        ({"trace": 21, "periodicity": 3}, "in 24 of 24 clips, by the drawn ECG (21), the picture's own per"),
+        ({"tags": 5, "clip": 2}, "in 5 of 7 clips, by R-wave times in the file (5); over the clip or its "
+         "first 1.2 s in 2 of 7, whose beats could not be told; the network saw 8"),
+        ({"tensor": 4}, "spaced over the whole tensor in 4 of 4, which came as tensors without times; the"),
+    ],
+)  # fmt: skip
+def test_one_cardiac_cycle_is_said_only_of_clips_that_were_gated_so(gating, said):
+    text = "\n".join(methods_paragraphs(load_settings({}, {}), replace(FACTS, gating=gating)))
+    assert said in text
+    assert text.count("cardiac cycle") == (0 if "tensor" in gating else 1)
+
+
 def test_a_frozen_start_is_told_where_there_is_one():
     for given, starts in (({}, True), ({"unfreezing": "at_once"}, False), ({"stages": "0"}, False)):
         text = "\n".join(methods_paragraphs(load_settings(given, {}), FACTS))
