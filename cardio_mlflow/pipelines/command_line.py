@@ -29,12 +29,9 @@ from cardio_mlflow.settings_reading import (
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
 from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
-<<<<<<< HEAD
 from cardio_mlflow.tracking.store import StoreError
 from cardio_mlflow.tracking.store_faults import refusal
-=======
 from cardio_mlflow.training.devices import enough_memory
->>>>>>> main
 
 
 def quiet() -> None:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-<<<<<<< HEAD
-from typing import Final, NamedTuple
-=======
-from typing import Any, Final
->>>>>>> main
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from joblib import Parallel, delayed
