@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
 from cardio_mlflow.analysis.summary import performance_table
-from cardio_mlflow.errors import InputError
+from cardio_mlflow.errors import InputError, StoreGoneError
 from cardio_mlflow.figures.training_curves import training_curves
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
@@ -130,11 +130,13 @@ def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
 def _outcome(
     settings: Settings, started_by: Run, job: FoldJob, load: Callable[[Settings], TrainingSet], place: Place
 ) -> Outcome:
-    """Train a job into a new run; a failure is returned, so that the other jobs go on."""
+    """Train a job into a new run; a failure is reported, so that the other jobs go on."""
     own = settings.for_variant(job.variant, job.repeat)
     try:
         with step_run(job.name, own, "train_fold", started_by) as run, enough_memory():
             return Outcome(job, train_into(run, own, job, load(own), place))
+    except StoreGoneError:
+        raise  # the other jobs would wait for it in vain
     except InputError as error:
         failure = str(error)
     except FAULTS as error:

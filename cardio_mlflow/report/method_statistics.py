@@ -148,8 +148,8 @@ def network_paragraph(settings: Settings, facts: MethodFacts) -> str:
             "were added through a linear layer with a gate of its own."
         )
     parts.append(
-        f"One head per parameter then predicted its value (attention heads {settings.attention_heads}, dropout "
-        f"{settings.dropout:g})."
+        f"One head per parameter then predicted its value (attention heads {settings.attention_heads}, "
+        f"dropout {settings.dropout:g})."
     )
     if settings.identities:
         parts.append(_identities())
