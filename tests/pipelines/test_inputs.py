@@ -138,7 +138,7 @@ def test_a_model_is_never_tested_on_its_own_patients_unnoticed(
 ):
     settings = given(pseudonymize=tested_hidden)
     tested, trained = load_inputs(settings), load_inputs(given(pseudonymize=trained_hidden))
-    expected = "cannot be told" if trained_hidden != tested_hidden else "3 of the 3 Cohort II patients"
+    expected = "cannot be known" if trained_hidden != tested_hidden else "3 of the 3 Cohort II patients"
     with pytest.raises(InputError, match=expected) as error:
         check(monkeypatch, settings, tested, trained, "cohort")
     caplog.clear()
@@ -152,7 +152,7 @@ def test_pseudonyms_of_two_keys_cannot_be_compared(given, monkeypatch, tmp_path)
     settings = given(pseudonymize="true")
     tested = load_inputs(settings)
     trained = load_inputs(given(pseudonymize="true", pseudonym_key=str(tmp_path / "k" / "other.key")))
-    with pytest.raises(InputError, match="cannot be told"):
+    with pytest.raises(InputError, match="cannot be known"):
         check(monkeypatch, settings, tested, trained, "cohort")
 
 
@@ -175,7 +175,7 @@ def test_clips_that_were_trained_on_are_found_under_any_name(given, monkeypatch,
     check(monkeypatch, settings, tested, trained, "/backup/elsewhere", NOBODY)
     assert "ids alone" not in caplog.text
     check(monkeypatch, settings, tested, trained, "/backup/elsewhere", None)
-    assert "can be told by the patients' ids alone" in caplog.text
+    assert "can be known from the patients' ids alone" in caplog.text
 
 
 def with_persons(settings, persons):
