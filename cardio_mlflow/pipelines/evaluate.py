@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cardio_mlflow.analysis.classification import RATIOS, SHARES
-from cardio_mlflow.analysis.embedding import cluster_table, embed
+from cardio_mlflow.analysis.embedding import NoEmbeddingError, cluster_table, embed
 from cardio_mlflow.analysis.results import Evidence, Tables, analyse, steps
 from cardio_mlflow.analysis.summary import STATISTICS, MeanCorrelation, mean_correlation
 from cardio_mlflow.figures.catalogue import Drawing, drawings
@@ -31,18 +32,18 @@ WITH_INTERVAL: Final = ("r", "mae", "auc")
 Call = Any
 """A call that joblib has delayed."""
 
+log = logging.getLogger(__name__)
 
-def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.DataFrame:
-    """Judge predictions and log metrics, tables, figures, workbook and report of the step.
 
-    Args:
-        run: where to.
-        evidence: the predictions, and what there is beside them.
-        evaluation: how to judge them.
+class Judged(NamedTuple):
+    """What a step found of its predictions: the performance table, and the mean correlation over it."""
 
-    Returns:
-        The performance table.
-    """
+    performance: pd.DataFrame
+    mean: MeanCorrelation
+
+
+def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> Judged:
+    """Judge predictions and log metrics, tables, figures, workbook and report of the step."""
     settings, predictions = evaluation.settings, evidence.predictions
     run.log_table(predictions, "predictions.csv")
     tables = _analyse(evidence, settings)
@@ -65,7 +66,7 @@ def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.D
         content = report_content(evidence, tables, evaluation, mean, _captioned(figures, folder / "figures"))
         write_report(folder / "report.html", content)
         run.log_file(folder / "report.html")
-    return tables["performance"]
+    return Judged(tables["performance"], mean)
 
 
 def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrelation) -> dict[str, float]:
@@ -113,15 +114,25 @@ def _draw(evidence: Evidence, tables: Tables, evaluation: Evaluation, folder: Pa
 
     folder.mkdir(parents=True, exist_ok=True)
     first = {figure.name: save(figure) for figure in allowed()}
-    maps = [delayed(embed)(features, settings.seed)] if evidence.can_embed else []
+    maps = [delayed(_maps)(features, settings.seed)] if evidence.can_embed else []
     for done in _side_by_side([*maps, *first.values()], settings.workers, "figures"):
-        if features is not None and isinstance(done, pd.DataFrame):
+        if isinstance(done, NoEmbeddingError):
+            log.warning("The maps of the network's features are left out: %s", done)
+        elif features is not None and isinstance(done, pd.DataFrame):
             tables["embedding"] = done
             tables["clusters"] = cluster_table(features, done, predictions)
     figures = allowed()
     later = [save(figure) for figure in figures if figure.name not in first]
     list(_side_by_side(later, settings.workers, "maps"))
     return figures
+
+
+def _maps(features: pd.DataFrame, seed: int) -> pd.DataFrame | NoEmbeddingError:
+    """The maps, or why this machine cannot compute them."""
+    try:
+        return embed(features, seed)
+    except NoEmbeddingError as error:
+        return error
 
 
 def _side_by_side(calls: Sequence[Call], workers: int, what: str) -> Iterator[object]:

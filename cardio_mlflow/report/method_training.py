@@ -23,7 +23,7 @@ _CYCLE_BY: Final = {
     "periodicity": "the picture's own period",
     "heart_rate": "the heart rate in the file",
 }
-"""What told the length of a clip's cycle, by its rung of the gating ladder."""
+"""What gave the length of a clip's cycle, by its rung of the gating ladder."""
 
 
 def network_paragraph(settings: Settings, gating: Mapping[str, int] | None) -> str:
@@ -36,8 +36,8 @@ def network_paragraph(settings: Settings, gating: Mapping[str, int] | None) -> s
             "were added through a linear layer with a gate of its own."
         )
     parts.append(
-        f"One head a parameter then predicted its value (attention heads {settings.attention_heads}, dropout "
-        f"{settings.dropout:g})."
+        f"One head per parameter then predicted its value (attention heads {settings.attention_heads}, "
+        f"dropout {settings.dropout:g})."
     )
     if settings.identities:
         parts.append(_identities())
@@ -58,7 +58,7 @@ def _clips(settings: Settings) -> str:
     used = [view for view in VIEWS if view.code in settings.views]
     views = ", ".join(f"{view.meaning} ({view.name})" for view in used)
     count = ("One", "Up to two", "Up to three", "Up to four")[len(used) - 1]
-    clips = "clip a patient was" if len(used) == 1 else "clips a patient were"
+    clips = "clip per patient was" if len(used) == 1 else "clips per patient were"
     return f"{count} echocardiography {clips} used: {views}."
 
 
@@ -70,13 +70,13 @@ def _frames(settings: Settings, gating: Mapping[str, int] | None) -> str:
     by = ", ".join(f"{words} ({count})" for words, count in found.items())
     parts = {
         f"over one cardiac cycle in {sum(found.values())} of {whole} clips, by {by}": bool(found),
-        f"over the clip or its first 1.2 s in {known.get('clip')} of {whole}, whose beats could not be told":
+        f"over the clip or its first 1.2 s in {known.get('clip')} of {whole}, whose beats were not found":
             "clip" in known,
         f"over the whole tensor in {known.get('tensor')} of {whole}, which came as tensors without times":
             "tensor" in known,
     }  # fmt: skip
-    told = "; ".join(part for part, is_so in parts.items() if is_so)
-    spaced = told or "over one cardiac cycle where its beats could be told, else over the clip"
+    shown = "; ".join(part for part, is_so in parts.items() if is_so)
+    spaced = shown or "over one cardiac cycle where its beats were found, else over the clip"
     return (
         f"A clip was prepared as 32 frames, evenly spaced {spaced}; the network saw "
         f"{settings.training_frames} of them, evenly spaced."
@@ -174,11 +174,11 @@ def _stage_lengths(epochs: Sequence[int]) -> str:
     """How long the stages were, where that was said.
 
     >>> _stage_lengths((3,)), _stage_lengths((30, 4, 4))
-    (', 3 epochs a stage but the last', '; the stages took 30, 4 and 4 epochs')
+    (', 3 epochs per stage but the last', '; the stages took 30, 4 and 4 epochs')
     """
     if len(epochs) > 1:
         return f"; the stages took {', '.join(map(str, epochs[:-1]))} and {epochs[-1]} epochs"
-    return f", {epochs[0]} epochs a stage but the last" if epochs else ""
+    return f", {epochs[0]} epochs per stage but the last" if epochs else ""
 
 
 def augmentation_paragraph(settings: Settings) -> str:
@@ -190,17 +190,18 @@ def augmentation_paragraph(settings: Settings) -> str:
     if not s.augmented_copies:
         return f"Clips were not augmented.{hidden}"
     return (
-        f"{plural(s.augmented_copies, 'augmented copy', 'augmented copies')} of each training "
+        f"{plural(s.augmented_copies, 'augmented copy')} of each training "
         f"patient stood beside the original, each changed at random by up to {s.rotation:g}° of rotation, "
         f"{s.shift:.0%} of the image side of shift, {s.zoom:.0%} of zoom and {s.gain:.0%} of gain, with "
         f"multiplicative noise of SD {s.speckle:g}.{hidden}"
     )
 
 
-def plural(number: int, word: str, words: str = "") -> str:
-    """A count with its noun, whose plural is `words` where it does not end in s.
+def plural(number: int, word: str) -> str:
+    """A count with its noun.
 
-    >>> plural(1, "fold"), plural(5, "fold"), plural(2, "copy", "copies")
+    >>> plural(1, "fold"), plural(5, "fold"), plural(2, "copy")
     ('1 fold', '5 folds', '2 copies')
     """
-    return f"{number} {word if number == 1 else words or word + 's'}"
+    many = f"{word.removesuffix('y')}ies" if word.endswith("y") else f"{word}s"
+    return f"{number} {word if number == 1 else many}"
