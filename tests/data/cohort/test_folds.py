@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
@@ -16,6 +16,7 @@ def labels(pressures):
 PRESSURES = st.lists(st.sampled_from([15.0, 20.0, 20.5, 40.0, np.nan]), min_size=5, max_size=60)
 
 
+@settings(max_examples=40)
 @given(PRESSURES, st.integers(2, 5), st.integers(0, 2**32))
 def test_sizes_and_each_stratum_are_balanced_to_one_patient(pressures, num_folds, seed):
     table = labels(pressures)
@@ -27,6 +28,7 @@ def test_sizes_and_each_stratum_are_balanced_to_one_patient(pressures, num_folds
         assert counts.max() - counts.min() <= 1
 
 
+@settings(max_examples=40)
 @given(PRESSURES, st.data(), st.integers(2, 4), st.integers(0, 99))
 def test_no_person_is_in_two_folds_and_the_folds_stay_balanced(pressures, data, num_folds, seed):
     persons = data.draw(st.lists(st.integers(0, 40), min_size=len(pressures), max_size=len(pressures)))
@@ -49,6 +51,7 @@ BOUND = 2
 """How many largest persons two folds may differ by."""
 
 
+@settings(max_examples=40)
 @given(PRESSURES, st.randoms())
 def test_the_order_of_rows_does_not_matter(pressures, random):
     table = labels(pressures)
