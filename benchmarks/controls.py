@@ -30,7 +30,8 @@ from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.command_line import parse_arguments
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
-from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.bundle import Bundle, predict
 from cardio_mlflow.training.fit import fit
 from cardio_mlflow.training.frozen_features import FrozenFeatures

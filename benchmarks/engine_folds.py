@@ -17,7 +17,8 @@ from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import Network, build_network
 from cardio_mlflow.parameters import KEYS, VIEWS
-from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.devices import choose_device, compute_dtype

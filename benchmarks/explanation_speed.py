@@ -25,7 +25,7 @@ from cardio_mlflow.explain.integrated_gradients import integrate
 from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.training.bundle import network_of

@@ -37,8 +37,8 @@ from tqdm import tqdm
 from benchmarks.mutations import MUTATIONS, cut
 from benchmarks.sound_clips import sound_clips
 from cardio_mlflow.data.batch.clip_store import ClipStore
+from cardio_mlflow.data.batch.parallel import prepare_entry
 from cardio_mlflow.data.batch.sandbox import Limits, Sandbox
-from cardio_mlflow.data.batch.workers import prepare_entry
 from cardio_mlflow.data.outcomes import Outcome
 
 LIMITS = Limits(seconds=30.0, memory=512)

@@ -41,7 +41,8 @@ from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.pipelines.command_line import parse_arguments
 from cardio_mlflow.pipelines.study_runs import STUDY, find_networks
-from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.tracking.store import prepare_store

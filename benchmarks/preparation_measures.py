@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.cycle.ecg import find_r_waves, read_drawn_ecg
-from cardio_mlflow.data.cycle.evidence import Evidence
+from cardio_mlflow.data.cycle.rhythm import Rhythm
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import ClipHeader, read_header
 from cardio_mlflow.data.outcomes import ClipRefused
@@ -121,8 +121,8 @@ def measure(path: Path, kind: str, truth: ClipTruth, style: str | None) -> Measu
     if len(truth.r_wave_times):
         _measure_beats(measured, header, truth)
         small = np.where(thumbnail(mask) >= 250, statistics.thumbnails, np.uint8(0))
-        evidence = Evidence(truth.frame_times, np.empty(0), header.heart_rate, small)
-        found = read_drawn_ecg(frames, mask, statistics, truth.frame_times, evidence.clear_period_s)
+        rhythm = Rhythm(truth.frame_times, np.empty(0), header.heart_rate, small)
+        found = read_drawn_ecg(frames, mask, statistics, truth.frame_times, rhythm.clear_period_s)
         _measure_trace(measured, None if found is None else found.trace_r_waves_s, truth, style)
         measured.period_error = _period_error(small, truth)
     return measured
@@ -206,5 +206,5 @@ def _period_error(small: Image, truth: ClipTruth) -> float | None:
     intervals = np.diff(truth.r_wave_times)
     if len(intervals) < 1 or np.ptp(intervals) > 0.12 * np.median(intervals):
         return None  # an irregular heart has no period
-    found = Evidence(truth.frame_times, np.empty(0), None, small).period
+    found = Rhythm(truth.frame_times, np.empty(0), None, small).period
     return None if found is None else abs(found.length_s / float(np.median(intervals)) - 1)

@@ -33,7 +33,8 @@ from cardio_mlflow.parameters import FACTS, KEYS
 from cardio_mlflow.pipelines import trials
 from cardio_mlflow.pipelines.trials import Tuning, run_trial
 from cardio_mlflow.pipelines.tuning_workers import begin_trial, study_of
-from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.tracking.new_runs import command_run
 from cardio_mlflow.training.fit import EpochRecord, JointEpoch
 from cardio_mlflow.training.scaling import fit_scaler

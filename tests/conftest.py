@@ -19,7 +19,8 @@ from cardio_mlflow.analysis.predictions import check_predictions
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.parameters import PARAMETERS, VIEW_CODES, VIEWS
-from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import load_settings
 
 hypothesis_settings.register_profile(  # an example takes as long as it takes on a busy machine
     "busy", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]

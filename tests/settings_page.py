@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.settings import Settings, load_settings
-from cardio_mlflow.settings_sources import PRESETS
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import PRESETS, load_settings
 
 HEAD = """# Settings
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.challenges.kinds import CHALLENGES, KINDS, Challenge
-from benchmarks.challenges.write import plan_challenge, render_challenge, write_challenge
+from benchmarks.challenges.kinds import (
+    CHALLENGES,
+    KINDS,
+    Challenge,
+    plan_challenge,
+    render_challenge,
+    write_challenge,
+)
 
 __all__ = ["CHALLENGES", "KINDS", "Challenge", "plan_challenge", "render_challenge", "write_challenge"]

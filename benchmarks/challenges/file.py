@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 
 from benchmarks.challenges.plan import DEPTH_CM, Plan
-from benchmarks.challenges.waveform import waveform_sequence
+from benchmarks.challenges.rhythm import waveform_sequence
 from cardio_mlflow.synthetic.dicom_file import Header, make_dataset, save_dataset
 
 Image = NDArray[np.uint8]

@@ -1,16 +1,24 @@
-"""The kinds of hard clips: how each changes an ordinary one, what it tests, and what must become of it."""
+"""The kinds of hard clips: what each tests and what must become of it; and clips of a kind and a seed."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.challenges import ecg_kinds, picture_kinds
-from benchmarks.challenges.plan import Content, Plan
+from benchmarks.challenges.file import write_challenge_file
+from benchmarks.challenges.pictures import make_pictures
+from benchmarks.challenges.plan import DEPTH_CM, Content, Plan, draw_plan
+from benchmarks.challenges.screen import ChallengeScreen
 from benchmarks.challenges.strip import StripStyle
+from cardio_mlflow.synthetic.clip import ClipTruth
 
+Image = NDArray[np.uint8]
 Change = Callable[[Plan, np.random.Generator], Plan]
 
 
@@ -87,13 +95,53 @@ CHALLENGES: tuple[Challenge, ...] = (
 KINDS: tuple[str, ...] = tuple(challenge.kind for challenge in CHALLENGES)
 
 
-def find_challenge(kind: str) -> Challenge:
-    """The challenge of a name.
+def plan_challenge(kind: str, seed: int) -> Plan:
+    """Draw everything about a clip but its pixels.
 
     Raises:
         KeyError: no such kind.
     """
-    for challenge in CHALLENGES:
-        if challenge.kind == kind:
-            return challenge
-    raise KeyError(kind)
+    change = {challenge.kind: challenge.change for challenge in CHALLENGES}[kind]
+    rng = _generator(kind, seed, 0)
+    return change(draw_plan(rng), rng)
+
+
+def render_challenge(kind: str, seed: int, overlays: bool = True) -> tuple[list[Image], ClipTruth]:
+    """Render the frames of a clip, as they are before they are compressed.
+
+    Without `overlays` it is the same tissue with nothing drawn on it, and the overlay mask is empty.
+
+    Returns:
+        Frames, uint8, (rows, columns, 3) RGB or (rows, columns), and the truth.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    plan = plan_challenge(kind, seed)
+    pictures = make_pictures(plan, _generator(kind, seed, 1))
+    screen = ChallengeScreen(plan, pictures, _generator(kind, seed, 2), overlays)
+    frames, drawn = zip(*screen.frames(), strict=True)
+    truth = ClipTruth(
+        pictures.sector, np.stack(drawn), plan.rhythm.within(plan.duration), plan.frame_times,
+        plan.layout.name, 10 * DEPTH_CM / plan.fan.outer,
+    )  # fmt: skip
+    return list(frames), truth
+
+
+def write_challenge(path: Path, kind: str, seed: int, overlays: bool = True) -> ClipTruth:
+    """Write one hard clip as a DICOM file; the same arguments give the same bytes.
+
+    Returns:
+        The truth. `sector_mask` is empty for kinds without a fan; without overlays `overlay_mask` is.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    frames, truth = render_challenge(kind, seed, overlays)
+    identity = ("challenge", kind, str(seed), "" if overlays else "clean")
+    write_challenge_file(path, plan_challenge(kind, seed), frames, identity)
+    return truth
+
+
+def _generator(kind: str, seed: int, part: int) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(kind.encode()), part])

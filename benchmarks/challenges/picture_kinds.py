@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.challenges.fan import Fan
-from benchmarks.challenges.plan import Content, Plan, fitted
+from benchmarks.challenges.plan import Content, Fan, Plan, fitted
 from cardio_mlflow.synthetic.layouts import Layout
 
 Change = Callable[[Plan, np.random.Generator], Plan]

@@ -1,10 +1,12 @@
-"""Heart rhythms, regular or not, and the voltage that an electrocardiogram shows of them."""
+"""Heart rhythms, regular or not, and the electrocardiogram of them: its voltage, and as a file holds it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
 
 from cardio_mlflow.synthetic.scene import Array
 from cardio_mlflow.synthetic.trace import WAVES
@@ -91,3 +93,37 @@ def voltage(times: Array, rhythm: Rhythm, waves: Waves, fibrillating: bool = Fal
     if fibrillating:
         out += 0.05 * np.sin(2 * np.pi * 5.7 * times) + 0.03 * np.sin(2 * np.pi * 8.3 * times + 1.0)
     return out
+
+
+_HERTZ = 500
+_LEAD_IN = 0.4
+"""Seconds by which the record begins before the first frame."""
+_PER_UNIT = 1000
+"""Sample of an R wave."""
+
+
+def waveform_sequence(rhythm: Rhythm, duration: float) -> DicomSequence:
+    """Record lead II of a clip of a duration, seconds, from a little before its first frame."""
+    times = np.arange(-_LEAD_IN, duration + 0.2, 1 / _HERTZ)
+    samples = np.round(voltage(times, rhythm, NORMAL) * _PER_UNIT).astype("<i2")
+    group = Dataset()
+    group.MultiplexGroupTimeOffset = -_LEAD_IN * 1000
+    group.WaveformOriginality = "ORIGINAL"
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = 1, len(samples)
+    group.SamplingFrequency = _HERTZ
+    group.ChannelDefinitionSequence = DicomSequence([_lead_two()])
+    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
+    group.WaveformData = samples.tobytes()
+    group["WaveformData"].VR = "OW"
+    return DicomSequence([group])
+
+
+def _lead_two() -> Dataset:
+    source = Dataset()
+    source.CodeValue, source.CodingSchemeDesignator, source.CodeMeaning = "2:2", "MDC", "Lead II"
+    channel = Dataset()
+    channel.ChannelSourceSequence = DicomSequence([source])
+    channel.ChannelSensitivity = 1 / _PER_UNIT
+    channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = 1, 0
+    channel.WaveformBitsStored = 16
+    return channel

@@ -14,16 +14,17 @@ from pydicom.uid import UID
 
 from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
 from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
-from cardio_mlflow.data.cycle.gating import Evidence, Gating, gate
+from cardio_mlflow.data.cycle.gating import Gating, gate
+from cardio_mlflow.data.cycle.rhythm import Rhythm
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import ClipHeader, read_header
-from cardio_mlflow.data.files.other_formats import is_video, read_tensor, video_header
+from cardio_mlflow.data.files.non_dicom import is_video, read_tensor, video_header
 from cardio_mlflow.data.files.regions import scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.depth import TrueScale, agreed, region_scale
 from cardio_mlflow.data.picture.fit import fit_sector
-from cardio_mlflow.data.picture.other_pictures import diagnose, refuse_colour_doppler, refuse_other_pictures
 from cardio_mlflow.data.picture.overlays import Overlays, find_overlays, inpaint, text_in_sector
+from cardio_mlflow.data.picture.pixel_size import TrueScale, agreed, region_scale, tick_scale
+from cardio_mlflow.data.picture.refused_pictures import diagnose, refuse_colour_doppler, refuse_other_pictures
 from cardio_mlflow.data.picture.sector import (
     PREPARED_SIZE,
     ClipStatistics,
@@ -34,21 +35,17 @@ from cardio_mlflow.data.picture.sector import (
     square,
     thumbnail,
 )
-from cardio_mlflow.data.picture.ticks import tick_scale
-from cardio_mlflow.data.quality import UNMASKED, ClipReview, Quality
+from cardio_mlflow.data.quality import TEXT_LEFT, UNMASKED, ClipReview, Quality
 
 Image = NDArray[np.uint8]
 
 PREPARED_FRAMES: Final = 32
 """Number of frames of a prepared clip."""
 
-TEXT_LEFT: Final = "text"
-"""Word in the column ``review`` for a clip in whose sector text seems to stand."""
-
 PLACEHOLDER: Final = "0" * 16
 """How the digest of a UID starts that is none; see `uid_digest`."""
 
-__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "TEXT_LEFT", "PreparedClip", "prepare_clip", "uid_digest"]
+__all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "PreparedClip", "prepare_clip"]
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,8 @@ class PreparedClip:
 
     Attributes:
         frames: uint8, 32 × 224 × 224: one heart cycle, equally spaced in phase; 0 outside the sector.
-        quality: how it was made.
-        review: what a person needs to judge it.
-        instance: digest of the file's SOP Instance UID, 32 hexadecimal digits; empty without one. The UID
-            itself goes nowhere: with it a clip could be traced to its patient in an archive.
+        instance: digest of the file's SOP Instance UID, as `uid_digest`; empty without one. The UID itself
+            goes nowhere: with it a clip could be traced to its patient in an archive.
     """
 
     frames: Image
@@ -85,13 +80,9 @@ class _Picture:
 
 
 def prepare_clip(path: Path, check_text: bool = False) -> PreparedClip:
-    """Prepare one clip: DICOM, a video file, or an older ``.pt`` tensor (float 0 to 1, T × H × W).
+    """Prepare one clip, by its name a DICOM, a video, or an older ``.pt`` tensor (float 0 to 1, T × H × W).
 
-    What kind of file it is, its name tells.
-
-    Args:
-        path: the file.
-        check_text: look for text left inside the sector, and note it in the quality row's ``review``.
+    With ``check_text`` text left inside the sector is looked for, and noted in the quality row's ``review``.
 
     Raises:
         ClipRefused: with the outcome code; nothing of the clip is kept.
@@ -122,21 +113,21 @@ def _find_sector(header: ClipHeader) -> _Picture:
 
 def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     frames, statistics, mask = picture.frames, picture.statistics, picture.mask
-    evidence = _evidence(picture)
-    ecg = read_ecg(picture.header, picture.times_s, frames, mask, statistics, evidence.clear_period_s)
-    evidence = evidence.with_ecg(ecg.waveform_r_waves_s, ecg.trace_r_waves_s)
-    gating, true = gate(evidence), _true_scale(picture)
+    rhythm = _rhythm(picture)
+    ecg = read_ecg(picture.header, picture.times_s, frames, mask, statistics, rhythm.clear_period_s)
+    rhythm = rhythm.with_ecg(ecg.waveform_r_waves_s, ecg.trace_r_waves_s)
+    gating, true = gate(rhythm), _true_scale(picture)
     chosen = gating.frames(picture.times_s, PREPARED_FRAMES)
     overlays = find_overlays(frames, statistics, mask, np.unique(chosen).tolist())
     crop = crop_to(picture.sector, frames.rows, frames.columns, picture.header.aspect)
     review = TEXT_LEFT if check_text and text_in_sector(statistics, mask) else ""
     painted = _inpainted_percent(overlays, mask, chosen)
-    told = _quality(picture, gating, evidence, chosen)
-    notes = "; ".join(filter(None, (told.notes, true.note)))
-    quality = replace(_placed(told, picture, true, crop), ecg=ecg.style, review=review, notes=notes,
+    known = _quality(picture, gating, rhythm, chosen)
+    notes = "; ".join(filter(None, (known.notes, true.note)))
+    quality = replace(_placed(known, picture, true, crop), ecg=ecg.style, review=review, notes=notes,
                       inpainted_percent=round(painted, 3))  # fmt: skip
     stack = _stack(frames, overlays, mask, crop, chosen)
-    review_data = _review(picture, ecg, gating, evidence, crop)
+    review_data = _review(picture, ecg, gating, rhythm, crop)
     return PreparedClip(stack, quality, review_data, uid_digest(picture.header.sop_uid))
 
 
@@ -153,10 +144,10 @@ def uid_digest(uid: str) -> str:
     return digest if real else PLACEHOLDER + digest[len(PLACEHOLDER) :]
 
 
-def _evidence(picture: _Picture) -> Evidence:
+def _rhythm(picture: _Picture) -> Rhythm:
     header, inside = picture.header, thumbnail(picture.mask) >= 250
     masked = np.where(inside, picture.statistics.thumbnails, np.uint8(0))
-    return Evidence(picture.times_s, header.r_waves_s, header.heart_rate, masked)
+    return Rhythm(picture.times_s, header.r_waves_s, header.heart_rate, masked)
 
 
 def _inpainted_percent(overlays: Overlays, mask: Image, chosen: NDArray[np.int64]) -> float:
@@ -176,17 +167,17 @@ def _stack(
     return np.stack(small)[where]
 
 
-def _review(picture: _Picture, ecg: ClipEcg, gating: Gating, evidence: Evidence, crop: Crop) -> ClipReview:
+def _review(picture: _Picture, ecg: ClipEcg, gating: Gating, rhythm: Rhythm, crop: Crop) -> ClipReview:
     outline = crop.place(picture.sector.outline(), picture.header.aspect)
-    stop = gating.stop_s if gating.wraps else min(gating.stop_s, evidence.duration_s)
+    stop = gating.stop_s if gating.wraps else min(gating.stop_s, rhythm.duration_s)
     return ClipReview(
         outline=tuple((round(float(x), 2), round(float(y), 2)) for x, y in outline),
         ecg_s=tuple(ecg.times_s.round(4).tolist()), ecg=tuple(ecg.level.round(3).tolist()),
-        r_waves_s=gating.r_waves_s, cycle_s=(max(gating.start_s, 0.0), stop), duration_s=evidence.duration_s,
+        r_waves_s=gating.r_waves_s, cycle_s=(max(gating.start_s, 0.0), stop), duration_s=rhythm.duration_s,
     )  # fmt: skip
 
 
-def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDArray[np.int64]) -> Quality:
+def _quality(picture: _Picture, gating: Gating, rhythm: Rhythm, chosen: NDArray[np.int64]) -> Quality:
     header, sector = picture.header, picture.sector.scaled(1.0 / picture.frames.scale)
     return Quality(
         rows=header.rows, columns=header.columns, frames=header.frames, manufacturer=header.manufacturer,
@@ -196,8 +187,8 @@ def _quality(picture: _Picture, gating: Gating, evidence: Evidence, chosen: NDAr
         timing=header.timing.source, gating=gating.method, phase_verified=gating.phase_verified,
         r_waves=gating.r_waves, rr_ms=round(gating.rr_ms, 1), beats=gating.beats,
         first_frame=int(chosen[0]) + 1, last_frame=int(chosen[-1]) + 1,
-        frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / evidence.duration_s, 2),
-        duration_s=round(evidence.duration_s, 3),
+        frames_used=len(np.unique(chosen)), frame_rate=round(header.frames / rhythm.duration_s, 2),
+        duration_s=round(rhythm.duration_s, 3),
         notes="; ".join((*header.notes, *sorted(picture.frames.notes), *gating.notes)),
     )  # fmt: skip
 
@@ -212,7 +203,7 @@ def _true_scale(picture: _Picture) -> TrueScale:
 
 
 def _placed(quality: Quality, picture: _Picture, true: TrueScale, crop: Crop) -> Quality:
-    """A quality row that tells the size of a pixel, and where and how large the prepared clip shows it."""
+    """A quality row with the size of a pixel, and where and how large the prepared clip shows it."""
     apex = np.array([[picture.sector.apex_x, picture.sector.apex_y]])
     x, y = crop.place(apex, picture.header.aspect)[0].tolist()
     placed = replace(quality, prepared_apex_x=round(x, 3), prepared_apex_y=round(y, 3))

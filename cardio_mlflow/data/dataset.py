@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,46 +17,12 @@ from torch import Tensor
 
 from cardio_mlflow.data.batch.clip_store import entry_in
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
-from cardio_mlflow.data.picture.scale import FIELD_MM, PhysicalScale, at_physical_scale, mm_shown
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale, at_physical_scale, mm_shown
 from cardio_mlflow.data.quality import Quality
 from cardio_mlflow.parameters import VIEW_CODES
 
 Files = Mapping[str, Path]
 """The store's file of each of a patient's prepared clips, by view code."""
-
-
-class Clips(Protocol):
-    """Prepared clips of N patients, wherever they lie, and what is known of each."""
-
-    @property
-    def patient_ids(self) -> tuple[str, ...]:
-        """N ids."""
-
-    @property
-    def present(self) -> Tensor:
-        """(N, V) bool view mask."""
-
-    @property
-    def placement(self) -> Tensor:
-        """(N, V, 3) float64, as `ClipTensor`; likewise `phased` and `rr_ms`."""
-
-    @property
-    def phased(self) -> Tensor:
-        """(N, V) bool."""
-
-    @property
-    def rr_ms(self) -> Tensor:
-        """(N, V) float64."""
-
-    @property
-    def frames(self) -> int:
-        """T, the frames of a clip."""
-
-    def clips_of(self, patient: int) -> Tensor:
-        """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
-
-    def content_of(self, patient: int) -> str:
-        """Digest of what a patient shows: changes with a pixel or the view mask, not with the id."""
 
 
 _UNKNOWN: Final = torch.empty(0)
@@ -67,15 +33,13 @@ class ClipTensor:
     """Prepared clips of N patients, in memory.
 
     Attributes:
-        patient_ids: N ids.
         clips: (N, V, T, H, W) uint8; 0 for a missing view.
         present: (N, V) bool view mask.
         placement: (N, V, 3) float64: of each clip as it is prepared, a crop to its sector, mm per pixel and x
-            and y of the sector's apex in pixels; NaN where unknown.
-        phased: (N, V) bool, whether the frames are known to start or end at an R wave.
-        rr_ms: (N, V) float64, length of the cycle shown, ms; NaN where it is not known to be one heart beat.
-
-    Where the last three are not given nothing is known of them: NaN, and False for `phased`.
+            and y of the sector's apex in pixels; NaN where unknown (the default).
+        phased: (N, V) bool, whether the frames are known to start or end at an R wave (default False).
+        rr_ms: (N, V) float64, length of the cycle shown, ms; NaN where it is not known to be one heart beat
+            (the default).
     """
 
     patient_ids: tuple[str, ...]
@@ -117,14 +81,8 @@ class ClipFiles:
     """Prepared clips of N patients on disk, one file per clip, each read when it is asked for.
 
     Attributes:
-        patient_ids: N ids.
-        files: of each patient, the store's file of each view's clip.
         frames: how many of the prepared frames, evenly spaced over the cycle.
-        present: (N, V) bool view mask.
-        placement: (N, V, 3) float64: of each clip as it is prepared, a crop to its sector, mm per pixel and x
-            and y of the sector's apex in pixels; NaN where unknown.
-        phased: (N, V) bool, whether the frames are known to start or end at an R wave.
-        rr_ms: (N, V) float64, length of the cycle shown, ms; NaN where it is not known to be one heart beat.
+        present: as in `ClipTensor`, and so are placement, phased and rr_ms.
         scale: shows every clip at one physical scale; None shows each as it is prepared.
     """
 
@@ -148,7 +106,7 @@ class ClipFiles:
     def content_of(self, patient: int) -> str:
         """Digest of what a patient shows: changes with a pixel or the view mask, not with the id.
 
-        A file's name in the store tells its content, so none is read. Of the scale only what this patient's
+        A file's name in the store means its content, so none is read. Of the scale only what this patient's
         clips are shown at counts.
         """
         names = sorted((view, path.stem) for view, path in self.files[patient].items())
@@ -160,6 +118,10 @@ class ClipFiles:
             return []
         sizes = mm_shown(self.placement[patient].numpy(), self.scale.fallback_mm).tolist()
         return [FIELD_MM, *(sizes[VIEW_CODES.index(view)] for view in sorted(self.files[patient]))]
+
+
+Clips = ClipTensor | ClipFiles
+"""Prepared clips, wherever they lie."""
 
 
 def open_clips(
@@ -184,8 +146,7 @@ def load_clips(
         files: gives a patient's prepared clips by view code, as `PreparedCohort.clips_of`.
         patient_ids: whom to load.
         frames: how many of the prepared frames, evenly spaced over the cycle.
-        scale: show every clip at one physical scale, as `at_physical_scale`; None shows each as it is
-            prepared, cropped to its sector.
+        scale: show every clip at one physical scale, as `at_physical_scale`; None crops each to its sector.
     """
     clips = open_clips(files, patient_ids, frames, scale=scale)
     pixels = torch.stack([clips.clips_of(patient) for patient in range(len(clips.patient_ids))])
@@ -211,7 +172,7 @@ def _load(files: Files, frames: int) -> Tensor:
 
 
 def _quality(path: Path | None) -> Quality | None:
-    """What the store's file of a clip tells of it; None where there is no clip, or nothing is told."""
+    """The row in the store's file of a clip; None where there is no clip, or no row."""
     if path is None:
         return None
     with safe_open(str(path), framework="pt") as file:

@@ -25,13 +25,12 @@ from cardio_mlflow.data.batch.clip_store import (
     unwritable,
     write_bytes,
 )
-from cardio_mlflow.data.batch.identities import DUPLICATE, Content, judge, read_contents
+from cardio_mlflow.data.batch.duplicates import Content, compare_clips, read_contents
+from cardio_mlflow.data.batch.parallel import prepared_entries
 from cardio_mlflow.data.batch.sandbox import Limits
-from cardio_mlflow.data.batch.workers import prepared_entries
-from cardio_mlflow.data.clips import TEXT_LEFT
 from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
-from cardio_mlflow.data.quality import QUALITY_COLUMNS, UNMASKED, Quality
+from cardio_mlflow.data.quality import DUPLICATE, QUALITY_COLUMNS, TEXT_LEFT, UNMASKED, Quality
 from cardio_mlflow.data.review.page import Shown, write_review_page
 from cardio_mlflow.data.review.pictures import write_contact_sheets, write_films
 from cardio_mlflow.errors import InputError
@@ -55,11 +54,11 @@ class PreparedCohort:
         folder: ``quality.csv``, contact sheets, the review page, and ``clips.json``, the list of clips.
         key: digest of who has which prepared clip.
         quality: one row per clip, the columns of ``QUALITY_COLUMNS``.
-        patients: ids that have a prepared clip, in the order of the clips given.
-        missing: ids of which no clip could be prepared.
-        clips: of each patient who has any, the file of each view's clip: ``frames``, uint8, 32 × 224 × 224.
-        contents: of each such patient, digests of the files that these clips were prepared from.
-        pixels: of each such patient, digests of the prepared frames.
+        patients: ids that have a prepared clip, in the order of the clips given; ``missing`` those that
+            have none.
+        clips: of each of ``patients`` the file of each view's clip: ``frames``, uint8, 32 × 224 × 224.
+        contents: of each of them, digests of the files that these clips were prepared from.
+        pixels: of each of them, digests of the prepared frames.
         same_clips: patients who have one clip together, which is refused for all of them; a tuple per clip.
         hold: keeps all of it from being removed from the cache.
     """
@@ -77,7 +76,7 @@ class PreparedCohort:
 
     @property
     def table(self) -> Path:
-        """The quality table as a file."""
+        """The file of the quality table."""
         return self.folder / _TABLE
 
     @property
@@ -139,15 +138,15 @@ def prepare_cohort(
     files are the same bytes at any number of jobs.
 
     Args:
-        clips: at most one for a patient and view.
+        clips: at most one per patient and view.
         folder: the cache folder; all lies in its folder ``prepared``.
         jobs: number of child processes; -1 for one per core.
         check_text: mark clips with text left inside the sector for review.
         synthetic: say on the page and the contact sheets that no real patient is shown.
-        limits: time and memory of one clip; clips that were stopped by lower ones are prepared again.
+        limits: of one clip; clips that were stopped by lower ones are prepared again.
         rows: row of the label sheet of each patient, by which messages name them.
-        cache_disk: GiB that all that is prepared may take; what was used least recently makes way, and what
-            nobody has used for 90 days.
+        cache_disk: GiB that all that is prepared may take; what was used least recently is removed, and
+            what nobody has used for 90 days.
 
     Raises:
         InputError: there are two clips of one patient and view, the cache folder cannot be written, or no
@@ -161,12 +160,12 @@ def prepare_cohort(
     name = _digest([_PAGES, check_text, synthetic, listed])
     hold = store.hold([file.key for file in files if file.key], name)
     entries = [_with_words(e, check_text) for e in prepared_entries(files, store, jobs, limits)]
-    judged = judge(clips, files, entries, rows or {})
-    batch = list(map(_Made, clips, files, entries, judged.qualities))
+    compared = compare_clips(clips, files, entries, rows or {})
+    batch = list(map(_Made, clips, files, entries, compared.qualities))
     home = made(store.folder / "cohorts" / name)
     quality = _written(home, batch, store, synthetic, jobs)
-    prepared = _cohort(home, quality, batch, store, judged.shared, hold)
-    for warning in _warnings(prepared, judged.placeholders):
+    prepared = _cohort(home, quality, batch, store, compared.shared, hold)
+    for warning in _warnings(prepared, compared.placeholders):
         _log.warning(warning)
     return prepared
 
@@ -261,7 +260,7 @@ def _cohort(
 
 def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
     quality, everyone = prepared.quality, len(prepared.patients) + len(prepared.missing)
-    told = {
+    found = {
         f"of {len(quality)} clips were refused: {prepared.table}": prepared.refused,
         f"of them stand for more than one patient ({Outcome.SAME_CLIP}): find out whose they are":
             (quality["outcome"] == Outcome.SAME_CLIP).sum(),
@@ -270,7 +269,7 @@ def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
         "clips share a placeholder for a SOP Instance UID, so it tells nothing": placeholders,
         f"of {everyone} patients left out: none of their clips could be prepared": len(prepared.missing),
     }  # fmt: skip
-    return [f"{count} {words}" for words, count in told.items() if count]
+    return [f"{count} {words}" for words, count in found.items() if count]
 
 
 def _nothing(quality: pd.DataFrame, table: Path) -> InputError:

@@ -34,38 +34,31 @@ class ClipReview:
 
 @dataclass(frozen=True)
 class Quality:
-    """How a clip was prepared; empty where it does not apply.
+    """How a clip was prepared; empty where it does not apply. Lengths are in pixels of the file's frames.
 
     Attributes:
-        message: why a clip was refused.
-        rows: height of a frame in the file, pixels.
         manufacturer: a name of the allow-list, or ``other``.
-        apex_x: horizontal position of the sector's apex, pixels.
-        apex_y: row of the sector's apex.
+        apex_x: of the sector, from the left; ``apex_y`` its row.
         left: angle of the left edge, degrees from straight down; ``right`` likewise.
-        inner: radius of the curved top, pixels.
-        outer: radius of the curved bottom, pixels.
+        inner: radius of the curved top; ``outer`` of the curved bottom.
         fit_score: agreement of the sector with the moving pixels, 0 to 1.
         mm_per_pixel: height of a pixel of the file, where a source is trusted.
         scale_source: that source, ``regions`` (tags) or ``ticks`` (the drawn depth scale).
         depth_cm: depth of the sector, from the curved top to the curved bottom.
-        prepared_mm_per_pixel: size of a pixel of the prepared clip.
-        prepared_apex_x: where the sector's apex comes to lie in the prepared clip, pixels, the upper left
-            corner at 0; ``prepared_apex_y`` likewise, negative above it.
-        inpainted_percent: share of the sector's pixels under overlays that were painted over, mean of
-            the frames used.
-        timing: where the frame times come from.
+        prepared_apex_x: where the sector's apex lies in the prepared clip, pixels of it from its upper left
+            corner; ``prepared_apex_y`` likewise, negative above it.
+        inpainted_percent: share of the sector's pixels painted over, mean of the frames used.
+        timing: the source of the frame times.
         gating: the rung of the gating ladder.
         ecg: how the drawn ECG moves (sweep, scroll or cursor), where one was read.
-        r_waves: R waves found in the clip.
+        r_waves: how many were found in the clip.
         phase_verified: whether the chosen cycle is known to start or end at an R wave.
-        rr_ms: length of the chosen cycle, ms.
+        rr_ms: length of the chosen cycle.
         beats: whole cycles in the clip.
-        first_frame: frame at the start of the cycle, counted from 1; ``last_frame`` that at its end, which
-            comes before the first where ``notes`` says that the cycle is put together of two parts.
-        frames_used: number of different frames used.
-        frame_rate: frames per second.
-        review: what a person should look at, separated by spaces; empty when nothing stands out.
+        first_frame: at the start of the cycle, counted from 1; ``last_frame`` at its end, which comes before
+            the first where ``notes`` says that the cycle is put together of two parts.
+        frames_used: different ones.
+        review: words for what a person should look at, separated by spaces.
         notes: what was bent in the file and read all the same, and which rhythms do not fit each other,
             separated by semicolons.
     """
@@ -114,10 +107,9 @@ class Quality:
 
     @property
     def heartbeat_ms(self) -> float:
-        """Length of the chosen cycle, ms, where it is known to be one heart beat; else NaN.
+        """Length of the chosen cycle, ms, where an ECG or the picture's period shows one beat; else NaN.
 
-        An ECG of any kind says so where nothing contradicts it, and so does a picture that repeats itself.
-        The header's heart rate, often stale, does not, nor does a clip taken as it is.
+        The header's heart rate is often stale and shows nothing.
         """
         verified = self.gating in _BY_R_WAVES and bool(self.phase_verified)
         known = self.rr_ms if verified or self.gating == "periodicity" else None
@@ -126,8 +118,13 @@ class Quality:
 
 _BY_R_WAVES: Final = ("tags", "waveform", "trace")
 
+# Words of the column ``review``.
 UNMASKED: Final = "unmasked"
-"""Word in ``review`` for a clip whose sector was not sought, an older tensor: it stands in no picture."""
+"""A clip whose sector was not sought, an older tensor: it stands in no picture."""
+TEXT_LEFT: Final = "text"
+"""A clip in whose sector text seems to stand."""
+DUPLICATE: Final = "duplicate"
+"""A clip that is the same as another view's of its patient."""
 
 QUALITY_COLUMNS: Final[tuple[str, ...]] = ("patient_id", "view", *(field.name for field in fields(Quality)))
 """The columns of ``quality.csv``, in order."""

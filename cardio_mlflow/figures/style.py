@@ -162,11 +162,11 @@ def save_figure(figure: Figure, path_without_suffix: Path, formats: Sequence[str
         The files, in the order of `formats`.
 
     Raises:
-        ValueError: an unknown format, or an artist is transparent, which EPS cannot hold.
+        ValueError: an unknown format, or EPS is wanted of a transparent artist, which it cannot hold.
     """
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ValueError(f"unknown figure format {', '.join(unknown)}: choose among {', '.join(FORMATS)}")
-    if transparent := transparent_artists(figure):
+    if "eps" in formats and (transparent := transparent_artists(figure)):
         raise ValueError(f"EPS holds no transparency: draw {transparent[0]} in an opaque colour")
     path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
     pixels = _rendered(figure) if {"png", "tiff"} & set(formats) else None
@@ -182,6 +182,13 @@ def save_figure(figure: Figure, path_without_suffix: Path, formats: Sequence[str
                     figure.savefig(part, format=suffix, dpi=DPI, metadata=_METADATA.get(suffix))
         paths.append(path)
     return paths
+
+
+def save_with_print(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> None:
+    """Save a figure as PNG in ``folder``, and in the other `formats` in ``folder/print``."""
+    save_figure(figure, folder / name)
+    if for_print := [suffix for suffix in formats if suffix != "png"]:
+        save_figure(figure, folder / "print" / name, for_print)
 
 
 def transparent_artists(figure: Figure) -> list[Artist]:
@@ -207,8 +214,9 @@ def _rendered(figure: Figure) -> Image.Image:
     """The figure's pixels at 300 DPI, RGB."""
     buffer = BytesIO()
     with styled():
-        figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
-    return Image.open(buffer).convert("RGB")
+        figure.savefig(buffer, format="rgba", dpi=DPI)
+    width, height = (int(inches * DPI) for inches in figure.get_size_inches())
+    return Image.frombytes("RGBA", (width, height), buffer.getvalue()).convert("RGB")
 
 
 def parameter_page(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["gated", "attention", "mean"]
+from cardio_mlflow.variants import Pooling
 
 
 class AttentionPool(nn.Module):

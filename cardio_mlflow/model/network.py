@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cardio_mlflow.model.attention_pool import AttentionPool, Pooling
+from cardio_mlflow.model.attention_pool import AttentionPool
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.motion import MotionPath
 from cardio_mlflow.parameters import PARAMETERS, VIEWS
-from cardio_mlflow.settings_variants import Variant
-
-
-@dataclass(frozen=True)
-class Stages:
-    """How a variant pools frames (temporal) and views (fusion), and whether it may have a motion path."""
-
-    temporal: Pooling
-    fusion: Pooling
-    motion: bool = True
-
-
-VARIANT_STAGES: Final[dict[Variant, Stages]] = {
-    "full": Stages("gated", "gated"),
-    "no_temporal": Stages("mean", "gated"),
-    "no_fusion": Stages("gated", "mean"),
-    "no_attention": Stages("mean", "mean"),
-    "temporal_only": Stages("attention", "mean"),
-    "fusion_only": Stages("mean", "attention"),
-    "no_motion": Stages("gated", "gated", motion=False),
-}
-
+from cardio_mlflow.variants import VARIANTS, Pooling, Variant
 
 HIDDEN = (256, 128)
 
@@ -244,7 +222,7 @@ def build_network(
         ValueError: the backbone's width is not a multiple of ``attention_heads``.
     """
     encoder = FrameEncoder(vit)
-    stages = VARIANT_STAGES[variant]
+    stages = VARIANTS[variant]
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         heads = Heads(encoder.width, len(PARAMETERS) + stroke, dropout)

@@ -20,7 +20,7 @@ from cardio_mlflow.figures.frame_attention import cohort_frame_attention, frame_
 from cardio_mlflow.figures.overlay import ATTRIBUTION, GRADIENT_ROLLOUT, ROLLOUT, sector_mask, top_frames
 from cardio_mlflow.figures.overlay_animation import write_animation
 from cardio_mlflow.figures.overlay_page import overlay_page, overlay_pair
-from cardio_mlflow.figures.style import save_figure
+from cardio_mlflow.figures.style import save_figure, save_with_print
 from cardio_mlflow.figures.view_fusion import cohort_view_fusion, view_fusion
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, VIEWS
 from cardio_mlflow.pipelines.inputs import StudyInputs
@@ -74,7 +74,7 @@ def log_patient(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for figure_name, figure in figures.items():
-            save_figure(figure, folder / figure_name)
+            save_with_print(figure, folder, figure_name, settings.figure_formats)
         key = PULMONARY_HYPERTENSION.key if PULMONARY_HYPERTENSION.key in found.keys else found.keys[0]
         maps = found.attribution.maps[KEYS.index(key)].cpu().numpy()
         write_animation(
@@ -171,7 +171,8 @@ def log_cohort(run: Run, settings: Settings, inputs: StudyInputs, networks: Fold
                 phase_known=np.stack(known),
             ),
             "view_fusion": cohort_view_fusion(np.stack(views), shown, float(fusion), synthetic=mark),
-        }
+        },
+        settings.figure_formats,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +45,7 @@ class StudyInputs:
 
     Attributes:
         cohort: labels and clips as the user brought them, under pseudonyms where they are asked for.
-        prepared: the prepared clips.
-        folds: the fold of each Cohort I patient, prepared or not; none where there is no Cohort I.
+        folds: the fold of each Cohort I patient, prepared or not.
         digest: changes when a label, a clip or a fold changes.
         patient_ids: `ORIGINAL_IDS`, or that they are pseudonyms and of which key. Patients of two runs can
             be compared only where this is the same.
@@ -61,8 +62,7 @@ class StudyInputs:
     def patients(self, cohort: str) -> tuple[str, ...]:
         """Ids of the patients of Cohort I or II that have a prepared view, in sheet order."""
         prepared = set(self.prepared.patients)
-        labels = self.cohort.labels
-        return tuple(p for p in labels.index[labels["cohort"] == cohort] if p in prepared)
+        return tuple(p for p in self.cohort.members(cohort).index if p in prepared)
 
     @property
     def cohort2_digest(self) -> str:
@@ -73,9 +73,8 @@ class StudyInputs:
         """
         labels = self.cohort.labels
         patients = self.patients("II")
-        digest = hashlib.blake2b(
-            labels.loc[list(patients), list(KEYS)].to_csv(index=False).encode(), digest_size=6
-        )
+        values = labels.loc[list(patients), list(KEYS)].to_csv(index=False)
+        digest = hashlib.blake2b(values.encode(), digest_size=6)
         for patient in patients:
             digest.update(repr(self.prepared.contents[patient]).encode())
         return digest.hexdigest()
@@ -87,8 +86,8 @@ class StudyInputs:
     def facts(self, patients: Sequence[str]) -> NDArray[np.float64]:
         """(N, 3) what is known of these patients without a catheter, see `FACTS`; NaN where it is not.
 
-        Heart rate is that of the patient's own clips, the median over the views whose beats are known; else
-        the sheet's, as body surface and mean arterial pressure are.
+        Heart rate is the median over the views whose beats are known, else the sheet's, as body surface and
+        mean arterial pressure are.
         """
         labels = self.cohort.labels.reindex(columns=list(FACTS)).loc[list(patients)]
         facts = labels.to_numpy(dtype=np.float64, copy=True)
@@ -109,7 +108,7 @@ class StudyInputs:
 
 
 def load_inputs(settings: Settings) -> StudyInputs:
-    """Make the synthetic cohort if asked for, read the cohort, prepare its clips; nothing is done twice.
+    """Make the synthetic cohort if asked for, read the cohort, and prepare its clips, nothing twice.
 
     Behind this function ids are pseudonyms where they are asked for; what is written comes after it.
 
@@ -117,11 +116,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
         InputError: the folder, the sheet, the folds, the pseudonym key or every clip is unusable.
     """
     cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size, settings.studies)
-    for note in cohort.notes:
-        log.info("Note: %s", note)
-    for warning in cohort.warnings:
-        log.warning("%s", warning)
-    _tell(cohort)
+    _log_findings(cohort)
     folds_from = "given" if _folds_file(settings, cohort) else "drawn"
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them
     patient_ids = ORIGINAL_IDS
@@ -129,28 +124,26 @@ def load_inputs(settings: Settings) -> StudyInputs:
         names, patient_ids = _pseudonyms(settings, cohort)
         cohort, folds = cohort.renamed(names), folds.rename(index=names)
     prepared = prepare_cohort(
-        cohort.clips,
-        settings.cache,
-        settings.workers,
-        check_text=settings.check_text,
-        synthetic=settings.is_synthetic,
+        cohort.clips, settings.cache, settings.workers,
+        check_text=settings.check_text, synthetic=settings.is_synthetic,
         limits=Limits(settings.clip_seconds, settings.clip_memory),
-        rows=cohort.rows,
-        cache_disk=settings.cache_disk,
-    )
+        rows=cohort.rows, cache_disk=settings.cache_disk,
+    )  # fmt: skip
     _check_apart(cohort, prepared.same_clips)
     digest = _digest(cohort.labels, folds, prepared.key)
     return StudyInputs(cohort, prepared, folds, digest, patient_ids, folds_from)
 
 
-def _tell(cohort: Cohort) -> None:
-    """Say what becomes of persons with several examinations and of parameters that nobody has."""
+def _log_findings(cohort: Cohort) -> None:
+    """Log notes, and what becomes of persons with several examinations and of parameters that nobody has."""
+    for note in cohort.notes:
+        log.info("Note: %s", note)
+    for warning in cohort.warnings:
+        log.warning("%s", warning)
     labels = cohort.labels
-    absent = [key for key in KEYS if labels[key].isna().all()]
-    if absent:
-        log.warning(
-            "Nobody has a value of %s: it is neither learned, predicted nor judged.", ", ".join(absent)
-        )
+    if absent := [key for key in KEYS if labels[key].isna().all()]:
+        words = "Nobody has a value of %s: it is neither learned, predicted nor judged."
+        log.warning(words, ", ".join(absent))
     if (shared := shared_persons(labels)) is not None:
         log.info(
             "%d patients of the sheet are examinations of %d persons: folds, cohorts and intervals go by "
@@ -161,8 +154,7 @@ def _tell(cohort: Cohort) -> None:
 def _check_apart(cohort: Cohort, same_clips: tuple[tuple[str, ...], ...]) -> None:
     """Check that no clip stands in both cohorts: the test would not be on unseen patients."""
     of = cohort.labels["cohort"]
-    across = [group for group in same_clips if len({of[patient] for patient in group}) > 1]
-    if across:
+    if across := [group for group in same_clips if len({of[patient] for patient in group}) > 1]:
         rows = "; ".join(", ".join(str(cohort.rows[p]) for p in group) for group in across[:_SHOWN])
         more = f" and {len(across) - _SHOWN} more" if len(across) > _SHOWN else ""
         raise InputError(
@@ -177,7 +169,7 @@ def draw_folds(settings: Settings, cohort: Cohort) -> pd.Series[int]:
     Raises:
         InputError: the given folds do not fit the cohort, or there are too few patients.
     """
-    cohort1 = cohort.labels[cohort.labels["cohort"] == "I"]
+    cohort1 = cohort.members("I")
     if cohort1.empty:
         return pd.Series({}, dtype="int64", name="fold")
     if path := _folds_file(settings, cohort):
@@ -198,8 +190,7 @@ def training_subset(settings: Settings, inputs: StudyInputs) -> set[str]:
     Raises:
         InputError: the indices are not understood or out of range.
     """
-    labels = inputs.cohort.labels
-    cohort1 = list(labels.index[labels["cohort"] == "I"])
+    cohort1 = list(inputs.cohort.members("I").index)
     if not settings.train_indices:
         return set(cohort1)
     return {cohort1[i] for i in parse_indices(settings.train_indices, len(cohort1))}
@@ -212,35 +203,26 @@ def _cohort_folder(settings: Settings) -> Path:
         folder = settings.cache / "synthetic" / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{name}.lock")):
-            return make_cohort(
-                folder,
-                settings.synthetic_patients,
-                settings.cohort1_size,
-                settings.synthetic_seed,
-                settings.workers,
-            )
+            return make_cohort(folder, settings.synthetic_patients, settings.cohort1_size,
+                               settings.synthetic_seed, settings.workers)  # fmt: skip
     folder = Path(settings.data)
     if not folder.is_dir():
         raise InputError(
-            f"data={settings.data}: there is no such folder (looked for it from {Path.cwd()}). "
-            "Give the absolute path of a cohort folder "
-            "(labels.csv or labels.xlsx, and dicom/), or -P data=synthetic."
+            f"data={settings.data}: there is no such folder (looked for it from {Path.cwd()}). Give the "
+            "absolute path of a cohort folder (labels.csv or labels.xlsx, and dicom/), or -P data=synthetic."
         )
     return folder
 
 
 def _pseudonyms(settings: Settings, cohort: Cohort) -> tuple[dict[str, str], str]:
     """The pseudonym of each patient and person, kept beside the key, and `StudyInputs.patient_ids`."""
-    key_file = Path(settings.pseudonym_key or _default_key_file())
+    default = Path(platformdirs.user_config_dir("cardio_mlflow"), "pseudonym.key")
+    key_file = Path(settings.pseudonym_key or default)
     key = read_key(key_file, (cohort.folder, settings.cache, _PACKAGE))
     names = pseudonyms(key, [*cohort.labels.index, *cohort.labels[PERSON]])
     keep_mapping(key_file, names)
     log.info("Patient ids are replaced by pseudonyms; the table that leads back lies beside %s", key_file)
     return names, f"pseudonyms of key {key_name(key)}"
-
-
-def _default_key_file() -> Path:
-    return Path(platformdirs.user_config_dir("cardio_mlflow")) / "pseudonym.key"
 
 
 def _digest(labels: pd.DataFrame, folds: pd.Series[int], prepared_key: str) -> str:
@@ -249,9 +231,9 @@ def _digest(labels: pd.DataFrame, folds: pd.Series[int], prepared_key: str) -> s
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-AGE_BANDS: Final = {0: "< 40", 40: "40-59", 60: "60-74", 75: ">= 75"}
+AGE_BANDS: Final[dict[float, str]] = {0: "< 40", 40: "40-59", 60: "60-74", 75: ">= 75"}
 """Lower end of an age band, years, and its name; ages themselves are not written."""
-BMI_BANDS: Final = {0: "< 18.5", 18.5: "18.5-24.9", 25: "25-29.9", 30: ">= 30"}
+BMI_BANDS: Final[dict[float, str]] = {0: "< 18.5", 18.5: "18.5-24.9", 25: "25-29.9", 30: ">= 30"}
 """Lower end of a band of body-mass index, kg/m², and its name: WHO Technical Report Series 894, 2000."""
 _SEXES: Final = {"f": "female", "w": "female", "female": "female", "woman": "female",
                  "m": "male", "male": "male", "man": "male"}  # fmt: skip
@@ -262,64 +244,58 @@ SMALLEST_GROUP: Final = 5
 def participants(inputs: StudyInputs, cohort: str) -> pd.DataFrame:
     """All patients of a cohort in sheet order, also those without a prepared clip.
 
-    Args:
-        inputs: the cohort.
-        cohort: I or II.
-
     Returns:
-        A row a patient: patient_id, cohort, fold (empty in Cohort II), used (a view is prepared), for each
-        view its outcome code (empty: no clip), bsa (m²), and of sex, age_band, rhythm, bmi_band and scanner
-        those that the sheet has.
+        One row per patient: patient_id, cohort, fold (empty in Cohort II), used (a view is prepared), for
+        each view its outcome code (empty: no clip) and, as gating_<view>, how its cycle was found, bsa (m²),
+        and of sex, age_band, rhythm, bmi_band and scanner those that the sheet has.
     """
-    labels = inputs.cohort.labels
-    labels = labels[labels["cohort"] == cohort]
+    labels = inputs.cohort.members(cohort)
     used = set(inputs.patients(cohort))
-    columns: dict[str, object] = {
-        "patient_id": list(labels.index),
-        "cohort": cohort,
-        "fold": pd.array([inputs.folds.get(p, pd.NA) for p in labels.index], dtype="Int64"),
-        "used": [patient in used for patient in labels.index],
-    }
+    folds = pd.array([inputs.folds.get(p, pd.NA) for p in labels.index], dtype="Int64")
+    columns: dict[str, object] = {"patient_id": list(labels.index), "cohort": cohort, "fold": folds,
+                                  "used": [patient in used for patient in labels.index]}  # fmt: skip
     quality = inputs.prepared.quality
     for view in VIEW_CODES:
-        outcomes = quality[quality["view"] == view].set_index("patient_id")["outcome"].astype(str)
-        columns[view] = list(outcomes.reindex(labels.index).fillna(""))
+        clips = quality[quality["view"] == view].set_index("patient_id").reindex(labels.index)
+        columns[view] = list(clips["outcome"].astype(object).fillna("").astype(str))
+        columns[f"gating_{view}"] = list(clips["gating"].astype(object).fillna("").astype(str))
     if "BSA" in labels:
         columns["bsa"] = labels["BSA"].to_numpy(np.float64)
     return pd.DataFrame(columns | _groups(labels))
 
 
 def _groups(labels: pd.DataFrame) -> dict[str, list[str]]:
-    groups = {}
-    if "sex" in labels:
-        groups["sex"] = [_SEXES.get(str(text).strip().lower(), "") for text in labels["sex"].fillna("")]
-    if "age" in labels:
-        groups["age_band"] = [_band(text, AGE_BANDS) for text in labels["age"].fillna("")]
-    if "rhythm" in labels:
-        groups["rhythm"] = _common_texts(labels["rhythm"])
-    if "BMI" in labels:
-        groups["bmi_band"] = [_band(text, BMI_BANDS) for text in labels["BMI"].fillna("")]
-    if "scanner" in labels:
-        groups["scanner"] = _common_texts(labels["scanner"])
-    return groups
+    readers: dict[str, tuple[str, Callable[[pd.Series[str]], list[str]]]] = {
+        "sex": ("sex", lambda texts: [_SEXES.get(text, "") for text in texts]),
+        "age_band": ("age", partial(_bands, bands=AGE_BANDS)),
+        "rhythm": ("rhythm", _common),
+        "bmi_band": ("BMI", partial(_bands, bands=BMI_BANDS)),
+        "scanner": ("scanner", _common),
+    }
+    return {
+        name: read(labels[column].fillna("").astype(str).str.strip().str.lower())
+        for name, (column, read) in readers.items()
+        if column in labels
+    }
 
 
-def _band(text: object, bands: dict[float, str] | dict[int, str]) -> str:
-    """The band of a cell's number; nothing where it is none.
+def _bands(texts: Iterable[str], bands: dict[float, str]) -> list[str]:
+    """The band of each number; nothing where it is none.
 
-    >>> _band("63", AGE_BANDS), _band("24,125", BMI_BANDS), _band("unknown", AGE_BANDS)
-    ('60-74', '18.5-24.9', '')
+    >>> _bands(["63", "12,5", "unknown"], AGE_BANDS)
+    ['60-74', '< 40', '']
     """
-    try:
-        value = parse_number(str(text).replace(",", "."))  # no age or BMI has thousands
-    except ValueError:
-        return ""
-    below = [name for start, name in bands.items() if value >= start]
-    return below[-1] if below else ""
+    found = []
+    for text in texts:
+        try:
+            value = parse_number(text.replace(",", "."))  # no age or BMI has thousands
+        except ValueError:
+            value = math.nan
+        found.append(next((name for start, name in reversed(bands.items()) if value >= start), ""))
+    return found
 
 
-def _common_texts(column: pd.Series[str]) -> list[str]:
-    """Texts in lower case without outer spaces; rare ones as "other"."""
-    texts = column.fillna("").astype(str).str.strip().str.lower()
+def _common(texts: pd.Series[str]) -> list[str]:
+    """Texts, rare ones as "other"."""
     counts = texts.value_counts()
     return [text if not text or counts[text] >= SMALLEST_GROUP else "other" for text in texts]

@@ -51,7 +51,7 @@ PATIENCE: Final = 600.0
 log = logging.getLogger(__name__)
 
 History = list[dict[str, Any]]
-"""A row an epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
+"""One row per epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class FoldJob:
         known = (settings.study_name, settings.digest(), settings.variant, data.inputs.digest,
                  data.inputs.patient_ids, __version__, data.features.device.type)  # fmt: skip
         digest = hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()
-        return Checkpoint(settings.cache / "checkpoints" / f"{digest}-{self.variant}-{self.fold}")
+        folder = settings.cache / "checkpoints" / f"{digest}-{self.variant}-{self.fold}"
+        return Checkpoint(folder, settings.checkpoint_minutes)
 
 
 @dataclass(frozen=True)
@@ -181,20 +182,23 @@ def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, place: Place) -> Train
     history = _take_up(run, fold, checkpoint, state)
     writes = data.processes.is_main
     records = fit(state, fold.fold_data, settings, settings.seed + job.fold, data.processes)
-    for record in _with_bar(records, fold, state.epoch, place.line if writes else -1):
-        metrics = epoch_metrics(record, fold.references, fold.predicted(record.predictions).predictions)
-        row = {"fold": job.fold, "epoch": record.epoch, "time": int(time.time() * 1000), **metrics}
-        history.append(row)
-        if writes:
-            checkpoint.write(state, {"history": history, "run_id": run.run_id})
-            _log_epoch(run, row)
-        if place.parent and os.getppid() != place.parent:
-            raise InputError("The command that started this worker has ended; -P resume=true goes on.")
+    try:
+        for record in _with_bar(records, fold, state.epoch, place.line if writes else -1):
+            metrics = epoch_metrics(record, fold.references, fold.predicted(record.predictions).predictions)
+            row = {"fold": job.fold, "epoch": record.epoch, "time": int(time.time() * 1000), **metrics}
+            history.append(row)
+            if writes:
+                checkpoint.keep(state, {"history": history, "run_id": run.run_id})
+                _log_epoch(run, row)
+            if place.parent and os.getppid() != place.parent:
+                raise InputError("The command that started this worker has ended; -P resume=true goes on.")
+    finally:  # a stop by the user or the system comes as an exception
+        checkpoint.flush()
     return _result(fold, state, history)
 
 
 def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState) -> History:
-    """Put the checkpoint into the state and its history into the run; or start anew."""
+    """Put the checkpoint into the state and its history into the run; or start from scratch."""
     processes = fold.data.processes
     if processes.is_main and fold.settings.resume:
         run.end_killed(_fold_tags(fold.settings, fold.job, fold.data))
@@ -202,8 +206,8 @@ def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState
         processes.check_same(0, "epoch that they resume after")
         if processes.is_main and checkpoint.exists():
             log.warning(
-                "%s starts anew, though a stopped run of it has left a checkpoint: -P resume=true goes on "
-                "from there, as long as this run has not finished its first epoch.", fold.job.name,
+                "%s starts from scratch, though a stopped run of it left a checkpoint: -P resume=true goes "
+                "on from there, as long as this run has not finished its first epoch.", fold.job.name,
             )  # fmt: skip
         return []
     notes = checkpoint.notes()

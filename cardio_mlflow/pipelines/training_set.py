@@ -5,20 +5,19 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from cardio_mlflow.data.dataset import ClipFiles, open_clips
-from cardio_mlflow.data.picture.scale import PhysicalScale, median_scale
+from cardio_mlflow.data.picture.physical_scale import PhysicalScale, median_scale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.pipelines.inputs import StudyInputs, training_subset
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import Settings, Use, settings_for
 from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.bundle import network_of, used_views
@@ -28,11 +27,6 @@ from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
 from cardio_mlflow.training.unfreezing import check_stages
-
-_MADE_FROM: Final = (
-    "backbone", "attention_heads", "views", "training_frames", "precision", "train_indices",
-    "scale", "augmented_copies", "rotation", "shift", "zoom", "gain", "speckle", "cache", "feature_disk",
-)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +94,7 @@ class TrainingSet:
 
 def made_from(settings: Settings) -> tuple[object, ...]:
     """What of the settings a training set is made from: where it is equal, so are the training sets."""
-    return tuple(getattr(settings, name) for name in _MADE_FROM)
+    return tuple(getattr(settings, name) for name in settings_for(Use.FEATURES))
 
 
 def load_training_set(
@@ -108,7 +102,7 @@ def load_training_set(
 ) -> TrainingSet:
     """Open Cohort I and load the backbone. Cohort II is not read.
 
-    Patients without any of the settings' ``views`` are left out, and the user is told how many.
+    Patients without any of the settings' ``views`` are left out; the log says how many.
 
     Args:
         settings: what to train.
@@ -170,7 +164,7 @@ def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:
 
 
 def with_used_views(settings: Settings, inputs: StudyInputs, patients: tuple[str, ...]) -> tuple[str, ...]:
-    """The patients that have one of the settings' ``views``; the user is told how many have none.
+    """The patients that have one of the settings' ``views``; the log says how many have none.
 
     Raises:
         InputError: nobody has.

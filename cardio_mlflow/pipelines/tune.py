@@ -15,14 +15,14 @@ from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fo
 from cardio_mlflow.analysis.summary import mean_correlation, performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.inputs import load_inputs
-from cardio_mlflow.pipelines.study_runs import command
+from cardio_mlflow.pipelines.study_runs import command, complete_folds
 from cardio_mlflow.pipelines.train import refuse_variant, train_folds, train_jobs, trained_before
 from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.pipelines.trials import Tuning, trial_tags
 from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
 from cardio_mlflow.pipelines.tuning_workers import locked, run_trials, study_of
-from cardio_mlflow.pipelines.validate import validate_study
+from cardio_mlflow.pipelines.validate import validate_folds
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.new_runs import TUNED_BY, is_running, step_run
 from cardio_mlflow.tracking.registry import CHALLENGER
@@ -160,7 +160,7 @@ def _register_challenger(settings: Settings, run: Run, data: TrainingSet, tuned:
         training.set_tags({TUNED_BY: run.run_id})
         train_folds(own, training, data)
     with step_run("validate", own, "validate", run) as validation:
-        validate_study(own, validation, CHALLENGER)
+        validate_folds(own, validation, complete_folds(own), CHALLENGER)
     log.info(
         "The study %s holds the folds with the best settings. Its models become the champion with:\n    %s",
         own.study_name, command("validate", own, settings_from=run.run_id),

@@ -17,11 +17,11 @@ from cardio_mlflow.analysis.comparison import differences, in_words
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.tuning import tuning_curves, tuning_history, tuning_importance, tuning_slices
 from cardio_mlflow.pipelines.study_runs import command
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import TUNED, Settings
 from cardio_mlflow.tracking.finished import predictions_of
 from cardio_mlflow.tracking.new_runs import TUNED_BY
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.tuning.search import TUNED, range_of, values_of
+from cardio_mlflow.tuning.search import range_of, values_of
 from cardio_mlflow.tuning.storage import is_of_defaults, trials_of
 
 BEST: Final = "best_settings.yaml"
@@ -77,13 +77,13 @@ def log_tuning(run: Run, settings: Settings, tuned: Tuned, folder: str = "") -> 
         "tuning_slices": tuning_slices(tuned.study, tuned.defaults, list(TUNED), synthetic=mark),
         "tuning_importance": tuning_importance(tuned.study, importance, evaluator, synthetic=mark),
     }
-    run.log_figures(figures, f"{folder}figures")
+    run.log_figures(figures, settings.figure_formats, f"{folder}figures")
     if not folder:
         _summarise(run, settings, tuned, trials)
 
 
 def trial_table(study: Study) -> pd.DataFrame:
-    """One row per trial that was begun.
+    """One row per trial that was started.
 
     Returns:
         number, state, is_default, value (mean over folds of the lowest validation loss; empty unless
@@ -144,7 +144,7 @@ def best_yaml(run: Run, tuned: Tuned, settings: Settings) -> str:
 def _summarise(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> None:
     """Log and say how the best trial does beside the defaults, and how to use it."""
     best = tuned.best
-    words = trials["state"].replace("FAIL", "failed or begun again").str.lower()
+    words = trials["state"].replace("FAIL", "failed or started again").str.lower()
     counted = ", ".join(f"{count} {state}" for state, count in words.value_counts().items())
     lines = [f"{len(trials)} trials ({counted}). Best: trial {best.number}, loss {best.value:.4f}, with"]
     lines += [f"    {name} = {value:.3g}" for name, value in values_of(tuned.settings).items()]
@@ -175,7 +175,7 @@ def _against_defaults(run: Run, settings: Settings, tuned: Tuned) -> list[str]:
     lines = [f"Loss of the defaults (trial {defaults.number}): {defaults.value:.4f}."]
     now = values_of(settings)
     if then := [f"{name} = {value:.3g}" for name, value in defaults.params.items() if value != now[name]]:
-        lines.append(f"The defaults are those that the tuning was begun with ({', '.join(then)}).")
+        lines.append(f"The defaults are those that the tuning was started with ({', '.join(then)}).")
     return [
         *lines, *in_words(compared),
         "The best was chosen on these patients, so it looks better than it is: see -P nested=true.",

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,13 +20,13 @@ from tqdm import tqdm
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.pipelines.trials import Tuning, run_trial
+from cardio_mlflow.pipelines.worker_pools import worker_pool
 from cardio_mlflow.pipelines.workers import (
     FAULTS,
     Work,
     as_worker,
-    in_workers,
-    joined_backend,
     load_once,
+    shared_settings,
     workers_for,
 )
 from cardio_mlflow.tracking.store import current_store
@@ -44,7 +45,7 @@ from cardio_mlflow.tuning.storage import (
 )
 
 FAILURES: Final = 3
-"""A tuning whose first trials all fail is given up after this many."""
+"""A tuning whose first trials all fail is stopped after this many."""
 
 log = logging.getLogger(__name__)
 
@@ -164,14 +165,15 @@ def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
             yield
         return
     store = current_store()
-    with joined_backend(tuning.settings, store, workers) as found:
-        work = Work(tuning.settings, tuning.inputs, tuning.parent, store, found)
+    with worker_pool(tuning.settings, store, workers) as pool:
+        shared = replace(tuning, settings=shared_settings(tuning.settings, pool.count, len(tuning.folds)))
+        work = Work(shared.settings, tuning.inputs, tuning.parent, store, pool.count)
         advice = (
             "The same command goes on, and begins the trial that was lost again: give it fewer workers than "
-            f"{found}, such as -P jobs=1."
+            f"{pool.count}, such as -P jobs=1."
         )
-        calls = ((work, tuning, number) for number in range(left))
-        yield from in_workers(tuning.settings, found, advice, _in_worker, calls)
+        calls = ((work, shared, number) for number in range(left))
+        yield from pool.results(_in_worker, calls, advice)
 
 
 def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
@@ -181,7 +183,7 @@ def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
         study.pruner = pruner_of(tuning.settings)
 
         def train(trial: Trial) -> float:
-            data = load_once(tuning.settings, tuning.inputs, device)
+            data = load_once(tuning.settings, tuning.inputs, device, work.workers)
             return run_trial(tuning, trial, data, place.parent)
 
         with explained(tuning.address):

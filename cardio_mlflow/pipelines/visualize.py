@@ -185,12 +185,13 @@ def _explain_chosen(
     mark = settings.is_synthetic
     curve_figure = deletion_insertion(mean_curves(curve_table), synthetic=mark, note=note)
     check_figure = sanity_bars(mean_checks(check_table), synthetic=mark, note=note)
-    run.log_figures({"deletion_insertion": curve_figure, "map_checks": check_figure})
+    figures = {"deletion_insertion": curve_figure, "map_checks": check_figure}
+    run.log_figures(figures, settings.figure_formats)
 
 
 @contextmanager
 def _named(patient: Patient) -> Iterator[None]:
-    """Have an error name the patient by number and reason, not by id."""
+    """Make an error name the patient by number and reason, not by id."""
     try:
         yield
     except InputError as error:
@@ -198,7 +199,7 @@ def _named(patient: Patient) -> Iterator[None]:
 
 
 def convergence_table(patient: Patient, found: Attribution) -> pd.DataFrame:
-    """How complete a patient's attribution is, a row a parameter; predictions in scaled target space."""
+    """How complete a patient's attribution is, one row per parameter; predictions in scaled target space."""
     columns = {"prediction": found.outputs, "baseline": found.baseline, "delta": found.delta,
                "relative_delta": found.relative_delta}  # fmt: skip
     table = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()})
@@ -226,7 +227,7 @@ def check_metrics(checks: pd.DataFrame) -> dict[str, float]:
 
 
 def _mean_images(settings: Settings, inputs: StudyInputs, bundle: Bundle, fold: int) -> Tensor | None:
-    """(V, h, w) mean image of each view over training patients of a fold, where it is asked for."""
+    """(V, h, w) mean image of each view over training patients of a fold, where it is needed."""
     if settings.ig_baseline != "cohort_mean":
         return None
     trainable = training_subset(bundle.settings, inputs)

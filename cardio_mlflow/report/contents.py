@@ -25,7 +25,8 @@ from cardio_mlflow.report.checklists import checklist_rows
 from cardio_mlflow.report.method_statistics import MethodFacts
 from cardio_mlflow.report.methods import methods_paragraphs
 from cardio_mlflow.report.page import ReportContent
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.report.participant_flow import PREPARED
+from cardio_mlflow.settings import Settings, Use, settings_for
 from cardio_mlflow.synthetic.hemodynamics import anatomical_ceiling
 
 
@@ -87,14 +88,8 @@ def read_evidence(predictions: pd.DataFrame, cohort: str) -> Evidence:
 _PACKAGES: Final = (
     "mlflow", "torch", "transformers", "numpy", "scipy", "statsmodels", "scikit-learn", "umap-learn",
 )  # fmt: skip
-ANALYSIS_SETTINGS: Final = ("bootstrap", "seed", "figure_formats")
-"""What of the settings an evaluation depends on, besides the predictions."""
-_PRIVATE: Final = (
-    "data", "cache", "folds", "pseudonym_key", "cluster", "storage", "more_variants", "explained_patients",
-)  # fmt: skip
-"""Settings that may hold paths and names of machines and users, or ids of patients."""
-_NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs")
-"""Long tables that figures are drawn from; they are in ``tables/``."""
+_NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs", "history", "ceiling")
+"""Tables that only figures are drawn from; they are in ``tables/``."""
 _NOT_IN_REPORT: Final = (*_NOT_IN_WORKBOOK, "performance", "participant_flow", "phenotypes", "embedding")
 
 
@@ -143,7 +138,7 @@ def summary_sheet(predictions: pd.DataFrame, evaluation: Evaluation, mean: MeanC
 def _settings_sheet(evaluation: Evaluation) -> pd.DataFrame:
     """The settings of the training where they are known, and those of the analysis."""
     analysis = shared_settings(evaluation.settings)
-    rows = [("analysis", name, str(analysis[name])) for name in ANALYSIS_SETTINGS]
+    rows = [("analysis", name, str(analysis[name])) for name in settings_for(Use.ANALYSIS)]
     if evaluation.study_settings is not None:
         training = shared_settings(evaluation.study_settings)
         rows += [("training", name, str(value)) for name, value in training.items()]
@@ -181,6 +176,7 @@ def report_content(
         folds_from=evaluation.folds_from,
         tuned=evaluation.tuned,
         persons=count_of_persons(evidence.predictions),
+        gating=_gating(evidence, settings),
         left_out=[key for key in KEYS if key not in set(evidence.predictions["parameter"])],
     )
     shown = {name: table for name, table in tables.items() if name not in _NOT_IN_REPORT}
@@ -200,6 +196,17 @@ def report_content(
         settings_text=_as_text(shared_settings(settings)) if settings else "",
         identities=_identities(evidence, tables),
     )
+
+
+def _gating(evidence: Evidence, settings: Settings | None) -> dict[str, int] | None:
+    """How many clips of the analysed patients had their cycle found in which way; None where nobody knows."""
+    judged = evidence.predictions["patient_id"].unique()
+    table = participants_of(evidence.predictions, evidence.participants).reindex(judged)
+    views = settings.views if settings else ()
+    if settings is None or not {f"gating_{view}" for view in views} <= set(table.columns):
+        return None
+    used = [table.loc[table[view] == PREPARED, f"gating_{view}"] for view in views]
+    return {str(rung): int(count) for rung, count in pd.concat(used).value_counts().items() if rung}
 
 
 def _identities(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -239,7 +246,7 @@ def versions_in_use() -> dict[str, str]:
 
 def shared_settings(settings: Settings) -> dict[str, object]:
     """The settings by name, without what is private to this machine: for what is handed on."""
-    shown = settings.model_dump(mode="json", exclude=set(_PRIVATE))
+    shown = settings.model_dump(mode="json", exclude=set(settings_for(Use.PRIVATE)))
     return shown | {"backbone": settings.backbone_name}
 
 

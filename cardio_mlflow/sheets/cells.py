@@ -18,7 +18,7 @@ MISSING: Final[frozenset[str]] = frozenset(
 )  # fmt: skip
 """Cell texts, in lower case, that stand for a value that was not measured."""
 MARKS: Final = frozenset("*~≈=#?!()[]†‡")
-"""Marks beside a number that are dropped, and of which the user is told."""
+"""Marks beside a number that are dropped, which a note reports."""
 A_DATE: Final = (
     "a date or a time where a number belongs: spreadsheets turn 12.5 into 12 May. Format the column as "
     "numbers and write the value again"
@@ -48,7 +48,7 @@ class Cell:
 
     Attributes:
         text: what it shows, cleaned.
-        value: the number or the date that a workbook keeps behind the text; None for text.
+        value: the number or the date that a workbook keeps behind the text.
         fault: why its content cannot be taken, in words; empty if it can.
     """
 
@@ -124,11 +124,7 @@ def decimal_mark(texts: Iterable[str]) -> str:
 
 
 def cell_number(cell: Cell, units: tuple[str, ...] = (), decimal: str = "") -> float:
-    """Read a number from a cell; see `parse_number`.
-
-    Raises:
-        ValueError: the reason, in words that do not repeat the cell.
-    """
+    """Read a number from a cell; it raises as `parse_number`."""
     if cell.fault:
         raise ValueError(cell.fault)
     if isinstance(cell.value, float):
@@ -144,12 +140,7 @@ def parse_number(text: str, units: tuple[str, ...] = (), decimal: str = "") -> f
     Marks around the number ("14*", "~12", "(8)") and one of the given units behind it are dropped.
     A missing marker gives NaN. A bound such as "<5" is refused: it is not a measured value, and
     only the user can say whether to leave it out. So is "1,234", unless the sheet's decimal mark is known
-    to be the comma, and "1.234" if it is.
-
-    Args:
-        text: the cell.
-        units: the units that may stand behind the number.
-        decimal: the sheet's `decimal_mark`.
+    to be the comma, and "1.234" if it is; ``decimal`` is the sheet's `decimal_mark`.
 
     Raises:
         ValueError: the reason, in words that do not repeat the cell.

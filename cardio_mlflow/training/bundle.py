@@ -16,12 +16,13 @@ from transformers import PreTrainedModel
 
 from cardio_mlflow import __version__
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
-from cardio_mlflow.data.picture.scale import FIELD_MM, PhysicalScale, at_physical_scale
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale, at_physical_scale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, build_network
 from cardio_mlflow.parameters import FACTS, VIEW_CODES, view
-from cardio_mlflow.settings import Settings, settings_from_yaml
+from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.training.devices import backbone_autocast, choose_device, compute_dtype
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.stroke_volume import STROKE, Predicted

@@ -1,13 +1,14 @@
-"""Checkpoints on disk: a training that is killed at any moment goes on from its last whole epoch.
+"""Checkpoints on disk: a training that is killed resumes after the last whole epoch that was written.
 
-Tensors are written first, each file under a temporary name, synced and renamed; ``state.json``, which
-names them, is replaced last. So what it names is whole, whenever the process dies. No pickle.
+Tensors are written first; ``state.json``, which names their files, is replaced last. So what it names is
+whole, whenever the process dies. No pickle.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,14 +34,31 @@ _MEAN: Final = "mean"
 
 
 @dataclass(frozen=True)
+class _Epoch:
+    """What a whole epoch leaves to be written; later epochs change nothing of it."""
+
+    number: int
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_epoch: int
+    state: str
+
+
 class Checkpoint:
-    """A folder that holds the last whole epoch of one training.
+    """A folder that holds a whole epoch of one training; made with the first one that is written."""
 
-    Attributes:
-        folder: made with the first epoch that is written.
-    """
+    def __init__(self, folder: Path, minutes: float = 0.0):
+        """Use a folder.
 
-    folder: Path
+        Args:
+            folder: of this training alone.
+            minutes: from one write to the next, at least; 0 writes every epoch.
+        """
+        self.folder = folder
+        self._seconds = 60 * minutes
+        self._due = 0.0
+        self._waiting: _Epoch | None = None
+        self._best_written = 0
 
     def exists(self) -> bool:
         """Whether an epoch has been written."""
@@ -57,30 +75,42 @@ class Checkpoint:
             notes: dict[str, Any] = stored["notes"] | {"epoch": stored["epoch"]}
             return notes
 
-    def write(self, state: TrainingState, notes: Mapping[str, Any]) -> None:
-        """Write the state after an epoch; the one before stays whole until this one is.
+    def keep(self, state: TrainingState, notes: Mapping[str, Any]) -> None:
+        """Write the state after a whole epoch, or hold a copy of it for ``flush`` until it is time to write.
 
         Args:
             state: after a whole epoch.
-            notes: anything that JSON holds, given back by ``notes``.
+            notes: anything that JSON holds, returned by ``notes``.
 
         Raises:
-            InputError: the disk has no room; the checkpoint before is still whole.
+            InputError: the disk has no room; the epoch that was written before is still whole.
         """
-        last, best = f"epoch-{state.epoch:05d}.safetensors", f"best-{state.best_epoch:05d}.safetensors"
-        stored = {"epoch": state.epoch, "best_epoch": state.best_epoch, "best_loss": state.best_loss,
-                  "last": last, "best": best, "averaged": state.averaged, "notes": dict(notes)}  # fmt: skip
+        is_due = time.monotonic() >= self._due
+        self._waiting = _after_epoch(state, notes, copy=not is_due)
+        if is_due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the epoch that was kept last, unless that is done; the one before stays whole until then.
+
+        Raises:
+            InputError: as ``keep``.
+        """
+        if (epoch := self._waiting) is None:
+            return
+        last, best = self._tensors("epoch", epoch.number), self._tensors("best", epoch.best_epoch)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if state.best_epoch == state.epoch:
-                predictions = torch.from_numpy(state.best_predictions)
-                _write_tensors(self.folder / best, state.best_weights | {_PREDICTIONS: predictions})
-            mean = {f"{_MEAN}/{name}": weight for name, weight in state.mean_weights.items()}
-            _write_tensors(self.folder / last, state.trained_weights() | _moments(state) | mean)
-            write_whole(self.folder / _STATE, json.dumps(stored))
+            if epoch.best and self._best_written != epoch.best_epoch:
+                _write_tensors(best, epoch.best)
+                self._best_written = epoch.best_epoch
+            _write_tensors(last, epoch.last)
+            write_whole(self.folder / _STATE, epoch.state)
         except OSError as error:
-            raise self._no_room(error, state.epoch) from error
-        self._remove_all_but({last, best, _STATE})
+            self._waiting = None
+            raise self._no_room(error, epoch.number) from error
+        self._waiting, self._due = None, time.monotonic() + self._seconds
+        self._remove_all_but({last.name, best.name, _STATE})
 
     def read(self, state: TrainingState) -> None:
         """Put what was written into a new state.
@@ -93,7 +123,7 @@ class Checkpoint:
         """
         with self._readable():
             stored = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
-            last = load_file(str(self.folder / stored["last"]))
+            last = load_file(self._tensors("epoch", stored["epoch"]))
             names = {name for name, _ in state.network.named_parameters()}
             put_weights(state.network, {name: last[name] for name in names & last.keys()})
             _put_moments(state, last)
@@ -101,12 +131,13 @@ class Checkpoint:
             state.mean_weights = {
                 name: last[f"{_MEAN}/{name}"] for name in names if f"{_MEAN}/{name}" in last
             }
-            best = load_file(str(self.folder / stored["best"])) if stored["best_epoch"] else {}
+            best = load_file(self._tensors("best", stored["best_epoch"])) if stored["best_epoch"] else {}
             if best:
                 state.best_predictions = best.pop(_PREDICTIONS).numpy()
             state.best_weights = best
             state.epoch, state.best_epoch = stored["epoch"], stored["best_epoch"]
             state.best_loss = stored["best_loss"]
+        self._best_written = state.best_epoch
 
     def remove(self) -> None:
         """Remove it, when its training has ended."""
@@ -123,7 +154,7 @@ class Checkpoint:
             wait: seconds to wait for another one: a worker whose command was killed ends after its epoch.
 
         Raises:
-            InputError: another one is still at it.
+            InputError: another one is still training.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
@@ -144,6 +175,9 @@ class Checkpoint:
         finally:
             lock.release()
 
+    def _tensors(self, what: str, epoch: int) -> Path:
+        return self.folder / f"{what}-{epoch:05d}.safetensors"
+
     def _remove_all_but(self, kept: set[str]) -> None:
         for path in self.folder.iterdir():
             if path.name not in kept:
@@ -162,12 +196,25 @@ class Checkpoint:
     def _no_room(self, error: OSError, epoch: int) -> InputError:
         if not is_disk_full(error):
             return InputError(f"No checkpoint can be written to {self.folder}: {error.strerror}.")
-        kept = "The checkpoint of the epoch before is whole: with" if self.exists() else "With"
+        kept = "The one that was written before is whole: with" if self.exists() else "With"
         return InputError(
             f"The disk is full: the checkpoint of epoch {epoch} cannot be written to {self.folder}. "
             f"Make room, or set another folder with -P cache=<folder>. "
             f"{kept} -P resume=true the same command goes on."
         )
+
+
+def _after_epoch(state: TrainingState, notes: Mapping[str, Any], *, copy: bool) -> _Epoch:
+    """What has to be written of a state; with ``copy`` it may be trained on before that."""
+    stored = {"epoch": state.epoch, "best_epoch": state.best_epoch, "best_loss": state.best_loss,
+              "averaged": state.averaged, "notes": dict(notes)}  # fmt: skip
+    mean = {f"{_MEAN}/{name}": weight for name, weight in state.mean_weights.items()}
+    tensors = dict(state.trained()) | _moments(state)
+    last = {name: tensor.to("cpu", copy=copy) for name, tensor in tensors.items()}
+    best = dict(state.best_weights)
+    if state.best_epoch:
+        best[_PREDICTIONS] = torch.from_numpy(state.best_predictions)
+    return _Epoch(state.epoch, last | mean, best, state.best_epoch, json.dumps(stored))
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -178,7 +225,7 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 def _moments(state: TrainingState) -> dict[str, Tensor]:
     """The optimiser's tensors by ``<kind>/<parameter>``."""
     named = ((name, state.optimizer.state.get(p, {})) for name, p in state.network.named_parameters())
-    return {f"{kind}/{name}": kept[kind].cpu() for name, kept in named for kind in _MOMENTS if kind in kept}
+    return {f"{kind}/{name}": kept[kind] for name, kept in named for kind in _MOMENTS if kind in kept}
 
 
 def _put_moments(state: TrainingState, stored: Mapping[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.settings_sources import launched_processes
+from cardio_mlflow.settings_reading import launched_processes
 from cardio_mlflow.training.devices import choose_device
 
 if TYPE_CHECKING:

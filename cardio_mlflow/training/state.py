@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,8 +104,11 @@ class TrainingState:
 
         Stages only add to what is trained, so all other weights are still those of the start.
         """
-        named = self.network.named_parameters()
-        return {name: p.detach().cpu().clone() for name, p in named if p.requires_grad}
+        return {name: weight.to("cpu", copy=True) for name, weight in self.trained()}
+
+    def trained(self) -> Iterator[tuple[str, Tensor]]:
+        """The weights themselves that the present stage trains, by name."""
+        return ((name, p.detach()) for name, p in self.network.named_parameters() if p.requires_grad)
 
     def average(self) -> None:
         """Take the present weights into the mean (stochastic weight averaging, Izmailov et al., UAI 2018)."""

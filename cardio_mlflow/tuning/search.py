@@ -11,7 +11,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import TUNED, Settings
 
 STARTUP_TRIALS: Final = 5
 """Trials that are drawn at random, before TPE has something to learn from; the defaults are one of them."""
@@ -60,12 +60,6 @@ def pruner_of(settings: Settings) -> BasePruner:
     if settings.pruner == "hyperband":
         return HyperbandPruner(min_resource=first, max_resource=settings.epochs, reduction_factor=3)
     return NopPruner()
-
-
-TUNED: Final[Mapping[str, bool]] = {
-    "task_lr": True, "vit_lr": True, "layer_decay": False, "weight_decay": True, "dropout": False,
-}  # fmt: skip
-"""The settings that are tuned, and whether on a log scale."""
 
 
 def range_of(settings: Settings, name: str) -> tuple[float, float]:

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from benchmarks.demo_backbone import POWERS, Frames, main, pretrain_encoder, render, small_vit
@@ -36,8 +35,7 @@ def test_a_few_passes_learn_the_geometry():
     _, records = run()
     assert [r.epoch for r in records] == list(range(1, 7))
     assert records[-1].train_loss < 0.7 * records[0].train_loss
-    assert records[-1].explained > 0.3
-    assert records[-1].explained > records[0].explained
+    assert 1 > records[-1].explained > max(0.3, records[0].explained)
 
 
 def test_the_encoder_is_trained_and_repeatable():
@@ -55,11 +53,11 @@ def test_geometry_that_is_never_shown_teaches_nothing():
         data = frames(16)
         torch.manual_seed(7)
         encoder = small_vit(16, 2, 2, 32, 8)
-        geometry = torch.cat([data.geometry, torch.full((16, 1), fill)], 1)
-        records = pretrain_encoder(
-            encoder, replace(data, geometry=geometry), data_with_three(data), 1, 8, 1e-3, 0
+        own, other = (
+            replace(data, geometry=torch.cat([data.geometry, torch.full((16, 1), value)], 1))
+            for value in (fill, 0.0)
         )
-        loss = next(records).train_loss
+        loss = next(pretrain_encoder(encoder, own, other, 1, 8, 1e-3, 0)).train_loss
         return encoder.state_dict(), loss
 
     hidden, hidden_loss = first_pass(math.nan)
@@ -67,10 +65,6 @@ def test_geometry_that_is_never_shown_teaches_nothing():
     assert all(bool(tensor.isfinite().all()) for tensor in hidden.values())
     assert math.isfinite(hidden_loss)
     assert shown_loss > hidden_loss + 10
-
-
-def data_with_three(data):
-    return replace(data, geometry=torch.cat([data.geometry, torch.zeros(16, 1)], 1))
 
 
 def test_the_tissue_teaches_the_encoder_by_itself():
@@ -86,20 +80,6 @@ def test_the_sizes_are_those_asked_for():
     encoder = small_vit(16, 2, 4, 40, 8)
     assert (encoder.width, encoder.depth, encoder.image_size, encoder.token_count) == (16, 2, (40, 40), 26)
     assert encoder(torch.rand(3, 224, 224)).shape == (3, 16)
-
-
-def test_selecting_keeps_pictures_and_geometry_together():
-    data, chosen = frames(10), torch.tensor([7, 2])
-    part = data.select(chosen)
-    assert torch.equal(part.images, data.images[chosen])
-    assert torch.equal(part.tissue, data.tissue[chosen])
-    assert torch.equal(part.geometry.nan_to_num(), data.geometry[chosen].nan_to_num())
-
-
-def test_explained_is_at_most_one_and_nan_free():
-    _, records = run(epochs=1)
-    assert records[0].explained < 1
-    assert records[0].explained == pytest.approx(records[0].explained)
 
 
 def test_lengths_and_areas_are_as_large_as_they_are_shown():

@@ -14,10 +14,10 @@ from benchmarks.chambers import CARRIERS, chamber_masks
 from benchmarks.demo_backbone import small_vit
 from benchmarks.frames import view_frames
 from benchmarks.known_chambers import SEED, _shares, _summed, main
-from cardio_mlflow.data.picture.scale import PhysicalScale
+from cardio_mlflow.data.picture.physical_scale import PhysicalScale
 from cardio_mlflow.explain.subject import Subject
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
 from cardio_mlflow.training.bundle import Bundle, network_of

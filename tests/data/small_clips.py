@@ -27,24 +27,23 @@ BY_PYDICOM: Final = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91", "1.2.84
 SYNTAXES: Final = NATIVE + JPEG + BY_GDCM + BY_PYDICOM
 
 
-def fan(frames: int = 24, rows: int = 240, columns: int = 320, period: int = 20) -> Frames:
-    """Speckle that swings with a period in a sector, gray."""
+def fan(frames: int = 24, rows: int = 240, columns: int = 320, period: int = 20, words: str = "") -> Frames:
+    """Gray speckle that swings with a period in a sector; words at the top left, outside of it."""
     noise = np.random.default_rng(5).integers(20, 200, (rows + 40, columns)).astype(np.uint8)
     noise = np.maximum(cv2.GaussianBlur(noise, (0, 0), 1.2), np.uint8(1))
-    shape = Sector(columns / 2, rows / 24, -40.0, 40.0, rows / 30, rows * 5 / 6)
-    mask = shape.mask(rows, columns)
+    mask = Sector(columns / 2, rows / 24, -40.0, 40.0, rows / 30, rows * 5 / 6).mask(rows, columns)
     shifts = [round(16 + 15 * np.sin(2 * np.pi * i / period)) for i in range(frames)]
-    return np.stack([noise[shift : shift + rows] & mask for shift in shifts])
+    out = np.stack([noise[shift : shift + rows] & mask for shift in shifts])
+    for frame in out:
+        cv2.putText(frame, words, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
+    return out
 
 
 def write_clip(path: Path, frames: Frames, syntax: str = NATIVE[1], **tags: object) -> Path:
-    """Write gray (T, H, W) or RGB (T, H, W, 3) frames.
+    """Write gray (T, H, W) or RGB (T, H, W, 3) frames, uint8 or uint16.
 
-    Args:
-        path: of the file.
-        frames: uint8 or uint16.
-        syntax: UID of the transfer syntax.
-        tags: elements by keyword to set, or to leave out (None), after all others.
+    ``tags`` are elements by keyword to set, or to leave out (None), after all others; a TransferSyntaxUID
+    among them is only said.
     """
     data = _dataset(path, frames, little=syntax != NATIVE[2])
     if syntax in JPEG:
@@ -52,15 +51,14 @@ def write_clip(path: Path, frames: Frames, syntax: str = NATIVE[1], **tags: obje
         data.PixelData = encapsulate([jpeg(frame, extended=syntax == JPEG[1]) for frame in frames])
         data["PixelData"].VR = "OB"
     elif syntax in BY_PYDICOM:
-        data.compress(
-            syntax, generate_instance_uid=False, **({"j2k_psnr": [60]} if syntax == BY_PYDICOM[1] else {})
-        )
+        options = {"j2k_psnr": [60]} if syntax == BY_PYDICOM[1] else {}
+        data.compress(syntax, generate_instance_uid=False, **options)
     elif syntax in BY_GDCM:
         data.PixelData = encapsulate(_by_gdcm(path, frames, syntax))
         data["PixelData"].VR = "OB"
     elif syntax == NATIVE[2]:
         data.PixelData = np.frombuffer(data.PixelData, np.uint16).byteswap().tobytes()
-    data.file_meta.TransferSyntaxUID = syntax
+    data.file_meta.TransferSyntaxUID = tags.pop("TransferSyntaxUID", syntax)
     for keyword, value in tags.items():
         if value is None:
             delattr(data, keyword)

@@ -1,7 +1,5 @@
 """One clip made into a prepared clip."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -15,14 +13,15 @@ from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
-from cardio_mlflow.data.picture.scale import FIELD_MM, at_physical_scale
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, at_physical_scale
 from cardio_mlflow.data.picture.sector import Sector, collect, crop_to, overlap, square
 from cardio_mlflow.synthetic.clip import clip_truth, plan_clip
 from cardio_mlflow.synthetic.cohort import make_cohort
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
+from tests.data.small_clips import fan, write_clip
 
 SHAPE = (PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE)
-SEED, PATIENTS = 7, 4
+SEED, PATIENTS = 7, 2
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +107,7 @@ def test_at_one_physical_scale_a_clip_is_as_deep_as_it_was(prepared):
         (None, 0.004, "", ""),
     ],
 )  # fmt: skip
-def test_tags_and_drawn_scale_check_one_another(
-    tmp_path, fan, fan_sector, write_dicom, drawn, told, source, note
-):
+def test_tags_and_drawn_scale_check_one_another(tmp_path, drawn, told, source, note):
     """The fan of 192 pixels is 15.4 cm deep at 0.8 mm a pixel, which is 12.5 pixels a centimetre.
 
     With both sources it is six times as large, so that its frames are made smaller before anything is sought.
@@ -118,7 +115,7 @@ def test_tags_and_drawn_scale_check_one_another(
     zoom = 6 if drawn and told else 1
     frames = np.repeat(np.repeat(fan(), zoom, axis=1), zoom, axis=2)
     for centimetre in range(1, 16) if drawn else ():
-        row = round(zoom * (fan_sector.apex_y + fan_sector.inner + centimetre * drawn))
+        row = round(zoom * (18 + centimetre * drawn))
         length = 8 if centimetre % 5 == 0 else 4
         frames[:, row : row + zoom, zoom * 304 : zoom * (304 + length)] = 200
     region = Dataset()
@@ -128,7 +125,7 @@ def test_tags_and_drawn_scale_check_one_another(
     region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
     region.PhysicalDeltaX = region.PhysicalDeltaY = (told or 0.0) / zoom
     quality = prepare_clip(
-        write_dicom(tmp_path / "a.dcm", frames, SequenceOfUltrasoundRegions=[region])
+        write_clip(tmp_path / "a.dcm", frames, SequenceOfUltrasoundRegions=[region])
     ).quality
     assert quality.scale_source == source
     assert quality.notes.startswith(note)
@@ -150,22 +147,19 @@ def test_the_real_clip_is_one_picture_without_its_words():
     assert 0.3 < seen.mean() < 0.6
 
 
-def test_frames_are_zero_outside_and_untouched_inside(tmp_path, fan, fan_sector, write_dicom):
-    path = write_dicom(tmp_path / "a.dcm", fan(words="NOBODY KNOWN"))
+def test_frames_are_zero_outside_and_untouched_inside(tmp_path):
+    path = write_clip(tmp_path / "a.dcm", fan(words="NOBODY KNOWN"))
     prepared = prepare_clip(path)
     crop = crop_to(fit_sector(collect(LumaFrames(read_header(path)))), 240, 320, 1.0)
     assert prepared.frames[:, crop.small_mask == 0].max() == 0
     assert prepared.frames[:, crop.small_mask > 0].mean() > 50
 
 
-def test_the_aspect_is_kept_on_the_patient():
+def test_the_aspect_is_kept_on_the_patient_and_the_apex_at_the_top_centre():
     sector = Sector(192.0, 10.0, -40.0, 40.0, 5.0, 200.0)
     isotropic = crop_to(sector, 240, 384, 1.0).small_mask
     stretched = crop_to(sector, 240, 320, 1.2).small_mask
     assert overlap(isotropic, stretched) > 0.98
-
-
-def test_the_apex_is_at_the_top_centre():
     mask = crop_to(Sector(120.0, 10.0, -40.0, 30.0, 0.0, 180.0), 240, 320, 1.0).small_mask
     first = np.flatnonzero(mask[:3].any(axis=0))
     assert abs(first.mean() - 111.5) <= 2
@@ -177,15 +171,15 @@ def test_a_fan_that_the_picture_cuts_fills_the_frame():
     assert np.flatnonzero(mask.any(axis=1)).size >= 224 * 104 // 112
 
 
-def test_one_cycle_is_taken(tmp_path, fan, write_dicom):
-    clip = write_dicom(tmp_path / "a.dcm", fan(frames=40, period=20), RWaveTimeVector=[160.0, 960.0])
+def test_one_cycle_is_taken(tmp_path):
+    clip = write_clip(tmp_path / "a.dcm", fan(frames=40, period=20), RWaveTimeVector=[160.0, 960.0])
     quality = prepare_clip(clip).quality
     assert (quality.gating, quality.phase_verified, quality.rr_ms) == ("tags", True, 800.0)
     assert (quality.first_frame, quality.last_frame, quality.frames_used) == (5, 24, 20)
 
 
-def test_a_cycle_around_an_r_wave_in_the_middle_is_put_together(tmp_path, fan, write_dicom):
-    clip = write_dicom(tmp_path / "a.dcm", fan(frames=30, period=20), RWaveTimeVector=[600.0])
+def test_a_cycle_around_an_r_wave_in_the_middle_is_put_together(tmp_path):
+    clip = write_clip(tmp_path / "a.dcm", fan(frames=30, period=20), RWaveTimeVector=[600.0])
     prepared = prepare_clip(clip)
     quality, review = prepared.quality, prepared.review
     assert (quality.gating, quality.phase_verified, quality.beats) == ("periodicity", True, 1)
@@ -194,7 +188,7 @@ def test_a_cycle_around_an_r_wave_in_the_middle_is_put_together(tmp_path, fan, w
     assert quality.notes == "the cycle's last part is taken from before its R wave"
     assert review.cycle_s == pytest.approx((0.6, 1.4), rel=0.02)
     assert review.cycle_s[1] > review.duration_s
-    whole = write_dicom(tmp_path / "b.dcm", fan(frames=40, period=20), RWaveTimeVector=[600.0, 1400.0])
+    whole = write_clip(tmp_path / "b.dcm", fan(frames=40, period=20), RWaveTimeVector=[600.0, 1400.0])
     apart = np.abs(prepare_clip(whole).frames.astype(np.int64) - prepared.frames)
     assert apart.mean() <= 2  # a beat is like the one before it
 
@@ -211,8 +205,8 @@ def test_a_cycle_around_an_r_wave_in_the_middle_is_put_together(tmp_path, fan, w
         ),
     ],
 )
-def test_what_does_not_fit_the_pictures_period_is_noted(tmp_path, fan, write_dicom, tags, gating, words):
-    clip = write_dicom(tmp_path / "a.dcm", fan(frames=70, period=20), **tags)
+def test_what_does_not_fit_the_pictures_period_is_noted(tmp_path, tags, gating, words):
+    clip = write_clip(tmp_path / "a.dcm", fan(frames=70, period=20), **tags)
     quality = prepare_clip(clip).quality
     assert (quality.gating, quality.phase_verified) == (gating, False)
     assert quality.rr_ms == pytest.approx(800, rel=0.03)
@@ -221,33 +215,21 @@ def test_what_does_not_fit_the_pictures_period_is_noted(tmp_path, fan, write_dic
 
 
 @pytest.mark.parametrize(
-    ("tags", "outcome"),
-    [({"FrameTime": None}, Outcome.NO_TIMING), ({"FrameTime": "5"}, Outcome.NO_FULL_CYCLE)],
+    ("bright", "tags", "outcome"),
+    [(1, {"FrameTime": None}, "NO_TIMING"), (1, {"FrameTime": "5"}, "NO_FULL_CYCLE"), (0, {}, "NO_SECTOR")],
 )
-def test_refusals_by_timing(tmp_path, fan, write_dicom, tags, outcome):
-    with pytest.raises(ClipRefused) as refused:
-        prepare_clip(write_dicom(tmp_path / "a.dcm", fan(), **tags))
-    assert refused.value.outcome is outcome
+def test_refusals_without_times_a_cycle_or_a_picture(tmp_path, bright, tags, outcome):
+    with pytest.raises(ClipRefused, match=outcome):
+        prepare_clip(write_clip(tmp_path / "a.dcm", fan() * np.uint8(bright), **tags))
 
 
-def test_a_black_clip_has_no_sector(tmp_path, write_dicom):
-    with pytest.raises(ClipRefused) as refused:
-        prepare_clip(write_dicom(tmp_path / "a.dcm", np.zeros((20, 240, 320), np.uint8)))
-    assert refused.value.outcome is Outcome.NO_SECTOR
-
-
-def test_a_tensor_is_resampled(tmp_path):
+@pytest.mark.parametrize("trained_on", [False, True])
+def test_a_tensor_is_resampled(tmp_path, trained_on):
     clip = torch.rand(40, 112, 112)
-    torch.save(clip, tmp_path / "a.pt")
+    torch.save(clip.clone().requires_grad_(trained_on), tmp_path / "a.pt")
     prepared = prepare_clip(tmp_path / "a.pt")
-    assert prepared.frames.shape == SHAPE
-    assert prepared.quality.gating == "tensor"
+    assert (prepared.frames.shape, prepared.quality.gating) == (SHAPE, "tensor")
     np.testing.assert_array_equal(prepared.frames[0], square(np.rint(clip[0].numpy() * 255).astype(np.uint8)))
-
-
-def test_a_tensor_that_was_trained_on_is_read_too(tmp_path):
-    torch.save(torch.rand(40, 112, 112, requires_grad=True), tmp_path / "a.pt")
-    assert prepare_clip(tmp_path / "a.pt").frames.shape == SHAPE
 
 
 @pytest.mark.parametrize(
@@ -270,9 +252,6 @@ def test_a_bad_tensor_is_refused(tmp_path, content, outcome):
     with pytest.raises(ClipRefused) as refused:
         prepare_clip(tmp_path / "a.pt")
     assert refused.value.outcome is outcome
-
-
-def test_a_text_file_called_pt_is_refused(tmp_path):
     (tmp_path / "a.pt").write_text("Nobody^Known")
     with pytest.raises(ClipRefused, match="BAD_TENSOR"):
         prepare_clip(tmp_path / "a.pt")

@@ -225,7 +225,7 @@ def test_saving_refuses_unknown_formats_and_transparent_artists(tmp_path: Path) 
         figure = new_figure(2, 2, synthetic=False)
         figure.subplots().plot([0, 1], [0, 1], label="pale line", **look)
         with pytest.raises(ValueError, match="pale line"):
-            save_figure(figure, tmp_path / "figure")
+            save_figure(figure, tmp_path / "figure", ("png", "eps"))
     with pytest.raises(ValueError, match="unknown figure format gif"):
         save_figure(new_figure(2, 2, synthetic=False), tmp_path / "figure", ("png", "gif"))
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ from PIL import Image
 from cardio_mlflow.figures import style
 from cardio_mlflow.figures.style import SYNTHETIC_MARK, save_figure
 from cardio_mlflow.figures.tuning import tuning_curves, tuning_history, tuning_importance, tuning_slices
-from cardio_mlflow.tuning.search import TUNED
+from cardio_mlflow.settings import TUNED
 
 EVALUATOR = optuna.importance.FanovaImportanceEvaluator(seed=0)
 RANGES = {

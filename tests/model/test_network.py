@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.model.network import VARIANT_STAGES, build_network, unit_range
+from cardio_mlflow.model.network import build_network, unit_range
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.settings_variants import VARIANTS
+from cardio_mlflow.variants import VARIANTS, Variant
 
 POOL = {
     "norm.weight",
@@ -47,8 +48,8 @@ def batch(tiny_clips):
 
 
 def test_every_variant_is_another_one():
-    assert tuple(VARIANT_STAGES) == VARIANTS
-    assert len(set(VARIANT_STAGES.values())) == len(VARIANTS)
+    assert tuple(VARIANTS) == get_args(Variant)
+    assert len(set(VARIANTS.values())) == len(VARIANTS)
 
 
 def test_every_variant_gives_another_output(network_of, batch):

@@ -19,7 +19,7 @@ from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import load_training_set, with_used_views
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.training.bundle import load_bundle, predict
 from tests.pipelines.conftest import SMALL, Workplace

@@ -1,9 +1,6 @@
 """A cohort in which nobody has one parameter, and too few of a fold's patients have others."""
 
-from __future__ import annotations
-
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,18 +8,18 @@ import pytest
 
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import inputs
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from tests.pipelines.conftest import SMALL
 
 OPTIONS = {"study": "absent", "cohort1_size": "6", "epochs": "1", "stages": "0", "views": "FC"}
 
 
-def read(path: Path) -> pd.DataFrame:
+def read(path):
     return pd.read_csv(path, dtype={"patient_id": str, "person": str})
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def folder(tmp_path_factory, cache):
     """Nine examinations of seven persons without PVR; CO and SVRI stand in the rows of the first fold."""
     made = inputs._cohort_folder(load_settings(SMALL | {"cache": str(cache)}, {}))
     home = tmp_path_factory.mktemp("absent") / "hospital"
@@ -41,9 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return home
 
 
-def test_a_study_without_a_parameter(
-    workplace, folder: Path, caplog: pytest.LogCaptureFixture, few_figures: None
-) -> None:
+def test_a_study_without_a_parameter(workplace, folder, caplog, few_figures):
     given = OPTIONS | {"data": str(folder)}
     for step in ("train", "validate", "test"):
         assert workplace.command(step, **given) == 0

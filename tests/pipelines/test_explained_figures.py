@@ -19,7 +19,7 @@ from cardio_mlflow.figures import explanation_checks
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import explained_figures
 from cardio_mlflow.pipelines.visualize import count_of_loose
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 
 
 def test_the_most_important_frames_of_the_views_that_are_there_become_files(

@@ -12,7 +12,7 @@ import pytest
 
 from cardio_mlflow.pipelines import workers as processes
 from cardio_mlflow.pipelines.workers import workers_for
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 

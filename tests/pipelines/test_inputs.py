@@ -1,8 +1,5 @@
 """Pseudonyms from the label sheet to the check that a model is not tested on its own patients."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,23 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.prepare import PreparedCohort
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import inputs as module
 from cardio_mlflow.pipelines import test as test_step
 from cardio_mlflow.pipelines.fold_results import build_predictions
-from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs, training_subset
+from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, load_inputs, training_subset
 from cardio_mlflow.pipelines.trained_on import TrainedOn, person_digest, seen_of
-from cardio_mlflow.settings import Settings, load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.stroke_volume import all_direct
 
 PATIENTS = [f"ROE{i}" for i in range(9)]
 
 
 @pytest.fixture
-def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+def given(tmp_path, monkeypatch):
     """Settings for a cohort of nine patients, six of them Cohort I, whose preparation is a stub."""
     folder = tmp_path / "cohort"
     (folder / "dicom").mkdir(parents=True)
@@ -36,7 +32,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sett
     for patient in PATIENTS:
         (folder / "dicom" / f"{patient}_FC.dcm").write_text(patient)
 
-    def prepare(clips: tuple[Clip, ...], cache: Path, *_: object, **__: object) -> PreparedCohort:
+    def prepare(clips, cache, *_, **__):
         ids = tuple(clip.patient_id for clip in clips)
         contents = {clip.patient_id: (clip.path.read_bytes().hex(),) for clip in clips}
         first = {contents[p]: p for p in reversed(ids)}
@@ -47,14 +43,14 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sett
     monkeypatch.setattr(module, "prepare_cohort", prepare)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
-    def settings(**more: str) -> Settings:
+    def settings(**more):
         own = {"data": str(folder), "cohort1_size": "6", "num_folds": "2", "cache": str(tmp_path / "cache")}
         return load_settings(own | more, {})
 
     return settings
 
 
-def test_ids_are_replaced_everywhere_and_nothing_else_changes(given: Callable[..., Settings]) -> None:
+def test_ids_are_replaced_everywhere_and_nothing_else_changes(given):
     plain, hidden = load_inputs(given()), load_inputs(given(pseudonymize="true"))
     ids = [
         *hidden.cohort.labels.index,
@@ -72,9 +68,7 @@ def test_ids_are_replaced_everywhere_and_nothing_else_changes(given: Callable[..
     assert (plain.patient_ids, hidden.patient_ids[:18]) == (ORIGINAL_IDS, "pseudonyms of key ")
 
 
-def test_a_use_of_cohort_2_is_known_again_by_labels_and_clip_files(
-    given: Callable[..., Settings], tmp_path: Path
-) -> None:
+def test_a_use_of_cohort_2_is_known_again_by_labels_and_clip_files(given, tmp_path):
     folder = tmp_path / "cohort"
     first = load_inputs(given()).cohort2_digest
     (folder / "dicom" / "ROE0_FC.dcm").write_text("another clip of Cohort I")
@@ -88,9 +82,7 @@ def test_a_use_of_cohort_2_is_known_again_by_labels_and_clip_files(
 
 
 @pytest.mark.parametrize("hidden", ["false", "true"])
-def test_one_clip_in_both_cohorts_stops_the_command(
-    given: Callable[..., Settings], tmp_path: Path, hidden: str
-) -> None:
+def test_one_clip_in_both_cohorts_stops_the_command(given, tmp_path, hidden):
     clips = tmp_path / "cohort" / "dicom"
     (clips / "ROE1_FC.dcm").write_bytes((clips / "ROE0_FC.dcm").read_bytes())
     load_inputs(given(pseudonymize=hidden))  # both are in Cohort I: they are refused, and the rest goes on
@@ -100,7 +92,7 @@ def test_one_clip_in_both_cohorts_stops_the_command(
     assert "ROE" not in str(error.value)
 
 
-def test_the_same_key_gives_the_same_pseudonyms_again(given: Callable[..., Settings], tmp_path: Path) -> None:
+def test_the_same_key_gives_the_same_pseudonyms_again(given, tmp_path):
     one, two = load_inputs(given(pseudonymize="true")), load_inputs(given(pseudonymize="true"))
     other = load_inputs(given(pseudonymize="true", pseudonym_key=str(tmp_path / "other" / "x.key")))
     assert list(one.cohort.labels.index) == list(two.cohort.labels.index)
@@ -109,9 +101,7 @@ def test_the_same_key_gives_the_same_pseudonyms_again(given: Callable[..., Setti
     assert one.patient_ids != other.patient_ids
 
 
-def test_given_folds_and_training_rows_mean_the_same_patients(
-    given: Callable[..., Settings], tmp_path: Path
-) -> None:
+def test_given_folds_and_training_rows_mean_the_same_patients(given, tmp_path):
     folds = tmp_path / "folds.csv"
     folds.write_text("patient_id,fold\n" + "".join(f"{p},{1 + i // 3}\n" for i, p in enumerate(PATIENTS[:6])))
     settings = given(pseudonymize="true", folds=str(folds), train_indices="1,4")
@@ -121,29 +111,15 @@ def test_given_folds_and_training_rows_mean_the_same_patients(
     assert training_subset(settings, hidden) == {cohort1[1], cohort1[4]}
 
 
-@pytest.mark.parametrize("place", ["cohort/pseudonym.key", "cache/prepared/pseudonym.key"])
-def test_the_key_may_not_lie_in_what_is_handed_on(
-    given: Callable[..., Settings], tmp_path: Path, place: str
-) -> None:
+@pytest.mark.parametrize("place", ["cohort", "cache/prepared", Path(module.__file__).parent])
+def test_the_key_may_not_lie_in_what_is_handed_on_or_in_the_code(given, tmp_path, place):
+    key = tmp_path / place / "pseudonym.key"
     with pytest.raises(InputError, match="handed on"):
-        load_inputs(given(pseudonymize="true", pseudonym_key=str(tmp_path / place)))
+        load_inputs(given(pseudonymize="true", pseudonym_key=str(key)))
+    assert not key.exists()
 
 
-def test_a_key_inside_the_code_is_refused(given: Callable[..., Settings]) -> None:
-    inside = Path(module.__file__).parent / "pseudonym.key"
-    with pytest.raises(InputError, match="handed on"):
-        load_inputs(given(pseudonymize="true", pseudonym_key=str(inside)))
-    assert not inside.exists()
-
-
-def check(
-    monkeypatch: pytest.MonkeyPatch,
-    settings: Settings,
-    tested: StudyInputs,
-    trained: StudyInputs,
-    cohort: str,
-    seen: TrainedOn | None = None,
-) -> None:
+def check(monkeypatch, settings, tested, trained, cohort, seen=None):
     """Run the check of `test` for a model that was trained on all patients of `trained`."""
     table = pd.DataFrame({"patient_id": list(trained.cohort.labels.index)})
     kept = SimpleNamespace(
@@ -158,15 +134,11 @@ def check(
 @pytest.mark.parametrize("trained_hidden", ["true", "false"])
 @pytest.mark.parametrize("tested_hidden", ["true", "false"])
 def test_a_model_is_never_tested_on_its_own_patients_unnoticed(
-    given: Callable[..., Settings],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    trained_hidden: str,
-    tested_hidden: str,
-) -> None:
+    given, monkeypatch, caplog, trained_hidden, tested_hidden
+):
     settings = given(pseudonymize=tested_hidden)
     tested, trained = load_inputs(settings), load_inputs(given(pseudonymize=trained_hidden))
-    expected = "cannot be told" if trained_hidden != tested_hidden else "3 of the 3 Cohort II patients"
+    expected = "cannot be known" if trained_hidden != tested_hidden else "3 of the 3 Cohort II patients"
     with pytest.raises(InputError, match=expected) as error:
         check(monkeypatch, settings, tested, trained, "cohort")
     caplog.clear()
@@ -176,22 +148,18 @@ def test_a_model_is_never_tested_on_its_own_patients_unnoticed(
         assert "ROE" not in text
 
 
-def test_pseudonyms_of_two_keys_cannot_be_compared(
-    given: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_pseudonyms_of_two_keys_cannot_be_compared(given, monkeypatch, tmp_path):
     settings = given(pseudonymize="true")
     tested = load_inputs(settings)
     trained = load_inputs(given(pseudonymize="true", pseudonym_key=str(tmp_path / "k" / "other.key")))
-    with pytest.raises(InputError, match="cannot be told"):
+    with pytest.raises(InputError, match="cannot be known"):
         check(monkeypatch, settings, tested, trained, "cohort")
 
 
 NOBODY = TrainedOn(frozenset(), frozenset())
 
 
-def test_clips_that_were_trained_on_are_found_under_any_name(
-    given: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_clips_that_were_trained_on_are_found_under_any_name(given, monkeypatch, caplog):
     """Another folder, other ids, pseudonyms of another key: the files are the same."""
     settings = given(pseudonymize="true")
     tested, trained = load_inputs(settings), load_inputs(given())
@@ -207,10 +175,10 @@ def test_clips_that_were_trained_on_are_found_under_any_name(
     check(monkeypatch, settings, tested, trained, "/backup/elsewhere", NOBODY)
     assert "ids alone" not in caplog.text
     check(monkeypatch, settings, tested, trained, "/backup/elsewhere", None)
-    assert "can be told by the patients' ids alone" in caplog.text
+    assert "can be known from the patients' ids alone" in caplog.text
 
 
-def with_persons(settings: Settings, persons: list[str]) -> Settings:
+def with_persons(settings, persons):
     """Give the label sheet a column of persons."""
     path = Path(settings.data) / "labels.csv"
     table = pd.read_csv(path, dtype=str).assign(mrn=persons)
@@ -222,9 +190,7 @@ TWICE = ["DOE1", "DOE1", "DOE2", "DOE2", "", "", "DOE3", "DOE3", "DOE4"]
 
 
 @pytest.mark.parametrize("hidden", ["true", "false"])
-def test_persons_that_were_trained_on_are_found_under_any_name(
-    given: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, hidden: str
-) -> None:
+def test_persons_that_were_trained_on_are_found_under_any_name(given, monkeypatch, hidden):
     settings = with_persons(given(pseudonymize=hidden), TWICE)
     tested = load_inputs(settings)
     seen = replace(seen_of(tested, tested.patients("II")), contents=frozenset())
@@ -238,9 +204,7 @@ def test_persons_that_were_trained_on_are_found_under_any_name(
     check(monkeypatch, settings, tested, other, "/backup/elsewhere", seen_of(tested, tested.patients("I")))
 
 
-def test_persons_stay_together_and_get_pseudonyms(
-    given: Callable[..., Settings], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_persons_stay_together_and_get_pseudonyms(given, tmp_path, caplog):
     settings = with_persons(given(pseudonymize="true"), ["DOE1", "doe1", *TWICE[2:]])
     with caplog.at_level("INFO"):
         inputs = load_inputs(settings)
@@ -264,7 +228,7 @@ def test_persons_stay_together_and_get_pseudonyms(
     assert "DOE1" in next((tmp_path / "config").rglob("*mapping.csv")).read_text()
 
 
-def test_without_shared_persons_nothing_changes(given: Callable[..., Settings]) -> None:
+def test_without_shared_persons_nothing_changes(given):
     before = load_inputs(given())
     after = load_inputs(with_persons(given(), [f"DOE{i}" for i in range(9)]))
     assert after.digest == before.digest
@@ -274,7 +238,7 @@ def test_without_shared_persons_nothing_changes(given: Callable[..., Settings]) 
     assert "person" not in build_predictions(["P"], values, all_direct(values), cohort="I", variant="full")
 
 
-def test_given_folds_may_not_part_a_person(given: Callable[..., Settings], tmp_path: Path) -> None:
+def test_given_folds_may_not_part_a_person(given, tmp_path):
     folds = tmp_path / "folds.csv"
     folds.write_text("patient_id,fold\n" + "".join(f"{p},{1 + i % 2}\n" for i, p in enumerate(PATIENTS[:6])))
     with pytest.raises(InputError, match="row 3, as row 2: one person in fold 1 and in fold 2"):

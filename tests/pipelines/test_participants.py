@@ -1,16 +1,16 @@
 """The participants table: bands in place of ages, rare texts as other, refused clips by code."""
 
-from __future__ import annotations
-
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
+from cardio_mlflow.data.cohort.cohort import Cohort
 from cardio_mlflow.pipelines.inputs import participants
 
 
-def inputs() -> SimpleNamespace:
+def inputs():
     ids = [f"{i:03d}" for i in range(8)]
     labels = pd.DataFrame(
         {
@@ -28,13 +28,11 @@ def inputs() -> SimpleNamespace:
     )
     folds = pd.Series({patient: i % 2 + 1 for i, patient in enumerate(ids[:7])}, name="fold")
     used = {"I": ("000",), "II": ("007",)}
-    return SimpleNamespace(
-        cohort=SimpleNamespace(labels=labels), prepared=SimpleNamespace(quality=quality), folds=folds,
-        patients=lambda cohort: used[cohort],
-    )  # fmt: skip
+    cohort, prepared = Cohort("clinic", Path(), labels, (), ()), SimpleNamespace(quality=quality)
+    return SimpleNamespace(cohort=cohort, prepared=prepared, folds=folds, patients=used.__getitem__)
 
 
-def test_every_patient_of_the_cohort_with_outcomes_and_folds() -> None:
+def test_every_patient_of_the_cohort_with_outcomes_and_folds():
     table = participants(inputs(), "I")
     assert list(table["patient_id"]) == [f"{i:03d}" for i in range(7)]
     assert list(table["used"]) == [True] + [False] * 6
@@ -43,7 +41,7 @@ def test_every_patient_of_the_cohort_with_outcomes_and_folds() -> None:
     assert participants(inputs(), "II")["fold"].isna().all()
 
 
-def test_groups_are_bands_and_rare_texts_do_not_come_out() -> None:
+def test_groups_are_bands_and_rare_texts_do_not_come_out():
     table = participants(inputs(), "I")
     assert list(table["sex"]) == ["male", "female", "female", "male", "", "", "female"]
     assert list(table["age_band"]) == ["< 40", "40-59", "40-59", "60-74", ">= 75", "", ""]

@@ -1,9 +1,6 @@
 """The command ``prepare``: its exit status, what it says at the end, what stands on its run."""
 
-from __future__ import annotations
-
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,7 +9,7 @@ SIZES = {"cohort1_size": "4", "num_folds": "2"}
 
 
 @pytest.fixture
-def cohort(workplace, cache: Path, tmp_path: Path) -> Path:
+def cohort(workplace, cache, tmp_path):
     """A cohort folder with two clips of each of the first six synthetic patients."""
     assert workplace.command("prepare") == 0
     (made,) = (cache / "synthetic").glob("v*-10-6-*/labels.csv")
@@ -27,7 +24,7 @@ def cohort(workplace, cache: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_some_and_none(workplace, cohort: Path, capsys: pytest.CaptureFixture[str], caplog) -> None:
+def test_all_some_and_none(workplace, cohort, capsys, caplog):
     (whole,) = workplace.runs(step="prepare")
     assert whole.data.tags["refused"] == "0"
     clips = sorted((cohort / "dicom").iterdir())
@@ -57,7 +54,7 @@ def test_all_some_and_none(workplace, cohort: Path, capsys: pytest.CaptureFixtur
     assert "NOT_DICOM" in capsys.readouterr().err
 
 
-def test_strict_takes_no_refusal(workplace, cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_strict_takes_no_refusal(workplace, cohort, capsys):
     assert workplace.command("prepare", data=str(cohort), strict="true", **SIZES) == 0
     next((cohort / "dicom").iterdir()).write_bytes(b"not a DICOM file")
     for command in ("prepare", "main"):
@@ -70,7 +67,7 @@ def test_strict_takes_no_refusal(workplace, cohort: Path, capsys: pytest.Capture
     assert not workplace.runs(step="train")
 
 
-def test_other_steps_only_warn(workplace, cohort: Path, caplog) -> None:
+def test_other_steps_only_warn(workplace, cohort, caplog):
     next((cohort / "dicom").iterdir()).write_bytes(b"not a DICOM file")
     given = {"epochs": "1", "stages": "0", "training_frames": "1", **SIZES}
     assert workplace.command("train_fold", data=str(cohort), **given) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,7 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "6", "stages": "2",
     "training_frames": "2", "augmented_copies": "1", "bootstrap": "100", "jobs": "1", "fold": "2",
-    "batch_size": "2", "prepare_jobs": "1",
+    "batch_size": "2", "checkpoint_minutes": "0", "prepare_jobs": "1",
 }  # fmt: skip
 
 ENDLESS = {"epochs": "10000", "stages": "0"}
@@ -186,7 +187,7 @@ def test_a_stop_by_the_user_says_so_and_how_to_go_on(prepared, tmp_path: Path, s
     The status is what MLflow makes of it: KILLED, or FAILED where ``mlflow run`` has the last word.
     """
     place = new_place(tmp_path, prepared.cache)
-    given = SETTINGS | ENDLESS | {"cache": str(place.cache)}
+    given = SETTINGS | ENDLESS | {"cache": str(place.cache), "checkpoint_minutes": "60"}
     words = [w for k, v in given.items() for w in ("-P", f"{k}={v}")]
     command = [
         sys.executable,
@@ -210,6 +211,7 @@ def test_a_stop_by_the_user_says_so_and_how_to_go_on(prepared, tmp_path: Path, s
         )
         try:
             wait_for_an_epoch(place)
+            wait_for(lambda: epochs_logged(place) > 2)
             children = psutil.Process(process.pid).children(recursive=True)
             if stop == signal.SIGINT:
                 os.killpg(process.pid, stop)
@@ -220,6 +222,9 @@ def test_a_stop_by_the_user_says_so_and_how_to_go_on(prepared, tmp_path: Path, s
         finally:
             kill_with_children(process.pid)
     (run,) = place.runs()
+    (state,) = (place.cache / "checkpoints").glob("*/state.json")
+    kept = json.loads(state.read_text())["epoch"]
+    assert kept - epochs_logged(place) in (0, 1), "what was trained by the stop is kept"
     assert run.info.status in ("KILLED", "FAILED")
     assert run.data.tags["stopped_by"] == stop.name
     why = {signal.SIGINT: "stopped by the user", signal.SIGTERM: "stopped by SIGTERM"}
@@ -276,6 +281,11 @@ def test_folds_side_by_side_are_stopped_together(prepared, tmp_path: Path, kille
     assert "-P resume=true" in text
 
 
+def epochs_logged(place: Place) -> int:
+    (run,) = place.runs()
+    return len(place.client.get_metric_history(run.info.run_id, "val/loss"))
+
+
 def wait_for_an_epoch(place: Place, folds: int = 1) -> None:
     """Wait until a first checkpoint of so many folds has been written."""
     wait_for(lambda: len(list((place.cache / "checkpoints").glob("*/state.json"))) >= folds)
@@ -285,15 +295,15 @@ FULL = """
 import resource, runpy, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 import cardio_mlflow.training.checkpoint as checkpoint
-write = checkpoint.Checkpoint.write
+keep = checkpoint.Checkpoint.keep
 def limited(self, state, notes):
     limit = 20_000 if state.epoch == 3 else resource.RLIM_INFINITY
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        write(self, state, notes)
+        keep(self, state, notes)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-checkpoint.Checkpoint.write = limited
+checkpoint.Checkpoint.keep = limited
 runpy.run_module("entry_points.train_fold", run_name="__main__", alter_sys=True)
 """
 

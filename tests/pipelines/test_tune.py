@@ -17,9 +17,8 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from cardio_mlflow.pipelines import trials, tune, tuning_workers
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.settings import TUNED, Settings
 from cardio_mlflow.tracking.registry import CHALLENGER, CHAMPION, MODEL_NAME
-from cardio_mlflow.tuning.search import TUNED
 from tests.forked import Forked
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.pipelines.test_resume import environment

@@ -17,7 +17,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import explaining, main
 from cardio_mlflow.pipelines.study_runs import FoldNetworks, find_networks
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.bundle import load_bundle
 from tests.pipelines.conftest import SMALL, Workplace
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from cardio_mlflow.report.checklists import CLAIM_ITEMS, TRIPOD_AI_ITEMS, checklist_rows
 from cardio_mlflow.report.method_statistics import MethodFacts
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 
 FACTS = MethodFacts("II", 48, 1000, 0, 5, {"torch": "2.13.0"}, True, "1", 1)
 TABLES = ("participants", "discrimination", "worst_patients", "subgroups:people", "subgroups:scanner")

@@ -9,13 +9,12 @@ from typing import get_args
 import pytest
 
 from cardio_mlflow.model.motion import HARMONICS
-from cardio_mlflow.model.network import VARIANT_STAGES
 from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.report.method_statistics import MethodFacts, has_gates, has_motion
 from cardio_mlflow.report.methods import methods_paragraphs
-from cardio_mlflow.settings import load_settings
-from cardio_mlflow.settings_variants import Variant
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.fit import AVERAGED
+from cardio_mlflow.variants import VARIANTS, Variant
 
 FACTS = MethodFacts("I", 96, 4321, 17, 5, {"cardio_mlflow": "1.2", "torch": "2.13.0"}, True, "", None)
 
@@ -79,7 +78,7 @@ def test_the_decision_curve_is_told_as_it_was_made():
     [
         ({"stages": "0"}, "The backbone stayed frozen throughout"),
         ({"stages": "1", "stage_epochs": "3"}, "In 1 further stage,"),
-        ({"stages": "1", "stage_epochs": "3"}, "trained as well, 3 epochs a stage but the last."),
+        ({"stages": "1", "stage_epochs": "3"}, "trained as well, 3 epochs per stage but the last."),
         ({"stage_epochs": "30,4,4"}, "trained as well; the stages took 30, 4 and 4 epochs."),
         ({"stage_epochs": "30,4,4"}, "Training took 38 epochs"),
         ({"scale": "physical"}, "a field of 200 mm across and down with the sector's apex top centre"),
@@ -100,10 +99,10 @@ def test_the_decision_curve_is_told_as_it_was_made():
             {"keep": "last"},
             "mean of the weights over the last half of the last stage's epochs was kept, so no",
         ),
-        ({}, "one cardiac cycle where its beats could be told, else over the clip"),
+        ({}, "one cardiac cycle where its beats were found, else over the clip"),
         ({"variant": "no_fusion"}, "the variant no_fusion"),
-        ({"views": "A4C"}, "One echocardiography clip a patient was used: apical four-chamber (A4C)."),
-        ({"views": "A4C,PLAX"}, "Up to two echocardiography clips a patient were used"),
+        ({"views": "A4C"}, "One echocardiography clip per patient was used: apical four-chamber (A4C)."),
+        ({"views": "A4C,PLAX"}, "Up to two echocardiography clips per patient were used"),
         (
             {"unfreezing": "at_once"},
             "The top 2 transformer blocks of it were trained from the first epoch",
@@ -140,6 +139,21 @@ def test_what_the_settings_do_not_know_comes_from_the_runs(facts, words):
     unknown = "\n".join(methods_paragraphs(settings, dataclasses.replace(FACTS, cohort="II")))
     for silent in ("registered model was", "folds were", "these same patients"):
         assert silent not in unknown
+
+
+@pytest.mark.parametrize(
+    ("gating", "said"),
+    [
+        ({"trace": 21, "periodicity": 3}, "in 24 of 24 clips, by the drawn ECG (21), the picture's own per"),
+        ({"tags": 5, "clip": 2}, "in 5 of 7 clips, by R-wave times in the file (5); over the clip or its "
+         "first 1.2 s in 2 of 7, whose beats were not found; the network saw 8"),
+        ({"tensor": 4}, "spaced over the whole tensor in 4 of 4, which came as tensors without times; the"),
+    ],
+)  # fmt: skip
+def test_one_cardiac_cycle_is_said_only_of_clips_that_were_gated_so(gating, said):
+    text = "\n".join(methods_paragraphs(load_settings({}, {}), replace(FACTS, gating=gating)))
+    assert said in text
+    assert text.count("cardiac cycle") == (0 if "tensor" in gating else 1)
 
 
 def test_a_frozen_start_is_told_where_there_is_one():
@@ -206,7 +220,7 @@ def test_the_words_go_with_the_network():
             if variant == "no_motion" and not motion:
                 continue
             settings = load_settings({"variant": variant, "motion": str(motion).lower()}, {})
-            stages = VARIANT_STAGES[variant]
+            stages = VARIANTS[variant]
             moves = motion and stages.motion
             assert has_motion(settings) == moves
             assert has_gates(settings) == (moves or "gated" in (stages.temporal, stages.fusion))

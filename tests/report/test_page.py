@@ -22,7 +22,7 @@ from cardio_mlflow.report.methods import methods_paragraphs
 from cardio_mlflow.report.page import WIDEST, ReportContent, small_png, write_report
 from cardio_mlflow.report.participant_flow import flow_table
 from cardio_mlflow.report.table_views import MOST_ROWS, headline_view
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from tests.browser import browse, images_and_excess, needs_browser
 
 HOSTILE = "</style><script>document.title='x'</script><img src=x onerror=alert(1)>{{ 7*7 }}&\"'"

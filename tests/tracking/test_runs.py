@@ -9,6 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.errors import InputError, PrunedError
+from cardio_mlflow.figures.style import new_figure
 from cardio_mlflow.tracking.new_runs import command_run
 from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import prepare_store
@@ -123,6 +124,14 @@ for number in range(20):
     time.sleep(0.2 - time.time() % 0.2)  # both at the same moments
     run.log_dataset("synthetic", f"digest-{number}")
 """
+
+
+def test_figures_are_logged_in_every_wanted_format(client, new_run) -> None:
+    run, figure = new_run(), new_figure(2, 2, synthetic=False)
+    run.log_figures({"curve": figure}, ("png", "svg", "pdf"))
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run.run_id, artifact_path="figures"))
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    assert found == {"curve.png", "print/curve.svg", "print/curve.pdf"}
 
 
 def test_two_processes_log_a_cohort_that_neither_has_logged_before(client, new_run, tmp_path: Path) -> None:

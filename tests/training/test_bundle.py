@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from cardio_mlflow.data.picture.scale import PhysicalScale
+from cardio_mlflow.data.picture.physical_scale import PhysicalScale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PARAMETERS
-from cardio_mlflow.settings_variants import VARIANTS
 from cardio_mlflow.training.bundle import Bundle, load_bundle, predict, save_bundle
 from cardio_mlflow.training.scaling import fit_scaler
+from cardio_mlflow.variants import VARIANTS
 
 NOTHING_KNOWN = np.full((3, 3), np.nan)
 

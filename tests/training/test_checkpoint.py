@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import resource
 from contextlib import contextmanager
 
@@ -45,17 +44,21 @@ def numbers(record):
 
 
 @pytest.mark.parametrize("stopped", range(1, 9))
-def test_training_goes_on_as_if_never_stopped(checkpoint, trained, stopped):
+@pytest.mark.parametrize("minutes", [0, 60], ids=["every epoch", "when stopped"])
+def test_training_goes_on_as_if_never_stopped(checkpoint, trained, stopped, minutes):
     """After each epoch, so in every stage and across every border between two."""
     settings, data, start = trained
+    checkpoint = Checkpoint(checkpoint.folder, minutes)
     whole = start()
     expected = [numbers(r) for r in fit(whole, data, settings, 3)]
     first = start()
     for record in fit(first, data, settings, 3):
-        checkpoint.write(first, {"loss": record.val_loss})
-        if record.epoch == stopped:
+        if record.epoch == stopped + 1:  # it is stopped within the epoch after
             break
-    assert checkpoint.notes() == {"loss": record.val_loss, "epoch": stopped}
+        checkpoint.keep(first, {"loss": record.val_loss})
+        loss = record.val_loss
+    checkpoint.flush()
+    assert checkpoint.notes() == {"loss": loss, "epoch": stopped}
     resumed = start()
     checkpoint.read(resumed)
     torch.manual_seed(99)
@@ -74,7 +77,7 @@ def test_starting_anew_does_not_take_the_best_of_before(checkpoint, trained):
     for seed in (1, 2):
         state = start()
         for _ in fit(state, data, settings, seed):
-            checkpoint.write(state, {})
+            checkpoint.keep(state, {})
     resumed = start()
     checkpoint.read(resumed)
     assert np.array_equal(resumed.best_predictions, state.best_predictions)
@@ -95,7 +98,7 @@ state = new_state(build_network(make_vit(), "full", 2, 0, 0), settings)
 checkpoint = Checkpoint(Path(sys.argv[1]))
 state.epoch = 1
 state.keep_best(3.0, __import__("numpy").zeros((2, 9)))
-checkpoint.write(state, {"kept": "first"})
+checkpoint.keep(state, {"kept": "first"})
 renamed = []
 def stop(event, arguments):
     if event == "os.rename":
@@ -105,7 +108,7 @@ def stop(event, arguments):
 sys.addaudithook(stop)
 state.epoch = 2
 state.keep_best(2.0, __import__("numpy").ones((2, 9)))
-checkpoint.write(state, {"kept": "second"})
+checkpoint.keep(state, {"kept": "second"})
 """
 
 
@@ -114,8 +117,8 @@ def test_a_kill_within_a_write_leaves_the_checkpoint_before(checkpoint, tmp_path
     done = Forked(KILLED, [str(checkpoint.folder), str(file)], tmp_path).wait()
     assert done.returncode == -9, done.stderr
     assert checkpoint.notes()["kept"] == "first"
-    stored = json.loads((checkpoint.folder / "state.json").read_text())
-    assert {stored["last"], stored["best"]} <= {path.name for path in checkpoint.folder.iterdir()}
+    whole = {"epoch-00001.safetensors", "best-00001.safetensors"}
+    assert whole <= {path.name for path in checkpoint.folder.iterdir()}
 
 
 def test_a_full_disk_is_reported_and_the_checkpoint_before_stays(checkpoint, trained):
@@ -123,10 +126,10 @@ def test_a_full_disk_is_reported_and_the_checkpoint_before_stays(checkpoint, tra
     state, records = start(), None
     records = fit(state, data, settings, 0)
     next(records)
-    checkpoint.write(state, {"epoch_before": 1})
+    checkpoint.keep(state, {"epoch_before": 1})
     next(records)
     with no_room(), pytest.raises(InputError, match=r"disk is full.*epoch 2.*resume=true"):
-        checkpoint.write(state, {})
+        checkpoint.keep(state, {})
     assert checkpoint.notes()["epoch_before"] == 1
     assert not list(checkpoint.folder.glob("*.part"))
     resumed = start()
@@ -139,7 +142,7 @@ def test_a_damaged_checkpoint_is_told(checkpoint, trained, damage):
     settings, data, start = trained
     state = start()
     next(fit(state, data, settings, 0))
-    checkpoint.write(state, {})
+    checkpoint.keep(state, {})
     last = checkpoint.folder / "epoch-00001.safetensors"
     if damage == "json":
         (checkpoint.folder / "state.json").write_text("{")
@@ -172,7 +175,7 @@ def test_removing_leaves_nothing(checkpoint, trained):
     settings, data, start = trained
     state = start()
     next(fit(state, data, settings, 0))
-    checkpoint.write(state, {})
+    checkpoint.keep(state, {})
     assert checkpoint.exists()
     checkpoint.remove()
     checkpoint.remove()
@@ -185,7 +188,7 @@ def test_only_what_training_changes_is_written(checkpoint, trained):
     state = start()
     records = fit(state, data, settings, 0)
     for record in records:
-        checkpoint.write(state, {})
+        checkpoint.keep(state, {})
         names = set(module.load_file(str(checkpoint.folder / f"epoch-{record.epoch:05d}.safetensors")))
         blocks = {n.split(".")[3] for n in names if n.startswith("encoder.vit.layers.")}
         assert blocks == {str(i) for i in range(3 - record.stage, 3)}

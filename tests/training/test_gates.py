@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from cardio_mlflow.model.network import build_network
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.state import build_optimizer
 
 PATIENTS, FRAMES, WIDTH = 128, 8, 32

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from cardio_mlflow.model.network import build_network
-from cardio_mlflow.settings_variants import VARIANTS
 from cardio_mlflow.training.state import build_optimizer
+from cardio_mlflow.variants import VARIANTS
 
 
 @pytest.fixture(params=VARIANTS)

@@ -4,10 +4,10 @@ import optuna
 import pytest
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
-from cardio_mlflow.settings import load_settings
+from cardio_mlflow.settings import TUNED
+from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.tuning.search import (
     STARTUP_TRIALS,
-    TUNED,
     UNPRUNED_TRIALS,
     identity_of,
     pruner_of,

@@ -40,11 +40,8 @@ _NO_MEMORY: Final = -4  # OpenCV's StsNoMem
 def serve(connection: Connection, module: str, memory: int, seconds: float) -> None:
     """Say that all is imported, then answer requests with a head and, of a prepared clip, its frames.
 
-    Args:
-        connection: to the parent. Requests and heads are JSON.
-        module: whose ``prepare_clip`` prepares.
-        memory: MiB over what is in use when all is imported.
-        seconds: of processor time for a clip.
+    Requests and heads are JSON. ``module`` holds the ``prepare_clip`` to call; it may use so many MiB of
+    ``memory`` over what is in use when all is imported, and so many ``seconds`` of processor time per clip.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     _keep_little(connection)
@@ -88,8 +85,8 @@ def _answer(request: dict[str, Any], prepare: Callable[..., Any], memory: int) -
         if isinstance(fault, ClipRefused):
             return _refusal(fault.outcome, fault.message), b""
         raise
-    told = {"quality": asdict(clip.quality), "review": asdict(clip.review), "instance": clip.instance}
-    return told, clip.frames.tobytes()
+    head = {"quality": asdict(clip.quality), "review": asdict(clip.review), "instance": clip.instance}
+    return head, clip.frames.tobytes()
 
 
 def _refusal(outcome: Outcome, message: str) -> dict[str, Any]:

@@ -49,10 +49,9 @@ class Entry:
 
     Attributes:
         quality: its row of ``quality.csv``, with every word that can stand in ``review``.
-        review: numbers to draw it from.
-        instance: digest of its SOP Instance UID, as `PreparedClip.instance`.
+        instance: as in `PreparedClip`.
         pixels: digest of its frames; empty where it was refused.
-        limits: seconds and MiB that stopped it; None where no limit did.
+        limits: seconds and MiB that stopped it.
     """
 
     quality: Quality
@@ -66,11 +65,7 @@ _ENTRIES: Final = TypeAdapter(Entry)
 
 
 def entry_in(metadata: Mapping[str, str] | None) -> Entry:
-    """The entry that a file of the store holds in its metadata.
-
-    Raises:
-        ValidationError: it holds none.
-    """
+    """The entry in the metadata of a file of the store; ValidationError where there is none."""
     return _ENTRIES.validate_json((metadata or {}).get("clip", ""))
 
 
@@ -127,7 +122,7 @@ class ClipStore:
         return None if seconds < limits.seconds or memory < limits.memory else entry
 
     def write(self, key: str, entry: Entry, frames: NDArray[np.uint8] | None) -> None:
-        """Write an entry, as `write_bytes` does."""
+        """Write an entry whole or not at all."""
         tensors = {} if frames is None else {"frames": frames}
         write_bytes(self.path(key), save(tensors, {"clip": _ENTRIES.dump_json(entry).decode()}))
 
@@ -138,10 +133,8 @@ class ClipStore:
     def hold(self, keys: Iterable[str], cohort: str) -> Hold:
         """Keep a cohort's folder and its entries, there or still to be made, until the hold is deleted.
 
-        What is old makes way for the entries that are missing.
-
-        Raises:
-            InputError: the folder cannot be written.
+        What is old is removed to make room for the entries that are missing. It raises an InputError where
+        the folder cannot be written.
         """
         wanted, place = set(keys), self.folder / "holds" / uuid.uuid4().hex
         try:
@@ -208,11 +201,7 @@ def _bytes(path: Path) -> int:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, see ``write_whole``.
-
-    Raises:
-        InputError: the disk is full, or the folder cannot be written.
-    """
+    """Write a file whole or not at all, see ``write_whole``; InputError where that fails."""
     try:
         write_whole(path, data)
     except OSError as fault:

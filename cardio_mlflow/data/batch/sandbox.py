@@ -46,7 +46,7 @@ class Answer(BaseModel):
 
     Attributes:
         number: of the request.
-        quality, review, instance: as in ``PreparedClip``; of a refused clip, outcome and message.
+        quality: as in ``PreparedClip``, like review and instance; of a refused clip, outcome and message.
         stopped: whether a limit stopped the clip.
         last: whether the child is of no more use.
     """
@@ -127,10 +127,6 @@ class Sandbox(AbstractContextManager["Sandbox"]):
     def prepare(self, path: Path, check_text: bool = False) -> PreparedClip:
         """Prepare a clip as ``clips.prepare_clip`` does; once more in a new child, where one dies over it.
 
-        Args:
-            path: the DICOM, video or tensor file.
-            check_text: look for text left inside the sector.
-
         Raises:
             ClipRefused: with the outcome code; also when the child died twice (CORRUPT_FRAME).
             ClipStopped: it took too long (CORRUPT_FRAME) or too much memory (TOO_LARGE).
@@ -198,9 +194,8 @@ class Sandbox(AbstractContextManager["Sandbox"]):
     def _answer(self, request: dict[str, object]) -> tuple[Answer, NDArray[np.uint8]]:
         """An answer: its head and, of a prepared clip, the frames.
 
-        Raises:
-            ValueError: it makes no sense.
-            EOFError, OSError: the child has gone, or sends more than is allowed.
+        It raises ValueError where it makes no sense, EOFError or OSError where the child has gone or sends
+        more than is allowed.
         """
         self._number += 1
         self._pipe.send_bytes(json.dumps(request | {"number": self._number}).encode())
@@ -235,11 +230,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
 
 
 def _spawned(limits: Limits) -> tuple[Connection, SpawnProcess]:
-    """A new child, and the connection to it.
-
-    Raises:
-        InputError: the system starts no process, or this one may start none.
-    """
+    """A new child, and the connection to it; InputError where none can be started."""
     if multiprocessing.current_process().daemon:
         raise _no_start("a worker of multiprocessing.Pool or of Dask may start none: prepare before")
     ours, theirs = _SPAWN.Pipe()

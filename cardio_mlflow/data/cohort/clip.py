@@ -30,13 +30,13 @@ class Clip:
 
 @dataclass
 class Findings:
-    """What a search of the cohort folder came upon.
+    """What a search of the cohort folder found.
 
     Attributes:
-        clips: the clips of known patients, of which several can show one view.
-        studies: the clips in folders of studies, by patient and folder name.
-        strangers: how many clips belong to each id that is not in the label sheet.
-        ignored: how many files or folders were left out, by the reason in words.
+        clips: those of known patients, of which several can show one view.
+        studies: clips in folders of studies, by patient and folder name.
+        strangers: number of clips of each id that is not in the label sheet.
+        ignored: number of files or folders left out, by the reason in words.
     """
 
     clips: list[Clip] = field(default_factory=list)

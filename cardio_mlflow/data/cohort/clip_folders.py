@@ -24,15 +24,15 @@ from cardio_mlflow.data.cohort.clip_names import (
     view_within,
 )
 from cardio_mlflow.data.cohort.labels import LabelSheet
-from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
+from cardio_mlflow.data.outcomes import PARSING_FAULTS, pydicom_silenced
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, view
 
-NO_VIEW: Final = "files whose name tells no view or no patient"
-CONTRADICTION: Final = "files whose name contradicts their folder"
-OTHER_KIND: Final = "files that are no DICOM, video or tensor by their name"
-BESIDE: Final = "folders of a study of patients who have clips beside it"
-OTHER_FOLDER: Final = "folders that name no patient, no view and none of dicom, video, tensors, cohort1"
+_NO_VIEW: Final = "files whose name tells no view or no patient"
+_CONTRADICTION: Final = "files whose name contradicts their folder"
+_OTHER_KIND: Final = "files that are no DICOM, video or tensor by their name"
+_BESIDE: Final = "folders of a study of patients who have clips beside it"
+_OTHER_FOLDER: Final = "folders that name no patient, no view and none of dicom, video, tensors, cohort1"
 
 _GROUPS: Final = re.compile(
     r"(dicoms?|dcm|clips?|echos?|videos?|avi|mp4|tensors?|pt|data|cohort[ _-]?(i|ii|1|2))", re.IGNORECASE
@@ -79,7 +79,7 @@ class _Search:
 def search_folders(folder: Path, patients: KnownPatients, studies: Iterable[str] = ()) -> Findings:
     """Search a cohort folder for clips by the names of files and folders.
 
-    A file's patient and view are each told by its name or by a folder it lies in, and both must agree.
+    A file's patient and view each stand in its name or in that of a folder it lies in, and both must agree.
     Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into, and within a
     patient's folder one level of studies, whose names hold a digit or a word such as "study"; any other
     folder is not, so that clips set aside are not taken by mistake; but those that `studies` names are.
@@ -99,7 +99,7 @@ def _search_in(folder: Path, place: _Place, search: _Search) -> None:
             continue
         inner = _enter(unicodedata.normalize("NFC", child.name), place, search)
         if inner is None or inner.depth > _MAX_DEPTH:
-            search.found.ignored[OTHER_FOLDER] += 1
+            search.found.ignored[_OTHER_FOLDER] += 1
         elif not is_inside(search.home, child):
             raise InputError(
                 f"A folder of clips, {inner.depth} below the cohort folder, is a link to a place outside it, "
@@ -145,18 +145,18 @@ def _sort_in(path: Path, place: _Place, search: _Search) -> None:
     kind = kind_of(path)
     if kind is None or _is_special(path):
         if place.depth:  # the cohort folder itself holds sheets and notes
-            found.ignored[OTHER_KIND] += 1
+            found.ignored[_OTHER_KIND] += 1
         return
-    told = _told(unicodedata.normalize("NFC", stem_of(path)), place, search.patients)
-    patient, code = place.patient or told.patient, place.view or told.view
+    named = _named_by(unicodedata.normalize("NFC", stem_of(path)), place, search.patients)
+    patient, code = place.patient or named.patient, place.view or named.view
     if not place.depth and not path.suffix and patient is None:
         return  # such as README
-    if told.patient not in (None, patient) or told.view not in (None, code):
-        found.ignored[CONTRADICTION] += 1
+    if named.patient not in (None, patient) or named.view not in (None, code):
+        found.ignored[_CONTRADICTION] += 1
     elif code is None:
-        found.ignored[NO_VIEW] += 1
+        found.ignored[_NO_VIEW] += 1
     elif patient is None or place.stranger is not None:
-        found.strangers[place.stranger or told.owner] += 1
+        found.strangers[place.stranger or named.owner] += 1
     elif place.study is None:
         found.clips.append(Clip(patient, code, path))
     else:
@@ -167,28 +167,28 @@ def _is_special(path: Path) -> bool:
     """Whether it is a pipe, a socket or a device, which could be read for ever."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:  # told, without the name, when it is read
+    except OSError:  # reported, without the name, when it is read
         return False
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What a file's own name tells: its patient's id as written, the patient if known, and the view."""
+class _Named:
+    """What a file's own name says: its patient's id as written, the patient if known, and the view."""
 
     owner: str
     patient: str | None
     view: str | None
 
 
-def _told(stem: str, place: _Place, patients: KnownPatients) -> _Told:
+def _named_by(stem: str, place: _Place, patients: KnownPatients) -> _Named:
     owner, code = split_name(stem, patients) or (stem, None)
     patient = patients.find(owner) if code else None
     if place.has_patient:
         code = view_prefix(stem) or (code if patient else None)
-        return _Told(owner, patient, code or (None if place.view else view_within(stem)))
+        return _Named(owner, patient, code or (None if place.view else view_within(stem)))
     if place.view:
-        return _Told(owner, patient or patients.find(stem), view_prefix(stem) or code)
-    return _Told(owner, patient, code)
+        return _Named(owner, patient or patients.find(stem), view_prefix(stem) or code)
+    return _Named(owner, patient, code)
 
 
 Choice = Literal["ask", "newest", "nearest"]
@@ -219,10 +219,10 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
         notes.append(f"{sheet.some_rows(elsewhere)} with clips, but none of the study in column study")
     for patient, studies in found.studies.items():
         if patient in sheet.studies:
-            study = _named(studies, sheet, patient)
+            study = _study_in_sheet(studies, sheet, patient)
             found.clips = [clip for clip in found.clips if clip.patient_id != patient]
         elif patient in direct:
-            found.ignored[BESIDE] += len(studies)
+            found.ignored[_BESIDE] += len(studies)
             continue
         else:
             study = next(iter(studies))
@@ -242,7 +242,7 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
     return [*notes, f"{who}: the {choice} was taken"]
 
 
-def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str) -> str:
+def _study_in_sheet(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str) -> str:
     found = [study for study in studies if study_key(study) == study_key(sheet.studies[patient])]
     if len(found) != 1:
         raise InputError(

@@ -49,13 +49,11 @@ class Cohort:
     """What a user brings: patients with their catheterisation values, and their clips.
 
     Attributes:
-        name: the folder's name.
-        folder: the cohort folder.
         labels: the table of `LabelSheet`, with HR, BSA, MAP, sex, age, rhythm, BMI, scanner where given.
         clips: at most one for each patient and view, in the order of patients and views.
-        notes: what the user should be told: clips left out, patients without any clip, and the like; they
-            name rows of the label sheet and never a patient or a file.
-        warnings: the same, where a result may be wrong for it.
+        notes: what the user should know: clips left out, patients without any clip, and the like; they name
+            rows of the label sheet and never a patient or a file. ``warnings`` are those for which a result
+            may be wrong.
         rows: the row of each patient in the label sheet, counted from 1.
     """
 
@@ -72,10 +70,7 @@ class Cohort:
         return self.labels[self.labels["cohort"] == cohort]
 
     def renamed(self, names: Mapping[str, str]) -> Cohort:
-        """This cohort with other ids of patients and persons, in the same order.
-
-        Args:
-            names: the new id of each patient and person; each one different.
+        """This cohort with other ids of patients and persons, all different, in the same order.
 
         Raises:
             KeyError: a patient or person has no new id.
@@ -103,7 +98,7 @@ def read_cohort(folder: Path, cohort1_size: int, studies: Choice = "ask") -> Coh
 
     Raises:
         InputError: the label sheet or clips.csv has errors, no clip matches a patient, a file lies outside
-            the folder, or a choice of studies is asked for; names row and column.
+            the folder, or the user has to choose a study; names row and column.
     """
     sheet = read_labels(folder, cohort1_size)
     clips, notes = _find_clips(folder, sheet, studies)

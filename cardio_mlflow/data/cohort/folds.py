@@ -30,8 +30,8 @@ def assign_folds(labels_cohort1: pd.DataFrame, num_folds: int, seed: int) -> pd.
     Args:
         labels_cohort1: indexed by patient_id, with the columns meanPAP (mmHg, NaN where missing) and
             person; without the latter each patient is a person.
-        num_folds: how many folds, at least 2.
-        seed: any non-negative integer.
+        num_folds: at least 2.
+        seed: not negative.
 
     Returns:
         The fold (1 to num_folds) of each patient, in the order of the labels.
@@ -73,16 +73,9 @@ def _deal(counts: pd.DataFrame, num_folds: int, generator: np.random.Generator) 
 def read_folds(
     path: Path, patients: Sequence[str], num_folds: int, persons: Mapping[str, str] | None = None
 ) -> pd.Series[int]:
-    """Read the user's own folds from a sheet with the columns patient_id and fold.
+    """The fold of each of Cohort I's patients, from the user's sheet with the columns patient_id and fold.
 
-    Args:
-        path: folds.csv (or .xlsx).
-        patients: the ids of Cohort I.
-        num_folds: the folds are 1 to num_folds.
-        persons: the person of each patient, who stays in one fold; by default each is one.
-
-    Returns:
-        The fold of each patient, in the order of `patients`.
+    The folds are 1 to num_folds. All patients of one person must be in one fold; by default each is a person.
 
     Raises:
         InputError: names the row that is wrong, or counts the patients or folds left out; no id is repeated.
@@ -130,17 +123,10 @@ def _parse_rows(sheet: Sheet, persons: Mapping[str, str], num_folds: int) -> dic
 
 
 def parse_indices(text: str, size: int) -> tuple[int, ...]:
-    """Read positions in Cohort I's sheet order, counted from 0, both ends of a range included.
-
-    Args:
-        text: numbers and ranges, separated by commas.
-        size: the number of patients in Cohort I.
-
-    Returns:
-        The positions, sorted, each once.
+    """Positions in Cohort I's sheet order, from 0, sorted; both ends of a range are included.
 
     Raises:
-        InputError: not a number or range, a reversed range, or a position beyond the last patient.
+        InputError: not a number or range, a reversed range, or a position beyond the last of ``size``.
 
     >>> parse_indices("0-2, 5, 1-3", size=6)
     (0, 1, 2, 3, 5)

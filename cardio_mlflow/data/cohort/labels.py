@@ -52,11 +52,9 @@ class LabelSheet:
             patient id where none is given), the nine values (float, NaN where missing, also where the sheet
             has no such column), and the optional columns that the sheet has.
         rows: the row of each patient in the file, counted from 1, for messages that name no patient.
-        notes: what the user should be told.
-        warnings: what the user should be warned of.
+        notes: for the user; so are ``warnings``.
         studies: the study folder that the sheet names for a patient. It can be a date: never write it.
-        dates: the day of a patient's catheterisation, where the sheet has one that can be read. Never write
-            it.
+        dates: the day of a patient's catheterisation, where one can be read. Never write it either.
     """
 
     name: str
@@ -128,9 +126,7 @@ class _Reading:
 def read_labels(folder: Path, cohort1_size: int) -> LabelSheet:
     """Read and check a cohort folder's label sheet, labels.csv or labels.xlsx.
 
-    Args:
-        folder: the cohort folder.
-        cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
+    Without a cohort column the first ``cohort1_size`` rows are Cohort I.
 
     Raises:
         InputError: no sheet, or the first ten problems of it by row and column; no cell is repeated.

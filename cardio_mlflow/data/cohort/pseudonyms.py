@@ -50,16 +50,14 @@ def pseudonym(key: bytes, patient_id: str) -> str:
 
 
 def key_name(key: bytes) -> str:
-    """Eight hex digits by which a key can be told from others; they tell nothing of the key itself."""
+    """Eight hex digits that distinguish a key from others and reveal nothing of it."""
     return hmac.digest(key, b"name of this pseudonym key", "sha256").hex()[:8]
 
 
 def read_key(path: Path, outputs: Sequence[Path]) -> bytes:
     """Read the key file; where there is none, make one of 32 random bytes, as hex, for the user alone.
 
-    Args:
-        path: the key file.
-        outputs: folders whose content is handed on, in which no key may lie.
+    It may not lie in one of ``outputs``, folders whose content is handed on.
 
     Raises:
         InputError: the file lies in such a folder, can be read by others, or holds no key; says what to do.

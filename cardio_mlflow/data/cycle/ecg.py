@@ -11,32 +11,45 @@ import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
-from cardio_mlflow.data.cycle.drawn import Style, read_traces
-from cardio_mlflow.data.cycle.evidence import whole_beats
+from cardio_mlflow.data.cycle.drawn_ecg import Style, read_traces
+from cardio_mlflow.data.cycle.rhythm import whole_beats
 from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.picture.sector import ClipStatistics
 
-_MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all
-_AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it
 _LEAST_FRAMES: Final = 8  # of a clip whose screen is read
+_AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it
+_MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all
 _UNEVEN: Final = 0.25  # SD of the intervals' logarithms: that of fibrillation, where nothing is misread
+
+# QRS complexes, after Pan & Tompkins.
+_RATE: Final = 400.0  # Hz; fine enough that a parabola through the samples of a peak is good to 1 ms
+_BAND: Final = (8.0, 25.0)  # Hz; QRS complexes pass, T waves and drift do not
+_INTEGRATION_S: Final = 0.10
+_REFRACTORY_S: Final = 0.24  # 250 beats per minute
+_T_WAVE_S: Final = 0.36  # a T wave comes within this time of its QRS complex (Pan & Tompkins),
+_T_WAVE_SLOPE: Final = 0.5  # less than this times as steep
+_LONGEST_RR: Final = 1.66  # times the median: a beat is missed in a longer interval (Pan & Tompkins)
+_LEAST_SHARE: Final = 0.35  # of the usual complex, in slope
+_MISSED_SHARE: Final = 0.2  # of the usual complex, where a beat seems missing
+_LEAST_CONTRAST: Final = (3.0, 8.0)  # to the record's median and lower quartile; noise reaches 2.8 and 4.1
+_SHORTEST_S, _LONGEST_S = 0.3, 3600.0  # record
+# The R wave of a complex.
+_BASELINE_S: Final = 0.6  # of the median that is the baseline
+_NEAR_S: Final = 0.07  # from the middle of its complex
+_CUT_OFF_S: Final = 0.008  # a summit so near to an end of the record need not be the complex's own
+_SUMMIT: Final = 0.8  # of the peak: the middle of what is above is steadier than the highest sample
 
 
 @dataclass(frozen=True)
 class ClipEcg:
-    """What the ECG of a clip tells; arrays are empty where there is none.
+    """The ECG of a clip; arrays are empty where there is none, times are seconds since the first frame."""
 
-    ``style`` is that of a drawn ECG; times are seconds since the first frame, R waves before 0 come from the
-    older part of a trace. ``level`` is the voltage at ``times_s``, 0 (lowest) to 1 (highest), of the file or
-    else of the screen.
-    """
-
-    style: Style | Literal[""] = ""
-    waveform_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
-    trace_r_waves_s: Array = field(default_factory=lambda: np.empty(0))
+    style: Style | Literal[""] = ""  # of a drawn ECG
+    waveform_r_waves_s: Array = field(default_factory=lambda: np.empty(0))  # of the file
+    trace_r_waves_s: Array = field(default_factory=lambda: np.empty(0))  # of the screen
     times_s: Array = field(default_factory=lambda: np.empty(0))
-    level: Array = field(default_factory=lambda: np.empty(0))
+    level: Array = field(default_factory=lambda: np.empty(0))  # the file's voltage, else the screen's; 0 to 1
 
 
 def read_ecg(
@@ -47,7 +60,7 @@ def read_ecg(
     statistics: ClipStatistics,
     period_s: float | None = None,
 ) -> ClipEcg:
-    """Read the ECG in the file and the one on the screen; arguments as `read_drawn_ecg` has them."""
+    """Read the ECG in the file and the one on the screen."""
     drawn = read_drawn_ecg(frames, sector_mask, statistics, times_s, period_s) or ClipEcg()
     times, voltage = header.waveform or (np.empty(0), np.empty(0))
     near = (times >= -_AROUND_S) & (times <= float(times_s[-1]) + _AROUND_S)
@@ -64,8 +77,7 @@ def read_drawn_ecg(
 ) -> ClipEcg | None:  # fmt: skip
     """Read the ECG on the screen: the first of `read_traces` that has QRS complexes; None without one.
 
-    Of two readings of it one may have lost R waves, or taken something else for one: the better one counts
-    as `_rank` has it. Arguments as those of `read_traces`, and the picture's own period, if it is clear.
+    Of two readings the better one counts, also by the picture's own period, if that is clear.
     """
     if len(times_s) < _LEAST_FRAMES:
         return None
@@ -78,10 +90,10 @@ def read_drawn_ecg(
 
 
 def _rank(r_waves_s: Array, period_s: float | None) -> tuple[bool, float, int]:
-    """What makes one reading worse than another: intervals the picture denies, or uneven ones; few R waves.
+    """What makes a reading worse: intervals that the picture contradicts, uneven intervals, few R waves.
 
-    A false R wave cuts an interval in two, and of a lost one two are made, so either makes them uneven. Of
-    readings no more uneven than a living heart the one with more R waves has lost fewer.
+    A false or a lost R wave makes intervals uneven. Of readings no more uneven than fibrillation the one with
+    more R waves has lost fewer.
     """
     intervals = np.diff(r_waves_s)
     if len(intervals) == 0:
@@ -97,35 +109,13 @@ def _thinned(times_s: Array, voltage: Array) -> tuple[Array, Array]:
     return times_s, (voltage - voltage.min()) / (span if span > 0 else 1.0)
 
 
-_RATE: Final = 400.0  # Hz; fine enough that a parabola through the samples of a peak is good to 1 ms
-_BAND: Final = (8.0, 25.0)  # Hz; QRS complexes pass, T waves and drift do not
-_INTEGRATION_S: Final = 0.10
-_REFRACTORY_S: Final = 0.24  # 250 beats per minute
-_T_WAVE_S: Final = 0.36  # Pan & Tompkins: a T wave comes within this time of its QRS complex
-_BASELINE_S: Final = 0.6
-_NEAR_S: Final = 0.07  # the R wave lies this near to the middle of its complex
-_CUT_OFF_S: Final = 0.008  # a summit so near to an end of the record need not be the complex's own
-_SHORTEST_S: Final = 0.3
-_LONGEST_S: Final = 3600.0
-_LEAST_SHARE: Final = 0.35  # of the usual complex, in slope
-_MISSED_SHARE: Final = 0.2  # of the usual complex, where a beat seems missing
-_LEAST_CONTRAST: Final = (3.0, 8.0)  # to the record's median and lower quartile; noise reaches 2.8 and 4.1
-
-
 def find_r_waves(times_s: Array, voltage: Array) -> Array:
-    """Times of the R waves of an ECG of any sampling and any unit.
+    """Times in seconds of the R waves of an ECG of any unit and any (uneven) sampling; empty without any.
 
-    QRS complexes are the peaks of the energy of the band-passed derivative, as in Pan & Tompkins, IEEE
-    Trans Biomed Eng 1985;32:230-236, with a threshold relative to the record's usual complex, their rule
-    against T waves and their search back for missed beats. An R wave is the largest distance from the
-    baseline within its complex, upward or downward alike in all beats.
-
-    Args:
-        times_s: times of the samples in seconds, rising, shape (samples,); steps need not be equal.
-        voltage: the ECG at those times.
-
-    Returns:
-        Rising times in seconds; empty when no complex stands out.
+    QRS complexes are the peaks of the energy of the band-passed derivative, as in Pan & Tompkins, IEEE Trans
+    Biomed Eng 1985;32:230-236, with a threshold relative to the record's usual complex, their rule against T
+    waves and their search back for missed beats. An R wave is the largest distance from the baseline within
+    its complex, upward or downward alike in all beats.
     """
     finite = np.isfinite(times_s) & np.isfinite(voltage)
     times_s, voltage = times_s[finite], voltage[finite]
@@ -175,11 +165,11 @@ def _usual_height(peaks: Numbers, heights: Array, samples: int) -> float:
 
 
 def _search_back(peaks: Numbers, heights: Array, chosen: Flags, usual: float) -> None:
-    """Take the highest lesser peak within an interval 1.66 times the median, as Pan & Tompkins."""
+    """Take the highest lesser peak within an interval in which a beat seems missing."""
     found = np.flatnonzero(chosen)
     if len(found) < 3:
         return
-    longest = 1.66 * np.median(np.diff(peaks[found]))
+    longest = _LONGEST_RR * np.median(np.diff(peaks[found]))
     for first, last in pairwise(found.tolist()):
         between = np.arange(first + 1, last)
         away = np.minimum(peaks[between] - peaks[first], peaks[last] - peaks[between])
@@ -190,17 +180,17 @@ def _search_back(peaks: Numbers, heights: Array, chosen: Flags, usual: float) ->
 
 
 def _drop_t_waves(peaks: Numbers, heights: Array, chosen: Flags) -> None:
-    """Leave out a peak soon after another that is less than half as steep."""
+    """Leave out a peak that comes soon after a much steeper one."""
     last = int(np.argmax(chosen))
     for i in np.flatnonzero(chosen)[1:].tolist():
-        if peaks[i] - peaks[last] < _T_WAVE_S * _RATE and heights[i] < 0.5 * heights[last]:
+        if peaks[i] - peaks[last] < _T_WAVE_S * _RATE and heights[i] < _T_WAVE_SLOPE * heights[last]:
             chosen[i] = False
         else:
             last = i
 
 
 def _summits(signal: Array, complexes: Numbers) -> Array:
-    """Sample number, with fraction, of the R wave of each complex; those cut off by the ends left out."""
+    """Sample number, with fraction, of each complex's R wave; without those that an end cuts off."""
     width = int(_BASELINE_S * _RATE) | 1
     away = signal - median_filter(signal, width, mode="reflect")
     near = int(_NEAR_S * _RATE)
@@ -219,15 +209,11 @@ def _summits(signal: Array, complexes: Numbers) -> Array:
 
 
 def _summit(away: Array, start: int, stop: int) -> float | None:
-    """Middle of the top of the highest peak in a window; None when an end of the record cuts it off.
-
-    The top is what is above 80 % of the peak: its middle is steadier than the highest sample where a thick
-    line or few rows make the peak flat.
-    """
+    """Middle of the top of the highest peak in a window; None when an end of the record cuts it off."""
     top = start + int(np.argmax(away[start:stop]))
     if min(top, len(away) - 1 - top) < _CUT_OFF_S * _RATE:
         return None
-    level = 0.8 * away[top]
+    level = _SUMMIT * away[top]
     below = np.flatnonzero(away < level)
     before, after = below[below < top], below[below > top]
     if len(before) == 0 or len(after) == 0:

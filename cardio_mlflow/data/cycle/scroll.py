@@ -1,4 +1,4 @@
-"""A trace that moves left as a whole, its newest point at the right end of the strip."""
+"""A trace that scrolls left as a whole, its newest point at the right end of the strip."""
 
 from __future__ import annotations
 
@@ -16,28 +16,44 @@ from cardio_mlflow.data.cycle.strip import Array, Curve, Image, Numbers, Strip, 
 Floats = NDArray[np.float32]
 Pictures = Callable[[Numbers], Floats]
 
-_SLOWEST_S: Final = 12.0  # a trace crosses the picture's width within this time
-_FASTEST_S: Final = 0.8
+# The search for a speed.
+_SLOWEST_S, _FASTEST_S = 12.0, 0.8  # for the picture's width
 _STEPS: Final = (
     (np.exp(np.arange(0.0, np.log(_SLOWEST_S / _FASTEST_S), 0.01)), 0.06),
     (np.linspace(0.94, 1.06, 61), 0.15),
     (np.linspace(0.98, 1.02, 81), 0.4),
-)
-"""Speeds to choose from, relative to the slowest and then to the last choice, and the pairs' reach."""
+)  # speeds relative to the slowest and then to the last choice, and the shift of the pairs, of the width
 _LEAST_COMMON: Final = 0.2  # of the width; the likeness of a pair with less in common is not made up for
+
+# Where no tissue is shown.
+_LEAST_CHANGE: Final = 30  # gray levels over the darkest moment of a pixel
+_LEAST_USED: Final = 0.25  # of the frames change in a column, and of the columns are such
+_MOST_PAIRS: Final = 240
+_LEAST_LIKENESS: Final = 0.5
+
+# Over tissue.
+_NEW_S: Final = 0.06  # a trace moves by more than its width in this time, most tissue does not
+_POOLED: Final = 4  # rows
+_THIN: Final = 9  # columns; the slopes of a trace are thinner
+_BRIGHTEST: Final = 100  # gray levels; what is brighter counts no more
+_MOST_TISSUE_PAIRS: Final = 16
+_LEAST_TISSUE_LIKENESS: Final = 0.2  # tissue reaches 0.14, traces of all speeds and colours 0.3 and more
+_MOST_FRAMES: Final = 80  # laid over each other
+_LEAST_SEEN: Final = 30  # gray levels over the darkest moment of the pixel
+_LEAST_FOLLOWED: Final = 0.8  # of all columns in all frames; 0.98 and more of all traces tried
 
 
 def find_speed(pictures: Pictures, times_s: Array, width: int, most_pairs: int, least: float) -> float | None:
-    """The speed to the left in columns a second; None where frames shifted by it are not alike.
+    """The speed to the left in columns per second; None where frames shifted by it are not alike.
 
-    Pairs of frames are compared: first with small shifts, which no other speed of the same picture fits,
-    then with shifts of up to 40 % of the width, which tell the speed to a few thousandths.
+    Pairs of frames are compared, first with small shifts, which no other speed of the same picture fits, then
+    with shifts of up to 40 % of the width, which give the speed to a few thousandths.
 
     Args:
-        pictures: gives what moves in frames of some numbers, float32, numbers × rows × columns, mean 0.
+        pictures: from frame numbers to what moves there, float32, numbers × rows × columns, mean 0.
         times_s: time of each frame, seconds.
         width: columns of the whole screen.
-        most_pairs: how many pairs to compare in each step.
+        most_pairs: that are compared in each step.
         least: the least likeness, 0 to 1.
     """
     speed = width / _SLOWEST_S
@@ -53,7 +69,7 @@ def find_speed(pictures: Pictures, times_s: Array, width: int, most_pairs: int, 
 
 
 def _scores(early: Floats, late: Floats, apart_s: Array, speeds: Array) -> Array:
-    """Mean likeness of pairs, pairs × rows × columns, at each speed."""
+    """Mean likeness of pairs (each pairs × rows × columns) at each speed."""
     columns = early.shape[2]
     size = fft.next_fast_len(2 * columns, real=True)
     product = (np.conj(fft.rfft(late, size)) * fft.rfft(early, size)).sum(axis=1)
@@ -70,7 +86,7 @@ def _scores(early: Floats, late: Floats, apart_s: Array, speeds: Array) -> Array
 
 
 def _pairs(times_s: Array, apart: float, most: int) -> tuple[Numbers, Numbers]:
-    """Pairs of frames about so many seconds apart, at least one frame, evenly over the clip."""
+    """At most so many pairs of frames about ``apart`` seconds apart, evenly over the clip."""
     frames = len(times_s)
     apart = min(apart, 0.6 * float(times_s[-1] - times_s[0]))
     late = np.maximum(np.searchsorted(times_s, times_s + apart), np.arange(frames) + 1)
@@ -79,21 +95,15 @@ def _pairs(times_s: Array, apart: float, most: int) -> tuple[Numbers, Numbers]:
     return early, late[early].astype(np.int64)
 
 
-_LEAST_CHANGE: Final = 30  # gray levels over the darkest moment of a pixel
-_MOST_PAIRS: Final = 240
-_LEAST_LIKENESS: Final = 0.5
-
-
 def read_scroll(strip: Strip) -> Trace | None:
     """Read a scrolling trace where no tissue is shown; None when the strip does not scroll.
 
-    Each frame's trace is reduced to its height by column to find the speed. All frames are laid over each
-    other, each shifted by how far the trace has moved, and their mean is read: moving tissue behind the trace
-    and words before it fade away.
+    Its height by column gives the speed. The mean of all frames, each shifted by how far the trace has moved,
+    is read: moving tissue behind the trace and words before it fade away.
     """
     lines, filled = _lines(strip)
-    used = np.flatnonzero(filled > 0.25)
-    if len(used) < 0.25 * strip.width:
+    used = np.flatnonzero(filled > _LEAST_USED)
+    if len(used) < _LEAST_USED * strip.width:
         return None
     first, last = int(used[0]), int(used[-1])
     lines = lines[:, None, first : last + 1]
@@ -138,24 +148,13 @@ def _laid_over(frames: Sequence[Image] | Image, shifts: Numbers) -> Image:
     return np.rint(total / np.maximum(count, 1)).astype(np.uint8)
 
 
-_NEW_S: Final = 0.06  # a trace moves by more than its width in this time, most tissue does not
-_POOLED: Final = 4  # rows
-_THIN: Final = 9  # columns; the slopes of a trace are thinner
-_BRIGHTEST: Final = 100  # gray levels; what is brighter counts no more
-_MOST_TISSUE_PAIRS: Final = 16
-_LEAST_TISSUE_LIKENESS: Final = 0.2  # tissue reaches 0.14, traces of all speeds and colours 0.3 and more
-_MOST_FRAMES: Final = 80  # laid over each other
-_LEAST_SEEN: Final = 30  # gray levels over the darkest moment of the pixel
-_LEAST_FOLLOWED: Final = 0.8  # of all columns in all frames; 0.98 and more of all traces tried
-
-
 def read_tissue_scroll(strip: Strip) -> Trace | None:
-    """Read a trace that scrolls over tissue.
+    """Read a trace that scrolls over tissue; None without one.
 
-    The speed is the one at which what is thin and new in a frame is found again in others. The frames are
-    laid over each other along it, less what is always bright, so that in the mean only the trace is left.
-    The newest point stands at the last column in which the frames show the trace where the mean has it. The
-    mean is then taken again of the trace's own columns: beside a narrow trace its ends fade into the rest.
+    At its speed what is thin and new in a frame is found again in others. In the mean of the frames shifted
+    along it, less what is always bright, only the trace is left. It ends in the last column in which the
+    frames show it where the mean has it. The mean is taken again of its own columns: beside a narrow trace
+    its ends fade.
     """
     pictures, times = _thin_and_new(strip), strip.times_s
     speed = find_speed(pictures, times, strip.width, _MOST_TISSUE_PAIRS, _LEAST_TISSUE_LIKENESS)
@@ -211,10 +210,7 @@ def _thin_and_new(strip: Strip) -> Pictures:
 
 
 def _ends(bright: list[Image], shifts: Numbers, curve: Curve) -> tuple[int, int] | None:
-    """First and last column of the screen in which the frames show the curve; None when they do not.
-
-    A column that shows less than half of the usual light where the curve ought to be is no part of the trace.
-    """
+    """First and last column of the screen in which the frames show the curve; None when they do not."""
     rows, columns = bright[0].shape
     path = np.clip(rows - 1 - np.rint(curve.heights).astype(np.int64), 0, rows - 1)
     light, seen, count = np.zeros((3, columns))

@@ -1,4 +1,4 @@
-"""A strip of the screen in all frames, and the line of a trace in a picture of it: its voltage by column."""
+"""A strip of the screen in all frames, and the line of a trace in a picture of it: voltage by column."""
 
 from __future__ import annotations
 
@@ -25,22 +25,28 @@ Trace = tuple[Array, Array]
 Rows = tuple[int, int]
 """The first row of a strip over the screen's whole width, and one past the last."""
 
-_KEPT_BYTES: Final = 32 * 1024**2
+_KEPT_BYTES: Final = 32 * 1024**2  # of a clip's strips; of a very long clip the first frames are cut
+
+# The line of a trace.
+_LEAST_STEP: Final = 28.0  # gray levels over its background
+_LINE: Final = 0.45  # of the usual step; what is brighter is the line
+_LEAST_FILLED: Final = 0.8  # of the columns
+_LONGEST_GAP, _MOST_HIDDEN = 8, 24  # columns without a line inside a trace; where tissue hides it
+_MOST_ASTRAY: Final = 0.02  # of the columns; tops of tall waves reach 0.014 in the synthetic cohort
+_STEEP: Final = 3  # rows more than where the line is level
+_LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
+_FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Some rows of the screen in all frames, ``frames``: luma, uint8 frames × rows × columns.
+    """Some rows of the screen in all frames."""
 
-    ``minimum`` is the smallest luma of each pixel of the screen over the whole clip, ``outside`` 255 where no
-    tissue is shown on it, and ``clip_times_s`` the time of each frame of the clip in seconds, rising.
-    """
-
-    frames: Image
+    frames: Image  # luma, frames × rows × columns
     rows: Rows
-    minimum: Image
-    outside: Image
-    clip_times_s: Array
+    minimum: Image  # smallest luma of each pixel of the screen over the whole clip
+    outside: Image  # 255 where the screen shows no tissue
+    clip_times_s: Array  # of each frame of the clip, seconds, rising
 
     @property
     def width(self) -> int:
@@ -71,10 +77,7 @@ class Strip:
 def cut_strips(
     frames: Iterable[Image], all_rows: list[Rows], statistics: ClipStatistics, outside: Image, times_s: Array
 ) -> list[Strip]:
-    """Cut strips out of all frames (luma, uint8 rows × columns) in one pass; without any, none is asked for.
-
-    Of a very long clip only the first frames are cut, as many as 32 MiB hold.
-    """
+    """Cut strips out of all frames in one pass; without any strips, no frame is asked for."""
     if not all_rows:
         return []
     height = sum(bottom - top for top, bottom in all_rows)
@@ -91,26 +94,13 @@ def cut_strips(
     ]
 
 
-_LEAST_STEP: Final = 28.0  # gray levels of the line over its background
-_LEAST_FILLED: Final = 0.8
-_LONGEST_GAP: Final = 8  # columns without a line inside a trace
-_MOST_HIDDEN: Final = 24
-_MOST_ASTRAY: Final = 0.02  # of the columns; tops of tall waves reach 0.014 in the synthetic cohort
-_STEEP: Final = 3  # rows more than where the line is level
-_LEVEL_SHARE: Final = 0.85  # of the columns; no ECG stays on a row so long, a level line does
-_FAINTNESS_COST: Final = 3.0  # rows of a jump that a run half as bright as usual is as bad as
-
-
 @dataclass(frozen=True)
 class Curve:
-    """A line in a picture: rows above the picture's bottom of each column from the first on.
+    """A line in a picture."""
 
-    ``cut_off`` says whether it reaches the picture's top or bottom.
-    """
-
-    first: int
-    heights: Array
-    cut_off: bool
+    first: int  # column
+    heights: Array  # rows above the picture's bottom, of each column from the first on
+    cut_off: bool  # whether it reaches the picture's top or bottom
 
     @property
     def columns(self) -> Array:
@@ -125,40 +115,31 @@ class Curve:
 
 @dataclass(frozen=True)
 class Runs:
-    """Vertical runs of bright pixels, in order of their columns, each from its top row to its bottom row.
-
-    ``brightness`` is the largest contrast, relative to the usual line, at most 1; ``level`` says whether the
-    run may be a part of a level line over the strip's whole width.
-    """
+    """Vertical runs of bright pixels, in order of their columns."""
 
     column: Numbers
-    top: Numbers
-    bottom: Numbers
-    brightness: Array
-    level: Flags
+    top: Numbers  # row
+    bottom: Numbers  # row, the run's last
+    brightness: Array  # largest contrast relative to the usual line, at most 1
+    level: Flags  # whether it may be a part of a level line over the strip's whole width
 
 
 def read_curve(picture: Image, start: int, stop: int) -> Curve | None:
-    """The trace in a picture of a strip, moving things removed as far as possible; None where there is none.
+    """The trace in a picture of a strip without what moves, if there is one; it spans columns start to stop.
 
-    The line is what is brighter than half-way between a column's background and the trace's usual
-    brightness. Where a column has several runs of such pixels (tissue, words), the path with the least
-    jumps from column to column is taken. Of a steep part the end farther from the trace's resting height
-    counts, so that a narrow R wave keeps its height.
-
-    Args:
-        picture: rows × columns.
-        start: first column of a part that is known to lie within the trace.
-        stop: one past its last column.
+    The line is what is brighter than about half-way between a column's background and the trace's usual
+    brightness. Where a column has several runs of such pixels (tissue, words), the path with the least jumps
+    from column to column is taken. Of a steep part the end farther from the trace's resting height counts, so
+    that a narrow R wave keeps its height.
     """
     start, stop = max(0, start), min(picture.shape[1], stop)
     return None if stop - start < 16 else _read(picture, start, stop, _LONGEST_GAP)
 
 
 def read_outside(picture: Image, start: int, stop: int, visible: Image, curve: Curve) -> Curve | None:
-    """A curve of `read_curve` that leads into the tissue, read where ``visible`` is 255 alone.
+    """A curve of `read_curve` that leads into tissue, read again where ``visible`` is 255 alone.
 
-    None where it leads nowhere, or where the line cannot be followed outside alone.
+    None where it does not lead there, or cannot be followed outside alone.
     """
     rows = np.clip(len(picture) - 1 - np.rint(curve.heights).astype(np.int64), 0, len(picture) - 1)
     if np.mean(visible[rows, curve.columns.astype(np.int64)] == 0) <= _MOST_ASTRAY:
@@ -173,7 +154,7 @@ def _read(picture: Image, start: int, stop: int, longest_gap: int) -> Curve | No
     step = float(np.median(contrast[:, start:stop].max(axis=0)))
     if step < _LEAST_STEP:
         return None
-    bright = contrast > 0.45 * step
+    bright = contrast > _LINE * step
     filled = bright.any(axis=0)
     if filled[start:stop].mean() < _LEAST_FILLED:
         return None
@@ -207,13 +188,13 @@ def _heights(bright: Flags, contrast: NDArray[np.float32]) -> Array:
 
 
 def _sums(values: Array, columns: Numbers, top: Numbers, bottom: Numbers) -> Array:
-    """Sums of values over runs of rows, one a column."""
+    """Sums of values over one run of rows per column."""
     sums = np.pad(np.cumsum(values, axis=0, dtype=np.float64), ((1, 0), (0, 0)))
     return sums[bottom + 1, columns] - sums[top, columns]
 
 
 def find_runs(bright: Flags, contrast: NDArray[np.float32]) -> Runs:
-    """All vertical runs of bright pixels; contrast is relative to the usual line."""
+    """All vertical runs of bright pixels; the contrast is relative to the usual line."""
     edges = np.diff(np.pad(bright.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     column, top = np.nonzero(edges == 1)
     bottom = np.nonzero(edges == -1)[1] - 1
@@ -227,7 +208,7 @@ def find_runs(bright: Flags, contrast: NDArray[np.float32]) -> Runs:
 
 
 def smoothest(runs: Runs) -> Numbers:
-    """One run a column, numbers into ``runs``: the path with the least sum of jumps (Viterbi)."""
+    """One run per column, as numbers into ``runs``: the path with the least sum of jumps (Viterbi)."""
     bounds = [*np.flatnonzero(np.diff(runs.column, prepend=-1)).tolist(), len(runs.column)]
     top, bottom = runs.top.tolist(), runs.bottom.tolist()
     cost = (2 * _FAINTNESS_COST * (1.0 - runs.brightness) + 0.5 * runs.level).tolist()

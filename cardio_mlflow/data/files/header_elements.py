@@ -23,8 +23,7 @@ from cardio_mlflow.data.files.header_values import (
     codec_of,
 )
 from cardio_mlflow.data.files.streams import inflated
-from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.parsing import PARSING_FAULTS
+from cardio_mlflow.data.outcomes import PARSING_FAULTS, ClipRefused, Outcome
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _MAX_FILE_BYTES: Final = 2 * 1024**3
@@ -38,7 +37,7 @@ class ClipFile(BufferedReader):
     """A file that is open for reading; of its header no more is read than any sound one has.
 
     Attributes:
-        size: of the file, in bytes, when inflated.
+        size: bytes of the file, when inflated.
         deflated_at: from where on it was deflated; 0 for a file that was not.
         torn: whether the last read came upon the end of the file.
     """
@@ -128,7 +127,7 @@ class PixelElement(NamedTuple):
 
 @dataclass(frozen=True)
 class HeaderElements:
-    """What was taken from a file, elements of the allow-list only; ``notes`` tell what was bent in it."""
+    """What was taken from a file, elements of the allow-list only; ``notes`` say what was bent in it."""
 
     syntax: str
     little: bool
@@ -272,7 +271,7 @@ class _Walk:
                 raise _truncated() if vr or self._implicit else _broken()
             if tag >> 16 == _SEQUENCE_END >> 16 and (tag != _SEQUENCE_END or length):
                 raise _broken()
-        elif tag not in _TAGS:  # skipped here where its items tell their lengths: they may hold anything
+        elif tag not in _TAGS:  # skipped here where its items have lengths: they may hold anything
             self._goes_on = self._behind_items()
             self._file.seek(at)
             return self._goes_on is not None

@@ -22,8 +22,7 @@ from cardio_mlflow.data.files.header_values import (
     PixelFormat,
     numbers_of,
 )
-from cardio_mlflow.data.outcomes import MAX_FRAMES, ClipRefused, Outcome
-from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
+from cardio_mlflow.data.outcomes import MAX_FRAMES, PARSING_FAULTS, ClipRefused, Outcome, pydicom_silenced
 
 Span = tuple[int, int]
 """Offset and length of a piece of the file, in bytes."""
@@ -37,11 +36,7 @@ _END: Final = b"\xfe\xff\xdd\xe0"
 
 
 def read_frame(file: ClipFile, spans: Sequence[Span]) -> bytes:
-    """The bytes of one frame.
-
-    Raises:
-        ValueError: when the file became shorter.
-    """
+    """The bytes of one frame; ValueError when the file became shorter."""
     data = b"".join(file.read_at(*span) for span in spans)
     if len(data) != sum(length for _, length in spans):
         raise ValueError("the file became shorter")
@@ -55,9 +50,9 @@ def locate_native(
 
     Args:
         pixels: the pixel data element.
-        file_size: in bytes.
-        frames: number that the header promises; None when it says nothing.
-        sizes: what a frame may have in bytes, most likely first.
+        file_size: bytes.
+        frames: as the header says; None when it says nothing.
+        sizes: bytes that a frame may have, most likely first.
 
     Returns:
         The spans, the size of a frame that fits, and whether there are bytes too many.
@@ -91,16 +86,9 @@ def locate_encapsulated(
 ) -> Spans:
     """Find the frames of compressed pixel data (DICOM PS3.5, annex A.4).
 
-    A fragment a frame is the usual case. Otherwise frames are told apart by the extended or the basic
-    offset table, and without a sound one by the marker that starts a compressed stream. Empty
-    fragments do not count.
-
-    Args:
-        file: the open file.
-        pixels: the pixel data element.
-        frames: number that the header promises; None when it says nothing.
-        codec: how they are compressed.
-        extended_offsets: value of the Extended Offset Table; empty without one.
+    One fragment per frame is the usual case. Otherwise frames are told apart by the extended or the basic
+    offset table, and without a sound one by the marker that starts a compressed stream. Empty fragments do
+    not count. ``frames`` are those that the header says, None when it says nothing.
 
     Raises:
         ClipRefused: TRUNCATED, CORRUPT_FRAME, TOO_LARGE or FRAME_COUNT_MISMATCH.
@@ -171,7 +159,7 @@ def _starts_by_marker(file: ClipFile, fragments: list[Span]) -> list[int]:
 
 Unsigned = NDArray[np.uint8] | NDArray[np.uint16]
 
-# One plugin a codec: with several, pydicom hands a frame that one refuses to the next, less strict one. RLE
+# One plugin per codec: with several, pydicom hands a frame that one refuses to the next, less strict one. RLE
 # goes to pydicom's own decoder: pylibjpeg's, in Rust, panics on damaged frames and is only 1.8 times as
 # fast. (It still writes the synthetic clips, where the input is our own.)
 _PLUGINS: Final = {Codec.JPEG_2000: "pylibjpeg", Codec.RLE: "pydicom",

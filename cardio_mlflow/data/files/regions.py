@@ -9,7 +9,7 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.header_values import number_of
-from cardio_mlflow.data.parsing import PARSING_FAULTS
+from cardio_mlflow.data.outcomes import PARSING_FAULTS
 
 Bound = tuple[int, int, int, int]
 """A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""
@@ -28,8 +28,8 @@ class RegionKind(StrEnum):
 class ClaimedRegion:
     """A region as the tags claim it, inside the image but unchecked against the pixels.
 
-    ``tissue`` tells whether its data are tissue; colour flow, Doppler and graphics are not. ``mm_per_pixel``
-    is the size of the file's pixels, None where the tags give none for square ones.
+    Data of ``tissue`` are not colour flow, Doppler or graphics. ``mm_per_pixel`` is None where the tags give
+    no size of square pixels.
     """
 
     kind: RegionKind
@@ -56,10 +56,9 @@ def scaled(rectangle: Bound, factor: float) -> Bound:
 
 
 def claimed_regions(dataset: Dataset, rows: int, columns: int) -> tuple[ClaimedRegion, ...]:
-    """The regions that the tags claim, at most 16, in their order.
+    """The regions that the tags claim, at most 16, without those that leave the image or have no area.
 
-    A region that leaves the image is stale (written for another size) and is left out, and so is one
-    without an area.
+    A region that leaves the image is stale: written for another size.
     """
     found = []
     for region in _regions(dataset):

@@ -1,4 +1,4 @@
-"""When each frame of a clip was taken, and when its heart beats, as its header tells."""
+"""When each frame of a clip was taken, and when its heart beats, as its header says."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def typical_interval(
         heart_rate: beats per minute from the header, or None.
 
     Returns:
-        Start, end, and the number of whole intervals in the clip.
+        Start and end, seconds, and the number of whole intervals in the clip.
     """
     whole = np.flatnonzero(_whole(np.diff(inside)))
     if len(whole) == 0:
@@ -85,7 +85,7 @@ _SOURCES: Final = {
     "CineRate": ("cine_rate", "Cine Rate"),
     "RecommendedDisplayFrameRate": ("display_rate", "Recommended Display Frame Rate"),
 }
-"""Elements that tell the frames' times, best first; how they are called as a source, and in messages."""
+"""Elements that hold the frames' times, best first; how they are called as a source, and in messages."""
 TIMING: Final = (*_SOURCES, "FrameIncrementPointer", "HeartRate", "RWaveTimeVector", "RWavePointer")
 """The elements whose numbers this module reads."""
 _FRAME_TIME_TAG: Final = 0x00181063
@@ -118,12 +118,9 @@ def frame_timing(
     Tried in this order: Frame Time Vector (0018,1065), increments in ms, the first entry counts as 0 and
     may be left out; Frame Time (0018,1063), ms; Cine Rate (0018,0040) and Recommended Display Frame Rate
     (0008,2144), frames per second. Where the Frame Increment Pointer (0028,0009) names Frame Time alone,
-    it goes before the vector. An entry outside 4 to 1000 frames per second counts as not given.
+    it counts more than the vector. An entry outside 4 to 1000 frames per second counts as not given.
 
-    Args:
-        numbers: the header's numbers by DICOM keyword.
-        frames: number of frames.
-        unreadable: keywords of elements that are there but hold no numbers.
+    The header's numbers are given by DICOM keyword; ``unreadable`` elements are there but hold none.
 
     >>> frame_timing({"FrameTimeVector": [0, 40, 40]}, 3).times_s.tolist()
     [0.0, 0.04, 0.08]

@@ -1,9 +1,8 @@
-"""Finding the sector of a clip from its statistics.
+"""The sector of a clip, fitted to its statistics: coarse, fine, and refused where the pixels deny it.
 
-Coarse: the pixels that move form a blob; its left and right borders vote for two straight edges, whose
-meeting point is the apex; the distances of the blob's pixels from the apex vote for two radii.
-Fine: profiles across the four borders say how far each piece of border is off, and one least-squares
-step a round moves all six numbers together. A fit that the pixels do not bear out is refused.
+Coarse (`coarse_fit`): what moves forms a blob; its left and right borders vote for two straight edges that
+meet in the apex; the distances of its borders from the apex vote for two radii. Fine (`fine_fit`): profiles
+across the four borders move all six numbers together.
 """
 
 from __future__ import annotations
@@ -20,66 +19,70 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.regions import Bound, scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.guess import (
+from cardio_mlflow.data.picture.coarse_fit import (
     Line,
+    coarse_sector,
     edges,
     empty_beyond,
-    extended,
-    guess,
+    extend,
     largest_blob,
-    mirrored,
+    mirror_edge,
 )
+from cardio_mlflow.data.picture.fine_fit import first_row, refine, steepness
 from cardio_mlflow.data.picture.sector import ClipStatistics, Sector, overlap
-from cardio_mlflow.data.picture.snap import first_row, snap, steepness
 
 Mask = NDArray[np.uint8]
 Blobs = tuple[Mask, Mask]
 
-_LEAST_SIDE: Final = 240
-_LEAST_BLOB: Final = 0.03
-_LEAST_CUT: Final = 0.05
-_LEAST_STEEP: Final = 1.5
-_SPILT: Final = 60.0
-_HARDLY: Final = 0.01
+# What moves: gray levels over time.
+_LEAST_SIDE: Final = 240  # pixels; a smaller picture is enlarged to it
+_RANGES: Final = (3, 6, 14)  # least range of a moving pixel, tried one by one
+_LEAST_ACTIVITY: Final = 0.25  # least mean change from frame to frame
+_LEAST_BLOB: Final = 0.03  # of the picture
+_FAINT, _MOST_FAINT = 2, 60  # range of what moves at all, and less than what is drawn moves
+_DRAWN, _INKED = 24, 100  # luma from which words can be read; that of words on black
+
+# A fit that is accepted.
+_LEAST_SCORE: Final = 0.90  # overlap of fan and blob (hulls); of a fan with a dark part:
+_LEAST_DARK_SCORE: Final = 0.75
+_GOOD_SCORE: Final = 0.95  # no other range is tried
+_BETTER: Final = 0.05  # a range that leaves out more must score so much better
+_LEAST_SUPPORT: Final = 0.35  # share of the border's pieces that show it
+_MOST_SPILL: Final = 0.25  # share of what moves that lies outside
+_NARROWEST, _WIDEST = 18, 130  # degrees between the edges
+
+# Edges: upright, steered, cut by the picture or in the dark.
+_MOST_LEAN: Final = 4.0  # degrees, the sum of both angles of an upright fan
+_UPRIGHT: Final = 0.1  # weight of the wish to be upright
+_SHARP_SUPPORT: Final = 0.6  # of both edges of a fan that may lean
 # Fall of the image across an edge that is none of a shadow's borders: 3.3 to 3.9 in 13 steered fans, but
 # 1.9 to 2.6 where edges of five upright ones fade.
 _CLIFF: Final = 3.0
-_RANGES: Final = (3, 6, 14)
-_FAINT: Final = 2
-_UPRIGHT: Final = 0.1
-_SHARP_SUPPORT: Final = 0.6
-_MOST_FAINT: Final = 60
-_DRAWN: Final = 24
-_INKED: Final = 100
-_TICK: Final = 13
-_BETTER: Final = 0.05  # a range that leaves out more must fit so much better than one that leaves out less
-_GOOD_SCORE: Final = 0.95
-_LEAST_ACTIVITY: Final = 0.25
-_LEAST_SCORE: Final = 0.90
-_LEAST_DARK_SCORE: Final = 0.75
-_MOST_LEAN: Final = 4.0
-_NEAR_FIELD: Final = 0.1
-_SLOPE: Final = 1.5
-_HALO: Final = 25
-_SPECKS: Final = 4  # bright pixels in the dark part that are no letter
-_NARROWEST: Final = 18
-_WIDEST: Final = 130
-_MOST_SPILL: Final = 0.25
-_LEAST_SUPPORT: Final = 0.35
+_LEAST_STEEP: Final = 1.5  # fall across both edges together, less 60 times the share of the blob outside
+_SPILT: Final = 60.0
+_HARDLY: Final = 0.01  # share of the blob outside
+_LEAST_CUT: Final = 0.05  # of the picture's height: a blob that touches a side for longer is cut by it
+
+# What may stand in the dark part of a fan, pixels: nothing that could be a name.
+_SPECKS: Final = 4  # bright pixels that are no letter
+_HALO: Final = 25  # around the blob, and half of
+_TICK: Final = 13  # this along the border do not count
+_NEAR_FIELD: Final = 0.1  # inner over outer radius from which the dark before the first tissue is looked at
+_SLOPE: Final = 1.5  # rise of the image at the curved top where it is no dark near field
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """What the pixels of a clip say, in isotropic pixels."""
+class _Pixels:
+    """A clip's picture with square pixels, as the fit sees it."""
 
     image: NDArray[np.float32]  # root of each pixel's range over time
-    faint: Mask  # pixels that move at all, but less than what is drawn moves
-    drawn: Mask  # pixels that are ever bright enough to be read
-    inked: Mask  # pixels that are ever as bright as words on black are, or always bright enough to be read
+    faint: Mask  # moves at all, but less than what is drawn moves
+    drawn: Mask  # ever bright enough to be read
+    inked: Mask  # ever as bright as words on black, or always bright enough to be read
 
-    def upside_down(self) -> _Evidence:
+    def upside_down(self) -> _Pixels:
         flipped = (m[::-1].copy() for m in (self.faint, self.drawn, self.inked))
-        return _Evidence(self.image[::-1].copy(), *flipped)
+        return _Pixels(self.image[::-1].copy(), *flipped)
 
 
 def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | None = None) -> Sector:
@@ -88,7 +91,7 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     Args:
         statistics: of the clip's frames.
         aspect: width of a pixel over its height.
-        bound: rectangle from the region tags; used only when nearly all that moves lies in it.
+        bound: rectangle of the region tags; used only where nearly all that moves lies in it.
 
     Raises:
         ClipRefused: NO_SECTOR, when no fit is accepted.
@@ -102,19 +105,19 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     inked |= cv2.inRange(_isotropic(statistics.minimum, aspect, zoom), _DRAWN, 255)
     bound = None if bound is None else scaled(bound, zoom)
     faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
-    evidence = _Evidence(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
+    pixels = _Pixels(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
     first, again, last = itertools.tee(_blobs(spread, activity, bound, aspect), 3)
-    best = (_plainly(first, evidence) if zoom == 1 else None) or _steepest(again, evidence)
+    best = (_plainly(first, pixels) if zoom == 1 else None) or _steepest(again, pixels)
     if best is None:
-        down = _plainly([(blob[::-1], opened[::-1]) for blob, opened in last], evidence.upside_down())
+        down = _plainly([(blob[::-1], opened[::-1]) for blob, opened in last], pixels.upside_down())
         reason = "the fan stands upside down: its apex is at the bottom"
         raise ClipRefused(Outcome.NO_SECTOR, reason if down else "no fan of moving pixels that a sector fits")
-    whole = _with_dark_tip(best, evidence)
-    return replace(whole, top=first_row(whole, evidence.image)).scaled(1.0 / zoom)
+    whole = _with_dark_tip(best, pixels)
+    return replace(whole, top=first_row(whole, pixels.image)).scaled(1.0 / zoom)
 
 
 def _isotropic(image: NDArray[Any], aspect: float, zoom: int) -> NDArray[Any]:
-    """The image with square pixels; a small one is enlarged, for steps here are some pixels wide."""
+    """The image with square pixels, a small one enlarged."""
     size = (max(1, round(zoom * image.shape[1] * aspect)), zoom * image.shape[0])
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
 
@@ -122,7 +125,7 @@ def _isotropic(image: NDArray[Any], aspect: float, zoom: int) -> NDArray[Any]:
 def _blobs(
     spread: Mask, activity: NDArray[np.float32], bound: Bound | None, aspect: float
 ) -> Iterator[Blobs]:
-    """The largest blob of what moves, and all that moves, from faint movement to strong."""
+    """The largest blob of what moves and all that moves, from faint movement to strong."""
     for least in _RANGES:
         moving = np.where((spread >= least) & (activity >= _LEAST_ACTIVITY), np.uint8(255), np.uint8(0))
         blob, opened = largest_blob(_bounded(moving, bound, aspect))
@@ -139,14 +142,14 @@ def _bounded(moving: Mask, bound: Bound | None, aspect: float) -> Mask:
     return kept if np.count_nonzero(kept) >= 0.95 * np.count_nonzero(moving) else moving
 
 
-def _plainly(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
-    """The fit that the pixels bear out best of a fan that the picture's sides do not cut."""
+def _plainly(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
+    """The best fit of a fan that the picture's sides do not cut."""
     best: Sector | None = None
     for blob, opened in blobs:
         at_sides = max(np.count_nonzero(blob[:, 0]), np.count_nonzero(blob[:, -1]))
         if at_sides >= _LEAST_CUT * len(blob):
             return None
-        found = _seen(blob, opened, evidence)
+        found = _seen(blob, opened, pixels)
         if found is not None and (best is None or found.score > best.score + _BETTER):
             best = found
         if best is not None and best.score >= _GOOD_SCORE:
@@ -154,62 +157,62 @@ def _plainly(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
     return best
 
 
-def _seen(blob: Mask, opened: Mask, evidence: _Evidence) -> Sector | None:
+def _seen(blob: Mask, opened: Mask, pixels: _Pixels) -> Sector | None:
     """A fan of which both edges are seen, or the wider one."""
-    coarse = guess(blob)
+    coarse = coarse_sector(blob)
     if coarse is None:
         return None
     symmetry = _UPRIGHT if abs(coarse.left + coarse.right) <= 2 * _MOST_LEAN else 0.0
-    fine, support = snap(coarse, evidence.image, symmetry)
-    wider = extended(fine, evidence.faint)
+    fine, support = refine(coarse, pixels.image, symmetry)
+    wider = extend(fine, pixels.faint)
     if wider != fine:
-        further, its_support = snap(wider, evidence.image, symmetry)
-        lit = evidence.faint & further.mask(*blob.shape)
-        found = _accepted(further, its_support, evidence, blob | lit, opened | lit)
+        further, its_support = refine(wider, pixels.image, symmetry)
+        lit = pixels.faint & further.mask(*blob.shape)
+        found = _accepted(further, its_support, pixels, blob | lit, opened | lit)
         if found is not None:
             return found
-    return _accepted(fine, support, evidence, blob, opened)
+    return _accepted(fine, support, pixels, blob, opened)
 
 
 def _accepted(
-    sector: Sector, support: NDArray[np.float64], evidence: _Evidence, blob: Mask, opened: Mask
+    sector: Sector, support: NDArray[np.float64], pixels: _Pixels, blob: Mask, opened: Mask
 ) -> Sector | None:
-    """The sector with its score where it hangs straight or both its edges are sharp, else a mended one."""
+    """The sector with its score where it is upright or both its edges are sharp, else a mended one."""
     upright = abs(sector.left + sector.right) <= _MOST_LEAN
-    sharp = support[:2].min() >= _SHARP_SUPPORT and empty_beyond(sector, evidence.faint)
+    sharp = support[:2].min() >= _SHARP_SUPPORT and empty_beyond(sector, pixels.faint)
     wider = int(sector.right > -sector.left)
     # Only the edge that leans less can be a shadow's: tissue reaches as far as the other.
-    steered = sharp and steepness(sector, evidence.image)[1 - wider] >= _CLIFF
+    steered = sharp and steepness(sector, pixels.image)[1 - wider] >= _CLIFF
     mended = None
     if not upright and not steered:
-        mended = _half_dark(_line(sector, wider), evidence, blob, opened)
+        mended = _half_dark(_line(sector, wider), pixels, blob, opened)
     if mended is None and (upright or sharp):
         return _judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
     return mended
 
 
-def _half_dark(edge: Line, evidence: _Evidence, blob: Mask, opened: Mask) -> Sector | None:
-    """One edge is dark: trust that the fan hangs straight, if all is black in its dark part."""
-    inferred = mirrored(edge, blob)
+def _half_dark(edge: Line, pixels: _Pixels, blob: Mask, opened: Mask) -> Sector | None:
+    """One edge is dark: trust that the fan is upright, if all is black in its dark part."""
+    inferred = mirror_edge(edge, blob)
     if not inferred:
         return None
-    fine, support = snap(inferred[0], evidence.image, symmetry=20.0)
+    fine, support = refine(inferred[0], pixels.image, symmetry=20.0)
     found = _judged(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
-    return None if found is None or _drawn_on(found, blob, evidence) else found
+    return None if found is None or _drawn_on(found, blob, pixels) else found
 
 
-def _steepest(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
-    """The fit whose edges are the steepest in the picture, of all that the blobs suggest.
+def _steepest(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
+    """The fit with the steepest edges of all that the blobs suggest.
 
-    Edges are sought where the picture does not cut them; one that is not seen leans as much as the other.
+    Edges are sought where the picture does not cut them; an unseen one leans as much as the other.
     """
     best, steepest = None, _LEAST_STEEP
     for blob, opened in reversed(list(blobs)):
-        for sector, support in _suggested(blob, evidence):
+        for sector, support in _suggested(blob, pixels):
             found = _judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
-            if found is None or (found.score < _LEAST_SCORE and _drawn_on(found, blob, evidence, _TICK)):
+            if found is None or (found.score < _LEAST_SCORE and _drawn_on(found, blob, pixels, _TICK)):
                 continue
-            falls = steepness(found, evidence.image)
+            falls = steepness(found, pixels.image)
             spilt = _outside(found, blob, 5) / np.count_nonzero(blob)
             if sum(falls) - _SPILT * spilt > steepest:
                 best, steepest = found, sum(falls) - _SPILT * spilt
@@ -218,19 +221,19 @@ def _steepest(blobs: Iterable[Blobs], evidence: _Evidence) -> Sector | None:
     return best
 
 
-def _suggested(blob: Mask, evidence: _Evidence) -> Iterator[tuple[Sector, float]]:
-    """Snapped sectors, each with the share of its edge, or of the only edge seen, that is found."""
-    coarse = guess(blob)
+def _suggested(blob: Mask, pixels: _Pixels) -> Iterator[tuple[Sector, float]]:
+    """Refined sectors, each with the share of its edges, or of the only edge seen, that is found."""
+    coarse = coarse_sector(blob)
     if coarse is not None:
-        fine, support = snap(coarse, evidence.image, _UPRIGHT)
+        fine, support = refine(coarse, pixels.image, _UPRIGHT)
         yield fine, float(support[:2].min())
     for edge, unseen, side in zip(edges(blob), ("right", "left"), (0, 1), strict=True):
-        for inferred in mirrored(edge, blob) if edge is not None else ():
-            fits = [snap(inferred, evidence.image, 20.0, blind) for blind in ("", unseen)]
+        for inferred in mirror_edge(edge, blob) if edge is not None else ():
+            fits = [refine(inferred, pixels.image, 20.0, blind) for blind in ("", unseen)]
             support = fits[1][1]
-            fits += [(smallest, support) for smallest in mirrored(_line(fits[1][0], side), blob)]
+            fits += [(smallest, support) for smallest in mirror_edge(_line(fits[1][0], side), blob)]
             for fine, support in fits:
-                if not _drawn_on(fine, blob, evidence):
+                if not _drawn_on(fine, blob, pixels):
                     yield fine, float(support[side])
 
 
@@ -254,19 +257,16 @@ def _judged(sector: Sector, support: float, blob: Mask, opened: Mask, least: flo
 
 
 def _outside(sector: Sector, moving: Mask, margin: int) -> int:
-    """How many pixels lie outside of a sector by more than half of a margin, pixels."""
+    """How many moving pixels lie more than half of a margin outside a sector."""
     mask = cv2.dilate(sector.mask(*moving.shape), np.ones((margin, margin), np.uint8))
     return int(np.count_nonzero(moving & ~mask))
 
 
-def _drawn_on(sector: Sector, blob: Mask, evidence: _Evidence, tick: int = 1) -> bool:
-    """Whether more than specks of anything bright stand in the dark part of a sector.
-
-    What lies within half a tick's length, pixels, of the border does not count.
-    """
+def _drawn_on(sector: Sector, blob: Mask, pixels: _Pixels, tick: int = 1) -> bool:
+    """Whether more than bright specks stand in a sector's dark part, half a tick or more off its border."""
     near = cv2.dilate(_hull(blob), np.ones((_HALO, _HALO), np.uint8))
     inside = cv2.erode(sector.mask(*blob.shape), np.ones((tick, tick), np.uint8))
-    return bool(np.count_nonzero(inside & evidence.drawn & ~near) > _SPECKS)
+    return bool(np.count_nonzero(inside & pixels.drawn & ~near) > _SPECKS)
 
 
 def _hull(mask: Mask) -> Mask:
@@ -277,18 +277,18 @@ def _hull(mask: Mask) -> Mask:
     return filled
 
 
-def _with_dark_tip(sector: Sector, evidence: _Evidence) -> Sector:
-    """The sector up to the first row that moves at all, where it begins in the dark and nothing is drawn."""
+def _with_dark_tip(sector: Sector, pixels: _Pixels) -> Sector:
+    """The sector up to the first row that moves at all, where it begins in the dark with nothing drawn."""
     if sector.inner < _NEAR_FIELD * sector.outer:
         return sector
     angles = np.deg2rad(np.linspace(sector.left, sector.right, 62)[1:-1])
     radii = np.array([[sector.inner - 4.0], [sector.inner + 4.0]])
     x = (sector.apex_x + radii * np.sin(angles)).astype(np.float32)
     y = (sector.apex_y + radii * np.cos(angles)).astype(np.float32)
-    dark, lit = cv2.remap(evidence.image, x, y, cv2.INTER_LINEAR).mean(axis=1)
-    tip = replace(sector, inner=0.0, outer=sector.inner).mask(*evidence.image.shape)
-    moving = np.argwhere(tip & evidence.faint)
-    if lit - dark >= _SLOPE or not len(moving) or np.count_nonzero(tip & evidence.inked) > _SPECKS:
+    dark, lit = cv2.remap(pixels.image, x, y, cv2.INTER_LINEAR).mean(axis=1)
+    tip = replace(sector, inner=0.0, outer=sector.inner).mask(*pixels.image.shape)
+    moving = np.argwhere(tip & pixels.faint)
+    if lit - dark >= _SLOPE or not len(moving) or np.count_nonzero(tip & pixels.inked) > _SPECKS:
         return sector
     nearest = float(np.hypot(moving[:, 1] - sector.apex_x, moving[:, 0] - sector.apex_y).min())
     return replace(sector, inner=min(nearest, sector.inner))

@@ -1,4 +1,4 @@
-"""What scanners draw over the tissue: found over all frames or frame by frame, painted over, words left."""
+"""What scanners draw over the tissue: found over all frames or in single ones, painted over; words left."""
 
 from __future__ import annotations
 
@@ -11,44 +11,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.frames import LumaFrames
-from cardio_mlflow.data.picture.changing import ChangingOverlays
-from cardio_mlflow.data.picture.sector import ClipStatistics
-from cardio_mlflow.data.picture.strokes import (
-    Rule,
-    find_strokes,
+from cardio_mlflow.data.picture.moving_overlays import ChangingOverlays
+from cardio_mlflow.data.picture.overlay_lines import (
+    LineRule,
+    beyond_sector,
+    find_lines,
     footprint,
     hidden_dashes,
-    straight_strokes,
-    stroke_luma,
-    tissue_free,
+    line_luma,
+    straight_lines,
 )
+from cardio_mlflow.data.picture.sector import ClipStatistics
 
 Image = NDArray[np.uint8]
 
 
+# What is steady: strokes that are certain; a trace in its strip below the sector whose peaks reach into it; a
+# depth mark on the sector's edge, in a small picture a single pixel.
+_CERTAIN: Final = LineRule()
+_STEADY_CROSSING: Final = LineRule(height=60.0, luma=80.0, extent=24, steepness=0.5, bulk=10.0, beyond=0.3)
+_TICK: Final = LineRule(height=140.0, luma=150.0, unrest=0.3, flicker=0.3, size=1, most=12, steepness=0.9)
+_AT_EDGE: Final = 9  # pixels within which a depth mark stands at the edge
+_LINE_SHARE: Final = 0.25  # length of a straight line, of the sector's height
+
+# What rises into the sector from below, in single frames: pixels, gray levels.
+_BAND: Final = 25  # pixels below the sector in which it must be seen,
+_LEAST_ROWS: Final = 8  # so many rows of it (fewer on a screen of less than 64 times as many)
+_ROWS_PER_ROW: Final = 64
+_BRIGHT: Final = 80  # luma at some moment
+_CHANGING: Final = 60  # range over time
+_WIDEST: Final = 13  # columns of a stroke
+_THICKEST: Final = 11  # pixels per row of its part in the sector
+_CONTRAST: Final = 0.4  # over its surroundings, of the luma that it has outside, and
+_LUMA: Final = 0.65  # of that luma itself, that it has inside
+_LEAST_LINES: Final = 5  # frames with a single upright line, a cursor's, and
+_MOST_LINES: Final = 0.6  # share of them in which it is equally high
+_BORDER: Final = 7  # rows below the sector's upper border
+
+_REACH: Final = 5  # pixels from which painted values are taken; wider holes are filled from the border inward
+
+# Letters: shares of their height.
+_INK: Final = LineRule(height=62.0, unrest=0.45)
+_SEPARATION: Final = 0.4  # of the text's luma above the surroundings at which neighbouring letters come apart
+_SHORTEST, _TALLEST = 6, 36  # pixels
+_WIDEST_PIECE: Final = 5.0  # letters that touch are one piece; an l or a 1 is much narrower
+_LETTER: Final = 0.95  # width of a letter and its gap
+_SINGLE: Final = 1.3  # widest single letter; of a row at least one piece is no wider, as hardly any wall is
+_UNEVEN: Final = 0.2  # between the base lines of two letters
+_LOWER: Final = 0.55  # height of a lower-case letter over that of a capital
+_SPACING: Final = 1.1  # from letter to letter
+_LETTERS: Final = 3  # that make a word
+
+
 @dataclass(frozen=True)
 class Overlays:
-    """What is drawn over the sector of a clip, in masks of uint8 0 or 255, rows × columns."""
+    """What is drawn over the sector of a clip: masks of uint8 0 or 255, rows × columns."""
 
     steady: Image  # in every frame
-    more: Mapping[int, Image]  # by 0-based index of frames in which there is more than that: all of it
+    more: Mapping[int, Image]  # by 0-based index of a frame with more than that: all of it
 
     def mask(self, index: int) -> Image:
-        """Pixels inside the sector that are drawn on in one of the chosen frames: uint8 0 or 255."""
+        """Pixels of the sector that are drawn on in one of the chosen frames."""
         return self.more.get(index, self.steady)
 
 
 def find_overlays(
     frames: LumaFrames, statistics: ClipStatistics, sector_mask: Image, chosen: Sequence[int]
 ) -> Overlays:
-    """Find thin overlays inside the sector.
+    """Find thin overlays inside the sector, in the chosen frames (rising 0-based indices).
 
-    Depth ticks, focus marks, calipers, dotted lines, words and still traces are thin, bright, steep and
-    there in all frames. A sweeping trace is so for a run of frames. A scrolling trace and a moving cursor
-    are so when the frames are shifted along their motion.
-
-    Statistics are over all frames of the clip; the sector's mask is uint8 0 or 255, rows × columns. Masks
-    will be asked for of the chosen frames only: rising 0-based indices.
+    Depth ticks, focus marks, calipers, dotted lines, words and still traces are thin, bright, steep and there
+    in all frames; a sweeping trace in a run of frames; a scrolling trace or a moving cursor in all frames
+    shifted along its motion.
     """
     steady = steady_overlays(statistics, sector_mask)
     search = ChangingOverlays(frames, len(statistics.thumbnails), chosen, sector_mask)
@@ -60,65 +94,37 @@ def find_overlays(
     return Overlays(steady, more)
 
 
-_CERTAIN: Final = Rule()
-_STEADY_CROSSING: Final = Rule(height=60.0, luma=80.0, extent=24, steepness=0.5, bulk=10.0, beyond=0.3)
-"""A trace in its strip below the sector, whose peaks reach into it."""
-_TICK: Final = Rule(height=140.0, luma=150.0, unrest=0.3, flicker=0.3, size=1, most=12, steepness=0.9)
-"""A depth mark on the sector's edge, in a small picture a single pixel."""
-_AT_EDGE: Final = 9
-_LINE_SHARE: Final = 0.25  # length of a straight line as a share of the sector's height
-_BORDER: Final = 7
-
-
 def steady_overlays(statistics: ClipStatistics, sector_mask: Image) -> Image:
-    """All pixels inside the sector that are drawn on in every frame; arguments as `find_overlays`."""
+    """All pixels of the sector that are drawn on in every frame."""
     lowest, unrest = statistics.minimum, statistics.spread
     shortest = max(50, round(_LINE_SHARE * np.count_nonzero(sector_mask.any(axis=1))))
-    straight = straight_strokes(cv2.bitwise_and(lowest, sector_mask), unrest, shortest)
-    line, outside = footprint(straight), tissue_free(sector_mask)
-    strokes = find_strokes(lowest, unrest, _CERTAIN, outside=outside, crossing=_STEADY_CROSSING, apart=line)
+    straight = straight_lines(cv2.bitwise_and(lowest, sector_mask), unrest, shortest)
+    line, outside = footprint(straight), beyond_sector(sector_mask)
+    strokes = find_lines(lowest, unrest, _CERTAIN, outside=outside, crossing=_STEADY_CROSSING, apart=line)
     core = cv2.bitwise_and(strokes | straight, sector_mask)
     edge = cv2.subtract(sector_mask, cv2.erode(sector_mask, np.ones((_AT_EDGE, _AT_EDGE), np.uint8)))
-    core |= cv2.bitwise_and(find_strokes(lowest, unrest, _TICK), edge)
+    core |= cv2.bitwise_and(find_lines(lowest, unrest, _TICK), edge)
     if core.any():
-        for rule, level in _alike(stroke_luma(lowest, core)):
-            core |= cv2.bitwise_and(find_strokes(lowest, unrest, rule, level, apart=line), sector_mask)
+        for rule, level in _alike(line_luma(lowest, core)):
+            core |= cv2.bitwise_and(find_lines(lowest, unrest, rule, level, apart=line), sector_mask)
     return np.asarray(cv2.bitwise_and(footprint(core | hidden_dashes(core, sector_mask)), sector_mask))
 
 
-def _alike(luma: float) -> tuple[tuple[Rule, float], ...]:
-    """What else is taken for drawn where certain strokes of a luma stand, and from which level.
+def _alike(luma: float) -> tuple[tuple[LineRule, float], ...]:
+    """What else is drawn where certain strokes of a luma stand, and from which level.
 
-    Small pieces may be less clear; in bright tissue only what stands out far above it is looked at.
+    Small pieces may be less clear; in bright tissue only what stands out far above it counts.
     """
-    small = Rule(height=62.0, luma=0.6 * luma, unrest=0.5, flicker=0.4, most=60)
-    far_above = Rule(height=0.62 * luma, luma=0.6 * luma, flicker=0.3, size=5, most=150, steepness=0.88)
+    small = LineRule(height=62.0, luma=0.6 * luma, unrest=0.5, flicker=0.4, most=60)
+    far_above = LineRule(height=0.62 * luma, luma=0.6 * luma, flicker=0.3, size=5, most=150, steepness=0.88)
     return (small, 45.0), (far_above, 0.5 * luma)
-
-
-_BAND: Final = 25  # pixels around the sector in which a stroke that rises into it must be seen
-_BRIGHT: Final = 80
-_CHANGING: Final = 60
-_WIDEST: Final = 13
-_LEAST_ROWS: Final = 8
-_ROWS_PER_ROW: Final = 64
-_LEAST_LINES: Final = 5
-_MOST_LINES: Final = 0.6
-_CONTRAST: Final = 0.4
-_LUMA: Final = 0.65
-"""Of the luma that the stroke has outside: what it has at least inside, and above its surroundings."""
-_THICKEST: Final = 11
 
 
 def rising_overlays(
     frames: Iterable[tuple[int, Image]], statistics: ClipStatistics, sector_mask: Image
 ) -> dict[int, Image]:
-    """Pixels inside the sector that belong to strokes which rise into it from below.
-
-    Frames come with their 0-based index, as luma, and so do the masks; frames without such strokes are left
-    out. Everything else as for `find_overlays`.
-    """
-    outside = tissue_free(sector_mask)
+    """Pixels of the sector that belong to strokes rising into it from below, by index of their frame."""
+    outside = beyond_sector(sector_mask)
     below = _lively_pixels(statistics, outside, sector_mask)
     if below is None:
         return {}
@@ -133,7 +139,7 @@ def rising_overlays(
 
 
 def _as_high(found: dict[int, Image], sector_mask: Image) -> dict[int, Image]:
-    """Single upright lines reach as high in every frame as in most of them: a cursor's line does."""
+    """The same with single upright lines, such as a cursor's, as high in every frame as in most."""
     boxes = {index: cv2.boundingRect(mask) for index, mask in found.items()}
     lines = {index: box for index, box in boxes.items() if box[2] <= _WIDEST <= box[3]}
     highest = sector_mask.argmax(axis=0)
@@ -201,32 +207,31 @@ def _thinness(frame: Image) -> Image:
     return np.asarray(cv2.morphologyEx(np.ascontiguousarray(frame), cv2.MORPH_TOPHAT, kernel))
 
 
-_REACH: Final = 5
-"""Distance in pixels from which values are taken; wider holes are filled from their border inward."""
-
-
 def inpaint(frame: Image, mask: Image, sector_mask: Image) -> Image:
-    """Replace masked pixels by the distance-weighted mean of the tissue around them.
+    """Replace masked pixels by the mean of the sector's tissue around them, weighted by distance to the -3.
 
-    Only the masked pixels are computed, so the cost goes with their number. The cube of the distance
-    leaves most of the say to the two or three nearest pixels: the speckle goes on, it is not smoothed.
-
-    Args:
-        frame: luma, uint8, rows × columns; left as it is.
-        mask: pixels to replace, not 0.
-        sector_mask: pixels that show tissue, not 0. Values are taken from these only.
+    That leaves most of the say to the two or three nearest pixels: the speckle goes on, it is not smoothed.
 
     Returns:
         A copy, black where no tissue is near; the frame itself where the mask is empty.
     """
-    found = cv2.findNonZero(mask)  # a tenth of the time of np.argwhere
-    if found is None:
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
         return frame
+    rows = slice(max(0, top - _REACH), top + height + _REACH)
+    part = (rows, slice(max(0, left - _REACH), left + width + _REACH))
+    painted = frame.copy()
+    painted[part] = _inpainted(frame[part], mask[part], sector_mask[part])
+    return painted
+
+
+def _inpainted(frame: Image, mask: Image, sector_mask: Image) -> Image:
     around = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1].reshape(2, -1).T
     distance = np.hypot(*around.T)
     near = (distance > 0) & (distance <= _REACH)
     inverse_cubes = (distance[near] ** -3).astype(np.float32)
-    holes = found.reshape(-1, 2)[:, ::-1].astype(np.intp) + _REACH  # row and column in the padded frame
+    # Row and column in the padded frame; findNonZero takes a tenth of the time of argwhere.
+    holes = cv2.findNonZero(mask).reshape(-1, 2)[:, ::-1].astype(np.intp) + _REACH
     padded = np.pad(frame, _REACH).astype(np.float32)
     known = np.pad((sector_mask != 0) & (mask == 0), _REACH)
     while len(holes):
@@ -246,39 +251,22 @@ def inpaint(frame: Image, mask: Image, sector_mask: Image) -> Image:
     return np.asarray(np.where(mask != 0, np.rint(inner).astype(np.uint8), frame))
 
 
-_INK: Final = Rule(height=62.0, unrest=0.45)
-_SEPARATION: Final = 0.4
-"""Share of the text's luma above the surroundings at which neighbouring letters come apart."""
-_SHORTEST, _TALLEST = 6, 36
-_WIDEST_PIECE: Final = 5.0
-"""Width of a piece over its height: letters that touch are one piece. An l or a 1 is much narrower."""
-_LETTER: Final = 0.95  # width of a letter and its gap over its height
-_SINGLE: Final = 1.3  # widest single letter; of a row at least one piece is no wider, as hardly any wall is
-_UNEVEN: Final = 0.2
-_LOWER: Final = 0.55  # height of a lower-case letter over that of a capital
-_SPACING: Final = 1.1
-_LETTERS: Final = 3
-
-
 def text_in_sector(statistics: ClipStatistics, sector_mask: Image) -> bool:
-    """Whether at least three pieces of still strokes of one height stand in a row inside the sector.
-
-    They stand like letters; nothing is read. Arguments as `find_overlays`.
-    """
+    """Whether still strokes stand in a row inside the sector as letters do; nothing is read."""
     unrest = statistics.spread
-    ink = cv2.bitwise_and(find_strokes(statistics.minimum, unrest, _INK), sector_mask)
+    ink = cv2.bitwise_and(find_lines(statistics.minimum, unrest, _INK), sector_mask)
     if not ink.any():
         return False
-    level = _SEPARATION * stroke_luma(statistics.minimum, ink)
-    apart = find_strokes(statistics.minimum, unrest, Rule(height=level, unrest=0.45), level)
+    level = _SEPARATION * line_luma(statistics.minimum, ink)
+    apart = find_lines(statistics.minimum, unrest, LineRule(height=level, unrest=0.45), level)
     _, _, facts, _ = cv2.connectedComponentsWithStats(cv2.bitwise_and(apart, ink), connectivity=8)
     return stands_in_a_row(facts[1:, :4].astype(np.int64))
 
 
 def stands_in_a_row(boxes: NDArray[np.int64]) -> bool:
-    """Whether two boxes or more hold three letters of a word: on one line, close together, of like heights.
+    """Whether two boxes or more (N × 4: left, top, width, height) hold three letters of a word.
 
-    Boxes are left, top, width and height of the pieces in pixels, N × 4.
+    They stand on one line, close together, and are of like heights.
     """
     height, width = boxes[:, 3], boxes[:, 2]
     letters = boxes[(height >= _SHORTEST) & (height <= _TALLEST) & (width <= _WIDEST_PIECE * height)]
@@ -287,7 +275,7 @@ def stands_in_a_row(boxes: NDArray[np.int64]) -> bool:
 
 
 def _letters_after(letters: NDArray[np.int64], first: int) -> int:
-    """Number of letters in the row that begins with a box, 1 when it is none; sorted from the left."""
+    """Number of letters in the row that begins with a box, 1 where it is none; boxes from left to right."""
     left, top, width, height = (int(v) for v in letters[first])
     line, end, row = top + height, left + width, [(width, height)]
     for x, y, w, h in letters[first + 1 :].tolist():

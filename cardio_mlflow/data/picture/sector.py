@@ -1,4 +1,4 @@
-"""The sector of an echo clip, the statistics in which it is sought, and the square that is cut around it."""
+"""The fan of an echo clip, the pixel statistics in which it is sought, and the square cropped around it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
-_THUMBNAIL: Final = 80
-_BRIGHT_RANGE: Final = 40
-_LEAST_DUTY: Final = 0.1
+PREPARED_SIZE: Final = 224
+"""Height and width of a prepared clip in pixels."""
+
+_THUMBNAIL: Final = 80  # pixels of a small copy's longer side
+_BRIGHT_RANGE: Final = 40  # gray levels that a passing trace is brighter, in less than
+_LEAST_DUTY: Final = 0.1  # this share of the frames
+_ARC_POINTS: Final = 24  # corners along each arc of an outline
 
 
 @dataclass(frozen=True)
 class ClipStatistics:
-    """Statistics over the frames of one clip; images of h × w pixels."""
+    """Pixel statistics over the frames of one clip; images of rows × columns."""
 
     maximum: Image  # largest luma of each pixel
     minimum: Image  # smallest luma of each pixel
@@ -30,21 +34,21 @@ class ClipStatistics:
 
     @property
     def spread(self) -> Image:
-        """Range of each pixel's luma, uint8, h × w."""
+        """Range of each pixel's luma."""
         return np.asarray(cv2.subtract(self.maximum, self.minimum))
 
     @property
     def passing(self) -> NDArray[np.bool_]:
-        """Pixels where something bright comes by now and then, as a moving trace or cursor does: h × w.
+        """Pixels that something bright passes now and then, as a moving trace or cursor does.
 
-        Tissue is about as often above the middle of its range as below.
+        Tissue is above the middle of its range about as often as below.
         """
         spread, above = self.spread, cv2.subtract(self.mean, self.minimum)
         return np.asarray((spread >= _BRIGHT_RANGE) & (above < _LEAST_DUTY * spread))
 
 
 def collect(frames: Iterable[Image]) -> ClipStatistics:
-    """Stream over at least two frames (uint8, rows × columns) and keep only their statistics."""
+    """Stream over at least two frames, uint8 of rows × columns, and keep only their statistics."""
     iterator = iter(frames)
     previous = next(iterator)
     maximum, minimum = previous.copy(), previous.copy()
@@ -70,15 +74,12 @@ def thumbnail(image: Image) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-_ARC_POINTS: Final = 24
-
-
 @dataclass(frozen=True)
 class Sector:
     """A fan that opens downward.
 
-    Lengths are in pixels of the image's height; a horizontal position is the column times the pixel's
-    aspect (its width over its height). Angles are degrees from straight down, negative to the left.
+    Lengths are in pixel heights; a horizontal position is the column times the pixel's aspect (width over
+    height). Angles are degrees from straight down, negative to the left.
     """
 
     apex_x: float  # where the two edges would meet
@@ -91,7 +92,7 @@ class Sector:
     top: float = -math.inf  # first row of tissue; scanners cut the corners of the curved top off there
 
     def mask(self, rows: int, columns: int, aspect: float = 1.0) -> Image:
-        """The pixels whose centre lies in the fan: uint8 0 or 255, rows × columns."""
+        """The pixels whose centres lie in the fan: uint8 0 or 255, rows × columns."""
         x = (np.arange(columns, dtype=np.float32) * aspect - self.apex_x)[None, :]
         y = (np.arange(rows, dtype=np.float32) - self.apex_y)[:, None]
         squared = x * x + y * y
@@ -103,14 +104,14 @@ class Sector:
         return np.where(inside, np.uint8(255), np.uint8(0))
 
     def scaled(self, factor: float) -> Sector:
-        """The same fan in an image that is ``factor`` times as large."""
+        """The same fan in an image ``factor`` times as large."""
         return replace(
             self, apex_x=factor * (self.apex_x + 0.5) - 0.5, apex_y=factor * (self.apex_y + 0.5) - 0.5,
             inner=factor * self.inner, outer=factor * self.outer, top=factor * (self.top + 0.5) - 0.5,
         )  # fmt: skip
 
     def outline(self) -> NDArray[np.float64]:
-        """Corners of a polygon along the border, clockwise from the upper left: (K, 2), x and y as above."""
+        """Polygon along the border, clockwise from the upper left: (K, 2), x and y as above."""
         angles = np.deg2rad(np.linspace(self.left, self.right, _ARC_POINTS))
         away = np.stack([np.sin(angles), np.cos(angles)], axis=1)
         border = np.concatenate([self.inner * away, self.outer * away[::-1]])
@@ -123,10 +124,6 @@ def overlap(one: Image, other: Image) -> float:
     """Intersection over union of two masks; 0 when both are empty."""
     union = np.count_nonzero(one | other)
     return float(np.count_nonzero(one & other) / union) if union else 0.0
-
-
-PREPARED_SIZE: Final = 224
-"""Height and width of a prepared clip in pixels."""
 
 
 @dataclass(frozen=True)
@@ -146,19 +143,16 @@ class Crop:
         return np.asarray(cv2.bitwise_and(_resized(masked), self.small_mask), dtype=np.uint8)
 
     def place(self, points: NDArray[np.float64], aspect: float) -> NDArray[np.float64]:
-        """Where points of the frame, as `Sector.outline` gives them, come to lie in the prepared clip.
-
-        In pixels of that, the upper left corner at 0, shape (N, 2).
-        """
+        """Points (N, 2) of the frame, as of `Sector.outline`, in pixels of the prepared clip; corner at 0."""
         x = (points[:, 0] / aspect + 0.5 - self.left) / self.columns
         y = (points[:, 1] + 0.5 - self.top) / self.rows
         return PREPARED_SIZE * np.stack([x, y], axis=1)
 
 
 def crop_to(sector: Sector, rows: int, columns: int, aspect: float) -> Crop:
-    """The smallest square, on the patient and not on the screen, that holds what is seen of the sector.
+    """The smallest square, in mm and not in pixels, that holds what is seen of the sector.
 
-    Its middle column is the apex's, or the middle of what is seen where a side of the picture cuts the fan.
+    Its middle column is the apex's; where a side of the picture cuts the fan, the middle of what is seen.
     """
     mask = sector.mask(rows, columns, aspect)
     x, y, width, height = cv2.boundingRect(mask)
@@ -174,13 +168,13 @@ def crop_to(sector: Sector, rows: int, columns: int, aspect: float) -> Crop:
 
 
 def square(frame: Image) -> Image:
-    """Pad a frame at the bottom or on both sides to a square and resize it to 224 × 224."""
+    """Pad a frame to a square, at the bottom or on both sides, and resize it to 224 × 224."""
     side = max(frame.shape)
     return _resized(_cut(frame, 0, -((side - frame.shape[1]) // 2), side, side))
 
 
 def _cut(frame: Image, top: int, left: int, rows: int, columns: int) -> Image:
-    """A rectangle of a frame, zero where it leaves the frame."""
+    """A rectangle of a frame; zero beyond the frame."""
     first, last = max(0, left), min(frame.shape[1], left + columns)
     bottom = min(frame.shape[0], top + rows)
     if (first, last, bottom) == (left, left + columns, top + rows):

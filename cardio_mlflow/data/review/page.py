@@ -1,21 +1,19 @@
-"""The page to look through all clips of a prepared cohort by, made from masked pixels only."""
+"""The page on which a person looks through all clips of a prepared cohort; made from masked pixels only."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.batch.clip_store import write_bytes
@@ -25,18 +23,33 @@ from cardio_mlflow.data.picture.sector import PREPARED_SIZE
 from cardio_mlflow.data.quality import ClipReview
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS
 
-# A hole longer than this many sample spacings is a stretch that nobody read, such as the gap that a
-# sweeping trace wipes before it.
+# Sample spacings: a longer hole is a stretch that nobody read, such as the gap that a sweeping trace wipes.
 _GAP: Final = 4.0
 _SAME_S: Final = 1e-6
+_SAMPLES_PER_SECOND: Final = 125  # 8 ms keep a QRS complex of 80 ms upright; thousands of clips stay a few MB
+_MOST_SAMPLES: Final = 400
+
+Plain = str | int | float | bool | None
+
+SHOWN_COLUMNS: Final[tuple[str, ...]] = (
+    "outcome", "message", "review", "notes", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg",
+    "timing", "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
+    "inpainted_percent", "depth_cm", "scale_source", "mm_per_pixel", "prepared_mm_per_pixel",
+    "prepared_apex_x", "prepared_apex_y", "rows", "columns", "manufacturer",
+)  # fmt: skip
+"""Columns of ``quality.csv`` that the page shows, in the order of its table of one clip."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows of a prepared clip beside its row."""
+
+    review: ClipReview
+    picture: str | None  # path of its film, relative to the page; None for a clip that is shown nowhere
 
 
 def sampled_ecg(review: ClipReview, count: int) -> NDArray[np.uint8]:
-    """The ECG at `count` equally spaced times, the first at 0 s, the last at the clip's end.
-
-    Returns:
-        Shape (count,): 0 where the ECG is unknown, else 1 (lowest) to 255 (highest). All 0 without an ECG.
-    """
+    """The ECG at equally spaced times over the clip, (count,): 1 (lowest) to 255, 0 where unknown."""
     times = np.asarray(review.ecg_s, np.float64)
     if len(times) < 2 or review.duration_s <= 0:
         return np.zeros(count, np.uint8)
@@ -55,38 +68,8 @@ def _is_read(wanted: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray
     return np.asarray((before >= 0) & (after <= last) & near, np.bool_)
 
 
-SHOWN_COLUMNS: Final[tuple[str, ...]] = (
-    "outcome", "message", "review", "notes", "gating", "phase_verified", "rr_ms", "r_waves", "beats", "ecg",
-    "timing", "frame_rate", "duration_s", "frames", "first_frame", "last_frame", "frames_used", "fit_score",
-    "inpainted_percent", "depth_cm", "scale_source", "mm_per_pixel", "prepared_mm_per_pixel",
-    "prepared_apex_x", "prepared_apex_y", "rows", "columns", "manufacturer",
-)  # fmt: skip
-"""Columns of ``quality.csv`` that the page shows, in the order of its table of one clip."""
-
-# A sample each 8 ms keeps a QRS complex of 80 ms upright; a page of thousands of clips stays a few MB.
-_SAMPLES_PER_SECOND: Final = 125
-_MOST_SAMPLES: Final = 400
-
-Plain = str | int | float | bool | None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the page shows of a prepared clip beside its row.
-
-    `picture` is the path of its film, relative to the page; None for a clip that is shown nowhere.
-    """
-
-    review: ClipReview
-    picture: str | None
-
-
 def _records(quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown]) -> dict[str, object]:
-    """The page's data, from what `write_review_page` is given.
-
-    Of each clip a list: number of the patient, number of the view, values of ``SHOWN_COLUMNS``, path of the
-    picture or None, the drawing or None.
-    """
+    """The page's data; of each clip numbers of patient and view, ``SHOWN_COLUMNS``, picture and drawing."""
     patients = list(dict.fromkeys(quality["patient_id"].map(str)))
     numbers = {patient: number for number, patient in enumerate(patients)}
     clips = []
@@ -152,38 +135,22 @@ def write_review_page(
         assets.joinpath(name).read_text("utf-8")
         for name in ("page.html", "page.css", "card.js", "large.js", "page.js")
     )
-    script = "\n".join(scripts)
-    counts, totals = _summary(quality)
-    banner = '<p class="banner"><strong>Synthetic data.</strong> No real patient is shown.</p>'
-    text = Template(frame).substitute(
-        policy=_policy(style, script), style=style, script=script, banner=banner if synthetic else "",
-        counts=counts, totals=totals, data=_embedded(_records(quality, shown)),
+    script, environment = "\n".join(scripts), Environment(autoescape=True)
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    text = environment.from_string(frame).render(
+        style=style, script=script, digests=[_digest(style), _digest(script)], synthetic=synthetic,
+        data=_records(quality, shown), **_summary(quality),
     )  # fmt: skip
     write_bytes(path, text.encode())
 
 
-def _policy(style: str, script: str) -> str:
-    """Nothing from outside: this style and this script by their digests, pictures from beside the page."""
-    return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; "
-        f"style-src {_source(style)}; script-src {_source(script)}"
-    )
+def _digest(text: str) -> str:
+    """What a content security policy allows an inline style or script by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _source(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _embedded(data: object) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _summary(quality: pd.DataFrame) -> tuple[str, str]:
-    """The counts in a line, and the tables of totals."""
+def _summary(quality: pd.DataFrame) -> dict[str, object]:
+    """The counts in a line, and the totals: title, clips, and code, words and count of each value."""
     prepared = quality[quality["outcome"] == Outcome.OK]
     refused, flagged = len(quality) - len(prepared), int((quality["review"].map(plain).notna()).sum())
     unscaled = int(prepared["mm_per_pixel"].isna().sum())
@@ -191,25 +158,25 @@ def _summary(quality: pd.DataFrame) -> tuple[str, str]:
         f"{quality['patient_id'].nunique()} patients · {len(quality)} clips · {len(prepared)} prepared · "
         f"{refused} refused · {flagged} to review · {unscaled} without a true scale"
     )
-    totals = [("Outcome", quality["outcome"]), ("Gating", prepared["gating"]),
-              ("True scale", prepared["scale_source"]),
-              ("Manufacturer", prepared["manufacturer"])]  # fmt: skip
-    return counts, "".join(_total(title, values) for title, values in totals)
+    outcomes = [
+        (code, "" if code == Outcome.OK else Outcome(code).words, count)
+        for code, count in _counted(quality["outcome"])
+    ]
+    columns = {"Gating": "gating", "True scale": "scale_source", "Manufacturer": "manufacturer"}
+    others = [
+        (
+            title,
+            len(prepared),
+            [("", value.replace("_", " "), count) for value, count in _counted(prepared[name])],
+        )
+        for title, name in columns.items()
+    ]
+    return {"counts": counts, "totals": [("Outcome", len(quality), outcomes), *others]}
 
 
-def _total(title: str, values: pd.Series) -> str:
+def _counted(values: pd.Series) -> list[tuple[str, int]]:
     """How often each value occurs, most frequent first."""
-    counts = values.map(lambda value: plain(value) or "none").map(str).value_counts()
-    rows = "".join(
-        f'<tr><th scope="row">{_words(title, value)}</th><td>{count}</td>'
-        f'<td><meter min="0" max="{len(values)}" value="{count}">{count / len(values):.0%}</meter></td></tr>'
-        for value, count in sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    counts = values.map(lambda value: str(plain(value) or "none")).value_counts()
+    return sorted(
+        ((str(value), int(count)) for value, count in counts.items()), key=lambda one: (-one[1], one[0])
     )
-    return f"<table><caption>{title}</caption>{rows}</table>"
-
-
-def _words(title: str, value: object) -> str:
-    code = str(value)
-    if title != "Outcome":
-        return escape(code.replace("_", " "))
-    return f"<code>{escape(code)}</code>" + ("" if code == Outcome.OK else f" {escape(Outcome(code).words)}")

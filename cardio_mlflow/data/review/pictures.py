@@ -1,8 +1,7 @@
 """Pictures of a prepared cohort, made from masked pixels only: a film of each clip, and contact sheets.
 
-A film is all frames of a clip below each other in one WebP file. The page plays it by sliding it past a
-window. Against an animated WebP it is smaller (measured: 41 against 55 kB a clip), quicker to write, and
-can be stopped and stepped through.
+A film is all frames of a clip below each other in one WebP file, which the page slides past a window. Against
+an animated WebP it is smaller (41 against 55 kB per clip), quicker to write, and can be stepped through.
 """
 
 from __future__ import annotations
@@ -31,14 +30,18 @@ from cardio_mlflow.data.review.page import plain
 from cardio_mlflow.parameters import VIEWS
 
 FILM_SIDE: Final = 160
-"""Height and width of one frame of a strip; a multiple of WebP's 16-pixel blocks, so frames don't mix."""
+"""Height and width of one frame of a film; a multiple of WebP's 16-pixel blocks, so frames don't mix."""
+PER_SHEET: Final = 24
+"""Patients of one contact sheet."""
+
+_SIDE, _GAP, _HEAD, _NAME, _LINE = 112, 8, 48, 118, 15
+_WIDTH, _HEIGHT = 2 * _SIDE + _GAP, _SIDE + 2 * _LINE + _GAP
+_GROUND, _INK, _SOFT = (22, 22, 25), (232, 232, 235), (160, 160, 168)
+_FLAG, _REFUSED, _REFUSED_GROUND = (255, 190, 90), (255, 140, 130), (52, 26, 28)
 
 
 def filmstrip(frames: NDArray[np.uint8]) -> bytes:
-    """Encode a prepared clip, uint8, T × 224 × 224 (T ≤ 102, as WebP ends at 16383 rows), as one strip.
-
-    It is a lossy WebP picture of T · 160 rows by 160 columns, the first frame at the top.
-    """
+    """A prepared clip, T × 224 × 224 (T ≤ 102: WebP ends at 16383 rows), as a lossy WebP of T · 160 × 160."""
     size = (FILM_SIDE, FILM_SIDE)
     small = np.concatenate([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
     out = io.BytesIO()
@@ -81,28 +84,14 @@ def _is_whole(film: Path) -> bool:
     return False
 
 
-PER_SHEET: Final = 24
-"""Patients of one sheet."""
-
-_SIDE, _GAP, _HEAD, _NAME, _LINE = 112, 8, 48, 118, 15
-_WIDTH, _HEIGHT = 2 * _SIDE + _GAP, _SIDE + 2 * _LINE + _GAP
-_GROUND, _INK, _SOFT = (22, 22, 25), (232, 232, 235), (160, 160, 168)
-_FLAG, _REFUSED, _REFUSED_GROUND = (255, 190, 90), (255, 140, 130), (52, 26, 28)
-
-
 def write_contact_sheets(
-    folder: Path,
-    quality: pd.DataFrame,
-    shown: Mapping[tuple[str, str], Path],
-    *,
-    synthetic: bool = False,
-    jobs: int = 1,
-) -> list[Path]:
+    folder: Path, quality: pd.DataFrame, shown: Mapping[tuple[str, str], Path], *,
+    synthetic: bool = False, jobs: int = 1,
+) -> list[Path]:  # fmt: skip
     """Write ``contact_sheet.png`` and, for more than 24 patients, ``contact_sheet_02.png`` and so on.
 
-    A row is a patient, those without any prepared clip included; a column is a view. A prepared clip shows
-    the first frame of its cycle and the one three eighths of the cycle later, near end-systole; a refused
-    one says why. Sector, ECG and cycle stand on the page, from the same frames.
+    A row is a patient, a column is a view. A prepared clip shows the first frame of its cycle and the one
+    three eighths of the cycle later, near end-systole; a refused one says why.
 
     Args:
         folder: the cohort's folder.

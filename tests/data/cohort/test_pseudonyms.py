@@ -1,11 +1,8 @@
-from __future__ import annotations
-
 import hmac
 import os
 import re
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -27,11 +24,11 @@ KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
-def mode(path: Path) -> int:
+def mode(path):
     return path.stat().st_mode & 0o777
 
 
-def test_golden_pseudonyms_by_another_route() -> None:
+def test_golden_pseudonyms_by_another_route():
     number = int(hmac.new(KEY, b"P001", "sha256").hexdigest(), 16)
     letters = "23456789BCDFGHJKMNPQRSTVWXYZ"
     expected = "S" + "".join(letters[number // 28**i % 28] for i in range(12))
@@ -39,7 +36,7 @@ def test_golden_pseudonyms_by_another_route() -> None:
 
 
 @given(IDS)
-def test_a_pseudonym_is_a_plain_word_that_only_the_key_and_the_id_change(patient: str) -> None:
+def test_a_pseudonym_is_a_plain_word_that_only_the_key_and_the_id_change(patient):
     name = pseudonym(KEY, patient)
     assert re.fullmatch("S[2-9B-DF-HJ-KMNP-TV-Z]{12}", name)
     assert name == pseudonym(KEY, patient)
@@ -48,17 +45,17 @@ def test_a_pseudonym_is_a_plain_word_that_only_the_key_and_the_id_change(patient
 
 
 @given(IDS)
-def test_composed_and_decomposed_letters_are_the_same_id(patient: str) -> None:
+def test_composed_and_decomposed_letters_are_the_same_id(patient):
     forms = {pseudonym(KEY, unicodedata.normalize(form, patient)) for form in ("NFC", "NFD")}
     assert len(forms) == 1
 
 
-def test_a_number_from_a_spreadsheet_is_the_same_id() -> None:
+def test_a_number_from_a_spreadsheet_is_the_same_id():
     assert pseudonym(KEY, "12.0") == pseudonym(KEY, " 12") == pseudonym(KEY, "12")
     assert pseudonym(KEY, "012") != pseudonym(KEY, "12")
 
 
-def test_a_collision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collision_is_refused(monkeypatch):
     assert len(set(pseudonyms(KEY, [f"P{i}" for i in range(2000)]).values())) == 2000
     monkeypatch.setattr(module, "pseudonym", lambda key, patient: "S2")
     with pytest.raises(InputError, match="same pseudonym") as error:
@@ -66,7 +63,7 @@ def test_a_collision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Roe" not in str(error.value)
 
 
-def test_a_key_is_made_once_for_the_user_alone(tmp_path: Path) -> None:
+def test_a_key_is_made_once_for_the_user_alone(tmp_path):
     path = tmp_path / "private" / "pseudonym.key"
     previous = os.umask(0)
     try:
@@ -80,7 +77,7 @@ def test_a_key_is_made_once_for_the_user_alone(tmp_path: Path) -> None:
     assert read_key(tmp_path / "other.key", []) != key
 
 
-def test_processes_that_start_together_get_one_key(tmp_path: Path) -> None:
+def test_processes_that_start_together_get_one_key(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: read_key(tmp_path / "k" / "pseudonym.key", []), range(16)))
     assert len(keys) == 1
@@ -88,18 +85,11 @@ def test_processes_that_start_together_get_one_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "permissions", "expected"),
-    [
-        ("00" * 32, 0o640, "chmod 600"),
-        ("00" * 32, 0o602, "chmod 600"),
-        ("00" * 31, 0o600, "no pseudonym key"),
-        ("secret word " * 8, 0o600, "no pseudonym key"),
-        ("0" * 65, 0o600, "no pseudonym key"),
-        ("", 0o600, "no pseudonym key"),
-    ],
-)
-def test_a_key_that_is_open_or_too_short_is_refused(
-    tmp_path: Path, content: str, permissions: int, expected: str
-) -> None:
+    [("00" * 32, 0o640, "chmod 600"), ("00" * 32, 0o602, "chmod 600"),
+     ("00" * 31, 0o600, "no pseudonym key"), ("secret word " * 8, 0o600, "no pseudonym key"),
+     ("0" * 65, 0o600, "no pseudonym key"), ("", 0o600, "no pseudonym key")],
+)  # fmt: skip
+def test_a_key_that_is_open_or_too_short_is_refused(tmp_path, content, permissions, expected):
     path = tmp_path / "pseudonym.key"
     path.write_text(content)
     path.chmod(permissions)
@@ -110,7 +100,7 @@ def test_a_key_that_is_open_or_too_short_is_refused(
 
 
 @pytest.mark.parametrize("place", ["cache", "cache/deep", "link", "mlruns/0", "x/mlartifacts"])
-def test_a_key_in_a_folder_that_is_handed_on_is_refused(tmp_path: Path, place: str) -> None:
+def test_a_key_in_a_folder_that_is_handed_on_is_refused(tmp_path, place):
     (tmp_path / "cache").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "cache")
     with pytest.raises(InputError, match="handed on"):
@@ -118,7 +108,7 @@ def test_a_key_in_a_folder_that_is_handed_on_is_refused(tmp_path: Path, place: s
     assert not (tmp_path / place / "pseudonym.key").exists()
 
 
-def test_a_folder_is_no_key_and_an_unwritable_place_is_told(tmp_path: Path) -> None:
+def test_a_folder_is_no_key_and_an_unwritable_place_is_told(tmp_path):
     with pytest.raises(InputError, match="is not a file"):
         read_key(tmp_path, [])
     (tmp_path / "file").write_text("")
@@ -126,31 +116,23 @@ def test_a_folder_is_no_key_and_an_unwritable_place_is_told(tmp_path: Path) -> N
         read_key(tmp_path / "file" / "pseudonym.key", [])
 
 
-def test_the_mapping_grows_over_cohorts_beside_the_key(tmp_path: Path) -> None:
+def test_the_mapping_grows_over_cohorts_beside_the_key(tmp_path):
     key_file = tmp_path / "pseudonym.key"
     keep_mapping(key_file, pseudonyms(KEY, ["P1", 'Roe, "J"']))
     keep_mapping(key_file, pseudonyms(KEY, ["P1", "P2"]))
     path = mapping_file(key_file)
+    path.chmod(0o644)
+    keep_mapping(key_file, {})  # closes it again
     table = pd.read_csv(path, dtype=str).set_index("patient_id")["pseudonym"]
     assert table.to_dict() == pseudonyms(KEY, ["P1", "P2", 'Roe, "J"'])
     assert mode(path) == 0o600
     assert {p.name for p in tmp_path.iterdir()} - {".pseudonym.key.lock"} == {path.name}
 
 
-def test_a_mapping_that_others_can_read_is_closed(tmp_path: Path) -> None:
-    key_file = tmp_path / "pseudonym.key"
-    keep_mapping(key_file, {"P1": "S2"})
-    mapping_file(key_file).chmod(0o644)
-    keep_mapping(key_file, {"P1": "S2"})
-    assert mode(mapping_file(key_file)) == 0o600
-
-
 @pytest.mark.parametrize(
     ("names", "expected"), [({"Roe": "S9"}, "another key"), ({"Doe": "S2"}, "one pseudonym to two")]
 )
-def test_a_mapping_of_another_key_is_refused_and_kept(
-    tmp_path: Path, names: dict[str, str], expected: str
-) -> None:
+def test_a_mapping_of_another_key_is_refused_and_kept(tmp_path, names, expected):
     key_file = tmp_path / "pseudonym.key"
     keep_mapping(key_file, {"Roe": "S2"})
     before = mapping_file(key_file).read_bytes()
@@ -158,16 +140,12 @@ def test_a_mapping_of_another_key_is_refused_and_kept(
         keep_mapping(key_file, names)
     assert mapping_file(key_file).read_bytes() == before
     assert "oe" not in str(error.value).replace(str(tmp_path), "").replace("does", "")
-
-
-def test_a_strange_file_in_the_mappings_place_is_not_overwritten(tmp_path: Path) -> None:
-    key_file = tmp_path / "pseudonym.key"
     mapping_file(key_file).write_text("something else\n")
     with pytest.raises(InputError, match="no table of patient_id"):
-        keep_mapping(key_file, {"P1": "S2"})
+        keep_mapping(key_file, names)
 
 
-def test_a_keys_name_tells_keys_apart() -> None:
+def test_a_keys_name_tells_keys_apart():
     assert key_name(KEY) == key_name(KEY) != key_name(OTHER)
     assert re.fullmatch("[0-9a-f]{8}", key_name(KEY))
     assert not KEY.hex().startswith(key_name(KEY))
@@ -175,9 +153,8 @@ def test_a_keys_name_tells_keys_apart() -> None:
 
 def test_a_lost_key_is_not_replaced_beside_its_table(tmp_path):
     place = tmp_path / "private" / "pseudonym.key"
-    key = module.read_key(place, ())
-    module.keep_mapping(place, module.pseudonyms(key, ["P1"]))
+    keep_mapping(place, pseudonyms(read_key(place, ()), ["P1"]))
     place.unlink()
     with pytest.raises(InputError, match="is gone"):
-        module.read_key(place, ())
+        read_key(place, ())
     assert not place.exists()

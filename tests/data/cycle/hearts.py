@@ -14,6 +14,11 @@ Frames = NDArray[np.uint8]
 ROWS, COLUMNS = 240, 400
 LEFT, RIGHT, TOP, BOTTOM = 20, 380, 150, 200
 """The screen, and the box of the trace on it."""
+X = np.arange(LEFT, RIGHT + 0.25, 0.25)
+
+Voltage = Callable[[Array, Array], Array]
+Show = Callable[[Frames, float], None]
+"""Draws on a frame what it shows at its time."""
 
 
 def voltage(
@@ -49,7 +54,7 @@ def speckle(frames: int, seed: int = 0, bright: float = 1.0) -> Frames:
     return np.stack([noise[shift : shift + ROWS] for shift in shifts])
 
 
-def clip(background: Frames, times_s: Array, show: Callable[[Frames, float], None]) -> Frames:
+def clip(background: Frames, times_s: Array, show: Show) -> Frames:
     """Draw on each frame what it shows at its time."""
     frames = background.copy()
     for frame, time in zip(frames, times_s, strict=True):
@@ -57,34 +62,24 @@ def clip(background: Frames, times_s: Array, show: Callable[[Frames, float], Non
     return frames
 
 
-X = np.arange(LEFT, RIGHT + 0.25, 0.25)
-
-
-Voltage = Callable[[Array, Array], Array]
-
-
 def downward(times_s: Array, r_waves_s: Array) -> Array:
     """An ECG whose main deflection points down from the middle of the box."""
     return np.asarray(0.45 - 0.8 * voltage(times_s, r_waves_s))
 
 
-def scrolling(
-    r_waves_s: Array, seconds: float, luma: int = 230, of: Voltage = voltage
-) -> Callable[[Frames, float], None]:
+def scrolling(r_waves_s: Array, seconds: float, luma: int = 230, of: Voltage = voltage) -> Show:
     """A trace that moves left; its newest point stands at the right end of the box."""
     return lambda frame, now: draw(
         frame, X, of(now - (RIGHT - X) / (RIGHT - LEFT) * seconds, r_waves_s), luma
     )
 
 
-def sweeping(
-    r_waves_s: Array, seconds: float, start: float = 0.2, of: Voltage = voltage
-) -> Callable[[Frames, float], None]:
+def sweeping(r_waves_s: Array, seconds: float, of: Voltage = voltage) -> Show:
     """A trace whose head moves right; a part ahead of it is erased."""
 
     def show(frame: Frames, now: float) -> None:
         share = (X - LEFT) / (RIGHT - LEFT)
-        age = (start + now / seconds) % 1.0 - share
+        age = (0.2 + now / seconds) % 1.0 - share
         for part, lap in ((age >= 0, 0.0), (age < -0.06, 1.0)):
             if np.count_nonzero(part) > 1:
                 draw(frame, X[part], of(now - (age[part] + lap) * seconds, r_waves_s))
@@ -92,7 +87,7 @@ def sweeping(
     return show
 
 
-def under_cursor(r_waves_s: Array, seconds: float, of: Voltage = voltage) -> Callable[[Frames, float], None]:
+def under_cursor(r_waves_s: Array, seconds: float, of: Voltage = voltage) -> Show:
     """A still trace of the whole clip, and an upright line at the present moment."""
 
     def show(frame: Frames, now: float) -> None:

@@ -1,7 +1,5 @@
 """What the region tags give a pixel's size as, whatever stands in them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -9,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from cardio_mlflow.data.files.regions import claimed_regions
+from cardio_mlflow.data.files.regions import claimed_regions, pixel_aspect, region_bound
 
 ROWS, COLUMNS = 240, 320
 HOSTILE = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, -0.05, 1e308, -1e308, 5e-324])
@@ -27,10 +25,14 @@ def _region(x=0.05, y=0.05, units=(3, 3), place=(10, 20, 300, 200), **changes):
     return region
 
 
-def _size(*regions):
+def _header(*regions):
     header = Dataset()
     header.SequenceOfUltrasoundRegions = list(regions)
-    return [region.mm_per_pixel for region in claimed_regions(header, ROWS, COLUMNS)]
+    return header
+
+
+def _size(*regions):
+    return [region.mm_per_pixel for region in claimed_regions(_header(*regions), ROWS, COLUMNS)]
 
 
 @given(st.floats(0.001, 1.0), st.floats(-0.019, 0.019))
@@ -60,6 +62,17 @@ def test_what_is_missing_gives_no_size(keyword):
     assert _size(_region(**{keyword: None})) == [None]
 
 
-def test_a_stale_region_is_none():
-    assert _size(_region(place=(0, 0, COLUMNS + 163, ROWS + 177))) == []
-    assert _size(_region(place=(0, 0, COLUMNS + 163, ROWS + 177)), _region(0.04, 0.04)) == [0.4]
+@pytest.mark.parametrize("corner", [(COLUMNS, ROWS - 1), (COLUMNS - 1, ROWS), (COLUMNS + 163, ROWS + 177)])
+def test_a_stale_region_is_none(corner):
+    stale = _region(place=(0, 0, *corner))
+    assert _size(stale) == []
+    assert _size(stale, _region(0.04, 0.04)) == [0.4]
+    assert region_bound(_header(stale), ROWS, COLUMNS) is None
+    assert region_bound(_header(stale, _region()), ROWS, COLUMNS) is None, "which one is meant?"
+    assert region_bound(_header(_region()), ROWS, COLUMNS) == (10, 20, 301, 201)
+
+
+@pytest.mark.parametrize(("x", "aspect"), [(0.06, 1.2), (5.0, 1.0), (0.05, 1.0)])
+def test_pixel_aspect_needs_sensible_deltas(x, aspect):
+    assert pixel_aspect(_header(_region(x=x, y=0.05))) == pytest.approx(aspect)
+    assert pixel_aspect(_header(_region(x=x, y=0.05), _region())) == 1.0

@@ -1,13 +1,56 @@
-"""Which interval of an irregular rhythm is taken."""
-
-from __future__ import annotations
+"""Frame times, heart rate and R waves by the tags, and which interval of an irregular rhythm is taken."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.files.timing import plausible, typical_interval, usual_interval
+from cardio_mlflow.data.files.timing import (
+    frame_timing,
+    heart_rate,
+    plausible,
+    tagged_r_waves,
+    typical_interval,
+    usual_interval,
+)
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+def test_golden_frame_times():
+    assert frame_timing({"FrameTimeVector": [33, 20, 30]}, 3).times_s.tolist() == [0, 0.02, 0.05]
+    assert frame_timing({"CineRate": [1e-307]}, 2).times_s is None, "too small to divide by"
+
+
+@given(
+    st.dictionaries(st.sampled_from(["FrameTimeVector", "FrameTime", "CineRate"]), st.lists(NUMBERS)),
+    st.integers(2, 12),
+)
+def test_times_rise_from_zero_or_are_absent(numbers, frames):
+    times = frame_timing(numbers, frames).times_s
+    if times is not None:
+        assert (times.shape, times[0]) == ((frames,), 0)
+        assert (np.diff(times) > 0).all()
+
+
+@given(NUMBERS)
+def test_a_heart_rate_is_plausible_or_absent(value):
+    rate = heart_rate({"HeartRate": [value]})
+    assert rate is None or 25 <= rate <= 250
+
+
+def test_r_wave_pointers_count_frames_from_one_and_one_time_does_not_hide_two_of_them():
+    times = np.arange(50) * 0.04
+    np.testing.assert_allclose(tagged_r_waves({"RWavePointer": [1, 21]}, times), [0, 0.8])
+    found = tagged_r_waves({"RWaveTimeVector": [120], "RWavePointer": [4, 28]}, times)
+    np.testing.assert_allclose(found, [0.12, 1.08])
+
+
+@given(st.lists(NUMBERS), st.lists(NUMBERS))
+def test_r_waves_rise_or_are_absent(vector, pointer):
+    found = tagged_r_waves({"RWaveTimeVector": vector, "RWavePointer": pointer}, np.arange(50) * 0.04)
+    assert np.isfinite(found).all()
+    assert (np.diff(found) > 0).all()
 
 
 def _typical(r_waves, start=0.0, stop=10.0, heart_rate=None):
@@ -39,28 +82,19 @@ def test_the_usual_interval_is_a_median_that_a_heart_rate_decides():
     assert usual_interval(np.array([0.0, 0.8, 1.6, 9.0])) == pytest.approx(0.8)
 
 
-def test_an_ectopic_beat_and_its_pause_are_passed_by():
-    assert _typical([0.2, 0.65, 1.8, 2.6, 3.4]) == (pytest.approx(2.6), pytest.approx(3.4), 4)
-
-
-def test_a_beat_after_a_pause_is_not_taken_when_another_is_as_typical():
-    start, stop, _ = _typical([0.0, 0.8, 1.25, 2.4, 3.2])
-    assert (start, stop) == (pytest.approx(0.0), pytest.approx(0.8))
-
-
-def test_beats_before_the_clip_say_what_is_typical():
-    before = [-4.0, -3.0, -2.0, -1.0, 0.0]
-    start, stop, whole = _typical([*before, 0.6, 1.6], start=-0.01)
-    assert (start, stop, whole) == (pytest.approx(0.6), pytest.approx(1.6), 2)
-
-
-def test_of_two_unlike_intervals_the_heart_rate_chooses():
-    assert _typical([0.0, 0.6, 1.6], heart_rate=60.0)[:2] == pytest.approx((0.6, 1.6))
-    assert _typical([0.0, 0.6, 1.6], heart_rate=100.0)[:2] == pytest.approx((0.0, 0.6))
-
-
-def test_of_equals_the_first_is_taken():
-    assert _typical([0.1, 0.9, 1.7, 2.5])[:2] == pytest.approx((0.1, 0.9))
+@pytest.mark.parametrize(
+    ("r_waves", "start", "rate", "expected"),
+    [
+        ([0.2, 0.65, 1.8, 2.6, 3.4], 0, None, (2.6, 3.4, 4)),  # an ectopic beat and its pause are passed by
+        ([0.0, 0.8, 1.25, 2.4, 3.2], 0, None, (0.0, 0.8, 4)),  # a beat after a pause is less typical
+        ([-4, -3, -2, -1, 0.0, 0.6, 1.6], -0.01, None, (0.6, 1.6, 2)),  # by the beats before the clip
+        ([0.0, 0.6, 1.6], 0, 60.0, (0.6, 1.6, 2)),  # of two unlike ones the heart rate chooses
+        ([0.0, 0.6, 1.6], 0, 100.0, (0.0, 0.6, 2)),
+        ([0.1, 0.9, 1.7, 2.5], 0, None, (0.1, 0.9, 3)),  # of equals the first
+    ],
+)
+def test_the_most_typical_interval_is_taken(r_waves, start, rate, expected):
+    assert _typical(r_waves, start, heart_rate=rate) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("r_waves", [[0.3], [0.3, 0.4], [0.3, 4.0]])

@@ -62,25 +62,20 @@ def test_a_prepared_clip_is_shown_twice_and_a_refused_one_says_why(tmp_path, cli
     assert _shown(write_contact_sheets(tmp_path, quality, {})[0]) < 100
 
 
-def test_what_stands_out_is_in_another_color(tmp_path, clip):
-    def flagged(**values):
-        (sheet,) = write_contact_sheets(tmp_path, _quality(_row("P1", "FC", **values)), {("P1", "FC"): clip})
-        return (_pixels(sheet) == (255, 190, 90)).all(axis=2).any()
-
-    assert not flagged()
-    assert flagged(review="low_fit text")
-    assert flagged(phase_verified=False)
-
-
-def test_the_rate_and_the_gating_are_told(tmp_path, clip):
+def test_what_stands_out_is_in_another_color_and_rate_and_gating_are_written(tmp_path, clip):
     def sheet(**values):
         return write_contact_sheets(tmp_path, _quality(_row("P1", "FC", **values)), {("P1", "FC"): clip})[0]
 
-    seen = {sheet(**v).read_bytes() for v in ({}, {"rr_ms": 812.5}, {"rr_ms": 900.0}, {"gating": "tags"})}
-    assert len(seen) == 4
+    flagged = [
+        (_pixels(sheet(**values)) == (255, 190, 90)).all(axis=2).any()
+        for values in ({}, {"review": "low_fit text"}, {"phase_verified": False})
+    ]
+    assert flagged == [False, True, True]
+    told = ({}, {"rr_ms": 812.5}, {"rr_ms": 900.0}, {"gating": "tags"})
+    assert len({sheet(**values).read_bytes() for values in told}) == 4
 
 
-@pytest.mark.parametrize("left", [None, b"", b"RIFF", slice(0, 500), slice(1, None)])
+@pytest.mark.parametrize("left", [None, b"RIFF", slice(0, 500), slice(1, None)])
 def test_a_film_that_is_cut_or_missing_in_the_store_is_made_again(tmp_path, left):
     store = ClipStore(tmp_path / "store", 1e9)
     store.write("k", Entry(Quality()), np.full((32, 224, 224), 90, np.uint8))
@@ -121,8 +116,8 @@ def test_any_patient_id_can_be_drawn(tmp_path, clip, name):
     assert _shown(sheet) > 20_000
 
 
-@given(st.text(max_size=60), st.integers(12, 300))
-@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40), st.integers(12, 300))
+@settings(max_examples=30, deadline=None)
 def test_a_fitted_text_fits_and_keeps_its_ends(text, width):
     face = font(12)
     short = fitted(text, face, width)
@@ -155,28 +150,17 @@ def test_a_filmstrip_holds_all_frames_in_order():
     assert data == filmstrip(frames)
 
 
-@pytest.fixture
-def kept(tmp_path):
-    """A store of two clips, their keys, and a folder in whose folder ``review`` their films lie."""
+def test_a_film_is_made_once_and_is_the_same_file_in_every_cohort_or_a_copy(tmp_path, monkeypatch):
     store, frames, keys = ClipStore(tmp_path / "store", 1e12), np.random.default_rng(1), ["a" * 32, "b" * 32]
     for key in keys:
-        clip = frames.integers(0, 200, (32, 224, 224)).astype(np.uint8)
-        store.write(key, Entry(Quality(), pixels=key), clip)
+        store.write(
+            key, Entry(Quality(), pixels=key), frames.integers(0, 200, (32, 224, 224)).astype(np.uint8)
+        )
     write_films(store, keys, tmp_path / "review", jobs=2)
-    return store, keys, tmp_path
-
-
-def test_a_film_is_made_once_and_is_the_same_file_in_every_cohort(kept, monkeypatch):
-    store, keys, folder = kept
-    before = [(folder / "review" / f"{key}.webp").read_bytes() for key in keys]
-    assert before == [filmstrip(store.frames(key)) for key in keys]
+    before = [filmstrip(store.frames(key)) for key in keys]
     monkeypatch.setattr(pictures, "filmstrip", None)
-    write_films(store, keys, folder / "other", jobs=1)
-    assert [(folder / "other" / f"{key}.webp").read_bytes() for key in keys] == before
-
-
-def test_a_file_system_without_links_gets_copies(kept, monkeypatch):
-    store, _, folder = kept
-    monkeypatch.setattr(pictures.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
-    write_films(store, ["a" * 32], folder / "other", jobs=1)
-    assert (folder / "other" / f"{'a' * 32}.webp").stat().st_size > 1000
+    for folder in ("review", "other", "third"):
+        if folder == "third":  # on a file system without links
+            monkeypatch.setattr(pictures.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
+        write_films(store, keys, tmp_path / folder, jobs=1)
+        assert [(tmp_path / folder / f"{key}.webp").read_bytes() for key in keys] == before
