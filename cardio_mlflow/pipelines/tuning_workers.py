@@ -147,7 +147,7 @@ def _optimize_once(study: Study, objective: Callable[[Trial], float]) -> None:
         study.optimize(objective, n_trials=1, catch=(InputError, *FAULTS, *LOST))
     except (*LOST, UnboundLocalError) as error:
         if isinstance(error, UnboundLocalError) and "updated_state" not in str(error):
-            raise  # that is how Optuna 5.0 fails itself where it cannot write the end of a trial
+            raise  # Optuna 5.0 fails with that one where it cannot write the end of a trial
         log.warning("The tuning's database was lost for a moment.")
         study.set_user_attr("lost", time.time())  # a trial whose end it does not know counts as killed
     except ValueError as error:

@@ -153,12 +153,21 @@ def _sqlite_address(database: Path) -> str:
 
 
 def _open_database(uri: str) -> None:
-    """Connect once, where MLflow would try for minutes."""
+    """Connect once, where MLflow would try for minutes.
+
+    Raises:
+        InputError: it is a tuning's database, to which MLflow would add tables before it fails.
+    """
     engine = sqlalchemy.create_engine(uri)
     try:
-        sqlalchemy.inspect(engine)
+        tables = set(sqlalchemy.inspect(engine).get_table_names())
     finally:
         engine.dispose()
+    if "studies" in tables and "experiments" not in tables:
+        raise InputError(
+            f"The store {shown_address(uri)} is the database of a tuning, and no MLflow store. Nothing was "
+            "written. Give MLflow a database of its own in MLFLOW_TRACKING_URI."
+        )
 
 
 def database_beside(name: str, otherwise: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import optuna
 import pandas as pd
 import pytest
@@ -16,9 +17,11 @@ import yaml
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines import trials, tune, tuning_workers
 from cardio_mlflow.settings import TUNED, Settings
 from cardio_mlflow.tracking.registry import CHALLENGER, CHAMPION, MODEL_NAME
+from cardio_mlflow.tracking.store import prepare_store
 from tests.forked import Forked
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.pipelines.test_resume import environment
@@ -176,20 +179,19 @@ def test_more_trials_go_on_and_other_ranges_are_refused(tuned, capsys: pytest.Ca
     assert len(study_of(tuned).trials) == before + 1, "the time was spent by earlier trials"
 
 
+@pytest.mark.parametrize("fault", [RuntimeError("out of something"), MemoryError()])
 def test_a_trial_that_fails_stops_no_other(
-    workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workplace, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    train, numbers = tuning_workers.run_trial, []
+    train = tuning_workers.run_trial
 
-    def failing(tuning, trial, data, parent=0):
-        numbers.append(trial.number)
+    def failing(tuning, trial, *rest):
         if trial.number == 1:
-            raise RuntimeError("out of something")
-        return train(tuning, trial, data, parent)
+            raise fault
+        return train(tuning, trial, *rest)
 
     monkeypatch.setattr(tuning_workers, "run_trial", failing)
     assert workplace.command("tune", **FOLDS, n_trials="3", tune_folds="1", pruner="none") == 0
-    assert numbers == [0, 1, 2]
     states = [trial.state for trial in study_of(workplace).trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
 
@@ -251,18 +253,14 @@ def test_a_database_that_cannot_be_the_tunings_is_left_as_it_is(
     assert tables_of(tmp_path / "mlflow.db") == before
 
 
-def test_memory_that_runs_out_in_a_trial_stops_no_other(workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tuning_workers.run_trial
-
-    def sometimes(tuning, trial, *rest):
-        if trial.number == 1:
-            raise MemoryError
-        return real(tuning, trial, *rest)
-
-    monkeypatch.setattr(tuning_workers, "run_trial", sometimes)
-    assert workplace.command("tune", **FOLDS, n_trials="3", tune_folds="1", pruner="none") == 0
-    states = [trial.state for trial in study_of(workplace).trials]
-    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+def test_a_tunings_database_is_no_store(workplace, tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/tuning.db"
+    optuna.create_study(study_name="s", storage=address)
+    before = tables_of(tmp_path / "tuning.db")
+    mlflow.set_tracking_uri(address)
+    with pytest.raises(InputError, match="is the database of a tuning"):
+        prepare_store()
+    assert tables_of(tmp_path / "tuning.db") == before
 
 
 def test_runs_of_killed_trials_are_ended_even_if_the_trial_never_knew_its_run(tuned) -> None:
