@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def tune_nested(settings: Settings, run: Run, data: TrainingSet, tune: Tune) -> None:
-    """Tune on the other folds of each outer fold, train the outer fold with what was best, pool all.
+    """Tune on the other folds of each outer fold, train the outer fold with the best settings, pool all.
 
     Cawley GC, Talbot NLC. On over-fitting in model selection. J Mach Learn Res 2010;11:2079-2107. The inner
     folds are the other folds of the cohort, of ``tune_folds`` where any is left; ``n_trials`` and ``timeout``
@@ -153,7 +153,7 @@ def _check_request(settings: Settings) -> None:
     if settings.nested and settings.challenger:
         raise InputError(
             "challenger=true needs one tuning: a nested one has other settings for each outer fold. Tune "
-            "without -P nested=true first, and nested afterwards to see how well that does."
+            "without -P nested=true first, and nested afterwards to see how well that works."
         )
     if settings.weight_decay == 0:
         raise InputError(
@@ -199,7 +199,7 @@ def tuned_with(
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete:
         raise InputError(
-            "No trial has ended well, so there is nothing to choose from: the runs of the trials say why. "
+            "No trial succeeded, so there is nothing to choose from: the runs of the trials say why. "
             "Smaller ranges of task_lr and vit_lr usually help; so does a longer timeout."
         )
     return Tuned(study, with_values(settings, study.best_trial.params), tuning.parent == run.run_id)
@@ -222,7 +222,7 @@ def _parent(study: Study, run: Run, settings: Settings) -> str:
     known = study.user_attrs.get("parent", "")
     if known and known != run.run_id and is_running(known) and not settings.resume:
         log.info(
-            "Another command is at this tuning, in the run %s: this one joins it. If it was killed, "
+            "Another command is running this tuning, in the run %s: this one joins it. If it was killed, "
             "-P resume=true puts its trials under this run.", known,
         )  # fmt: skip
         return str(known)

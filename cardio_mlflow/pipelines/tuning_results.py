@@ -1,4 +1,4 @@
-"""What a tuning ends with: the best settings, tables and figures of the trials, and how the defaults do."""
+"""What a tuning ends with: the best settings, tables and figures of its trials, the defaults beside them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cardio_mlflow.tuning.storage import is_of_defaults
 
 BEST: Final = "best_settings.yaml"
 LEAST_FOR_IMPORTANCE: Final = 4
-"""Complete trials before an importance is given."""
+"""Complete trials that an importance needs."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Tuned:
 
     @property
     def defaults(self) -> FrozenTrial | None:
-        """The trial of the settings as they were before, None where it did not end well."""
+        """The trial of the settings as they were before, None where it did not finish."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return next((trial for trial in complete if is_of_defaults(trial)), None)
 
@@ -144,10 +144,10 @@ def best_yaml(run: Run, tuned: Tuned, settings: Settings) -> str:
 def comparison_with_defaults(tuned: Tuned, settings: Settings) -> pd.DataFrame | None:
     """Paired differences of the best trial to the defaults on the same patients, out of fold.
 
-    None where the defaults are the best, or did not end well.
+    None where the defaults are the best, or did not finish.
 
     Raises:
-        InputError: the run of one of both is not in this store.
+        InputError: the run of either is not in this store.
     """
     defaults, best = tuned.defaults, tuned.best
     if defaults is None or defaults.number == best.number:
@@ -160,7 +160,7 @@ def comparison_with_defaults(tuned: Tuned, settings: Settings) -> pd.DataFrame |
 
 
 def _tell(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> None:
-    """Log and say how the best trial does beside the defaults, and how to use it."""
+    """Log how the best trial compares with the defaults, and how to use it."""
     best, defaults = tuned.best, tuned.defaults
     states = trials["state"].value_counts()
     words = {"FAIL": "failed or started again"}
@@ -174,7 +174,7 @@ def _tell(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> N
     except InputError as error:
         reason = str(error)
     if defaults is None:
-        lines.append("The defaults' own trial did not end well, so there is nothing to compare with.")
+        lines.append("The defaults' own trial did not finish, so there is nothing to compare with.")
     elif reason:
         lines.append(f"Not compared with the defaults: {reason}.")
     elif compared is None:

@@ -1,4 +1,4 @@
-"""Working off the trials of a tuning: here, or by several workers on this machine or a cluster."""
+"""Running the trials of a tuning: here, or by several workers on this machine or a cluster."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def work_off(tuning: Tuning, study: Study, data: TrainingSet) -> None:
 
 
 def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -> bool:
-    """Run the next trial, if there is to be one.
+    """Run the next trial, if there is one.
 
     Args:
         tuning: what all trials share.
@@ -105,7 +105,7 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
             try:
                 return train(trial)
             except UpdateFinishedTrialError:
-                raise  # this process was asleep for so long that another one has taken the trial up
+                raise  # this process was asleep for so long that another one has resumed the trial
             except KeyboardInterrupt:
                 take_up_stopped(study, study.get_trials(deepcopy=False)[trial.number])
                 raise
