@@ -72,7 +72,7 @@ def stored_settings(source: str) -> tuple[dict[str, Any], str]:
     if not found:
         raise InputError(
             f"settings={source}: there is no such file (looked for it from {Path.cwd()}), and no run of this "
-            "store has that id or name. Give a file's absolute path, or the run id that the tuning has told."
+            "store has that id or name. Give a file's absolute path, or the run id that the tuning printed."
         )
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:5])
@@ -146,7 +146,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
     """Run a pipeline as a command; one that does not end well exits with another status than 0.
 
     The arguments are ``--name value`` pairs: settings, and the pipeline's own options. The run is
-    tagged and holds the resolved settings before the pipeline starts. What the user can mend is told
+    tagged and holds the resolved settings before the pipeline starts. What the user can mend is shown
     on one screen, without a traceback, and stands on the run as the tag ``failure``.
 
     Args:

@@ -41,7 +41,7 @@ def latest_folds(
         tags: further tags that the runs must carry.
         repeat: 1, or the number of another seed of the ablation.
         network: the setting ``variant`` of the runs, where it matters: a variant of ``more_variants`` may
-            have been described anew under its name.
+            have been given another configuration under its name.
     """
     found = find_runs({"study": study, "step": "train_fold", "variant": variant, **(tags or {})})
     return _by_fold(
@@ -96,8 +96,10 @@ def complete_folds(settings: Settings, given: Collection[str] = ()) -> dict[int,
         named = " and ".join(filter(None, [", ".join(map(str, missing[:-1])), str(missing[-1])]))
         commands = [f"    {command('train_fold', settings, fold)}" for fold in missing]
         plural = "s" if len(missing) > 1 else ""
-        told = f"The study {study!r} lacks fold{plural} {named}. Train, with the settings of the other folds:"
-        raise InputError("\n".join([told, *commands]))
+        lacking = (
+            f"The study {study!r} lacks fold{plural} {named}. Train, with the settings of the other folds:"
+        )
+        raise InputError("\n".join([lacking, *commands]))
     return {fold: runs[fold] for fold in sorted(wanted)}
 
 

@@ -147,7 +147,7 @@ def check_unseen(
     """Check that the model has not been trained on the patients it is to be tested on.
 
     Clips are compared by content and persons by name, whatever the cohorts are called, and patients by
-    their ids. Where ids cannot tell (pseudonyms on one side only or of two keys), or are shared by two
+    their ids. Where ids cannot show it (pseudonyms on one side only or of two keys), or are shared by two
     cohorts, the user is warned; within one cohort it is an error.
 
     Args:
@@ -157,7 +157,7 @@ def check_unseen(
         patients: ids to test on.
 
     Raises:
-        InputError: it was trained on some of them, that cannot be told, or one of model and cohort is
+        InputError: it was trained on some of them, that cannot be known, or one of model and cohort is
             synthetic and the other not.
     """
     trained_cohort, trained_ids = model.tags.get("cohort"), model.tags.get("patient_ids", ORIGINAL_IDS)
@@ -177,7 +177,7 @@ def check_unseen(
     if trained_ids != patient_ids:
         problem = (
             f"The model's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "
-            "was trained on a patient of this test cannot be told. Give the pseudonymize and pseudonym_key "
+            "was trained on a patient of this test cannot be known. Give the pseudonymize and pseudonym_key "
             "of the training."
         )
     elif shared:

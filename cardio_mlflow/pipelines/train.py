@@ -75,7 +75,7 @@ def train_jobs(
         The predictions table of each.
 
     Raises:
-        InputError: jobs failed; told when all others are done.
+        InputError: jobs failed; raised when all others are done.
     """
     if not jobs:
         return {}
@@ -85,10 +85,10 @@ def train_jobs(
         outcomes = list(_alone(settings, run, data, jobs) if alone else
                         _side_by_side(settings, run, data, jobs, workers))  # fmt: skip
     if failed := [outcome for outcome in outcomes if outcome.predictions is None]:
-        told = "\n".join(f"- {outcome.failure}" for outcome in failed)
+        reasons = "\n".join(f"- {outcome.failure}" for outcome in failed)
         done = len(outcomes) - len(failed)
         raise InputError(
-            f"{len(failed)} of {len(outcomes)} failed, {done} are trained:\n{told}\n"
+            f"{len(failed)} of {len(outcomes)} failed, {done} are trained:\n{reasons}\n"
             "With -P resume=true the same command takes those that are trained and does the rest."
         )
     return {o.job: o.predictions for o in outcomes if o.predictions is not None}

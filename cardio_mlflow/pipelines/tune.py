@@ -145,7 +145,7 @@ def tune(settings: Settings, run: Run) -> None:
 
 
 def _check_request(settings: Settings) -> None:
-    """Refuse what cannot be done before anything is read, and tell what the reader would not expect.
+    """Refuse what cannot be done before anything is read, and warn of what a reader would not expect.
 
     Raises:
         InputError: a challenger of a nested tuning, or a value that has no logarithm.
@@ -180,7 +180,7 @@ def tuned_with(
         without: a fold whose patients take no part; None where all do.
 
     Raises:
-        InputError: the tuning was begun with other settings, no trial has ended well, or a worker was killed.
+        InputError: the tuning was started with other settings, no trial succeeded, or a worker was killed.
     """
     name = settings.study_name if without is None else f"{settings.study_name}/outer-{without}"
     address = settings.storage or database_beside(DATABASE, settings.cache / "tuning")
@@ -215,7 +215,7 @@ def _end_killed_trials(run: Run, study: Study, tuning: Tuning) -> None:
 
 
 def _parent(study: Study, run: Run, settings: Settings) -> str:
-    """The run that trials stand under: that of another command which is at it, or this one.
+    """The run that trials stand under: that of another command that is running it, or this one.
 
     With ``resume`` another command is taken to have been killed.
     """

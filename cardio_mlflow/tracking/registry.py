@@ -153,7 +153,7 @@ def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None
 
 
 def signature(settings: Settings) -> ModelSignature:
-    """Named arrays in, of which the class of the model tells more, and one column per parameter out."""
+    """Named arrays in, described by the model's class, and one column per parameter out."""
     views = len(VIEW_CODES)
     inputs = [
         TensorSpec(np.dtype(np.uint8), (-1, views, -1, -1, -1), "views"),

@@ -35,7 +35,7 @@ from cardio_mlflow.tracking.store_faults import explained, refusal
 MAX_TAG: Final = 4000
 
 STOPPED_BY: Final = "stopped_by"
-"""The tag of a run that the user or a batch system has stopped: the signal's name. The status does not tell
+"""The tag of a run that the user or a batch system has stopped: the signal's name. The status does not show
 it from one that failed, since ``mlflow run`` marks FAILED whatever did not exit with 0."""
 
 _STOPS: Final = {
