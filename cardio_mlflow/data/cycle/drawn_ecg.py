@@ -24,6 +24,7 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 Style = Literal["sweep", "scroll", "cursor"]
 """How a trace moves: a head redraws it, it scrolls as a whole, or a cursor moves over it."""
 
+# Tuned on the hard clips ecg_*, tissue_*_cursor, jpeg_50, no_ecg; see benchmarks.tuned_constants.
 # Strips outside the sector; shares of the picture.
 _BORDER: Final = 0.015  # what is shown so near to the sector may still be tissue
 _LEAST_RANGE: Final = 36  # gray levels over time; noise of JPEG quality 50 beside a moving line stays below

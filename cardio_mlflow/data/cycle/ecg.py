@@ -17,6 +17,8 @@ from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.picture.sector import ClipStatistics
 
+# Tuned on the hard clips atrial_fibrillation, ectopic_beat, inverted_qrs, tall_t, biphasic_qrs,
+# noisy_baseline; see benchmarks.tuned_constants.
 _LEAST_FRAMES: Final = 8  # of a clip whose screen is read
 _AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it
 _MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all

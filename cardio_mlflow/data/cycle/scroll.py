@@ -16,6 +16,7 @@ from cardio_mlflow.data.cycle.strip import Array, Curve, Image, Numbers, Strip, 
 Floats = NDArray[np.float32]
 Pictures = Callable[[Numbers], Floats]
 
+# Tuned on the hard clips ecg_*_scroll, tissue_*_scroll; see benchmarks.tuned_constants.
 # The search for a speed.
 _SLOWEST_S, _FASTEST_S = 12.0, 0.8  # for the picture's width
 _STEPS: Final = (

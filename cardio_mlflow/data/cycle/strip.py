@@ -25,6 +25,7 @@ Trace = tuple[Array, Array]
 Rows = tuple[int, int]
 """The first row of a strip over the screen's whole width, and one past the last."""
 
+# Tuned on the hard clips ecg_baseline, tall_t, words_inside, tissue_*; see benchmarks.tuned_constants.
 _KEPT_BYTES: Final = 32 * 1024**2  # of a clip's strips; of a very long clip the first frames are cut
 
 # The line of a trace.

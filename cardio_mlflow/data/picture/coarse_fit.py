@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 Line = tuple[float, float]
 """An edge ``x = at + slope * row``: slope and ``at``."""
 
+# Tuned on the hard clips narrow, wide, apex_above, cut_bottom, off_centre, ecg_gray_scroll, dim_edge; see
+# benchmarks.tuned_constants.
 _EDGE_DEGREES: Final = np.arange(8.0, 75.0, 0.5)  # leans of an edge that are tried
 _STRIP: Final = 0.08  # of the picture's height: lower strips, such as a scrolling ECG, are cut off the blob
 _BEYOND_MIRRORED: Final = 0.01  # share of the blob that may lie beyond an edge that is not seen

@@ -13,12 +13,11 @@ from cardio_mlflow.data.picture.sector import Sector
 
 Array = NDArray[np.float64]
 
+# Tuned on the hard clips jpeg_50, halo, gray_background, apex_above, convex; see benchmarks.tuned_constants.
 # "Levels" are of the picture that is fitted to: the root of each pixel's range over time.
 _OFFSETS: Final = np.linspace(-1.0, 1.0, 33)  # samples of a profile across the border
 _REACHES: Final = (0.04, 0.025, 0.015, 0.015)  # of the profiles, round by round, in outer radii
-_LEVEL: Final = (
-    0.65  # of the rise is the border; half of it lies in the ringing that JPEG leaves around the fan
-)
+_LEVEL: Final = 0.65  # of the rise is the border; half lies in the ringing that JPEG leaves around the fan
 _PIECES: Final = 10  # of each of the four borders
 _LEAST_SEEN: Final = 8  # profiles of a piece that lie in the picture
 _LEAST_CONTRAST: Final = 0.8  # levels that a profile falls where a border is seen

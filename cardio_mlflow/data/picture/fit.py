@@ -34,6 +34,8 @@ from cardio_mlflow.data.picture.sector import ClipStatistics, Sector, overlap
 Mask = NDArray[np.uint8]
 Blobs = tuple[Mask, Mask]
 
+# Tuned on the hard clips dim_edge(s), shadow, dark_near_field, low_gain, steered, convex, cut_bottom, halo,
+# frozen; see benchmarks.tuned_constants.
 # What moves: gray levels over time.
 _LEAST_SIDE: Final = 240  # pixels; a smaller picture is enlarged to it
 _RANGES: Final = (3, 6, 14)  # least range of a moving pixel, tried one by one

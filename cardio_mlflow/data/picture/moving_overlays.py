@@ -17,6 +17,8 @@ from cardio_mlflow.data.picture.overlay_lines import LineRule, beyond_sector, fi
 
 Image = NDArray[np.uint8]
 
+# Tuned on the hard clips tissue_*_sweep, tissue_*_scroll, ecg_*_sweep, moving_line; see
+# benchmarks.tuned_constants.
 _PROBES: Final = 3  # runs of frames in which the search begins,
 _WINDOW: Final = 12  # so many each: most tissue moves by more than a stroke's width in that time
 _MARGIN: Final = 12  # pixels around what the probes found

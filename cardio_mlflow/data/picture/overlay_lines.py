@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
+# Tuned on the hard clips ticks_inside, words_inside, dotted_line, cursor_line, calipers; see
+# benchmarks.tuned_constants.
 _CROSSING: Final = 4  # pixels of a stroke beyond the sector that tell it from tissue, which ends there
 _TOP: Final = 0.8  # of a piece's brightest luma: the bright pixels whose flicker counts
 _BODY: Final = 0.4  # of it: a darker pixel is tissue that the stroke touches

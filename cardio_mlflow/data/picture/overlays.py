@@ -26,6 +26,8 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 Image = NDArray[np.uint8]
 
 
+# Tuned on the hard clips ticks_inside, focus_inside, words_inside, calipers, moving_line, small_screen; see
+# benchmarks.tuned_constants.
 # What is steady: strokes that are certain; a trace in its strip below the sector whose peaks reach into it; a
 # depth mark on the sector's edge, in a small picture a single pixel.
 _CERTAIN: Final = LineRule()

@@ -22,6 +22,7 @@ from cardio_mlflow.data.picture.sector import ClipStatistics, Sector
 
 Array = NDArray[np.float64]
 
+# Tuned on the hard clips flipped_scale, ticks_inside, and the cohort; see benchmarks.tuned_constants.
 _SHALLOWEST_MM: Final = 40.0  # of a transthoracic picture of a heart; a child's is 50 to 80 mm deep
 _DEEPEST_MM: Final = 350.0  # cardiac presets end at 300 mm
 _HELD: Final = 0.95  # of the sector lies in its region; tags cut its corners, and a fit is a pixel off

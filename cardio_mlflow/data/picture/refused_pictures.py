@@ -20,6 +20,8 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 Mask = NDArray[np.uint8]
 Colours = NDArray[np.uint8]
 
+# Tuned on the hard clips biplane, frozen_beside_live, m_mode, spectral_with_2d, report, moving_line,
+# color_doppler, sepia, blue; see benchmarks.tuned_constants.
 # A second panel's pixels are textured and bright or dark against the screen (gray levels), or they move. A
 # page of words, a scanner's menu and a recorder's noise are none.
 _STILL: Final = 0.25  # share of the screen, the stillest, among which its own gray level is looked for
@@ -48,9 +50,7 @@ _FRAMES: Final = 8  # looked at, of which
 _LEAST_FRAMES: Final = 2  # show colour
 _REDUCTION: Final = 4
 _LEAST_FLOW: Final = 0.008  # share of the sector in colour; a smaller jet is not seen
-_AWAY: Final = (
-    24.0  # distance from the tint at a pixel's luma, of 128, that no compression makes over an area
-)
+_AWAY: Final = 24.0  # of 128, chroma from the tint at a pixel's luma; no compression makes it over an area
 _LEVELS: Final = 16  # of luma at which the tint is taken
 _MOST_PIXELS: Final = 1 << 18  # from which it is taken
 _FILLED: Final = 5  # reduced pixels of the squares that a patch holds; lines, ticks and words hold none
