@@ -176,7 +176,7 @@ def _extent(filled: Flags, start: int, stop: int, longest_gap: int) -> tuple[int
 
 def _heights(bright: Flags, contrast: NDArray[np.float32]) -> Array:
     runs = find_runs(bright, contrast)
-    chosen = smoothest(runs)
+    chosen = smoothest_path(runs)
     top, bottom, columns = runs.top[chosen], runs.bottom[chosen], runs.column[chosen]
     weight = np.where(bright, contrast, 0.0)
     row = _sums(weight * np.arange(len(bright))[:, None], columns, top, bottom)
@@ -208,7 +208,7 @@ def find_runs(bright: Flags, contrast: NDArray[np.float32]) -> Runs:
     return Runs(column, top, bottom, brightness.astype(np.float64), level)
 
 
-def smoothest(runs: Runs) -> Numbers:
+def smoothest_path(runs: Runs) -> Numbers:
     """One run per column, as numbers into ``runs``: the path with the least sum of jumps (Viterbi)."""
     bounds = [*np.flatnonzero(np.diff(runs.column, prepend=-1)).tolist(), len(runs.column)]
     top, bottom = runs.top.tolist(), runs.bottom.tolist()

@@ -56,7 +56,7 @@ def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
 
 def coarse_sector(blob: Mask) -> Sector | None:
     """The sector whose edges and radii get most votes of the blob's border."""
-    left, right = edges(blob)
+    left, right = find_edges(blob)
     if left is None or right is None:
         return None
     (slope_l, at_l), (slope_r, at_r) = left, right
@@ -69,7 +69,7 @@ def coarse_sector(blob: Mask) -> Sector | None:
     return Sector(float(apex_x), float(apex_y), float(degrees[0]), float(degrees[1]), *radii)
 
 
-def edges(blob: Mask) -> tuple[Line | None, Line | None]:
+def find_edges(blob: Mask) -> tuple[Line | None, Line | None]:
     """The left and the right edge of a blob, each None where it is not seen."""
     rows = np.flatnonzero(blob.any(axis=1))
     first = blob[rows].argmax(axis=1).astype(np.float64)

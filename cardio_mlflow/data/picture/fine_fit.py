@@ -54,7 +54,7 @@ def refine(
         if np.count_nonzero(seen) < 12:
             return sector, np.zeros(3)
         step = _robust_step(design[seen], shift[seen], sector, symmetry * sector.outer)
-        sector = _moved(sector, step)
+        sector = _apply_step(sector, step)
         off = np.abs(shift - design @ step).reshape(4, _PIECES)[:3]
         visible = np.count_nonzero(~np.isposinf(off), axis=1)
         support = np.where(visible >= 2, np.count_nonzero(off <= 1.5, axis=1) / np.maximum(visible, 1), 1.0)
@@ -170,7 +170,7 @@ def _robust_step(design: Array, shift: Array, sector: Sector, symmetry: float) -
     return np.asarray(step / scale)
 
 
-def _moved(sector: Sector, step: Array) -> Sector:
+def _apply_step(sector: Sector, step: Array) -> Sector:
     x, y, left, right, inner, outer = step.tolist()
     return replace(
         sector, apex_x=sector.apex_x + x, apex_y=sector.apex_y + y,

@@ -14,10 +14,10 @@ from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.refused_pictures import (
-    diagnose,
     doppler_shares,
     refuse_colour_doppler,
     refuse_other_pictures,
+    why_no_sector,
 )
 from cardio_mlflow.data.picture.sector import Sector, collect
 
@@ -80,7 +80,7 @@ def _outcome(frames, sector_mask, *regions, scale=1.0):
 
 def _reason(frames, *regions):
     """Outcome of a clip that has no sector, None when it is not plain why."""
-    refusal = diagnose(regions, collect(frames), 1.0)
+    refusal = why_no_sector(regions, collect(frames), 1.0)
     return None if refusal is None else refusal.outcome
 
 
