@@ -166,7 +166,7 @@ class ChangingOverlays:
         count, labels = cv2.connectedComponents(core, connectivity=8)
         reaching = np.zeros(count, np.uint8)
         reaching[labels[(core & self.sector_mask) != 0]] = 255
-        return reaching[labels] & core
+        return np.asarray(reaching[labels] & core)
 
     def _followed(
         self,
