@@ -1,1 +1,7 @@
-"""What MLproject runs: one module an entry point."""
+"""What MLproject runs: one module per entry point."""
+
+import sys
+
+from cardio_mlflow.settings_reading import put_caches_of_libraries
+
+put_caches_of_libraries(sys.argv[1:])

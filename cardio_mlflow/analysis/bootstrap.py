@@ -23,6 +23,8 @@ LEAST_SHARE = 0.5
 """The share of resamples on which a statistic must be defined for an interval to be given."""
 LEAST_PATIENTS = 4
 """Fewer patients are not resampled: an interval of so few distinct samples says nothing."""
+LEAST_COMPARED = 10
+"""Of fewer patients nothing is called larger, smaller or better: they cannot carry it."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis.bootstrap import (
+    LEAST_COMPARED,
     LEAST_PATIENTS,
     Interval,
     expanded_level,
@@ -98,7 +99,7 @@ def differences(tables: Tables, resamples: int, seed: int, against: Sequence[str
     which such an interval would just hold 0 (Efron B, Tibshirani RJ. An Introduction to the Bootstrap, 1993,
     chapters 13 and 15), so p < 0.05 where the interval leaves 0 out. p_holm corrects p by Holm's method
     (Scand J Stat 1979;6:65-70): the means of all variants against one, and their single parameters, are a
-    family each.
+    family each. Fewer persons than `LEAST_COMPARED` are not tested: p is NaN.
 
     Args:
         tables: predictions by variant and seed.
@@ -151,13 +152,14 @@ def _pair(values: PairedVariants, variant: str, against: str) -> list[dict[str, 
         row["n"], persons = values.patients(of, k)
         for name in MEASURES:
             apart = one[name][:, k] - other[name][:, k]
-            interval = _interval(apart[1:], persons, 0.95)  # as it is, so that p goes with it
+            interval = _interval(apart[1:], persons, 0.95)  # without correction, so that it agrees with p
             row |= {
                 f"{name}_difference": apart[0],
                 f"{name}_low": interval.low,
                 f"{name}_high": interval.high,
             }
-            row[f"{name}_p"] = np.nan if np.isnan(apart[0] + interval.low) else _two_sided(apart[1:])
+            untested = persons < LEAST_COMPARED or np.isnan(apart[0] + interval.low)
+            row[f"{name}_p"] = np.nan if untested else _two_sided(apart[1:])
         rows.append(row)
     return rows
 
@@ -185,46 +187,55 @@ AT_THE_START: Final = 0.5
 def in_words(table: pd.DataFrame) -> list[str]:
     """Say which differences of mean r are larger than their uncertainty: a sentence for each ``against``.
 
+    Fewer than `LEAST_COMPARED` patients have their difference named, and nothing said of it.
+
     Args:
         table: of `differences`.
     """
-    sentences = []
     means = table[table["parameter"] == MEAN]
-    for against, compared in means.groupby("against", sort=False):
-        undefined = compared[compared["r_difference"].isna()]["variant"].astype(str).to_list()
-        rows = compared[compared["r_difference"].notna()]
-        without = f" {' and '.join(undefined)}: the mean r is not defined." if undefined else ""
-        if rows.empty:
-            sentences.append(f"Against {against}:{without}")
-            continue
-        sure = rows[rows["r_p_holm"] < 0.05]
-        other = rows[~(rows["r_p_holm"] < 0.05)]
-        start = f"Against {against}, {_counted(rows)}: "
-        told = "; ".join(_difference(row) for row in sure.to_dict("records"))
-        said = f"the mean r differs by more than its uncertainty for {told}" if told else (
-            "no difference in mean r is larger than its uncertainty"
-        )  # fmt: skip
-        rest = "; ".join(_difference(row) for row in other.to_dict("records"))
-        untold = f"; these data do not tell a difference for {rest}" if rest and told else ""
-        listed = f": {rest}" if rest and not told else ""
-        sentences.append(
-            f"{start}{said}{listed}{untold} (95 % intervals; p < 0.05 after Holm's correction).{without}"
-        )
-    return sentences
+    return [_compared(str(against), rows) for against, rows in means.groupby("against", sort=False)]
+
+
+def _compared(against: str, compared: pd.DataFrame) -> str:
+    undefined = compared.loc[compared["r_difference"].isna(), "variant"].astype(str)
+    without = f" {' and '.join(undefined)}: the mean r is not defined." if len(undefined) else ""
+    rows = compared[compared["r_difference"].notna()]
+    if rows.empty:
+        return f"Against {against}:{without}"
+    too_few = rows["n"] < LEAST_COMPARED
+    is_sure = (rows["r_p_holm"] < 0.05) & ~too_few
+    sure, other, few = (_listed(rows[group]) for group in (is_sure, ~is_sure & ~too_few, too_few))
+    told = [f"the mean r differs by more than its uncertainty for {sure}"] if sure else []
+    if other:
+        none = "no difference in mean r is larger than its uncertainty: "
+        told.append(f"{'these data do not tell a difference for ' if sure else none}{other}")
+    if few:
+        told.append(f"fewer than {LEAST_COMPARED} patients tell no difference: {few}")
+    return (
+        f"Against {against}, {_counted(rows)}: {'; '.join(told)} (95 % intervals; p < 0.05 after Holm's "
+        f"correction).{without}"
+    )
+
+
+def _listed(rows: pd.DataFrame) -> str:
+    return "; ".join(_difference(row) for row in rows.to_dict("records"))
 
 
 def paths_in_words(table: pd.DataFrame, alphas: pd.DataFrame) -> list[str]:
     """Say what each path adds to the mean r, and where the gates of "full" stand after training.
 
+    Fewer than `LEAST_COMPARED` patients carry no sentence on what a path adds.
+
     Args:
         table: of `differences`; what a path adds is "full" minus the variant without it.
-        alphas: a row a training: variant, and alpha_<path> of each of `PATHS`, NaN where there is none.
+        alphas: one row per training: variant, and alpha_<path> of each of `PATHS`, NaN where there is none.
 
     Returns:
         A sentence for each of the two, none where there is nothing to say.
     """
     means = table[(table["parameter"] == MEAN) & (table["against"] == "full")]
-    means = means[means["r_difference"].notna()].set_index("variant")
+    known = means["r_difference"].notna() & (means["n"] >= LEAST_COMPARED)
+    means = means[known].set_index("variant")
     added = [(words, means.loc[without]) for without, words in PATHS.values() if without in means.index]
     sentences = []
     if added:

@@ -35,6 +35,10 @@ NEIGHBOURS, PERPLEXITY = 15, 30
 COLUMNS: Final = ("method", "clusters", "noise", "radius", "silhouette", "ari_ph", "ari_network", "note")
 
 
+class NoEmbeddingError(Exception):
+    """This machine cannot compute an embedding."""
+
+
 def embed(features: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Map patients to two dimensions, and group them, by their features.
 
@@ -55,6 +59,7 @@ def embed(features: pd.DataFrame, seed: int) -> pd.DataFrame:
     Raises:
         InputError: fewer than 10 patients, features missing or equal in all of them, or patients with
             different numbers of networks.
+        NoEmbeddingError: UMAP cannot be used.
     """
     patients, components = _components(features)
     umap, tsne = _umap(components, seed), _tsne(components, seed)
@@ -165,14 +170,17 @@ def _standardised(values: FloatArray) -> FloatArray:
 
 
 def _umap(components: FloatArray, seed: int) -> FloatArray:
-    # Importing umap takes seconds, since it compiles: only who draws a map waits for it.
-    from umap import UMAP
-
     neighbours = min(NEIGHBOURS, len(components) - 1)
-    with warnings.catch_warnings():  # spectral start of a graph in several parts, which clear groups give
-        warnings.simplefilter("ignore")
-        model = UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1)
-        return np.asarray(model.fit_transform(components), dtype=np.float64)
+    try:
+        # Importing umap takes seconds, since it compiles: only who draws a map waits for it.
+        from umap import UMAP
+
+        with warnings.catch_warnings():  # spectral start of a graph in several parts, from clear groups
+            warnings.simplefilter("ignore")
+            model = UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1)
+            return np.asarray(model.fit_transform(components), dtype=np.float64)
+    except (ImportError, OSError, RuntimeError) as error:  # numba finds no folder for what it has compiled
+        raise NoEmbeddingError(f"UMAP cannot be used on this machine: {error}") from error
 
 
 def _tsne(components: FloatArray, seed: int) -> FloatArray:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from cardio_mlflow.analysis import agreement
+from cardio_mlflow.analysis.bootstrap import LEAST_COMPARED
 from cardio_mlflow.analysis.comparison import differences, variant_table, with_sign
 from cardio_mlflow.analysis.predictions import BY_IDENTITY, FloatArray, wide
 from cardio_mlflow.analysis.subgroups import participants_of
@@ -267,7 +268,9 @@ def identities_in_words(table: pd.DataFrame, body_surface: pd.Series | None = No
 
 
 def _with_and_without(row: Mapping[Hashable, Any]) -> str:
+    ways = " against ".join(f"{row[name]:.2f}".replace("-", "−") for name in ("r", "r_direct"))
+    if row["n"] < LEAST_COMPARED:
+        return f"{row['parameter']} {ways} (n = {row['n']}, too few to compare)"
     change, low, high = (with_sign(row[f"r_difference{end}"]) for end in ("", "_low", "_high"))
     interval = "no interval" if np.isnan(row["r_difference_low"]) else f"95 % CI {low} to {high}"
-    ways = " against ".join(f"{row[name]:.2f}".replace("-", "−") for name in ("r", "r_direct"))
     return f"{row['parameter']} {ways} (difference {change}, {interval}; n = {row['n']})"

@@ -13,7 +13,6 @@ from cardio_mlflow.analysis.bland_altman import bland_altman_table
 from cardio_mlflow.analysis.classification import classification_table
 from cardio_mlflow.analysis.decision_curve import decision_curve, decision_note
 from cardio_mlflow.analysis.discrimination import discrimination_table, roc_points
-from cardio_mlflow.analysis.embedding import cluster_table, embed
 from cardio_mlflow.analysis.heteroscedasticity import heteroscedasticity_table, residual_quartiles
 from cardio_mlflow.analysis.identities import (
     has_identities,
@@ -43,7 +42,7 @@ NOTED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "clusters": ("Clusters", ("method",)),
     "folds": ("Folds", ("fold",)),
 }
-"""The tables whose notes the reader is told, their titles, and what names a row of each."""
+"""The tables whose notes the reader sees, their titles, and what names a row of each."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ class Evidence:
 
     Attributes:
         predictions: a checked predictions table of one variant and one cohort.
-        participants: a row a patient of the cohort's sheet, with the outcome of each view and the subgroups.
-        features: fused features, a row for each patient and network.
-        history: a row for each fold and epoch.
+        participants: one row per patient of the sheet, with the outcome of each view and the subgroups.
+        features: fused features, one row per patient and network.
+        history: one row per fold and epoch.
     """
 
     predictions: pd.DataFrame
@@ -78,12 +77,12 @@ Step = Callable[[Tables], pd.DataFrame]
 
 
 def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Compute every table, one after another.
+    """Compute every table but the maps of the features (`cardio_mlflow.analysis.embedding`), one by one.
 
     Args:
         evidence: what there is.
         resamples: bootstrap resamples of every interval.
-        seed: of bootstrap, folds of the decision curve, embedding and clusters.
+        seed: of the bootstrap, and of the decision curve's folds.
 
     Yields:
         Name and table, in the order of the report.
@@ -96,7 +95,7 @@ def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str
 
 def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
     """The tables that the evidence allows, by name; a step may use the tables before it."""
-    p, people, features = evidence.predictions, evidence.participants, evidence.features
+    p, people = evidence.predictions, evidence.participants
     found: dict[str, Step] = {
         "performance": lambda _: performance_table(p, resamples, seed),
         "bland_altman": lambda _: bland_altman_table(p),
@@ -120,45 +119,42 @@ def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
         found["identities_used"] = lambda _: identities_used_table(p, resamples, seed)
     if evidence.has_folds:
         found["folds"] = lambda _: fold_table(p, evidence.history)
-    if evidence.can_embed and features is not None:
-        found["embedding"] = lambda _: embed(features, seed)
-        found["clusters"] = lambda done: cluster_table(features, done["embedding"], p)
     return found
 
 
 def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """What is not defined or left out, in words, for the reader of the report."""
-    told = []
+    notes = []
     if evidence.participants is None:
-        told.append(
+        notes.append(
             "No participants table: no flow by view, no subgroups but PH, no quality of the worst clips."
         )
     if evidence.features is None:
-        told.append("No features of the network: no embedding.")
+        notes.append("No features of the network: no embedding.")
     elif not evidence.can_embed:
-        told.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
-    told += _not_predicted(evidence.predictions)
+        notes.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
+    notes += _not_predicted(evidence.predictions)
     if reason := decision_note(evidence.predictions):
-        told.append(f"Decision curve: {reason}")
+        notes.append(f"Decision curve: {reason}")
     for name, (title, labels) in NOTED.items():
-        told += _notes_of(title, labels, tables.get(name, pd.DataFrame()))
-    return told
+        notes += _notes_of(title, labels, tables.get(name, pd.DataFrame()))
+    return notes
 
 
 def _not_predicted(predictions: pd.DataFrame) -> list[str]:
     """The parameters that nobody, or nobody of some folds, has a prediction of."""
     folds = set(predictions["fold"].dropna())
-    told = []
+    notes = []
     for key in KEYS:
         lacking = sorted(folds - set(predictions.loc[predictions["parameter"] == key, "fold"].dropna()))
         if key not in set(predictions["parameter"]):
-            told.append(f"{key} is not predicted: without references it cannot be learned.")
+            notes.append(f"{key} is not predicted: without references it cannot be learned.")
         elif lacking:
-            told.append(
+            notes.append(
                 f"{key} is not predicted in fold {', '.join(map(str, lacking))}, whose training patients "
                 "have too few references of it: it is judged on the patients of the other folds."
             )
-    return told
+    return notes
 
 
 def _notes_of(title: str, labels: tuple[str, ...], table: pd.DataFrame) -> list[str]:

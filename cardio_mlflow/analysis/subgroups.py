@@ -12,6 +12,7 @@ import pandas as pd
 from cardio_mlflow.analysis import agreement
 from cardio_mlflow.analysis.agreement import is_constant
 from cardio_mlflow.analysis.bootstrap import (
+    LEAST_COMPARED,
     LEAST_PATIENTS,
     Interval,
     Statistic,
@@ -39,9 +40,6 @@ SUBGROUPS: Final[Mapping[str, str]] = {
     "scanner": "scanner",
 }
 """Column of the participants table to the subgroup's name; pulmonary hypertension follows as "PH"."""
-
-SMALL: Final = 10
-"""A level of fewer patients than this is marked."""
 
 STATISTICS: Final[Mapping[str, Statistic]] = {
     "mae": agreement.mean_absolute_error,
@@ -146,8 +144,8 @@ def _row(
 def _note(reference: FloatArray, prediction: FloatArray, persons: int, unknown: int) -> str:
     n = reference.size
     notes = ["no reference"] if n == 0 else []
-    if 0 < n < SMALL:
-        notes.append(f"fewer than {SMALL} patients")
+    if 0 < n < LEAST_COMPARED:
+        notes.append(f"fewer than {LEAST_COMPARED} patients")
     if 0 < persons < LEAST_PATIENTS:
         notes.append("too few for a bootstrap interval")
     if 0 < n < agreement.SMALLEST:

@@ -126,9 +126,9 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     crop = crop_to(picture.sector, frames.rows, frames.columns, picture.header.aspect)
     review = TEXT_LEFT if check_text and text_in_sector(statistics, mask) else ""
     painted = _inpainted_percent(overlays, mask, chosen)
-    told = _quality(picture, gating, rhythm, chosen)
-    notes = "; ".join(filter(None, (told.notes, true.note)))
-    quality = replace(_placed(told, picture, true, crop), ecg=ecg.style, review=review, notes=notes,
+    known = _quality(picture, gating, rhythm, chosen)
+    notes = "; ".join(filter(None, (known.notes, true.note)))
+    quality = replace(_placed(known, picture, true, crop), ecg=ecg.style, review=review, notes=notes,
                       inpainted_percent=round(painted, 3))  # fmt: skip
     stack = _stack(frames, overlays, mask, crop, chosen)
     review_data = _review(picture, ecg, gating, rhythm, crop)
@@ -207,7 +207,7 @@ def _true_scale(picture: _Picture) -> TrueScale:
 
 
 def _placed(quality: Quality, picture: _Picture, true: TrueScale, crop: Crop) -> Quality:
-    """A quality row that tells the size of a pixel, and where and how large the prepared clip shows it."""
+    """A quality row with the size of a pixel, and where and how large the prepared clip shows it."""
     apex = np.array([[picture.sector.apex_x, picture.sector.apex_y]])
     x, y = crop.place(apex, picture.header.aspect)[0].tolist()
     placed = replace(quality, prepared_apex_x=round(x, 3), prepared_apex_y=round(y, 3))

@@ -106,7 +106,7 @@ class ClipFiles:
     def content_of(self, patient: int) -> str:
         """Digest of what a patient shows: changes with a pixel or the view mask, not with the id.
 
-        A file's name in the store tells its content, so none is read. Of the scale only what this patient's
+        A file's name in the store means its content, so none is read. Of the scale only what this patient's
         clips are shown at counts.
         """
         names = sorted((view, path.stem) for view, path in self.files[patient].items())
@@ -172,7 +172,7 @@ def _load(files: Files, frames: int) -> Tensor:
 
 
 def _quality(path: Path | None) -> Quality | None:
-    """What the store's file of a clip tells of it; None where there is no clip, or nothing is told."""
+    """The row in the store's file of a clip; None where there is no clip, or no row."""
     if path is None:
         return None
     with safe_open(str(path), framework="pt") as file:

@@ -260,7 +260,7 @@ def _cohort(
 
 def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
     quality, everyone = prepared.quality, len(prepared.patients) + len(prepared.missing)
-    told = {
+    found = {
         f"of {len(quality)} clips were refused: {prepared.table}": prepared.refused,
         f"of them stand for more than one patient ({Outcome.SAME_CLIP}): find out whose they are":
             (quality["outcome"] == Outcome.SAME_CLIP).sum(),
@@ -269,7 +269,7 @@ def _warnings(prepared: PreparedCohort, placeholders: int) -> list[str]:
         "clips share a placeholder for a SOP Instance UID, so it tells nothing": placeholders,
         f"of {everyone} patients left out: none of their clips could be prepared": len(prepared.missing),
     }  # fmt: skip
-    return [f"{count} {words}" for words, count in told.items() if count]
+    return [f"{count} {words}" for words, count in found.items() if count]
 
 
 def _nothing(quality: pd.DataFrame, table: Path) -> InputError:

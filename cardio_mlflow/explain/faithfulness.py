@@ -29,12 +29,12 @@ Kind = Literal["deletion", "insertion"]
 def deletion_insertion(
     subject: Subject, baseline: Tensor, attribution: Attribution, patch: int, seed: int
 ) -> pd.DataFrame:
-    """How fast a prediction goes when patches are taken away or given, by attribution and in random order.
+    """How fast a prediction changes as patches are removed or restored, by attribution and at random.
 
     Petsiuk V, Das A, Saenko K. RISE. BMVC 2018, for a value in place of a class: 1 is the prediction of the
     whole images, 0 that of the baseline. Patches of all views and frames are ranked together, those that push
     the prediction away from the baseline's most first; those that are the same in the baseline, such as the
-    black ones outside the sector, are none of them.
+    black ones outside the sector, are left out.
 
     Args:
         subject: network and patient.
@@ -69,7 +69,7 @@ def deletion_insertion(
 
 
 def randomised(network: Network, seed: int) -> Network:
-    """A copy whose weights are drawn anew, each tensor's shuffled within itself, so that norms stay.
+    """A copy with random weights: each tensor's are shuffled within it, so that norms stay.
 
     Adebayo J et al. Sanity checks for saliency maps. NeurIPS 2018: an explanation of the network must change.
     """
@@ -100,8 +100,8 @@ def map_correlation(
         one: of a patient.
         other: of the same images, more or less.
         patch: side of a patch in pixels.
-        signed: whether what raises and what lowers are told apart. Where they are not, maps of all networks
-            are alike: Integrated Gradients are multiplied by how far an image is from its baseline.
+        signed: whether what raises and what lowers are distinguished. Where they are not, the maps of all
+            networks are alike: Integrated Gradients are multiplied by how far an image is from its baseline.
     """
     shares = (found.maps if signed else found.maps.abs() for found in (one, other))
     maps = [_pooled(share, patch).flatten(1).cpu().numpy() for share in shares]
@@ -153,7 +153,7 @@ def _rows(key: str, kind: str, scaled: list[list[float]]) -> list[dict[str, obje
 def _curve(
     subject: Subject, baseline: Tensor, order: Tensor, places: Tensor, patch: int, kind: str
 ) -> Tensor:
-    """(shares, 9) predictions with the first share of patches, by order, taken away or given."""
+    """(shares, 9) predictions with the first share of patches, by order, removed or restored."""
     ranked = torch.where(places > 0, order, float("-inf")).flatten()
     rank = torch.empty_like(ranked).scatter_(
         0,

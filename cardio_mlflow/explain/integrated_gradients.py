@@ -23,7 +23,7 @@ STRETCH: Final = 10
 """Steps of the quadrature in one stretch of the line."""
 SMALLEST_DIFFERENCE: Final = 0.1
 """SD of the scaled prediction. A smaller difference to the baseline counts as this one: where there is
-nothing to attribute, a share of it says nothing."""
+nothing to attribute, a share of it means nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Attribution:
     """Integrated Gradients of one patient.
 
     Attributes:
-        maps: (9, V, T, h, w), in scaled target space (SDs of the parameter) a pixel; 0 for missing views.
+        maps: (9, V, T, h, w), in scaled target space (SDs of the parameter) per pixel; 0 for missing views.
         outputs: (9,) scaled predictions of the images.
         baseline: (9,) scaled predictions of the baseline.
         dtype: of the backbone's arithmetic.
@@ -132,7 +132,7 @@ class _Path:
         return torch.lerp(self.baseline, self.subject.images, share)
 
     def integrate(self, steps: int, tolerance: float, most: int) -> Attribution:
-        """Integrate over the stretches, halving those that are not exact enough, in so many steps at most."""
+        """Integrate over the stretches, halving those that are not exact enough, in `most` steps at most."""
         count = max(1, round(steps / STRETCH))
         nodes = math.ceil(steps / count)
         cuts = [k / count for k in range(count + 1)]

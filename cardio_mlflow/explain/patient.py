@@ -28,7 +28,7 @@ from cardio_mlflow.training.devices import choose_device, compute_dtype, step_by
 CHECK_STEPS = 10
 """Steps of the quadrature in checks, at first; their attributions are held to the same tolerance."""
 CPU_MOST = 4.0
-"""GiB that a step takes at most on a CPU, where more of them makes it no faster."""
+"""GiB that a step takes at most on a CPU, where more make it no faster."""
 
 FloatArray = NDArray[np.float32]
 
@@ -101,7 +101,7 @@ def explain_patient(
 
 
 def own_heads(bundle: Bundle) -> str:
-    """What a figure has to say of CO, CI and SVRI where they can follow from stroke volume; else nothing."""
+    """What a figure says about CO, CI and SVRI where they can follow from stroke volume; else nothing."""
     if not bundle.scaler.stroke:
         return ""
     return f"{', '.join(BY_IDENTITY)}: by their own heads, not from stroke volume."

@@ -28,8 +28,8 @@ def attention_rollout(encoder: FrameEncoder, frames: Tensor, fusion: Fusion, mem
     """Attention rollout of each frame.
 
     Abnar S, Zuidema W. Quantifying attention flow in transformers. ACL 2020. The heads' attention is fused,
-    half of it is given to the residual connection (0.5·A + 0.5·I), rows are made to sum to one, and blocks
-    are multiplied.
+    half of the weight goes to the residual connection (0.5·A + 0.5·I), rows are made to sum to one, and
+    blocks are multiplied.
 
     Args:
         encoder: the backbone.
@@ -57,7 +57,7 @@ def gradient_rollout(subject: Subject, memory: float) -> Tensor:
     """Gradient-weighted rollout of each frame for each parameter.
 
     Chefer H, Gur S, Wolf L. Generic attention-model explainability. ICCV 2021: R ← R + E_h[(∇A ⊙ A)⁺] · R,
-    from R = I, with the gradients of the parameter's prediction; the identity is taken off at the end. The
+    from R = I, with the gradients of the parameter's prediction; the identity is subtracted at the end. The
     gradients of a frame's attention are those of its feature, pulled back a few frames at a time.
 
     Args:
@@ -92,7 +92,7 @@ def _gradient_flow(encoder: FrameEncoder, frames: Tensor, pulled: Tensor) -> Ten
 
 
 def _frames_at_once(encoder: FrameEncoder, memory: float) -> int:
-    """Frames whose activations, attention and its gradients have room in a memory (bytes); one at least."""
+    """Frames whose activations, attention and its gradients fit into a memory (bytes); at least one."""
     heads, tokens = encoder.vit.config.num_attention_heads, encoder.token_count
     activations = tokens * encoder.width * GRAPH_FLOATS
     return max(1, int(memory // (4 * encoder.depth * (activations + ATTENTION_COPIES * heads * tokens**2))))

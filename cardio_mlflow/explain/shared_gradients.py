@@ -1,7 +1,7 @@
 """Gradients of all nine predictions with respect to the images, from one pass through the backbone.
 
 The backbone sees each frame by itself, so the gradient of a prediction is that of the frame features, pulled
-back through the backbone frame by frame: one way forward serves all predictions, and each has one way back.
+back through the backbone frame by frame: one forward pass serves all predictions, each with a backward pass.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.training.devices import backbone_autocast
 
 GRAPH_FLOATS: Final = 16.0
-"""Numbers of a token's width that a block keeps for the way back, measured roughly; attention needs none."""
+"""Numbers of a token's width that a block keeps for the backward pass, roughly; attention needs none."""
 
 
 def shared_gradients(
@@ -53,7 +53,7 @@ def shared_gradients(
 
 
 def frames_at_once(subject: Subject, memory: float, dtype: torch.dtype) -> int:
-    """How many frames' activations, kept for the way back, have room in a memory (bytes); one at least."""
+    """How many frames' activations, kept for the backward pass, fit into a memory (bytes); at least one."""
     encoder = subject.network.encoder
     a_frame = encoder.token_count * encoder.width * encoder.depth * GRAPH_FLOATS * dtype.itemsize
     return max(1, int(memory // a_frame))

@@ -1,15 +1,21 @@
-"""All figures of an evaluation: which, from which tables, and what their captions say."""
+"""The figures that tables allow: which, from which tables, and what their captions say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cardio_mlflow.analysis.decision_curve import decision_note
+from cardio_mlflow.analysis.predictions import check_predictions
+from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
+from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_contributions, ablation_losses
 from cardio_mlflow.figures.correlation import correlation_bars, correlation_bubbles, correlation_heat_maps
 from cardio_mlflow.figures.embedding import embedding_overview, embedding_page
 from cardio_mlflow.figures.folds import fold_summary
@@ -61,9 +67,7 @@ class Drawing:
 
     Attributes:
         name: file name without suffix.
-        draw: a function of this package that gives the figure.
-        arguments: its arguments in order.
-        options: its keyword arguments.
+        draw: a function of this package that returns the figure.
     """
 
     name: str
@@ -78,43 +82,77 @@ class Drawing:
 
     def save(self, folder: Path, formats: Sequence[str]) -> str:
         """Draw and save as `save_with_print`; returns the name."""
-        save_with_print(self.draw(*self.arguments, **self.options), folder, self.name, formats)
+        save_with_print(self.figure(), folder, self.name, formats)
         return self.name
+
+    def figure(self) -> Figure:
+        """Draw it."""
+        return self.draw(*self.arguments, **self.options)
 
 
 def drawings(
-    predictions: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    cohort_name: str,
-    ceiling: Mapping[str, float] | None,
-    history: pd.DataFrame | None,
-    decision_note: str,
-    *,
-    synthetic: bool,
+    predictions: pd.DataFrame, tables: Tables, cohort_name: str, *, synthetic: bool
 ) -> list[Drawing]:
-    """The figures that the tables allow, in the order of the report.
+    """The figures of an evaluation that its tables allow, in the order of the report.
 
     Args:
         predictions: a checked predictions table of one variant and one cohort.
-        tables: what `cardio_mlflow.analysis.results.analyse` gives, by name.
+        tables: by name, what `cardio_mlflow.analysis.results.analyse` yields, and where they are known
+            ``embedding`` and ``clusters``, ``history`` (a row for each fold and epoch) and ``ceiling`` (the
+            best ``r`` that the data allow, by parameter).
         cohort_name: the cohort in words.
-        ceiling: the best r that the data allow, by parameter; None when unknown.
-        history: a row for each fold and epoch; None when there is none.
-        decision_note: why there is no decision curve; empty when there is one.
         synthetic: whether the patients are synthetic.
     """
     mark = {"synthetic": synthetic}
-    bars = Drawing("correlation", correlation_bars, ({cohort_name: tables["performance"]}, ceiling), mark)
-    decision = (tables["decision_curve"], decision_note)
+    best = tables["ceiling"].set_index("parameter")["r"].to_dict() if "ceiling" in tables else None
+    bars = ({cohort_name: tables["performance"]}, best)
+    decision = (tables["decision_curve"], decision_note(predictions))
     return [
-        bars,
+        Drawing("correlation", correlation_bars, bars, mark),
         *_agreement(predictions, tables, mark),
         *_discrimination(tables, mark),
         Drawing("decision_curve", decision_curve_figure, decision, mark),
         *_errors(predictions, tables, mark),
         *_structure(predictions, tables, mark),
-        *_training(tables, history, mark),
+        *_training(tables, mark),
     ]
+
+
+def ablation_drawings(tables: Tables, *, synthetic: bool) -> list[Drawing]:
+    """The figures of an ablation from its tables by name."""
+    mark = {"synthetic": synthetic}
+    variants, apart = (tables["ablation"],), (tables["ablation_differences"],)
+    return [
+        Drawing("ablation_means", ablation_means, variants, mark),
+        Drawing("ablation", ablation_heat_map, variants, mark),
+        Drawing("ablation_improvement", ablation_improvement, apart, mark),
+        Drawing("ablation_contributions", ablation_contributions, apart, mark),
+        Drawing("ablation_losses", ablation_losses, (tables["history"],), mark),
+        Drawing("ablation_alphas", ablation_alphas, (tables["alphas"],), mark),
+    ]
+
+
+def read_tables(folder: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Read back what a run has logged in a folder: ``predictions.csv``, and ``tables/`` by name.
+
+    Numbers come back to the last digit, so the figures drawn from them are those that the run has logged.
+    """
+    paths = sorted((folder / "tables").glob("*.csv"))
+    return check_predictions(_read(folder / "predictions.csv")), {path.stem: _read(path) for path in paths}
+
+
+_TEXTS: Final = ("patient_id", "person", "level", "note")
+"""Columns that stay text, whatever is in them."""
+
+
+def _read(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
+    for name in table.columns.difference([*_TEXTS]):
+        with suppress(ValueError):  # a column of text
+            numbers = table[name].replace("", "nan").astype(np.float64)
+            whole = table[name].str.fullmatch(r"-?\d+").all()
+            table[name] = numbers.astype(np.int64) if whole else numbers
+    return table
 
 
 def _agreement(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterator[Drawing]:
@@ -164,11 +202,11 @@ def _structure(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterato
         yield Drawing(f"embedding_{method}", embedding_page, embedding, {**mark, "method": method})
 
 
-def _training(tables: Tables, history: pd.DataFrame | None, mark: Mark) -> Iterator[Drawing]:
+def _training(tables: Tables, mark: Mark) -> Iterator[Drawing]:
     if "folds" in tables:
         yield Drawing("folds", fold_summary, (tables["folds"],), mark)
-    if history is None:
-        return
-    yield Drawing("training_curves", training_curves, (history,), mark)
-    yield Drawing("parameter_curves", parameter_curves, (history,), mark)
-    yield Drawing("learning_rates", learning_rate_curves, (history,), mark)
+    if "history" in tables:
+        history = (tables["history"],)
+        yield Drawing("training_curves", training_curves, history, mark)
+        yield Drawing("parameter_curves", parameter_curves, history, mark)
+        yield Drawing("learning_rates", learning_rate_curves, history, mark)

@@ -18,8 +18,7 @@ from cardio_mlflow.analysis.comparison import (
 )
 from cardio_mlflow.analysis.paired_variants import Tables
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.figures.ablation import ablation_heat_map, ablation_improvement, ablation_means
-from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_contributions, ablation_losses
+from cardio_mlflow.figures.catalogue import ablation_drawings
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.train import refuse_variant, train_jobs, trained_before
@@ -49,7 +48,7 @@ def compare_variants(settings: Settings, run: Run, data: TrainingSet) -> None:
     """Train what is missing on a loaded training set, and log the comparison.
 
     Raises:
-        InputError: a variant cannot be trained, told before any is; or folds failed.
+        InputError: a variant cannot be trained (raised before any is trained), or folds failed.
     """
     _check_variants(settings, data)
     folds = settings.ablation_folds or tuple(range(1, settings.num_folds + 1))
@@ -93,23 +92,17 @@ def log_comparison(run: Run, settings: Settings, runs: Runs) -> None:
         run.log_table(
             table, "predictions.csv" if number == 0 else f"tables/predictions_seed-{number + 1}.csv"
         )
-    run.log_table(variants, "tables/ablation.csv")
-    run.log_table(apart, "tables/ablation_differences.csv")
-    run.log_table(alphas, "tables/alphas.csv")
-    run.log_table(history, "tables/history.csv")
+    tables = {
+        "ablation": variants,
+        "ablation_differences": apart,
+        "alphas": alphas,
+        "history": history,
+    }
+    for name, table in tables.items():
+        run.log_table(table, f"tables/{name}.csv")
     run.log_metrics(comparison_metrics(variants, apart))
-    mark = settings.is_synthetic
-    run.log_figures(
-        {
-            "ablation_means": ablation_means(variants, synthetic=mark),
-            "ablation": ablation_heat_map(variants, synthetic=mark),
-            "ablation_improvement": ablation_improvement(apart, synthetic=mark),
-            "ablation_contributions": ablation_contributions(apart, synthetic=mark),
-            "ablation_losses": ablation_losses(history, synthetic=mark),
-            "ablation_alphas": ablation_alphas(alphas, synthetic=mark),
-        },
-        settings.figure_formats,
-    )
+    figures = ablation_drawings(tables, synthetic=settings.is_synthetic)
+    run.log_figures({figure.name: figure.figure() for figure in figures}, settings.figure_formats)
     _tell(run, settings, variants, [*in_words(apart), *paths_in_words(apart, alphas)])
 
 

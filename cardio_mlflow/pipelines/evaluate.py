@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cardio_mlflow.analysis.classification import RATIOS, SHARES
-from cardio_mlflow.analysis.decision_curve import decision_note
+from cardio_mlflow.analysis.embedding import cluster_table, embed
 from cardio_mlflow.analysis.results import Evidence, Tables, analyse, steps
 from cardio_mlflow.analysis.summary import STATISTICS, MeanCorrelation, mean_correlation
 from cardio_mlflow.figures.catalogue import Drawing, drawings
@@ -28,33 +28,34 @@ ENDS: Final = ("", "_low", "_high")
 WITH_INTERVAL: Final = ("r", "mae", "auc")
 """Statistics whose intervals are metrics too; all intervals are in the tables."""
 
+Call = Any
+"""A call that joblib has delayed."""
 
-def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.DataFrame:
-    """Judge predictions and log metrics, tables, figures, workbook and report of the step.
 
-    Args:
-        run: where to.
-        evidence: the predictions, and what there is beside them.
-        evaluation: how to judge them.
+class Judged(NamedTuple):
+    """What a step found of its predictions: the performance table, and the mean correlation over it."""
 
-    Returns:
-        The performance table.
-    """
+    performance: pd.DataFrame
+    mean: MeanCorrelation
+
+
+def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> Judged:
+    """Judge predictions and log metrics, tables, figures, workbook and report of the step."""
     settings, predictions = evaluation.settings, evidence.predictions
     run.log_table(predictions, "predictions.csv")
     tables = _analyse(evidence, settings)
+    if evaluation.ceiling is not None:
+        tables["ceiling"] = pd.DataFrame(evaluation.ceiling.items(), columns=["parameter", "r"])
+    if evidence.history is not None:
+        tables["history"] = evidence.history
     mean = mean_correlation(predictions, settings.bootstrap, settings.seed)
     run.log_metrics(metrics_of(evaluation.prefix, tables, mean))
     tables["participant_flow"] = flow_table(evidence.participants, predictions)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        figures = _draw(evidence, tables, evaluation, folder / "figures")
         _write_tables(tables, folder / "tables")
         run.log_folder(folder / "tables", "tables")
-        figures = drawings(
-            predictions, tables, evaluation.name, evaluation.ceiling, evidence.history,
-            decision_note(predictions), synthetic=evaluation.synthetic,
-        )  # fmt: skip
-        draw_all(figures, folder / "figures", settings)
         run.log_folder(folder / "figures", "figures")
         write_workbook(folder / "workbook.xlsx", workbook_sheets(predictions, tables, evaluation, mean),
                        synthetic=evaluation.synthetic)  # fmt: skip
@@ -62,7 +63,7 @@ def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.D
         content = report_content(evidence, tables, evaluation, mean, _captioned(figures, folder / "figures"))
         write_report(folder / "report.html", content)
         run.log_file(folder / "report.html")
-    return tables["performance"]
+    return Judged(tables["performance"], mean)
 
 
 def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrelation) -> dict[str, float]:
@@ -92,14 +93,40 @@ def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrel
     return metrics
 
 
-def draw_all(figures: list[Drawing], folder: Path, settings: Settings) -> None:
-    """Draw and save figures side by side, with a progress bar."""
+def _draw(evidence: Evidence, tables: Tables, evaluation: Evaluation, folder: Path) -> list[Drawing]:
+    """Draw and save the figures side by side, and find the maps of the features beside them.
+
+    The maps, which take as long as twenty figures, and their clusters are added to the tables.
+
+    Returns:
+        The figures, in the order of the report.
+    """
+    settings, predictions, features = evaluation.settings, evidence.predictions, evidence.features
+
+    def allowed() -> list[Drawing]:
+        return drawings(predictions, tables, evaluation.name, synthetic=evaluation.synthetic)
+
+    def save(figure: Drawing) -> Call:
+        return delayed(figure.save)(folder, settings.figure_formats)
+
     folder.mkdir(parents=True, exist_ok=True)
-    workers = min(settings.workers, len(figures))
-    calls = (delayed(figure.save)(folder, settings.figure_formats) for figure in figures)
-    with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
-        for _ in tqdm(pool(calls), total=len(figures), desc="figures", unit="figure"):
-            pass
+    first = {figure.name: save(figure) for figure in allowed()}
+    maps = [delayed(embed)(features, settings.seed)] if evidence.can_embed else []
+    for done in _side_by_side([*maps, *first.values()], settings.workers, "figures"):
+        if features is not None and isinstance(done, pd.DataFrame):
+            tables["embedding"] = done
+            tables["clusters"] = cluster_table(features, done, predictions)
+    figures = allowed()
+    later = [save(figure) for figure in figures if figure.name not in first]
+    list(_side_by_side(later, settings.workers, "maps"))
+    return figures
+
+
+def _side_by_side(calls: Sequence[Call], workers: int, what: str) -> Iterator[object]:
+    """What joblib's delayed calls return, as they are done, with a progress bar."""
+    if calls:
+        with Parallel(n_jobs=min(workers, len(calls)), return_as="generator_unordered") as pool:
+            yield from tqdm(pool(calls), total=len(calls), desc=what, unit="figure")
 
 
 def _analyse(evidence: Evidence, settings: Settings) -> Tables:

@@ -246,8 +246,8 @@ def participants(inputs: StudyInputs, cohort: str) -> pd.DataFrame:
 
     Returns:
         One row per patient: patient_id, cohort, fold (empty in Cohort II), used (a view is prepared), for
-        each view its outcome code (empty: no clip), bsa (m²), and of sex, age_band, rhythm, bmi_band and
-        scanner those that the sheet has.
+        each view its outcome code (empty: no clip) and, as gating_<view>, how its cycle was found, bsa (m²),
+        and of sex, age_band, rhythm, bmi_band and scanner those that the sheet has.
     """
     labels = inputs.cohort.members(cohort)
     used = set(inputs.patients(cohort))
@@ -256,8 +256,9 @@ def participants(inputs: StudyInputs, cohort: str) -> pd.DataFrame:
                                   "used": [patient in used for patient in labels.index]}  # fmt: skip
     quality = inputs.prepared.quality
     for view in VIEW_CODES:
-        outcomes = quality[quality["view"] == view].set_index("patient_id")["outcome"].astype(str)
-        columns[view] = list(outcomes.reindex(labels.index).fillna(""))
+        clips = quality[quality["view"] == view].set_index("patient_id").reindex(labels.index)
+        columns[view] = list(clips["outcome"].astype(object).fillna("").astype(str))
+        columns[f"gating_{view}"] = list(clips["gating"].astype(object).fillna("").astype(str))
     if "BSA" in labels:
         columns["bsa"] = labels["BSA"].to_numpy(np.float64)
     return pd.DataFrame(columns | _groups(labels))

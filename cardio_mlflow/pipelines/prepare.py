@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare(settings: Settings, run: Run) -> None:
-    """DICOM to prepared cohort: one mask a clip, whole cardiac cycles, a quality table, contact sheets.
+    """DICOM to prepared cohort: one mask per clip, whole cardiac cycles, a quality table, contact sheets.
 
     Clips that are refused are counted, at the end and on the run, and the study goes on without them.
     Exit status: 1 where no clip could be prepared or the input has to be mended and, with ``strict=true``,
@@ -70,6 +70,6 @@ def _counts(prepared: PreparedCohort) -> str:
 
 
 def _places(prepared: PreparedCohort) -> str:
-    """Where to look, a line a place."""
+    """Where to look, one line per place."""
     places = {"page": prepared.page, "contact sheets": prepared.contact_sheets[0], "table": prepared.table}
     return "\n".join(f"  {name:<15} {place}" for name, place in places.items())

@@ -12,19 +12,19 @@ from tqdm import tqdm
 
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
 from cardio_mlflow.analysis.summary import performance_table
-from cardio_mlflow.errors import InputError
+from cardio_mlflow.errors import InputError, StoreGoneError
 from cardio_mlflow.figures.training_curves import training_curves
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
 from cardio_mlflow.pipelines.train_fold import FoldJob, Place, train_into
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
+from cardio_mlflow.pipelines.worker_pools import worker_pool
 from cardio_mlflow.pipelines.workers import (
     FAULTS,
     Work,
     as_worker,
-    in_workers,
-    joined_backend,
     load_once,
+    shared_settings,
     training_set_of,
     workers_for,
 )
@@ -33,6 +33,7 @@ from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.new_runs import step_run
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import current_store
+from cardio_mlflow.training.devices import enough_memory
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def train_jobs(
         The predictions table of each.
 
     Raises:
-        InputError: jobs failed; told when all others are done.
+        InputError: jobs failed; raised when all others are done.
     """
     if not jobs:
         return {}
@@ -84,10 +85,10 @@ def train_jobs(
         outcomes = list(_alone(settings, run, data, jobs) if alone else
                         _side_by_side(settings, run, data, jobs, workers))  # fmt: skip
     if failed := [outcome for outcome in outcomes if outcome.predictions is None]:
-        told = "\n".join(f"- {outcome.failure}" for outcome in failed)
+        reasons = "\n".join(f"- {outcome.failure}" for outcome in failed)
         done = len(outcomes) - len(failed)
         raise InputError(
-            f"{len(failed)} of {len(outcomes)} failed, {done} are trained:\n{told}\n"
+            f"{len(failed)} of {len(outcomes)} failed, {done} are trained:\n{reasons}\n"
             "With -P resume=true the same command takes those that are trained and does the rest."
         )
     return {o.job: o.predictions for o in outcomes if o.predictions is not None}
@@ -102,38 +103,40 @@ def _side_by_side(
     settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob], wanted: int
 ) -> Iterator[Outcome]:
     store = current_store()
-    with joined_backend(settings, store, wanted) as workers:
-        work = Work(settings, data.inputs, run.run_id, store, workers)
+    with worker_pool(settings, store, wanted) as pool:
+        workers = pool.count
+        work = Work(shared_settings(settings, workers), data.inputs, run.run_id, store, workers)
         log.info("Training %d folds, %d side by side.", len(jobs), workers)
         advice = (
-            f"What it had done is kept: go on with -P resume=true and fewer workers than {workers}, such as "
+            f"What was done is kept: go on with -P resume=true and fewer workers than {workers}, such as "
             "-P jobs=1."
         )
         calls = ((work, number, job) for number, job in enumerate(jobs))
-        outcomes = in_workers(settings, workers, advice, _in_worker, calls)
+        outcomes = pool.results(_in_worker, calls, advice)
         yield from tqdm(outcomes, total=len(jobs), desc="folds", unit="fold", position=workers)
 
 
 def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
-    """Train one job in a worker process."""
+    """Train one job in a worker process, which goes on with what a killed one of the same command began."""
     with as_worker(work, number) as (device, place):
+        command, settings = Run(work.started_by), work.settings
+        if command.end_left_running({"started_by": work.started_by, "mlflow.runName": job.name}):
+            settings = settings.model_copy(update={"resume": True})
         return _outcome(
-            work.settings,
-            Run(work.started_by),
-            job,
-            lambda own: load_once(own, work.inputs, device),
-            place,
+            settings, command, job, lambda own: load_once(own, work.inputs, device, work.workers), place
         )
 
 
 def _outcome(
     settings: Settings, started_by: Run, job: FoldJob, load: Callable[[Settings], TrainingSet], place: Place
 ) -> Outcome:
-    """Train a job into a new run; a failure is told, so that the other jobs go on."""
+    """Train a job into a new run; a failure is reported, so that the other jobs go on."""
     own = settings.for_variant(job.variant, job.repeat)
     try:
-        with step_run(job.name, own, "train_fold", started_by) as run:
+        with step_run(job.name, own, "train_fold", started_by) as run, enough_memory():
             return Outcome(job, train_into(run, own, job, load(own), place))
+    except StoreGoneError:
+        raise  # the other jobs would wait for it in vain
     except InputError as error:
         failure = str(error)
     except FAULTS as error:

@@ -51,7 +51,7 @@ PATIENCE: Final = 600.0
 log = logging.getLogger(__name__)
 
 History = list[dict[str, Any]]
-"""A row an epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
+"""One row per epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, place: Place) -> Train
 
 
 def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState) -> History:
-    """Put the checkpoint into the state and its history into the run; or start anew."""
+    """Put the checkpoint into the state and its history into the run; or start from scratch."""
     processes = fold.data.processes
     if processes.is_main and fold.settings.resume:
         run.end_killed(_fold_tags(fold.settings, fold.job, fold.data))
@@ -206,8 +206,8 @@ def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState
         processes.check_same(0, "epoch that they resume after")
         if processes.is_main and checkpoint.exists():
             log.warning(
-                "%s starts anew, though a stopped run of it has left a checkpoint: -P resume=true goes on "
-                "from there, as long as this run has not finished its first epoch.", fold.job.name,
+                "%s starts from scratch, though a stopped run of it left a checkpoint: -P resume=true goes "
+                "on from there, as long as this run has not finished its first epoch.", fold.job.name,
             )  # fmt: skip
         return []
     notes = checkpoint.notes()

@@ -69,8 +69,8 @@ def read_trained_on(run: FinishedRun) -> TrainedOn:
     if not run.has(TRAINED_ON):
         log.warning(
             "The champion was registered before models kept the contents of their clips: whether it was "
-            "trained on a clip of this test can be told by the patients' ids alone. Train and validate anew "
-            "to have the clips compared too."
+            "trained on a clip of this test can be known from the patients' ids alone. Train and validate "
+            "again to have the clips compared too."
         )
         return TrainedOn(frozenset(), frozenset())
     found = json.loads(run.text(TRAINED_ON))

@@ -102,7 +102,7 @@ def load_training_set(
 ) -> TrainingSet:
     """Open Cohort I and load the backbone. Cohort II is not read.
 
-    Patients without any of the settings' ``views`` are left out, and the user is told how many.
+    Patients without any of the settings' ``views`` are left out; the log says how many.
 
     Args:
         settings: what to train.
@@ -164,7 +164,7 @@ def _clips(settings: Settings, inputs: StudyInputs) -> ClipFiles:
 
 
 def with_used_views(settings: Settings, inputs: StudyInputs, patients: tuple[str, ...]) -> tuple[str, ...]:
-    """The patients that have one of the settings' ``views``; the user is told how many have none.
+    """The patients that have one of the settings' ``views``; the log says how many have none.
 
     Raises:
         InputError: nobody has.

@@ -107,7 +107,7 @@ def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: i
 
     Args:
         tuning: what all trials share.
-        trial: suggests the settings, and is told the loss of each epoch.
+        trial: suggests the settings, and receives the loss of each epoch.
         data: Cohort I.
         parent_process: id of the process that started this one for it; 0 where none did.
 
@@ -115,7 +115,7 @@ def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: i
         The mean over the folds of each fold's lowest validation loss.
 
     Raises:
-        TrialPruned: others did better up to an epoch, or the training diverged.
+        TrialPruned: others did better up to some epoch, or the training diverged.
         InputError: it cannot be trained.
     """
     settings = suggested(trial, tuning.settings)
@@ -136,7 +136,7 @@ def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: i
 
 
 def trial_tags(tuning: Tuning, number: int) -> dict[str, str]:
-    """The tags that tell a trial's run from others."""
+    """The tags that distinguish a trial's run from others."""
     outer = {} if tuning.without is None else {"outer_fold": str(tuning.without)}
     return {"study": tuning.settings.study_name, "step": "trial", "trial": str(number), **outer}
 
@@ -152,13 +152,14 @@ def _train(
     with _Writer(run) as writer:
         for epoch in joint:
             writer.add(epoch.epoch, _metrics(epoch, folds))
-            if epoch.epoch >= first_pruned(settings):  # earlier ones nobody asks for
+            if epoch.epoch >= first_pruned(settings):  # earlier ones are never read
                 trial.report(epoch.val_loss, epoch.epoch)
             if parent_process and os.getppid() != parent_process:
-                os._exit(1)  # the command has died: another worker takes this trial up
+                os._exit(1)  # the command has died: another worker resumes this trial
             if epoch.epoch in prunable and trial.should_prune():
-                told = f"Pruned after epoch {epoch.epoch} of {settings.epochs}: others did better."
-                raise PrunedError(told)
+                raise PrunedError(
+                    f"Pruned after epoch {epoch.epoch} of {settings.epochs}: others did better."
+                )
     loss = float(np.mean([fold.state.best_loss for fold in folds]))
     best = {f"best/loss_fold-{fold.fold}": fold.state.best_loss for fold in folds}
     run.log_metrics({"best/loss": loss, **best})

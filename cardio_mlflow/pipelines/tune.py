@@ -15,14 +15,14 @@ from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fo
 from cardio_mlflow.analysis.summary import mean_correlation, performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.inputs import load_inputs
-from cardio_mlflow.pipelines.study_runs import command
+from cardio_mlflow.pipelines.study_runs import command, complete_folds
 from cardio_mlflow.pipelines.train import refuse_variant, train_folds, train_jobs, trained_before
 from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.pipelines.trials import Tuning, trial_tags
 from cardio_mlflow.pipelines.tuning_results import Tuned, log_tuning
 from cardio_mlflow.pipelines.tuning_workers import locked, study_of, work_off
-from cardio_mlflow.pipelines.validate import validate_study
+from cardio_mlflow.pipelines.validate import validate_folds
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.new_runs import TUNED_BY, is_running, step_run
 from cardio_mlflow.tracking.registry import CHALLENGER
@@ -145,7 +145,7 @@ def tune(settings: Settings, run: Run) -> None:
 
 
 def _check_request(settings: Settings) -> None:
-    """Refuse what cannot be done before anything is read, and tell what the reader would not expect.
+    """Refuse what cannot be done before anything is read, and warn of what a reader would not expect.
 
     Raises:
         InputError: a challenger of a nested tuning, or a value that has no logarithm.
@@ -180,7 +180,7 @@ def tuned_with(
         without: a fold whose patients take no part; None where all do.
 
     Raises:
-        InputError: the tuning was begun with other settings, no trial has ended well, or a worker was killed.
+        InputError: the tuning was started with other settings, no trial succeeded, or a worker was killed.
     """
     name = settings.study_name if without is None else f"{settings.study_name}/outer-{without}"
     address = settings.storage or database_beside(DATABASE, settings.cache / "tuning")
@@ -215,7 +215,7 @@ def _end_killed_trials(run: Run, study: Study, tuning: Tuning) -> None:
 
 
 def _parent(study: Study, run: Run, settings: Settings) -> str:
-    """The run that trials stand under: that of another command which is at it, or this one.
+    """The run that trials stand under: that of another command that is running it, or this one.
 
     With ``resume`` another command is taken to have been killed.
     """
@@ -242,7 +242,7 @@ def _register_challenger(settings: Settings, run: Run, data: TrainingSet, tuned:
         training.set_tags({TUNED_BY: run.run_id})
         train_folds(own, training, data)
     with step_run("validate", own, "validate", run) as validation:
-        validate_study(own, validation, CHALLENGER)
+        validate_folds(own, validation, complete_folds(own), CHALLENGER)
     log.info(
         "The study %s holds the folds with the best settings. Its models become the champion with:\n    %s",
         own.study_name, command("validate", own, settings_from=run.run_id),

@@ -83,7 +83,7 @@ def log_tuning(run: Run, settings: Settings, tuned: Tuned, folder: str = "") -> 
 
 
 def trial_table(study: Study) -> pd.DataFrame:
-    """A row a trial that was begun.
+    """One row per trial that was started.
 
     Returns:
         number, state, is_default, value (mean over folds of the lowest validation loss; empty unless
@@ -163,7 +163,7 @@ def _tell(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> N
     """Log and say how the best trial does beside the defaults, and how to use it."""
     best, defaults = tuned.best, tuned.defaults
     states = trials["state"].value_counts()
-    words = {"FAIL": "failed or begun again"}
+    words = {"FAIL": "failed or started again"}
     counted = ", ".join(f"{n} {words.get(str(s), str(s).lower())}" for s, n in states.items())
     lines = [f"{len(trials)} trials ({counted}). Best: trial {best.number}, loss {best.value:.4f}, with"]
     lines += [f"    {name} = {value:.3g}" for name, value in values_of(tuned.settings).items()]
@@ -185,8 +185,8 @@ def _tell(run: Run, settings: Settings, tuned: Tuned, trials: pd.DataFrame) -> N
         lines.append(f"Loss of the defaults (trial {defaults.number}): {defaults.value:.4f}.")
         then = {name: value for name, value in defaults.params.items() if value != values_of(settings)[name]}
         if then:
-            told = ", ".join(f"{name} = {value:.3g}" for name, value in then.items())
-            lines.append(f"The defaults are those that the tuning was begun with ({told}).")
+            shown = ", ".join(f"{name} = {value:.3g}" for name, value in then.items())
+            lines.append(f"The defaults are those that the tuning was started with ({shown}).")
         lines += in_words(compared)
         lines.append(
             "The best was chosen on these patients, so it looks better than it is: see -P nested=true."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,13 +18,13 @@ from tqdm import tqdm
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.training_set import TrainingSet
 from cardio_mlflow.pipelines.trials import Tuning, run_trial
+from cardio_mlflow.pipelines.worker_pools import worker_pool
 from cardio_mlflow.pipelines.workers import (
     FAULTS,
     Work,
     as_worker,
-    in_workers,
-    joined_backend,
     load_once,
+    shared_settings,
     workers_for,
 )
 from cardio_mlflow.tracking.store import current_store
@@ -39,7 +40,7 @@ from cardio_mlflow.tuning.storage import (
 )
 
 FAILURES: Final = 3
-"""A tuning whose first trials all fail is given up after this many."""
+"""A tuning whose first trials all fail is stopped after this many."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def study_of(tuning: Tuning) -> Study:
     """The tuning's study, opened with its pruner.
 
     Raises:
-        InputError: the database cannot be used, or the study was begun with other settings or patients.
+        InputError: the database cannot be used, or the study was started with other settings or patients.
     """
     identity = identity_of(
         tuning.settings, cohort_digest=tuning.inputs.digest, folds=list(tuning.folds), without=tuning.without
@@ -92,7 +93,7 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
         InputError: the first trials have all failed.
     """
     lock = locked(tuning)
-    lock.acquire()  # until the trial is begun, so that no two workers begin the last one
+    lock.acquire()  # until the trial is started, so that no two workers start the last one
     try:
         if not _may_begin(tuning, study):
             return False
@@ -123,13 +124,13 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
 
 
 def _optimize_once(study: Study, objective: Callable[[Trial], float]) -> None:
-    """Run one trial; one that fails, or that another process has taken up meanwhile, raises nothing."""
+    """Run one trial; one that fails, or that another process has resumed meanwhile, raises nothing."""
     try:
         study.optimize(objective, n_trials=1, catch=(InputError, *FAULTS))
     except ValueError as error:
         if "Cannot tell" not in str(error):
             raise
-        log.warning("A trial was taken up by another worker, since this one gave no sign of life for long.")
+        log.warning("Another worker resumed a trial, since this one had sent no heartbeat for long.")
 
 
 def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
@@ -141,14 +142,15 @@ def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
             yield
         return
     store = current_store()
-    with joined_backend(tuning.settings, store, workers) as found:
-        work = Work(tuning.settings, tuning.inputs, tuning.parent, store, found)
+    with worker_pool(tuning.settings, store, workers) as pool:
+        shared = replace(tuning, settings=shared_settings(tuning.settings, pool.count, len(tuning.folds)))
+        work = Work(shared.settings, tuning.inputs, tuning.parent, store, pool.count)
         advice = (
-            "The same command goes on and takes up the trial that was lost: give it fewer workers than "
-            f"{found}, as -P jobs=1."
+            "The same command goes on and resumes the trial that was lost: give it fewer workers than "
+            f"{pool.count}, as -P jobs=1."
         )
-        calls = ((work, tuning, number) for number in range(left))
-        yield from in_workers(tuning.settings, found, advice, _in_worker, calls)
+        calls = ((work, shared, number) for number in range(left))
+        yield from pool.results(_in_worker, calls, advice)
 
 
 def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
@@ -158,7 +160,7 @@ def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
         study.pruner = pruner_of(tuning.settings)
 
         def train(trial: Trial) -> float:
-            data = load_once(tuning.settings, tuning.inputs, device)
+            data = load_once(tuning.settings, tuning.inputs, device, work.workers)
             return run_trial(tuning, trial, data, place.parent)
 
         begin_trial(tuning, study, train)
@@ -171,7 +173,7 @@ def _opened(address: str, name: str) -> Study:
 
 
 def _may_begin(tuning: Tuning, study: Study) -> bool:
-    """Whether another trial may be begun."""
+    """Whether another trial may be started."""
     settings = tuning.settings
     spent = settings.timeout > 0 and seconds_spent(study) >= settings.timeout
     return not spent and trials_left(study, settings.n_trials) > 0

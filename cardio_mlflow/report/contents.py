@@ -25,6 +25,7 @@ from cardio_mlflow.report.checklists import checklist_rows
 from cardio_mlflow.report.method_statistics import MethodFacts
 from cardio_mlflow.report.methods import methods_paragraphs
 from cardio_mlflow.report.page import ReportContent
+from cardio_mlflow.report.participant_flow import PREPARED
 from cardio_mlflow.settings import Settings, Use, settings_for
 from cardio_mlflow.synthetic.hemodynamics import anatomical_ceiling
 
@@ -87,8 +88,8 @@ def read_evidence(predictions: pd.DataFrame, cohort: str) -> Evidence:
 _PACKAGES: Final = (
     "mlflow", "torch", "transformers", "numpy", "scipy", "statsmodels", "scikit-learn", "umap-learn",
 )  # fmt: skip
-_NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs")
-"""Long tables that figures are drawn from; they are in ``tables/``."""
+_NOT_IN_WORKBOOK: Final = ("roc", "identity_pairs", "history", "ceiling")
+"""Tables that only figures are drawn from; they are in ``tables/``."""
 _NOT_IN_REPORT: Final = (*_NOT_IN_WORKBOOK, "performance", "participant_flow", "phenotypes", "embedding")
 
 
@@ -175,6 +176,7 @@ def report_content(
         folds_from=evaluation.folds_from,
         tuned=evaluation.tuned,
         persons=count_of_persons(evidence.predictions),
+        gating=_gating(evidence, settings),
         left_out=[key for key in KEYS if key not in set(evidence.predictions["parameter"])],
     )
     shown = {name: table for name, table in tables.items() if name not in _NOT_IN_REPORT}
@@ -194,6 +196,17 @@ def report_content(
         settings_text=_as_text(shared_settings(settings)) if settings else "",
         identities=_identities(evidence, tables),
     )
+
+
+def _gating(evidence: Evidence, settings: Settings | None) -> dict[str, int] | None:
+    """How many clips of the analysed patients had their cycle found in which way; None where nobody knows."""
+    judged = evidence.predictions["patient_id"].unique()
+    table = participants_of(evidence.predictions, evidence.participants).reindex(judged)
+    views = settings.views if settings else ()
+    if settings is None or not {f"gating_{view}" for view in views} <= set(table.columns):
+        return None
+    used = [table.loc[table[view] == PREPARED, f"gating_{view}"] for view in views]
+    return {str(rung): int(count) for rung, count in pd.concat(used).value_counts().items() if rung}
 
 
 def _identities(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:

@@ -32,6 +32,7 @@ class MethodFacts:
         persons: how many persons the patients are examinations of; None where each is one.
         left_out: parameters that were not predicted, for want of references.
         tuned: whether settings were chosen by how well these patients were predicted.
+        gating: prepared clips by the way their cycle was found; None when not known.
     """
 
     cohort: Literal["I", "II"]
@@ -48,6 +49,7 @@ class MethodFacts:
     tuned: bool = False
     persons: int | None = None
     left_out: Sequence[str] = ()
+    gating: Mapping[str, int] | None = None
 
 
 def statistics_paragraphs(facts: MethodFacts) -> list[str]:
@@ -136,9 +138,9 @@ _UNGATED: Final = ("no_attention", "temporal_only", "fusion_only")
 """The variants without a gate, but for that of motion."""
 
 
-def network_paragraph(settings: Settings) -> str:
+def network_paragraph(settings: Settings, facts: MethodFacts) -> str:
     """Which clips the network saw, how they were shown, and how it pooled them."""
-    parts = [_clips(settings), _scale(settings), _pooling(settings)]
+    parts = [_clips(settings), _frames(settings, facts.gating), _scale(settings), _pooling(settings)]
     if has_motion(settings):
         parts.append(
             "The amplitudes of the first two harmonics of the frames' features over the cycle, their phases "
@@ -146,8 +148,8 @@ def network_paragraph(settings: Settings) -> str:
             "were added through a linear layer with a gate of its own."
         )
     parts.append(
-        f"One head a parameter then predicted its value (attention heads {settings.attention_heads}, dropout "
-        f"{settings.dropout:g})."
+        f"One head per parameter then predicted its value (attention heads {settings.attention_heads}, "
+        f"dropout {settings.dropout:g})."
     )
     if settings.identities:
         parts.append(_identities())
@@ -168,10 +170,37 @@ def _clips(settings: Settings) -> str:
     used = [view for view in VIEWS if view.code in settings.views]
     views = ", ".join(f"{view.meaning} ({view.name})" for view in used)
     count = ("One", "Up to two", "Up to three", "Up to four")[len(used) - 1]
-    clips = "clip a patient was" if len(used) == 1 else "clips a patient were"
+    clips = "clip per patient was" if len(used) == 1 else "clips per patient were"
+    return f"{count} echocardiography {clips} used: {views}."
+
+
+_CYCLE_BY: Final = {
+    "tags": "R-wave times in the file",
+    "waveform": "an ECG in the file",
+    "trace": "the drawn ECG",
+    "periodicity": "the picture's own period",
+    "heart_rate": "the heart rate in the file",
+}
+"""What gave the length of a clip's cycle, by its rung of the gating ladder."""
+
+
+def _frames(settings: Settings, gating: Mapping[str, int] | None) -> str:
+    """Over what the frames of how many clips are spaced: of one cycle only where it was found."""
+    known = gating or {}
+    whole = sum(known.values())
+    found = {words: known[rung] for rung, words in _CYCLE_BY.items() if rung in known}
+    by = ", ".join(f"{words} ({count})" for words, count in found.items())
+    parts = {
+        f"over one cardiac cycle in {sum(found.values())} of {whole} clips, by {by}": bool(found),
+        f"over the clip or its first 1.2 s in {known.get('clip')} of {whole}, whose beats were not found":
+            "clip" in known,
+        f"over the whole tensor in {known.get('tensor')} of {whole}, which came as tensors without times":
+            "tensor" in known,
+    }  # fmt: skip
+    shown = "; ".join(part for part, is_so in parts.items() if is_so)
+    spaced = shown or "over one cardiac cycle where its beats were found, else over the clip"
     return (
-        f"{count} echocardiography {clips} used: {views}. A clip was prepared as 32 frames, evenly spaced "
-        "over one cardiac cycle where its beats could be told, else over the clip; the network saw "
+        f"A clip was prepared as 32 frames, evenly spaced {spaced}; the network saw "
         f"{settings.training_frames} of them, evenly spaced."
     )
 

@@ -18,7 +18,7 @@ MISSING: Final[frozenset[str]] = frozenset(
 )  # fmt: skip
 """Cell texts, in lower case, that stand for a value that was not measured."""
 MARKS: Final = frozenset("*~≈=#?!()[]†‡")
-"""Marks beside a number that are dropped, and of which the user is told."""
+"""Marks beside a number that are dropped, which a note reports."""
 A_DATE: Final = (
     "a date or a time where a number belongs: spreadsheets turn 12.5 into 12 May. Format the column as "
     "numbers and write the value again"

@@ -21,10 +21,10 @@ from cardio_mlflow.sheets.cells import Cell, cell_number, clean_text, decimal_ma
 from cardio_mlflow.sheets.workbook import Rows, workbook_rows
 
 SHOWN_PROBLEMS: Final = 10
-SEPARATORS: Final = (",", ";", "\t")
+_SEPARATORS: Final = (",", ";", "\t")
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[ ,;]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _SAMPLE: Final = 50
-"""Rows of a csv file that the separator is told by."""
+"""Rows of a csv file that the separator is found by."""
 _ZIP: Final = b"PK\x03\x04"
 _OLE: Final = bytes.fromhex("d0cf11e0")  # [MS-CFB] 2.2: .xls, and .xlsx behind a password
 
@@ -165,10 +165,11 @@ def _fit(row: Row, width: int, name: str) -> tuple[Cell, ...]:
 def _csv_rows(content: bytes, name: str) -> tuple[Rows, list[int], list[str]]:
     """The rows by number, none hidden, no note. A line such as ``sep=;`` is not shown, and not counted."""
     text = _decode(content)
-    told = _SEPARATOR_LINE.match(text)
-    text = text[told.end() :] if told else text
+    named = _SEPARATOR_LINE.match(text)
+    text = text[named.end() :] if named else text
     try:
-        records = _parse(text, told[1]) if told else max((_parse(text, s) for s in SEPARATORS), key=_regular)
+        tried = [_parse(text, separator) for separator in ([named[1]] if named else _SEPARATORS)]
+        records = max(tried, key=_regular)
     except csv.Error as error:
         raise InputError(f"{name} is not a readable csv file: {error}.") from None
     cells = (tuple(Cell(clean_text(text)) for text in record) for record in records)

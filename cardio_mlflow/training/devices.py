@@ -1,20 +1,27 @@
-"""Which device a worker process computes on: GPUs are taken one a worker."""
+"""What a process computes on: its GPU or CPU, how much of its memory, and in which arithmetic."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import product
 from typing import Final, Literal
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.machine import free_memory, lock_folder
 
 _EVERY: Final = 0.2
+_ON_CPU: Final = re.compile("not enough memory|can't allocate memory|bad_alloc")
+"""How torch reports a refused allocation of a CPU's memory."""
+_CLAIMED: Final[list[tuple[torch.device, BaseFileLock]]] = []
+"""The device of this process, once it has one, and the lock on it."""
 NETWORK_MEMORY: Final = 2.0
 """GiB of a network that trains, beside the activations of a step: ViT-Base, its gradients and moments, and
 the libraries."""
@@ -35,7 +42,7 @@ def step_bytes(step_memory: float, device: torch.device, cpu_most: float = math.
 
 
 @lru_cache
-def fitting_step(device: torch.device, sharing: int = 1) -> float:
+def fitting_step(device: torch.device, sharing: int = 1, networks: int = 1) -> float:
     """GiB that fit for the activations of a step, found out once per process.
 
     A power of two, so that runs on one machine, which has not always as much room to the byte, go through
@@ -43,36 +50,58 @@ def fitting_step(device: torch.device, sharing: int = 1) -> float:
 
     Args:
         device: where the step is computed.
-        sharing: how many workers share the device's free memory.
+        sharing: how many workers share the device's memory.
+        networks: that each of them trains at the same time.
     """
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
-    else:
-        free = free_memory()
-    room = free / 2**30 / sharing - NETWORK_MEMORY
+    room = memory_of(device) / 2**30 / sharing - NETWORK_MEMORY * networks
     return 2.0 ** math.floor(math.log2(room)) if room > LEAST_STEP else LEAST_STEP
 
 
-@contextmanager
-def claimed_device(devices: Sequence[torch.device]) -> Iterator[torch.device]:
-    """Hold a device that no other worker of this user on this machine holds; waits until one is free.
+def memory_of(device: torch.device) -> float:
+    """Bytes that this command may take of a device: nine tenths of a GPU, what is free of a CPU's."""
+    if device.type == "cuda":
+        return 0.9 * torch.cuda.get_device_properties(device).total_memory
+    return free_memory()
 
-    The system drops the lock of a worker that dies.
 
-    Args:
-        devices: those to choose from; where there is one, as a CPU, it is shared.
+def claimed_device(sharing: int = 1) -> torch.device:
+    """The device that this worker process keeps until it ends; waits where none is free.
+
+    Of several GPUs each has up to ``sharing`` of this user's workers on this machine, the same number as far
+    as that goes. The system drops the lock of a worker that ends, in whatever way. A single device, as a CPU,
+    is shared without a lock.
     """
+    devices = available_devices()
     if len(devices) == 1:
-        yield devices[0]
-        return
-    locks = [FileLock(lock_folder() / f"{name_of(device)}.lock") for device in devices]
-    taken = -1
-    while taken < 0:
-        taken = next((i for i, lock in enumerate(locks) if _acquired(lock)), -1)
+        return devices[0]
+    while not _CLAIMED:
+        for place, device in product(range(sharing), devices):
+            lock = FileLock(lock_folder() / f"{name_of(device)}-{place}.lock")
+            if _acquired(lock):
+                _CLAIMED.append((device, lock))
+                break
+    return _CLAIMED[0][0]
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Say what to lower where memory runs out, that of a GPU or of the machine.
+
+    Raises:
+        InputError: it has run out.
+    """
     try:
-        yield devices[taken]
-    finally:
-        locks[taken].release()
+        yield
+    except (MemoryError, RuntimeError) as error:
+        gpu = isinstance(error, torch.OutOfMemoryError)
+        if not gpu and not isinstance(error, MemoryError) and not _ON_CPU.search(str(error)):
+            raise
+        raise InputError(
+            f"The memory of the {'GPU' if gpu else 'machine'} ran out. Lower what is computed at once: "
+            "-P batch_size=… (of a training), -P step_memory=… (GiB of a step; twice the time at most), "
+            "-P jobs=1 (side by side), -P ig_steps=… (of explanations). Other programs may hold memory too. "
+            "What was done before is kept."
+        ) from error
 
 
 def name_of(device: torch.device) -> str:

@@ -169,6 +169,22 @@ def test_the_sentence_says_what_is_larger_than_its_uncertainty(tables) -> None:
     assert "no difference in mean r is larger than its uncertainty: twin +0.00" in none
 
 
+@pytest.mark.parametrize(("patients", "carry"), [(9, False), (10, True)])
+def test_nine_patients_carry_no_difference_and_ten_do(table, patients: int, carry: bool) -> None:
+    one = table(patients)
+    spread = one.groupby("parameter")["reference"].transform("std")
+    tables = {"full": [one.assign(prediction=one["reference"] + 0.01 * spread * one["prediction"])],
+              "no_fusion": [noisier(one, "no_fusion", 3.0)]}  # fmt: skip
+    found = differences(tables, 100, 0)
+    means = found[found["parameter"] == MEAN]
+    assert (means["r_high"] < 0).all(), "the interval itself leaves 0 out"
+    assert found[["r_p", "r_p_holm", "mae_p", "mae_p_holm"]].notna().all(axis=None) == carry
+    (sentence,) = in_words(found)
+    assert ("differs by more than its uncertainty" in sentence) == carry
+    assert ("fewer than 10 patients tell no difference: no_fusion −" in sentence) != carry
+    assert bool(paths_in_words(found, alphas())) == carry
+
+
 def test_a_variant_without_a_correlation_is_said_to_have_none() -> None:
     rows = [{"variant": v, "against": "full", "parameter": MEAN, "n": 20, "r_difference": d, "r_low": d - 0.1,
              "r_high": d + 0.1, "r_p_holm": p}

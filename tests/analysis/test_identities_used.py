@@ -128,6 +128,14 @@ def test_the_sentences_say_what_was_known_and_what_it_brought(table) -> None:
     assert "Body surface was known of 2 of 3 patients" in identities_in_words(found, surfaces)[0]
 
 
+@pytest.mark.parametrize(("patients", "carry"), [(9, False), (10, True)])
+def test_nine_patients_carry_no_sentence_on_a_difference(table, patients: int, carry: bool) -> None:
+    found = identities_used_table(with_ways(table(), known=patients, of_pressure=patients), 100, 0)
+    _, said = identities_in_words(found)
+    assert said.count("difference") == (3 if carry else 0)
+    assert said.count("(n = 9, too few to compare)") == (0 if carry else 3)
+
+
 def test_the_table_is_made_where_something_followed_by_identity(table) -> None:
     plain, derived = table(), with_ways(table())
     assert not has_identities(plain)

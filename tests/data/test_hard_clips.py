@@ -1,7 +1,5 @@
 """Hard clips with a known truth, each measured as `benchmarks.preparation_accuracy` does with many more."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmarks.challenges import plan_challenge, write_challenge

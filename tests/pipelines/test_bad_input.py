@@ -1,8 +1,7 @@
 """What a slip of the user's gets: one screen, exit status 1, a FAILED run with the reason."""
 
-from __future__ import annotations
-
 import pytest
+import torch
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
@@ -85,3 +84,9 @@ def test_no_trained_fold(workplace, capsys):
 def test_words_that_are_no_settings(words):
     with pytest.raises(InputError):
         parse_arguments(words)
+
+
+def test_memory_that_runs_out_ends_the_run_with_what_to_lower(workplace, capsys, monkeypatch):
+    """In any step: here one whose tensor no machine has room for."""
+    monkeypatch.setattr("entry_points.train.train", lambda *_: torch.empty(2**52))
+    assert "Lower what is computed at once: -P batch_size" in refused(workplace, capsys, "train")

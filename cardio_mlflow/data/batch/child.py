@@ -85,8 +85,8 @@ def _answer(request: dict[str, Any], prepare: Callable[..., Any], memory: int) -
         if isinstance(fault, ClipRefused):
             return _refusal(fault.outcome, fault.message), b""
         raise
-    told = {"quality": asdict(clip.quality), "review": asdict(clip.review), "instance": clip.instance}
-    return told, clip.frames.tobytes()
+    head = {"quality": asdict(clip.quality), "review": asdict(clip.review), "instance": clip.instance}
+    return head, clip.frames.tobytes()
 
 
 def _refusal(outcome: Outcome, message: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class _Search:
 def search_folders(folder: Path, patients: KnownPatients, studies: Iterable[str] = ()) -> Findings:
     """Search a cohort folder for clips by the names of files and folders.
 
-    A file's patient and view are each told by its name or by a folder it lies in, and both must agree.
+    A file's patient and view each stand in its name or in that of a folder it lies in, and both must agree.
     Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into, and within a
     patient's folder one level of studies, whose names hold a digit or a word such as "study"; any other
     folder is not, so that clips set aside are not taken by mistake; but those that `studies` names are.
@@ -147,16 +147,16 @@ def _sort_in(path: Path, place: _Place, search: _Search) -> None:
         if place.depth:  # the cohort folder itself holds sheets and notes
             found.ignored[_OTHER_KIND] += 1
         return
-    told = _told(unicodedata.normalize("NFC", stem_of(path)), place, search.patients)
-    patient, code = place.patient or told.patient, place.view or told.view
+    named = _named_by(unicodedata.normalize("NFC", stem_of(path)), place, search.patients)
+    patient, code = place.patient or named.patient, place.view or named.view
     if not place.depth and not path.suffix and patient is None:
         return  # such as README
-    if told.patient not in (None, patient) or told.view not in (None, code):
+    if named.patient not in (None, patient) or named.view not in (None, code):
         found.ignored[_CONTRADICTION] += 1
     elif code is None:
         found.ignored[_NO_VIEW] += 1
     elif patient is None or place.stranger is not None:
-        found.strangers[place.stranger or told.owner] += 1
+        found.strangers[place.stranger or named.owner] += 1
     elif place.study is None:
         found.clips.append(Clip(patient, code, path))
     else:
@@ -167,28 +167,28 @@ def _is_special(path: Path) -> bool:
     """Whether it is a pipe, a socket or a device, which could be read for ever."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:  # told, without the name, when it is read
+    except OSError:  # reported, without the name, when it is read
         return False
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What a file's own name tells: its patient's id as written, the patient if known, and the view."""
+class _Named:
+    """What a file's own name says: its patient's id as written, the patient if known, and the view."""
 
     owner: str
     patient: str | None
     view: str | None
 
 
-def _told(stem: str, place: _Place, patients: KnownPatients) -> _Told:
+def _named_by(stem: str, place: _Place, patients: KnownPatients) -> _Named:
     owner, code = split_name(stem, patients) or (stem, None)
     patient = patients.find(owner) if code else None
     if place.has_patient:
         code = view_prefix(stem) or (code if patient else None)
-        return _Told(owner, patient, code or (None if place.view else view_within(stem)))
+        return _Named(owner, patient, code or (None if place.view else view_within(stem)))
     if place.view:
-        return _Told(owner, patient or patients.find(stem), view_prefix(stem) or code)
-    return _Told(owner, patient, code)
+        return _Named(owner, patient or patients.find(stem), view_prefix(stem) or code)
+    return _Named(owner, patient, code)
 
 
 Choice = Literal["ask", "newest", "nearest"]
@@ -219,7 +219,7 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
         notes.append(f"{sheet.some_rows(elsewhere)} with clips, but none of the study in column study")
     for patient, studies in found.studies.items():
         if patient in sheet.studies:
-            study = _named(studies, sheet, patient)
+            study = _study_in_sheet(studies, sheet, patient)
             found.clips = [clip for clip in found.clips if clip.patient_id != patient]
         elif patient in direct:
             found.ignored[_BESIDE] += len(studies)
@@ -242,7 +242,7 @@ def choose_studies(found: Findings, sheet: LabelSheet, choice: Choice) -> list[s
     return [*notes, f"{who}: the {choice} was taken"]
 
 
-def _named(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str) -> str:
+def _study_in_sheet(studies: Mapping[str, Sequence[Clip]], sheet: LabelSheet, patient: str) -> str:
     found = [study for study in studies if study_key(study) == study_key(sheet.studies[patient])]
     if len(found) != 1:
         raise InputError(

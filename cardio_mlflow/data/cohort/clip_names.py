@@ -1,4 +1,4 @@
-"""Whose clip a name tells, and of which view: ids as sheet and files spell them, names of views."""
+"""Whose clip a name means, and of which view: ids as sheet and files spell them, names of views."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def split_name(stem: str, patients: KnownPatients) -> tuple[str, str] | None:
 
     Returns:
         The patient, spelled as in the label sheet where it is known, and the view's code; None when the
-        name tells no view, or can be read as two different clips.
+        name holds no view, or can be read as two different clips.
 
     >>> known = KnownPatients(["P", "P_1"])
     >>> split_name("P_1_A4C", known), split_name("psax-p_1", known), split_name("notes", known) is None

@@ -50,7 +50,7 @@ def pseudonym(key: bytes, patient_id: str) -> str:
 
 
 def key_name(key: bytes) -> str:
-    """Eight hex digits by which a key can be told from others; they tell nothing of the key itself."""
+    """Eight hex digits that distinguish a key from others and reveal nothing of it."""
     return hmac.digest(key, b"name of this pseudonym key", "sha256").hex()[:8]
 
 

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.files.header_elements import ClipFile
-from cardio_mlflow.data.files.header_values import PALETTE, Codec, PixelFormat, gray_table
+from cardio_mlflow.data.files.header_values import (
+    PALETTE,
+    PARTIAL_TABLE,
+    Codec,
+    PixelFormat,
+    gray_table,
+    to_rgb,
+)
 from cardio_mlflow.data.files.non_dicom import video_frames
 from cardio_mlflow.data.files.pixel_data import read_frame, samples_of
 from cardio_mlflow.data.files.streams import (
@@ -27,12 +34,6 @@ from cardio_mlflow.data.files.streams import (
 from cardio_mlflow.data.outcomes import PARSING_FAULTS, ClipRefused, Outcome
 
 _FEW: Final = 16  # steps between neighbours that must speak for it, of which a marked pixel gives two
-
-
-def _may_be_deeper(form: PixelFormat) -> bool:
-    """Whether samples have bits above those of the value; signed ones have their sign there."""
-    free = form.allocated - form.shift - form.stored
-    return form.samples == 1 and free > 0 and not form.signed and form.photometric != PALETTE
 
 
 def _bits_used(form: PixelFormat, samples: NDArray[np.generic]) -> int:
@@ -52,34 +53,23 @@ def _bits_used(form: PixelFormat, samples: NDArray[np.generic]) -> int:
     return used if speak and steps.sum() < cut_steps.sum() else form.stored
 
 
-_PARTIAL_TABLE: Final = np.rint((np.arange(256.0) - 16) * (255 / 219)).clip(0, 255).astype(np.uint8)
-"""Luma of the Y of YBR_PARTIAL, which goes from 16 to 235."""
-
-_PARTIAL_TO_FULL: Final = np.array([[255 / 219, 0, 0, -16 * 255 / 219],
-                                    [0, 255 / 224, 0, 128 - 128 * 255 / 224],
-                                    [0, 0, 255 / 224, 128 - 128 * 255 / 224]])  # fmt: skip
-
-
-def _to_rgb(samples: NDArray[np.uint8], photometric: str) -> NDArray[np.uint8]:
-    """YBR samples of 8 bits, rows × columns × 3, as RGB."""
-    if photometric.startswith("YBR_PARTIAL"):
-        samples = cv2.transform(samples, _PARTIAL_TO_FULL)
-    swapped = np.ascontiguousarray(samples[..., [0, 2, 1]])  # OpenCV's order is Y Cr Cb
-    return np.asarray(cv2.cvtColor(swapped, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
-
-
 Image = NDArray[np.uint8]
 _Made = TypeVar("_Made")
 _Make = Callable[[bytes, StreamFacts | None], _Made]
 """Makes something of a frame and of what a compressed one says of itself, which agrees with the header."""
 _Maker = _Make[Image]
-
 _KEPT_BYTES: Final = 48 * 1024**2
 _LONGEST_SIDE: Final = 1280
 
 
 class LumaFrames:
     """The frames of a clip as luma, uint8 rows × columns.
+
+    JPEG Baseline is decoded by OpenCV straight to its Y channel, uncompressed data by numpy, the rest
+    by pydicom's plugins. RGB becomes ITU-R BT.601 luma, YBR its Y (stretched from 16–235 when it is
+    YBR_PARTIAL), MONOCHROME1 is inverted, PALETTE COLOR goes through its table. Samples are scaled by
+    BitsStored; where its upper bits are never used, by the window or the range used; where more are used, by
+    those. What a JPEG's markers or a JPEG 2000's header say of the colours counts, not the file's header.
 
     Frames whose longer side is over 1280 pixels are made smaller: nothing after this needs more. Decoded
     frames are kept, up to 48 MiB: of a short clip all, so each is decoded once; of a longer one those that
@@ -104,7 +94,7 @@ class LumaFrames:
         """All frames in order.
 
         Raises:
-            ClipRefused: CORRUPT_FRAME or UNSUPPORTED_TRANSFER_SYNTAX.
+            ClipRefused: CORRUPT_FRAME, with the frame's 1-based number, or UNSUPPORTED_TRANSFER_SYNTAX.
         """
         yield from self._frames(range(self._header.frames), self._header.frames <= self._most_kept)
 
@@ -125,32 +115,15 @@ class LumaFrames:
             yield frame
 
     def _decode(self, indices: Sequence[int]) -> Iterator[Image]:
-        if indices and self._make is None and self._header.form.codec is not Codec.VIDEO:
-            self._make = _luma_maker(self._header, self.notes)
-        for frame in decode_luma(self._header, indices, self._make, self.notes):
+        if not indices:
+            return
+        if self._header.form.codec is Codec.VIDEO:
+            frames = video_frames(self._header.path, indices, cv2.COLOR_BGR2GRAY)
+        else:
+            self._make = self._make or _luma_maker(self._header, self.notes)
+            frames = _each_frame(self._header, indices, self._make, self.notes)
+        for frame in frames:
             yield _shrunk(frame, self.rows, self.columns)
-
-
-def decode_luma(
-    header: ClipHeader, indices: Sequence[int], make: _Maker | None = None, notes: set[str] | None = None
-) -> Iterator[Image]:
-    """Decode frames to luma: uint8, rows × columns, of the file's own size.
-
-    JPEG Baseline is decoded by OpenCV straight to its Y channel, uncompressed data by numpy, the rest
-    by pydicom's plugins. RGB becomes ITU-R BT.601 luma, YBR its Y (stretched from 16–235 when it is
-    YBR_PARTIAL), MONOCHROME1 is inverted, PALETTE COLOR goes through its table. Samples are scaled by
-    BitsStored; where its upper bits are never used, by the window or the range used; where more are used, by
-    those. What a JPEG's markers or a JPEG 2000's header say of the colours goes before the file's header.
-
-    ``make`` makes the luma, where it is at hand; ``notes`` gets words on what was bent.
-
-    Raises:
-        ClipRefused: CORRUPT_FRAME, with the frame's 1-based number, or UNSUPPORTED_TRANSFER_SYNTAX.
-    """
-    if header.form.codec is Codec.VIDEO:
-        yield from video_frames(header.path, indices, cv2.COLOR_BGR2GRAY)
-    else:
-        yield from _each_frame(header, indices, make or _luma_maker(header, notes), notes)
 
 
 _JPEG_FLAGS: Final = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -192,7 +165,7 @@ def _luma_maker(header: ClipHeader, notes: set[str] | None = None) -> _Maker:
         if holds_rgb(form.photometric, facts):
             return np.asarray(cv2.cvtColor(np.ascontiguousarray(samples), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         y = np.array(samples[..., 0], dtype=np.uint8)
-        return _through(_PARTIAL_TABLE, y) if form.photometric.startswith("YBR_PARTIAL") else y
+        return _through(PARTIAL_TABLE, y) if form.photometric.startswith("YBR_PARTIAL") else y
 
     return make
 
@@ -212,7 +185,7 @@ def _colour_maker(header: ClipHeader, reduction: int) -> _Maker:
         if form.palette is not None:
             return _shrunk(form.palette[samples.astype(np.uint16)], *size)
         smaller = _shrunk(np.ascontiguousarray(samples, dtype=np.uint8), *size)
-        return smaller if holds_rgb(form.photometric, facts) else _to_rgb(smaller, form.photometric)
+        return smaller if holds_rgb(form.photometric, facts) else to_rgb(smaller, form.photometric)
 
     return make
 
@@ -225,9 +198,10 @@ def _shrunk(image: Image, rows: int, columns: int) -> Image:
 
 def _deepened(header: ClipHeader, notes: set[str] | None) -> ClipHeader:
     """A header whose BitsStored is what the samples use, where it says less."""
-    if not _may_be_deeper(header.form):
-        return header
     form = header.form
+    deepest = form.allocated - form.shift == form.stored or form.signed  # above the value stands the sign
+    if deepest or form.samples != 1 or form.photometric == PALETTE:
+        return header
     whole = replace(form, stored=form.allocated - form.shift)
 
     def bits(data: bytes, facts: StreamFacts | None) -> int:

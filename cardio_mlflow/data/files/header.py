@@ -97,7 +97,7 @@ _MANUFACTURERS: Final = {"ge": "GE", "gems": "GE", "general electric": "GE", "vi
     for name in ("Philips", "SonoSite", "Siemens", "Aloka", "Hitachi", "Canon", "Toshiba", "Samsung",
                  "Mindray", "Esaote", "Acuson", "ATL", "Synthetic")
 }  # fmt: skip
-"""Names that the outputs tell, by the words of the tag that mean them."""
+"""Names that the outputs may hold, by the words of the tag that mean them."""
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 _MAX_UID: Final = 64
 
@@ -106,7 +106,7 @@ def read_header(path: Path, stills: bool = False) -> ClipHeader:
     """Read and check a clip's header without decoding a pixel; a file of one frame only with ``stills``.
 
     Raises:
-        ClipRefused: with the outcome code that tells why the clip cannot be used.
+        ClipRefused: with the outcome code that says why the clip cannot be used.
     """
     try:
         with ClipFile(path) as file, pydicom_silenced():
@@ -122,11 +122,11 @@ def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
         raise ClipRefused(Outcome.WRONG_MODALITY, "the modality is not US")
     if text_of(dataset, "SOPClassUID") not in _SOP:
         raise ClipRefused(Outcome.WRONG_SOP, "not an ultrasound image or clip")
-    rows, columns, told = check_size(dataset)
+    rows, columns, declared = check_size(dataset)
     form = check_format(dataset, taken.syntax, codec_of(taken.syntax), columns)
-    form, spans, notes = _locate(file, taken, form, (rows, columns, told))
+    form, spans, notes = _locate(file, taken, form, (rows, columns, declared))
     frames = len(spans)
-    if told is None and frames > 1:
+    if declared is None and frames > 1:
         notes.append("number of frames not given")
     check_caps(rows, columns, frames, form.samples * form.allocated // 8)
     if frames < 2 and not stills:
@@ -156,17 +156,17 @@ def _locate(
     file: ClipFile, taken: HeaderElements, form: PixelFormat, shape: tuple[int, int, int | None]
 ) -> tuple[PixelFormat, Spans, list[str]]:
     """Where the frames lie, the format with its photometric interpretation set right, and notes."""
-    rows, columns, told = shape
+    rows, columns, declared = shape
     if taken.pixels is None:
         raise ClipRefused(Outcome.NO_PIXELS, "no pixel data")
     if form.codec is not Codec.NATIVE:
         extended = taken.dataset.get("ExtendedOffsetTable") or b""
-        return form, locate_encapsulated(file, taken.pixels, told, form.codec, extended), []
+        return form, locate_encapsulated(file, taken.pixels, declared, form.codec, extended), []
     whole = rows * columns * form.samples * form.allocated // 8
     halved = form.photometric in HALVED
     # Some that are said to be subsampled have three samples a pixel.
     sizes = [whole, rows * columns * 2] if halved else [whole]
-    spans, size, longer = locate_native(taken.pixels, file.size, told, sizes)
+    spans, size, longer = locate_native(taken.pixels, file.size, declared, sizes)
     if halved and size == whole:
         form = replace(form, photometric=form.photometric.replace("_422", ""))
     return form, spans, ["pixel data longer than the frames"] * longer

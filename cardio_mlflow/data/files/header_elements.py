@@ -127,7 +127,7 @@ class PixelElement(NamedTuple):
 
 @dataclass(frozen=True)
 class HeaderElements:
-    """What was taken from a file, elements of the allow-list only; ``notes`` tell what was bent in it."""
+    """What was taken from a file, elements of the allow-list only; ``notes`` say what was bent in it."""
 
     syntax: str
     little: bool
@@ -271,7 +271,7 @@ class _Walk:
                 raise _truncated() if vr or self._implicit else _broken()
             if tag >> 16 == _SEQUENCE_END >> 16 and (tag != _SEQUENCE_END or length):
                 raise _broken()
-        elif tag not in _TAGS:  # skipped here where its items tell their lengths: they may hold anything
+        elif tag not in _TAGS:  # skipped here where its items have lengths: they may hold anything
             self._goes_on = self._behind_items()
             self._file.seek(at)
             return self._goes_on is not None

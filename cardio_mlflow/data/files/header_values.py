@@ -1,4 +1,4 @@
-"""Values of header elements however they are written, and the size and format of the pixels they tell."""
+"""Values of header elements however they are written, and the size, format and colours of the pixels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -260,3 +261,19 @@ def gray_table(form: PixelFormat, shown: tuple[float, float] | None = None) -> N
     table = np.zeros(2**form.allocated, np.uint8)
     table[: len(values)] = np.clip(luma, 0, 255)
     return table
+
+
+PARTIAL_TABLE: Final = np.rint((np.arange(256.0) - 16) * (255 / 219)).clip(0, 255).astype(np.uint8)
+"""Luma of the Y of YBR_PARTIAL, which goes from 16 to 235."""
+
+_PARTIAL_TO_FULL: Final = np.array([[255 / 219, 0, 0, -16 * 255 / 219],
+                                    [0, 255 / 224, 0, 128 - 128 * 255 / 224],
+                                    [0, 0, 255 / 224, 128 - 128 * 255 / 224]])  # fmt: skip
+
+
+def to_rgb(samples: NDArray[np.uint8], photometric: str) -> NDArray[np.uint8]:
+    """YBR samples of 8 bits, rows × columns × 3, as RGB."""
+    if photometric.startswith("YBR_PARTIAL"):
+        samples = cv2.transform(samples, _PARTIAL_TO_FULL)
+    swapped = np.ascontiguousarray(samples[..., [0, 2, 1]])  # OpenCV's order is Y Cr Cb
+    return np.asarray(cv2.cvtColor(swapped, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)

@@ -124,8 +124,8 @@ def video_header(path: Path) -> ClipHeader:
     """Read a video through once, for its size, its frames and their times; no pixel is converted.
 
     The times are those of the container's frame rate where its time stamps agree with it, else the
-    time stamps themselves, as for a varying rate. What a container says of a rotation is ignored. Nothing
-    tells the heart rate, R waves, regions or the scanner: gating goes by the drawn ECG or the picture.
+    time stamps themselves, as for a varying rate. What a container says of a rotation is ignored. Heart
+    rate, R waves, regions and the scanner are not known: gating uses the drawn ECG or the picture.
 
     Raises:
         ClipRefused: BAD_VIDEO, TOO_LARGE, TRUNCATED, CORRUPT_FRAME, SINGLE_FRAME or NO_TIMING.

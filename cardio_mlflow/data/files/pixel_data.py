@@ -159,7 +159,7 @@ def _starts_by_marker(file: ClipFile, fragments: list[Span]) -> list[int]:
 
 Unsigned = NDArray[np.uint8] | NDArray[np.uint16]
 
-# One plugin a codec: with several, pydicom hands a frame that one refuses to the next, less strict one. RLE
+# One plugin per codec: with several, pydicom hands a frame that one refuses to the next, less strict one. RLE
 # goes to pydicom's own decoder: pylibjpeg's, in Rust, panics on damaged frames and is only 1.8 times as
 # fast. (It still writes the synthetic clips, where the input is our own.)
 _PLUGINS: Final = {Codec.JPEG_2000: "pylibjpeg", Codec.RLE: "pydicom",

@@ -26,7 +26,7 @@ _STDERR: Final = 2
 class CodecMessages:
     """Catches what codecs write to the error stream of the process.
 
-    libjpeg fills the rest of a cut frame with gray, tells it only on the error stream, and reports
+    libjpeg fills the rest of a cut frame with gray, says so only on the error stream, and reports
     success; neither OpenCV nor Pillow passes that on. So the stream is caught for the milliseconds
     that a frame takes. Meant for a process that decodes on one thread.
 
@@ -143,7 +143,7 @@ class StreamFacts:
 def stream_facts(codec: Codec, data: bytes, rows: int, columns: int, samples: int, bits: int) -> StreamFacts:
     """Read the header of one compressed frame and see whether it is whole.
 
-    RLE does not tell its size: it is that of the header.
+    RLE does not hold its size: it is that of the header.
 
     Raises:
         ValueError: when it is not a frame of this codec, or does not end.
@@ -256,7 +256,7 @@ _EXTRA: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before ma
 def mended(data: bytes, facts: StreamFacts, said: str) -> bytes:
     """A JPEG frame without the harmless fault that libjpeg complains of; unchanged if it is another one.
 
-    libjpeg tells its first complaint only, and fills the rest of a cut frame with gray. So a complaint
+    libjpeg prints its first complaint only, and fills the rest of a cut frame with gray. So a complaint
     is harmless when the frame without that fault is decoded without a word.
     """
     if said.startswith("Warning: unknown JFIF revision"):
@@ -271,7 +271,7 @@ def mended(data: bytes, facts: StreamFacts, said: str) -> bytes:
 def holds_rgb(photometric: str, facts: StreamFacts | None) -> bool:
     """Whether three samples that a codec gives are R, G and B; else they are Y, Cb and Cr.
 
-    JPEG: a JFIF or Adobe segment, or components called R, G and B, go before the photometric
+    JPEG: a JFIF or Adobe segment, or components called R, G and B, count more than the photometric
     interpretation, as libjpeg judges it. JPEG 2000: its decoder undoes the colour transform that the
     stream names; samples tagged YBR_ICT or YBR_RCT without one were RGB.
     """
@@ -291,7 +291,7 @@ def decode_jpeg(data: bytes, facts: StreamFacts, photometric: str, flag: int) ->
         ValueError: when the codec cannot decode it.
     """
     if not facts.jfif and facts.adobe is None and facts.samples == 3:
-        # An Adobe segment tells the decoder what the samples are, where it would only guess.
+        # An Adobe segment says to the decoder what the samples are, where it would only guess.
         kind = b"\0" if holds_rgb(photometric, facts) else b"\1"
         data = data[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + kind + data[2:]
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)

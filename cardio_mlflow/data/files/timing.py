@@ -1,4 +1,4 @@
-"""When each frame of a clip was taken, and when its heart beats, as its header tells."""
+"""When each frame of a clip was taken, and when its heart beats, as its header says."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _SOURCES: Final = {
     "CineRate": ("cine_rate", "Cine Rate"),
     "RecommendedDisplayFrameRate": ("display_rate", "Recommended Display Frame Rate"),
 }
-"""Elements that tell the frames' times, best first; how they are called as a source, and in messages."""
+"""Elements that hold the frames' times, best first; how they are called as a source, and in messages."""
 TIMING: Final = (*_SOURCES, "FrameIncrementPointer", "HeartRate", "RWaveTimeVector", "RWavePointer")
 """The elements whose numbers this module reads."""
 _FRAME_TIME_TAG: Final = 0x00181063
@@ -118,7 +118,7 @@ def frame_timing(
     Tried in this order: Frame Time Vector (0018,1065), increments in ms, the first entry counts as 0 and
     may be left out; Frame Time (0018,1063), ms; Cine Rate (0018,0040) and Recommended Display Frame Rate
     (0008,2144), frames per second. Where the Frame Increment Pointer (0028,0009) names Frame Time alone,
-    it goes before the vector. An entry outside 4 to 1000 frames per second counts as not given.
+    it counts more than the vector. An entry outside 4 to 1000 frames per second counts as not given.
 
     The header's numbers are given by DICOM keyword; ``unreadable`` elements are there but hold none.
 

@@ -23,12 +23,12 @@ def decoded(monkeypatch):
     """The frames that were decoded, in order."""
     numbers: list[int] = []
 
-    def counted(header, indices, *rest, decode=luma.decode_luma):
+    def counted(header, indices, *rest, decode=luma._each_frame):
         for index, frame in zip(indices, decode(header, indices, *rest), strict=True):
             numbers.append(index)
             yield frame
 
-    monkeypatch.setattr(luma, "decode_luma", counted)
+    monkeypatch.setattr(luma, "_each_frame", counted)
     return numbers
 
 

@@ -1,7 +1,5 @@
 """Clips in AVI, MP4 and other video files."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.batch.sandbox import Sandbox
-from cardio_mlflow.data.files.frames import decode_luma, decode_rgb
+from cardio_mlflow.data.files.frames import LumaFrames, decode_rgb
 from cardio_mlflow.data.files.non_dicom import is_video, video_frames, video_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from tests.data.small_clips import fan
@@ -83,7 +81,7 @@ def test_colour_is_red_first_and_can_be_reduced(tmp_path):
         assert image[10, -3, 0] > 230
         assert image[10, -3, 1:].max() < 40
         assert image[10, 3].max() < 20
-    (luma,) = decode_luma(video_header(path), [1])
+    (luma,) = LumaFrames(video_header(path)).pick([1])
     assert abs(int(luma[50, 140]) - 76) <= 3  # 0.299 · 255
 
 

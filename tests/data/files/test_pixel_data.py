@@ -1,7 +1,5 @@
 """Frames found in the file and decoded, in every syntax and colour space."""
 
-from __future__ import annotations
-
 import itertools
 import struct
 import warnings
@@ -19,7 +17,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from cardio_mlflow.data.files.frames import LumaFrames, decode_luma, decode_rgb
+from cardio_mlflow.data.files.frames import LumaFrames, decode_rgb
 from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.header_elements import ClipFile
 from cardio_mlflow.data.files.header_values import Codec
@@ -51,7 +49,7 @@ def _real(name):
 
 def _luma(path, count=None):
     header = read_header(path, stills=True)
-    return np.stack(list(decode_luma(header, range(count or header.frames))))
+    return np.stack(list(LumaFrames(header).pick(range(count or header.frames))))
 
 
 def _expected_rgb(path, count):
@@ -84,7 +82,7 @@ def test_real_jpeg_clips_match_pydicoms_own_decoding(name):
     chosen = [0, 3, header.frames - 1]
     whole = list(iter_pixels(path, indices=chosen))
     for luma, colours, expected in zip(
-        decode_luma(header, chosen), decode_rgb(header, chosen), whole, strict=True
+        LumaFrames(header).pick(chosen), decode_rgb(header, chosen), whole, strict=True
     ):
         np.testing.assert_array_equal(colours, expected)
         difference = np.abs(luma - np.rint(expected @ BT601))
@@ -104,7 +102,7 @@ def test_every_syntax_gives_its_frames(tmp_path, syntax, colour):
     frames = np.stack([gray, gray, gray // 2], axis=-1) if colour else gray
     header = read_header(write_clip(tmp_path / "a.dcm", frames, syntax))
     expected = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if colour else f for f in frames])
-    difference = np.abs(np.stack(list(decode_luma(header, range(3)))).astype(int) - expected)
+    difference = np.abs(np.stack(list(LumaFrames(header).pick(range(3)))).astype(int) - expected)
     assert difference.max() <= (20 if syntax in LOSSY else 0)
     assert difference.mean() < 1
     colours = np.stack(list(decode_rgb(header, [0, 2]))).astype(int)
@@ -198,7 +196,7 @@ def test_a_frame_cut_in_its_middle_is_refused_even_when_it_is_closed(tmp_path, s
         cut = data[: int(len(data) * share)] + end
         (tmp_path / "cut").write_bytes(cut)
         with pytest.raises(ClipRefused, match="CORRUPT_FRAME: frame 2"):
-            list(decode_luma(replace(header, path=tmp_path / "cut", spans=(((0, len(cut)),),) * 2), [1]))
+            list(LumaFrames(replace(header, path=tmp_path / "cut", spans=(((0, len(cut)),),) * 2)).pick([1]))
 
 
 def _segment(marker, body):

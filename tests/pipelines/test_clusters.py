@@ -1,0 +1,260 @@
+"""Folds on a real Ray cluster and a real Dask cluster, one of whose workers is killed in mid-fold."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.pipelines.worker_pools import worker_pool
+from cardio_mlflow.settings_reading import load_settings
+from cardio_mlflow.tracking.store import Store
+from tests.pipelines.conftest import SMALL, Workplace
+from tests.waiting import PATIENCE, wait_for
+
+PROJECT = Path(__file__).resolve().parents[2]
+TOKEN = "of-the-cluster-" + "0" * 40
+PASSWORD = "of the server"
+AUTH = """[mlflow]
+default_permission = MANAGE
+database_uri = sqlite:///{folder}/users.db
+admin_username = cardio
+admin_password = {password}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of a machine that knows the package and no secret."""
+    secret = ("MLFLOW_", "CARDIOAI_", "RAY_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(secret)}
+    return kept | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | more
+
+
+@contextmanager
+def started(words: list[str], folder: Path, **more: str) -> Iterator[psutil.Process]:
+    """A process and, at the end, the end of it and all that it has started."""
+    with (folder / "log").open("ab") as log:
+        process = psutil.Popen(words, cwd=folder, env=environment(**more), stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        family = [*process.children(recursive=True), process]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, PATIENCE)
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class Server:
+    """A tracking server that asks for a password."""
+
+    address: str
+    access: dict[str, str] = field(repr=False)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if importlib.util.find_spec("flask_wtf") is None:
+        pytest.skip("mlflow server asks for passwords with Flask-WTF (mlflow[auth]), which is not installed")
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    config = folder / "auth.ini"
+    config.write_text(AUTH.format(folder=folder, password=PASSWORD), encoding="utf-8")
+    words = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1",
+             "--port", str(port), "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+             "--artifacts-destination", str(folder / "artifacts")]  # fmt: skip
+    given = {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": "x",
+             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # fmt: skip
+    with started(words, folder, **given):
+        wait_for(lambda: answers(port))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE):
+            pass
+        access = {"MLFLOW_TRACKING_USERNAME": "cardio", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+        yield Server(f"http://127.0.0.1:{port}", access)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster of two workers of a thread each, and what its client has to know."""
+
+    backend: str
+    address: str
+    workers: Callable[[], list[psutil.Process]]
+    token: dict[str, str]
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    pytest.importorskip("distributed")
+    folder, port = tmp_path_factory.mktemp("dask"), free_port()
+    address, command = f"tcp://127.0.0.1:{port}", [sys.executable, "-m", "dask"]
+    scheduler = [*command, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    worker = [*command, "worker", address, "--nthreads", "1", "--nworkers", "2", "--no-dashboard",
+              "--memory-limit", "0"]  # fmt: skip
+    with started(scheduler, folder), started(worker, folder) as nannies:
+
+        def workers() -> list[psutil.Process]:
+            return [child for child in nannies.children() if "spawn_main" in " ".join(child.cmdline())]
+
+        wait_for(lambda: len(workers()) == 2)
+        yield Cluster("dask", address, workers, {}, folder / "log")
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Cluster]:
+    pytest.importorskip("ray")
+    pytest.importorskip("grpc", reason="Ray's client is not installed: ray[client]")
+    folder = Path(tempfile.mkdtemp(prefix="ray"))  # a short path: Ray's sockets lie in it
+    port, clients = free_port(), free_port()
+    words = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus", "2",
+             "--port", str(port), "--ray-client-server-port", str(clients), "--node-ip-address", "127.0.0.1",
+             "--include-dashboard", "false", "--disable-usage-stats", "--temp-dir", str(folder / "r"),
+             "--object-store-memory", "100000000"]  # fmt: skip
+    with started(words, folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN) as head:
+
+        def workers() -> list[psutil.Process]:
+            return [p for p in head.children(recursive=True) if p.name().startswith("ray::_Actor")]
+
+        wait_for(lambda: answers(clients) or head.poll() is not None)
+        if head.poll() is not None:
+            pytest.skip(f"ray start --head ended with {head.poll()}")
+        yield Cluster("ray", f"ray://127.0.0.1:{clients}", workers, {"RAY_AUTH_TOKEN": TOKEN}, folder / "log")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    found: Cluster = request.getfixturevalue(request.param)
+    return found
+
+
+both = pytest.mark.parametrize("cluster", ["ray", "dask"], indirect=True)
+
+
+def command(
+    cluster: Cluster, server: Server, cache: Path, folder: Path, **given: str
+) -> subprocess.Popen[str]:
+    """``train`` on a cluster, in a process that knows the secrets."""
+    asked = SMALL | {"jobs": "2", "cache": str(cache), "backend": cluster.backend, "cluster": cluster.address}
+    words = [f"--{name}={value}" for name, value in (asked | given).items()]
+    known = {"MLFLOW_TRACKING_URI": server.address, "HOME": str(folder)} | server.access | cluster.token
+    return subprocess.Popen(
+        [sys.executable, "-m", "entry_points.train", *words], cwd=folder, text=True,
+        env=environment(**known), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def all_of(stream: IO[str]) -> Callable[[], str]:
+    """Read a stream in the background, so that its writer never waits."""
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(stream), daemon=True)
+    reader.start()
+
+    def text() -> str:
+        reader.join(PATIENCE)
+        return "".join(lines)
+
+    return text
+
+
+def losses(runs: list[Run]) -> dict[str, float]:
+    return {run.info.run_name: run.data.metrics["best/loss"] for run in runs if run.info.status == "FINISHED"}
+
+
+@both
+def test_a_fold_whose_worker_is_killed_is_gone_on_with(
+    cluster: Cluster, server: Server, workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other fold is kept, no run stays RUNNING, and the numbers are those of one undisturbed process."""
+    for name, value in server.access.items():
+        monkeypatch.setenv(name, value)
+    client, study, long = MlflowClient(server.address), f"killed-{cluster.backend}", {"epochs": "30"}
+
+    def runs() -> list[Run]:
+        return list(client.search_runs(["0"], f"tags.study = '{study}' and tags.step = 'train_fold'"))
+
+    training = command(cluster, server, workplace.cache, tmp_path, study=study, **long)
+    assert training.stdout is not None
+    said = all_of(training.stdout)
+    wait_for(lambda: training.poll() is not None or any("val/loss" in run.data.metrics for run in runs()))
+    assert training.poll() is None, said()
+    cluster.workers()[0].kill()
+    assert training.wait(PATIENCE) == 0, said()
+    assert "Traceback" not in said()
+    ended = {(run.info.run_name, run.info.status) for run in runs()}
+    assert ended >= {("fold-1", "FINISHED"), ("fold-2", "FINISHED")}
+    killed = [run for run in runs() if run.info.status != "FINISHED"]
+    assert [run.info.status for run in killed] == ["KILLED"], "it was killed in mid-fold"
+    assert killed[0].data.tags["failure"] == "its process was killed"
+    assert workplace.command("train", study=study, **long) == 0
+    here = losses(workplace.runs(study=study, step="train_fold"))
+    assert losses(runs()) == pytest.approx(here, rel=1e-3)
+    written = said() + cluster.log.read_text(errors="replace")
+    assert PASSWORD not in written
+    assert TOKEN not in written
+
+
+ELSEWHERE = Store("http://127.0.0.1:1", "0")
+JOIN = """
+import sys
+from cardio_mlflow.settings_reading import load_settings
+from tests.pipelines.test_clusters import ELSEWHERE, InputError, worker_pool
+try:
+    with worker_pool(load_settings({"backend": "ray", "cluster": sys.argv[1]}, {}), ELSEWHERE, 2):
+        print("joined")
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_cluster_that_lets_nobody_in_is_reported_at_once(ray: Cluster, tmp_path: Path) -> None:
+    """Without the token, and with another one; with it in the file of the user's home it is joined."""
+    join = [sys.executable, "-c", JOIN, ray.address]
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text(TOKEN)
+    given = ({"HOME": "/"}, {"HOME": "/", "RAY_AUTH_TOKEN": "another"}, {"HOME": str(tmp_path)})
+    said = [subprocess.check_output(join, env=environment(**each), text=True) for each in given]
+    assert "does not let this command in" in said[0]
+    assert "RAY_AUTH_TOKEN" in said[0]
+    assert said[1] == said[0]
+    assert said[2] == "joined\n"
+
+
+@pytest.mark.parametrize(("backend", "scheme"), [("ray", "ray"), ("dask", "tcp")])
+def test_a_cluster_that_does_not_answer_is_reported_at_once(backend: str, scheme: str) -> None:
+    nowhere = f"{scheme}://127.0.0.1:{free_port()}"
+    settings = load_settings({"backend": backend, "cluster": nowhere}, {})
+    with pytest.raises(InputError, match="Nobody answers at"), worker_pool(settings, ELSEWHERE, 2):
+        pass
