@@ -59,19 +59,23 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RegisteredModel:
-    """The registered model, loaded with the code it was registered with.
+class Version:
+    """A version of the registered model.
 
     Attributes:
-        version: version in the registry.
+        number: in the registry, as text.
         run_id: the run that registered it, which holds the out-of-fold predictions of its patients.
-        tags: the version's tags.
-        code_folder: the folder of the code that answers.
     """
 
-    version: str
+    number: str
     run_id: str
     tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RegisteredModel(Version):
+    """A version that is loaded; `code_folder` is of the code that answers, its own where it has some."""
+
     code_folder: Path
     _model: PyFuncModel
 
@@ -181,20 +185,6 @@ def download_bundles(run_id: str, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     path = fetch(run_id, f"{ARTIFACT}/artifacts", folder)
     return {bundle.name: bundle for bundle in sorted(path.iterdir())}
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version of the registered model.
-
-    Attributes:
-        number: in the registry, as text.
-        run_id: the run that registered it, which holds the out-of-fold predictions of its patients.
-    """
-
-    number: str
-    run_id: str
-    tags: Mapping[str, str]
 
 
 @explained()

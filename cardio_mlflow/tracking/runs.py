@@ -87,25 +87,16 @@ class Run:
         """Log settings as ``cfg/<name>`` parameters."""
         self._client.log_batch(self.run_id, params=[Param(f"cfg/{k}", str(v)) for k, v in values.items()])
 
-    @explained()
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, when: int | None = None) -> None:
-        """Log metrics in one batch; a value that is not finite is left out, since no page can plot it.
-
-        Args:
-            metrics: values by name.
-            step: the epoch, where there is one.
-            when: milliseconds since 1970; now by default.
-        """
-        now = int(time.time() * 1000) if when is None else when
-        entries = [Metric(name, float(v), now, step) for name, v in metrics.items() if math.isfinite(v)]
-        self._client.log_batch(self.run_id, metrics=entries)
+        """Log metrics of an epoch, or of none, as `log_epochs` does; now where no time is given."""
+        self.log_epochs([(step, int(time.time() * 1000) if when is None else when, metrics)])
 
     @explained()
     def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
-        """Log the metrics of several epochs in one batch, without values that are not finite.
+        """Log metrics in one batch; a value that is not finite is left out, since no page can plot it.
 
         Args:
-            epochs: the epoch, when it ended (milliseconds since 1970) and its metrics.
+            epochs: the epoch, when it ended (milliseconds since 1970) and its metrics by name.
         """
         entries = [
             Metric(name, float(value), when, epoch)
