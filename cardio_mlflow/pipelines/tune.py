@@ -59,7 +59,7 @@ def tune(settings: Settings, run: Run) -> None:
 
 
 def _check_request(settings: Settings) -> None:
-    """Refuse what cannot be done before anything is read, and say what the reader would not expect.
+    """Refuse what cannot be done before anything is read, and warn of what a reader would not expect.
 
     Raises:
         InputError: a challenger of a nested tuning, too few folds for one, or a value that has no logarithm.
@@ -67,7 +67,7 @@ def _check_request(settings: Settings) -> None:
     if settings.nested and settings.challenger:
         raise InputError(
             "challenger=true needs one tuning: a nested one has other settings for each outer fold. Tune "
-            "without -P nested=true first, and nested afterwards to see how well that does."
+            "without -P nested=true first, and nested afterwards to see how well that works."
         )
     if settings.nested and settings.num_folds < 3:
         raise InputError("nested=true needs num_folds of at least 3: one outer, and two to tune on.")
@@ -97,7 +97,7 @@ def _tuned_on(
 
     Raises:
         InputError: the tuning was begun with other settings, its database is lost, a worker was killed, or no
-            trial has ended well.
+            trial succeeded.
     """
     name = settings.study_name if without is None else f"{settings.study_name}/outer-{without}"
     address = settings.storage or database_beside(DATABASE, settings.cache / "tuning")
@@ -119,7 +119,7 @@ def _tuned_on(
             _end_killed(run, trial.user_attrs.get("run_id"), trial_tags(tuning, trial.number))
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         raise InputError(
-            "No trial has ended well, so there is nothing to choose from: the runs of the trials say why. "
+            "No trial succeeded, so there is nothing to choose from: the runs of the trials say why. "
             "Smaller ranges of task_lr and vit_lr usually help; so does a longer timeout."
         )
     return Tuned(study, with_values(settings, study.best_trial.params), tuning.parent == run.run_id)
@@ -141,7 +141,7 @@ def _parent(study: Study, run: Run, settings: Settings) -> str:
     known = study.user_attrs.get("parent", "")
     if known and known != run.run_id and is_running(known) and not settings.resume:
         log.info(
-            "Another command runs this tuning, in the run %s: this one joins it. If it was killed, "
+            "Another command is running this tuning, in the run %s: this one joins it. If it was killed, "
             "-P resume=true puts its trials under this run.", known,
         )  # fmt: skip
         return str(known)

@@ -49,7 +49,7 @@ class Tuned:
 
     @property
     def defaults(self) -> FrozenTrial | None:
-        """The trial of the settings as they were before, None where it did not end well."""
+        """The trial of the settings as they were before, None where it did not finish."""
         complete = (trial for trial in trials_of(self.study) if trial.state == TrialState.COMPLETE)
         return next((trial for trial in complete if is_of_defaults(trial)), None)
 
@@ -159,7 +159,7 @@ def _against_defaults(run: Run, settings: Settings, tuned: Tuned) -> list[str]:
     """Log and say how the best trial does beside the defaults: paired by patient, out of fold."""
     defaults, best = tuned.defaults, tuned.best
     if defaults is None:
-        return ["The defaults' own trial did not end well, so there is nothing to compare with."]
+        return ["The defaults' own trial did not finish, so there is nothing to compare with."]
     if defaults.number == best.number:
         return ["Nothing did better than the defaults."]
     try:

@@ -190,7 +190,7 @@ class Store:
     Attributes:
         uri: absolute address.
         experiment: id of the experiment of new runs.
-        access: what lets this process into a server, by variable of MLflow. It is in no text of the store.
+        access: credentials for a server, by MLflow's variable. They are in no text of the store.
     """
 
     uri: str
