@@ -16,3 +16,7 @@ class DivergedError(InputError):
 
 class PrunedError(Exception):
     """A trial of a tuning was ended early, because others did better up to the same epoch."""
+
+
+class StoreGoneError(InputError):
+    """The MLflow store does not answer: whatever comes next cannot be logged either."""

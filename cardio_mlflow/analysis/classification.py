@@ -1,4 +1,4 @@
-"""Two-by-two tables: how well the prediction tells abnormal from normal patients, with intervals."""
+"""Two-by-two tables: how well the prediction separates abnormal from normal patients, with intervals."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _pair(values: PairedVariants, variant: str, against: str) -> list[dict[str, 
         row["n"], persons = values.patients(of, k)
         for name in MEASURES:
             apart = one[name][:, k] - other[name][:, k]
-            interval = _interval(apart[1:], persons, 0.95)  # as it is, so that p goes with it
+            interval = _interval(apart[1:], persons, 0.95)  # without correction, so that it agrees with p
             row |= {
                 f"{name}_difference": apart[0],
                 f"{name}_low": interval.low,
@@ -228,7 +228,7 @@ def paths_in_words(table: pd.DataFrame, alphas: pd.DataFrame) -> list[str]:
 
     Args:
         table: of `differences`; what a path adds is "full" minus the variant without it.
-        alphas: a row a training: variant, and alpha_<path> of each of `PATHS`, NaN where there is none.
+        alphas: one row per training: variant, and alpha_<path> of each of `PATHS`, NaN where there is none.
 
     Returns:
         A sentence for each of the two, none where there is nothing to say.

@@ -25,7 +25,7 @@ PARTS: Final = 5
 """Parts to split patients without folds into."""
 
 SPLIT_SEED: Final = 0
-"""Of that split; one for all, so that whether there is a curve does not hang on the bootstrap's seed."""
+"""Of that split; one for all, so that whether there is a curve does not depend on the bootstrap's seed."""
 
 
 def net_benefit_of_each(positive: NDArray[np.bool_], probability: FloatArray) -> FloatArray:
@@ -148,7 +148,7 @@ def _problem_without(predicted: FloatArray, positive: NDArray[np.bool_]) -> str:
 
 
 def _separated(predicted: FloatArray, positive: NDArray[np.bool_]) -> bool:
-    """Whether one value parts both groups, so that a logistic regression has no estimate.
+    """Whether one value separates the groups, so that a logistic regression has no estimate.
 
     Albert A, Anderson JA. On the existence of maximum likelihood estimates in logistic regression models.
     Biometrika 1984;71:1-10.

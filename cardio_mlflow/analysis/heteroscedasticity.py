@@ -121,7 +121,7 @@ def _test_row(predictions: pd.DataFrame, key: str) -> dict[str, object]:
         return row | dict.fromkeys(names, np.nan) | {"note": "residuals of one size: no test"}
     with np.errstate(divide="ignore", invalid="ignore"):  # their F statistic, which is not used, may be 0/0
         bp, bp_p = het_breuschpagan(residual, design)[:2]
-        curved = len(np.unique(prediction)) > 2  # else the square of White's design tells nothing new
+        curved = len(np.unique(prediction)) > 2  # else the square of White's design adds nothing
         white, white_p = het_white(residual, design)[:2] if curved else (np.nan, np.nan)
     ratio, note = _sd_ratio(reference, prediction)
     note = (

@@ -20,7 +20,7 @@ from cardio_mlflow.analysis.predictions import FloatArray, IntArray, patient_per
 from cardio_mlflow.errors import InputError
 
 Tables = Mapping[str, Sequence[pd.DataFrame]]
-"""Checked predictions tables by variant, one a seed."""
+"""Checked predictions tables by variant, one per seed."""
 MEASURES: Final = ("r", "mae")
 
 

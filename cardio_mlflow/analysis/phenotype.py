@@ -86,7 +86,7 @@ def phenotype_confusion(phenotypes: pd.DataFrame) -> pd.DataFrame:
     """Count patients for each pair of classes.
 
     Args:
-        phenotypes: as `phenotype_table` gives.
+        phenotypes: as `phenotype_table` returns them.
 
     Returns:
         reference, prediction, n: all 25 pairs in the order of `PHENOTYPES`.
@@ -125,7 +125,7 @@ def phenotype_agreement(phenotypes: pd.DataFrame, resamples: int, seed: int) -> 
     """Accuracy with Wilson's interval, and kappa with a patient bootstrap interval.
 
     Args:
-        phenotypes: as `phenotype_table` gives.
+        phenotypes: as `phenotype_table` returns them.
         resamples: bootstrap resamples of patients.
         seed: of the bootstrap.
 

@@ -42,7 +42,7 @@ NOTED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "clusters": ("Clusters", ("method",)),
     "folds": ("Folds", ("fold",)),
 }
-"""The tables whose notes the reader is told, their titles, and what names a row of each."""
+"""The tables whose notes the reader sees, their titles, and what names a row of each."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Evidence:
 
     Attributes:
         predictions: a checked predictions table of one variant and one cohort.
-        participants: a row a patient of the cohort's sheet, with the outcome of each view and the subgroups.
-        features: fused features, a row for each patient and network.
-        history: a row for each fold and epoch.
+        participants: one row per patient of the sheet, with the outcome of each view and the subgroups.
+        features: fused features, one row per patient and network.
+        history: one row per fold and epoch.
     """
 
     predictions: pd.DataFrame
@@ -124,39 +124,39 @@ def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
 
 def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """What is not defined or left out, in words, for the reader of the report."""
-    told = []
+    notes = []
     if evidence.participants is None:
-        told.append(
+        notes.append(
             "No participants table: no flow by view, no subgroups but PH, no quality of the worst clips."
         )
     if evidence.features is None:
-        told.append("No features of the network: no embedding.")
+        notes.append("No features of the network: no embedding.")
     elif not evidence.can_embed:
-        told.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
+        notes.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
     elif "embedding" not in tables:
-        told.append("UMAP could not be used on this machine: no embedding.")
-    told += _not_predicted(evidence.predictions)
+        notes.append("UMAP could not be used on this machine: no embedding.")
+    notes += _not_predicted(evidence.predictions)
     if reason := decision_note(evidence.predictions):
-        told.append(f"Decision curve: {reason}")
+        notes.append(f"Decision curve: {reason}")
     for name, (title, labels) in NOTED.items():
-        told += _notes_of(title, labels, tables.get(name, pd.DataFrame()))
-    return told
+        notes += _notes_of(title, labels, tables.get(name, pd.DataFrame()))
+    return notes
 
 
 def _not_predicted(predictions: pd.DataFrame) -> list[str]:
     """The parameters that nobody, or nobody of some folds, has a prediction of."""
     folds = set(predictions["fold"].dropna())
-    told = []
+    notes = []
     for key in KEYS:
         lacking = sorted(folds - set(predictions.loc[predictions["parameter"] == key, "fold"].dropna()))
         if key not in set(predictions["parameter"]):
-            told.append(f"{key} is not predicted: without references it cannot be learned.")
+            notes.append(f"{key} is not predicted: without references it cannot be learned.")
         elif lacking:
-            told.append(
+            notes.append(
                 f"{key} is not predicted in fold {', '.join(map(str, lacking))}, whose training patients "
                 "have too few references of it: it is judged on the patients of the other folds."
             )
-    return told
+    return notes
 
 
 def _notes_of(title: str, labels: tuple[str, ...], table: pd.DataFrame) -> list[str]:

@@ -12,8 +12,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from cardio_mlflow.explain.case import Case
 from cardio_mlflow.explain.integrated_gradients import SMALLEST_DIFFERENCE, Attribution
-from cardio_mlflow.explain.subject import Subject
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS
 
@@ -27,17 +27,17 @@ Kind = Literal["deletion", "insertion"]
 
 
 def deletion_insertion(
-    subject: Subject, baseline: Tensor, attribution: Attribution, patch: int, seed: int
+    case: Case, baseline: Tensor, attribution: Attribution, patch: int, seed: int
 ) -> pd.DataFrame:
-    """How fast a prediction goes when patches are taken away or given, by attribution and in random order.
+    """How fast a prediction changes as patches are removed or restored, by attribution and at random.
 
     Petsiuk V, Das A, Saenko K. RISE. BMVC 2018, for a value in place of a class: 1 is the prediction of the
     whole images, 0 that of the baseline. Patches of all views and frames are ranked together, those that push
     the prediction away from the baseline's most first; those that are the same in the baseline, such as the
-    black ones outside the sector, are none of them.
+    black ones outside the sector, are left out.
 
     Args:
-        subject: network and patient.
+        case: network and patient.
         baseline: (V, T, h, w) images.
         attribution: of the patient against this baseline.
         patch: side of a patch in pixels.
@@ -50,16 +50,16 @@ def deletion_insertion(
     apart = attribution.outputs - attribution.baseline
     rng = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
-    places = _pooled((subject.images != baseline).float()[None], patch)[0]
-    places = places * subject.present[:, None, None, None]
+    places = _pooled((case.images != baseline).float()[None], patch)[0]
+    places = places * case.present[:, None, None, None]
     random = [torch.from_numpy(rng.random(places.shape)).to(places) for _ in range(RANDOM_ORDERS)]
     for kind in ("deletion", "insertion"):
-        by_chance = torch.stack([_curve(subject, baseline, o, places, patch, kind) for o in random])
+        by_chance = torch.stack([_curve(case, baseline, o, places, patch, kind) for o in random])
         for k, key in enumerate(KEYS):
             if apart[k].abs() < SMALLEST_DIFFERENCE:
                 continue
             order = _pooled(attribution.maps[k : k + 1], patch)[0] * apart[k].sign()
-            value = _curve(subject, baseline, order, places, patch, kind)[:, k]
+            value = _curve(case, baseline, order, places, patch, kind)[:, k]
             scaled = [
                 ((v - attribution.baseline[k]) / apart[k]).tolist() for v in (value, *by_chance[:, :, k])
             ]
@@ -69,7 +69,7 @@ def deletion_insertion(
 
 
 def randomised(network: Network, seed: int) -> Network:
-    """A copy whose weights are drawn anew, each tensor's shuffled within itself, so that norms stay.
+    """A copy with random weights: each tensor's are shuffled within it, so that norms stay.
 
     Adebayo J et al. Sanity checks for saliency maps. NeurIPS 2018: an explanation of the network must change.
     """
@@ -100,8 +100,8 @@ def map_correlation(
         one: of a patient.
         other: of the same images, more or less.
         patch: side of a patch in pixels.
-        signed: whether what raises and what lowers are told apart. Where they are not, maps of all networks
-            are alike: Integrated Gradients are multiplied by how far an image is from its baseline.
+        signed: whether what raises and what lowers are distinguished. Where they are not, the maps of all
+            networks are alike: Integrated Gradients are multiplied by how far an image is from its baseline.
     """
     shares = (found.maps if signed else found.maps.abs() for found in (one, other))
     maps = [_pooled(share, patch).flatten(1).cpu().numpy() for share in shares]
@@ -150,10 +150,8 @@ def _rows(key: str, kind: str, scaled: list[list[float]]) -> list[dict[str, obje
     return rows
 
 
-def _curve(
-    subject: Subject, baseline: Tensor, order: Tensor, places: Tensor, patch: int, kind: str
-) -> Tensor:
-    """(shares, 9) predictions with the first share of patches, by order, taken away or given."""
+def _curve(case: Case, baseline: Tensor, order: Tensor, places: Tensor, patch: int, kind: str) -> Tensor:
+    """(shares, 9) predictions with the first share of patches, by order, removed or restored."""
     ranked = torch.where(places > 0, order, float("-inf")).flatten()
     rank = torch.empty_like(ranked).scatter_(
         0,
@@ -166,9 +164,9 @@ def _curve(
         changed = (rank < round(share * count)).view(places.shape)
         wide = changed.repeat_interleave(patch, -2).repeat_interleave(patch, -1)
         wide = wide[..., : baseline.shape[-2], : baseline.shape[-1]]
-        first, second = (baseline, subject.images) if kind == "deletion" else (subject.images, baseline)
+        first, second = (baseline, case.images) if kind == "deletion" else (case.images, baseline)
         versions.append(torch.where(wide, first, second))
-    return subject.outputs(torch.stack(versions))
+    return case.outputs(torch.stack(versions))
 
 
 def _pooled(values: Tensor, patch: int) -> Tensor:

@@ -48,7 +48,7 @@ def compare_variants(settings: Settings, run: Run, data: TrainingSet) -> None:
     """Train what is missing on a loaded training set, and log the comparison.
 
     Raises:
-        InputError: a variant cannot be trained, told before any is; or folds failed.
+        InputError: a variant cannot be trained (raised before any is trained), or folds failed.
     """
     _check_variants(settings, data)
     folds = settings.ablation_folds or tuple(range(1, settings.num_folds + 1))

@@ -18,10 +18,19 @@ from transformers.utils.logging import disable_progress_bar
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.tuning_results import BEST
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.settings_reading import check_names, launched_processes, load_settings, read_settings_yaml
+from cardio_mlflow.settings_reading import (
+    DECLARED,
+    check_names,
+    from_environment,
+    launched_processes,
+    load_settings,
+    read_settings_yaml,
+)
 from cardio_mlflow.tracking.finished import FinishedRun, runs_called
 from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
+from cardio_mlflow.tracking.store import StoreError
+from cardio_mlflow.tracking.store_faults import refusal
 from cardio_mlflow.training.devices import enough_memory
 
 
@@ -29,8 +38,9 @@ def quiet() -> None:
     """Plain messages of this package, and only what matters of others."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cardio_mlflow").setLevel(logging.INFO)
-    for noisy in ("transformers", "mlflow", "alembic", "huggingface_hub"):
+    for noisy in ("transformers", "alembic", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # its tracebacks; what it raises is explained
     disable_progress_bar()
     logging.captureWarnings(capture=True)  # of libraries, to the user no use
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
@@ -62,7 +72,7 @@ def stored_settings(source: str) -> tuple[dict[str, Any], str]:
     if not found:
         raise InputError(
             f"settings={source}: there is no such file (looked for it from {Path.cwd()}), and no run of this "
-            "store has that id or name. Give a file's absolute path, or the run id that the tuning has told."
+            "store has that id or name. Give a file's absolute path, or the run id that the tuning printed."
         )
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:5])
@@ -136,7 +146,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
     """Run a pipeline as a command; one that does not end well exits with another status than 0.
 
     The arguments are ``--name value`` pairs: settings, and the pipeline's own options. The run is
-    tagged and holds the resolved settings before the pipeline starts. What the user can mend is told
+    tagged and holds the resolved settings before the pipeline starts. What the user can mend is shown
     on one screen, without a traceback, and stands on the run as the tag ``failure``.
 
     Args:
@@ -157,8 +167,9 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
             run.rename(step)
             with enough_memory(), _note_of_a_stop(run, step, arguments):
                 _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
-    except InputError as error:
-        sys.stderr.write(f"\nThis did not work:\n{error}\n")
+    except (InputError, StoreError) as error:
+        reason = refusal(error) if isinstance(error, StoreError) else error
+        sys.stderr.write(f"\nThis did not work:\n{reason}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write(
@@ -234,6 +245,8 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
     source = given.pop(SETTINGS_SOURCE, "")
     stored, tuned_by = stored_settings(source) if source else ({}, "")
     settings = load_settings(given, stored=stored)
+    typed = {name for name, value in given.items() if value not in (DECLARED.get(name), "")}
+    run.given = frozenset({*typed, *stored, *from_environment()})
     run.set_tags(tags_of(settings, step, **({TUNED_BY: tuned_by} if tuned_by else {})))
     run.log_settings(settings)
     _make_cache(settings.cache)

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from joblib import Parallel, delayed
@@ -35,17 +35,15 @@ Call = Any
 """A call that joblib has delayed."""
 
 
-def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.DataFrame:
-    """Judge predictions and log metrics, tables, figures, workbook and report of the step.
+class Judged(NamedTuple):
+    """What a step found of its predictions: the performance table, and the mean correlation over it."""
 
-    Args:
-        run: where to.
-        evidence: the predictions, and what there is beside them.
-        evaluation: how to judge them.
+    performance: pd.DataFrame
+    mean: MeanCorrelation
 
-    Returns:
-        The performance table.
-    """
+
+def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> Judged:
+    """Judge predictions and log metrics, tables, figures, workbook and report of the step."""
     settings, predictions = evaluation.settings, evidence.predictions
     run.log_table(predictions, "predictions.csv")
     tables = _analyse(evidence, settings)
@@ -68,7 +66,7 @@ def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> pd.D
         content = report_content(evidence, tables, evaluation, mean, _captioned(figures, folder / "figures"))
         write_report(folder / "report.html", content)
         run.log_file(folder / "report.html")
-    return tables["performance"]
+    return Judged(tables["performance"], mean)
 
 
 def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrelation) -> dict[str, float]:

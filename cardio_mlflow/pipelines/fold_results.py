@@ -39,7 +39,7 @@ class TrainedFold:
         bundle: the network with the weights that are kept, and what belongs to it.
         best_epoch: the epoch that is kept: of lowest validation loss, or the last.
         best_loss: the validation loss of what is kept.
-        history: a row an epoch, metrics under their MLflow names.
+        history: one row per epoch, metrics under their MLflow names.
         predictions: the predictions table of its validation patients, by the network that is kept.
         features: their features table, by the same network.
     """
@@ -54,7 +54,9 @@ class TrainedFold:
 
 def epoch_metrics(record: EpochRecord, references: FloatArray, predictions: FloatArray) -> dict[str, float]:
     """An epoch's metrics by their MLflow names; signed r and MAE of the (N, 9) validation predictions."""
-    given = [not np.isnan(column).any() for column in predictions.T]  # a parameter not learned has none
+    given = [
+        not np.isnan(column).any() for column in predictions.T
+    ]  # a parameter that is not learned has none
     pairs = {key: _pair(references[:, i], predictions[:, i]) for i, key in enumerate(KEYS) if given[i]}
     r = {key: float(pearson(*pair)) for key, pair in pairs.items()}
     error = {key: float(mean_absolute_error(*pair)) for key, pair in pairs.items()}
@@ -171,7 +173,7 @@ def features_table(patients: Sequence[str], features: Mapping[int, FloatArray]) 
         features: the fold that a network was trained without, to its (N, D) features.
 
     Returns:
-        A row for each network and patient: patient_id, network, f0 and so on, to single precision.
+        One row per network and patient: patient_id, network, f0 and so on, to single precision.
     """
     tables = []
     for network, values in features.items():

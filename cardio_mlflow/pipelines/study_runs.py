@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,15 +13,16 @@ import pandas as pd
 from cardio_mlflow.analysis.predictions import pool_out_of_fold
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings, Use, settings_for
-from cardio_mlflow.tracking.finished import FinishedRun, find_runs, run_by_id, runs_called
-from cardio_mlflow.tracking.new_runs import TUNED_BY
+from cardio_mlflow.tracking.finished import FinishedRun, find_runs, is_run_id, run_by_id, runs_called
+from cardio_mlflow.tracking.new_runs import TUNED_BY, user_name
 from cardio_mlflow.tracking.registry import (
     ARTIFACT,
     MODEL_NAME,
     bundle_names,
     download_bundles,
-    registered_run,
+    version_called,
 )
+from cardio_mlflow.tracking.runs import typed_values
 from cardio_mlflow.training.bundle import Bundle, load_bundle
 
 
@@ -32,7 +33,7 @@ def latest_folds(
     repeat: int = 1,
     network: str | None = None,
 ) -> dict[int, FinishedRun]:
-    """The latest finished run of each fold of a variant, by fold.
+    """The latest finished run of each fold of a variant in this experiment, by fold.
 
     Args:
         study: the study's name.
@@ -40,15 +41,21 @@ def latest_folds(
         tags: further tags that the runs must carry.
         repeat: 1, or the number of another seed of the ablation.
         network: the setting ``variant`` of the runs, where it matters: a variant of ``more_variants`` may
-            have been described anew under its name.
+            have been given another configuration under its name.
     """
     found = find_runs({"study": study, "step": "train_fold", "variant": variant, **(tags or {})})
+    return _by_fold(
+        run
+        for run in found
+        if (network is None or run.configuration.get("variant") == network)
+        and run.tags.get("repeat", "1") == str(repeat)
+    )
+
+
+def _by_fold(latest_first: Iterable[FinishedRun]) -> dict[int, FinishedRun]:
     latest: dict[int, FinishedRun] = {}
-    for run in found:
-        if network is not None and run.configuration.get("variant") != network:
-            continue
-        if run.tags.get("repeat", "1") == str(repeat):
-            latest.setdefault(int(run.tags["fold"]), run)
+    for run in latest_first:
+        latest.setdefault(int(run.tags["fold"]), run)
     return dict(sorted(latest.items()))
 
 
@@ -57,32 +64,88 @@ def is_tuned(fold: FinishedRun) -> bool:
     return TUNED_BY in fold.tags
 
 
-def complete_folds(settings: Settings) -> dict[int, FinishedRun]:
-    """All folds of the study's full network, of one configuration and one cohort.
+def complete_folds(settings: Settings, given: Collection[str] = ()) -> dict[int, FinishedRun]:
+    """All folds of the study's full network in this experiment, of one configuration and one cohort.
 
     Where all folds have been trained with exactly these settings they are taken; else the latest run of
-    each fold, whatever its settings, as long as they agree.
+    each fold, as long as they agree with one another and with the settings that were given.
+
+    Args:
+        settings: name the study; those that nobody has given may differ from the folds'.
+        given: names of the settings that the command was given, see `Run.given`.
 
     Raises:
-        InputError: folds are missing (names them), or differ in settings (names them) or in the cohort.
+        InputError: folds are missing (names them), differ in settings (names them), in the cohort, or from
+            what was given; or several people's folds share the study's name.
     """
     study, wanted = settings.study_name, set(range(1, settings.num_folds + 1))
-    runs = latest_folds(study, "full", {"settings_digest": settings.digest()})
-    if set(runs) != wanted:
-        runs = latest_folds(study, "full")
-    if not runs:
+    every = find_runs({"study": study, "step": "train_fold", "variant": "full"})
+    every = [run for run in every if run.tags.get("repeat", "1") == "1"]
+    if not every:
         raise InputError(
-            f"The study {study!r} has no trained fold in this store. Train it first:\n"
+            f"The study {study!r} has no trained fold in this experiment of this store. Train it first:\n"
             f"    {command('train', settings)}\n{_known_studies()}"
         )
+    every = _of_one_origin(settings, every)
+    runs = _by_fold(run for run in every if run.tags["settings_digest"] == settings.digest())
+    if set(runs) != wanted:
+        runs = _by_fold(every)
     check_same(runs)
+    _check_given(settings, given, next(iter(runs.values())))
     if missing := sorted(wanted - set(runs)):
         named = " and ".join(filter(None, [", ".join(map(str, missing[:-1])), str(missing[-1])]))
         commands = [f"    {command('train_fold', settings, fold)}" for fold in missing]
         plural = "s" if len(missing) > 1 else ""
-        told = f"The study {study!r} lacks fold{plural} {named}. Train, with the settings of the other folds:"
-        raise InputError("\n".join([told, *commands]))
+        lacking = (
+            f"The study {study!r} lacks fold{plural} {named}. Train, with the settings of the other folds:"
+        )
+        raise InputError("\n".join([lacking, *commands]))
     return {fold: runs[fold] for fold in sorted(wanted)}
+
+
+def _of_one_origin(settings: Settings, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Those of a study's runs that are of the cohorts of whoever asks, where several share the study's name.
+
+    Of one person's folder, whose labels or clips have changed in between, all runs are.
+
+    Raises:
+        InputError: cohorts of others have that name, and none of whoever asks.
+    """
+    origins = {run.run_id: (run.tags.get("mlflow.user", ""), run.configuration["data"]) for run in runs}
+    cohorts = {run.tags["cohort_digest"] for run in runs}
+    if len(cohorts) == 1 or len(set(origins.values())) == 1:
+        return list(runs)
+    own = {run.tags["cohort_digest"] for run in runs if origins[run.run_id] == (user_name(), settings.data)}
+    if not own:
+        listed = "\n".join(
+            f"- by {who or 'somebody'} from {data}" for who, data in dict.fromkeys(origins.values())
+        )
+        raise InputError(
+            f"Folds of several cohorts have the study name {settings.study_name!r}, and which are meant is "
+            f"not clear:\n{listed}\n"
+            "Give the cohort's folder as in training (-P data=), or train with a name of its own (-P study=) "
+            "or in an experiment of its own (MLFLOW_EXPERIMENT_NAME)."
+        )
+    return [run for run in runs if run.tags["cohort_digest"] in own]
+
+
+def _check_given(settings: Settings, given: Collection[str], fold: FinishedRun) -> None:
+    """Refuse to speak of folds as if they had been trained with settings that they were not trained with."""
+    names = sorted({*settings.configuration(), "preset"} & set(given))
+    ours, theirs = typed_values(settings), fold.configuration
+    named = "; ".join(
+        f"{name} was {theirs[name]}, is now {ours[name]}"
+        for name in names
+        if name in theirs and theirs[name] != ours[name]
+    )
+    if named:
+        raise InputError(
+            f"The folds of the study {settings.study_name!r} were trained with other settings than those "
+            f"given: {named}. Either\n"
+            "- leave them out, CARDIOAI_* variables too: the folds are taken as they were trained, or\n"
+            f"- take all settings of the folds: -P settings={fold.run_id}, or\n"
+            "- train the folds with these settings first, with -e train."
+        )
 
 
 def command(
@@ -190,8 +253,8 @@ def find_networks(settings: Settings, model: str, folder: Path) -> FoldNetworks:
         pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
         ids = {fold: found.run_id for fold, found in folds.items()}
         return FoldNetworks(ids, pooled, next(iter(folds.values())).tags["cohort_digest"], folder)
-    registered = registered_run(model)
-    run = run_by_id(registered) if registered else _of_a_run(model)
+    version = None if is_run_id(model) else version_called(model)
+    run = run_by_id(version.run_id) if version else _of_a_run(model)
     ids = dict.fromkeys((_fold_of(name) for name in bundle_names(run.run_id)), run.run_id)
     predictions = run.predictions()
     own = predictions[predictions["fold"].isin(list(ids))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -13,41 +14,90 @@ from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.cohort.persons import PERSON
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.evaluate import log_evaluation
+from cardio_mlflow.pipelines.evaluate import Judged, log_evaluation
 from cardio_mlflow.pipelines.fold_results import build_predictions, features_table
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS, StudyInputs, load_inputs, participants
+from cardio_mlflow.pipelines.study_runs import STUDY, command
 from cardio_mlflow.pipelines.trained_on import check_new, person_digest, read_trained_on
 from cardio_mlflow.pipelines.training_set import with_used_views
 from cardio_mlflow.report.contents import Evaluation, read_evidence
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
-from cardio_mlflow.tracking.registry import Answer, RegisteredModel, load_champion
+from cardio_mlflow.tracking.registry import (
+    CHAMPION,
+    MODEL_NAME,
+    Answer,
+    RegisteredModel,
+    Version,
+    load_version,
+    version_called,
+    versions_with,
+)
 from cardio_mlflow.tracking.runs import Run
 
 log = logging.getLogger(__name__)
 
 
-def test(settings: Settings, run: Run, predictions: str) -> None:
-    """Load the registered model, with its own code, and judge it on Cohort II.
+def test(settings: Settings, run: Run, predictions: str, model: str) -> None:
+    """Load the registered model of the study, with its own code, and judge it on Cohort II.
+
+    ``model`` is ``study``: the champion, which has to be of this study, or the latest version of a study that
+    is named; or a version of the registered model, its alias, or the id of the run that registered it.
 
     With ``predictions``, the path of a predictions table (csv or xlsx), that table is judged; no model
     predicts, and it counts as no use of Cohort II.
     """
     if not predictions:
-        judge_champion(settings, run)
+        judge_model(settings, run, find_version(settings, model))
         return
     evidence = read_evidence(read_predictions(Path(predictions)), "II")
     log_evaluation(run, evidence, Evaluation("cohort2", "Cohort II", settings, None, settings.is_synthetic))
 
 
-def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
-    """Predict Cohort II by the champion, judge, log; returns the performance table.
+def find_version(settings: Settings, model: str) -> Version:
+    """The version of the registered model that a user names.
 
     Raises:
-        InputError: no model is registered, or the cohort has no Cohort II with prepared clips.
+        InputError: there is none, or the champion is of another study (says how to name either).
     """
-    model = load_champion()
+    if model != STUDY:
+        if version := version_called(model):
+            return version
+        raise InputError(
+            f"model={model} is neither {STUDY}, nor a version or an alias of {MODEL_NAME} in this store, nor "
+            "the id of a run of validate that has registered one."
+        )
+    study = settings.study_name
+    own, champion = versions_with({"study": study}), version_called(CHAMPION)
+    if champion in own:
+        return champion
+    if own and (settings.study or champion is None):
+        return own[0]
+    if champion is None:
+        raise InputError(
+            f"No model is registered as {MODEL_NAME}@{CHAMPION} in this store, nor any of the study "
+            f"{study!r}. Run the steps that make one first:\n    {command('train', settings)}\n"
+            f"    {command('validate', settings)}"
+        )
+    theirs = champion.tags.get("study", "")
+    known = f"has version {own[0].number}" if own else "has no registered model in this experiment"
+    raise InputError(
+        f"The champion, version {champion.number}, is of the study {theirs!r} (in the experiment of the run "
+        f"{champion.run_id}); the study {study!r} that this command is for {known}. Say which is to be "
+        f"tested:\n    -P study={shlex.quote(study if own else theirs)}, the model of that study, or\n"
+        f"    -P model={CHAMPION}, or another alias, a version, or the id of the run that registered it."
+    )
+
+
+def judge_model(settings: Settings, run: Run, version: Version) -> Judged:
+    """Predict Cohort II by a version of the registered model, judge and log.
+
+    Raises:
+        InputError: the model's files are gone, or the cohort has no Cohort II with prepared clips.
+    """
+    log.info("Testing %s version %s, of the study %s.", MODEL_NAME, version.number, version.tags.get("study"))
+    model = load_version(version)
     inputs = load_inputs(settings)
     patients = inputs.patients("II")
     if not patients:
@@ -72,16 +122,16 @@ def judge_champion(settings: Settings, run: Run) -> pd.DataFrame:
     evidence = Evidence(check_predictions(table), participants(inputs, "II"), _features(patients, answer))
     evaluation = Evaluation(
         "cohort2", "Cohort II", settings, _study_settings(model), settings.is_synthetic,
-        model_version=model.version, uses=uses, champion=model.tags.get("champion", ""),
+        model_version=model.number, uses=uses, champion=model.tags.get("champion", ""),
         folds_from=run_by_id(model.run_id).tags.get("folds_from", ""),
     )  # fmt: skip
-    result = log_evaluation(run, evidence, evaluation)
-    log.info("Cohort II (%d patients) has now been used %d time(s).", len(patients), uses)
-    return result
+    judged = log_evaluation(run, evidence, evaluation)
+    log.info("Cohort II (%d patients) has now been used %d time%s.", len(patients), uses, "s" * (uses > 1))
+    return judged
 
 
 def _features(patients: tuple[str, ...], answer: Answer) -> pd.DataFrame | None:
-    """The features table, and none from a model that gives no features."""
+    """The features table, and none from a model that returns no features."""
     by_fold = {int(name.removeprefix("fold-")): values for name, values in answer.features.items()}
     return features_table(patients, by_fold) if by_fold else None
 
@@ -97,7 +147,7 @@ def check_unseen(
     """Check that the model has not been trained on the patients it is to be tested on.
 
     Clips are compared by content and persons by name, whatever the cohorts are called, and patients by
-    their ids. Where ids cannot tell (pseudonyms on one side only or of two keys), or are shared by two
+    their ids. Where ids cannot show it (pseudonyms on one side only or of two keys), or are shared by two
     cohorts, the user is warned; within one cohort it is an error.
 
     Args:
@@ -107,13 +157,13 @@ def check_unseen(
         patients: ids to test on.
 
     Raises:
-        InputError: it was trained on some of them, that cannot be told, or one of model and cohort is
+        InputError: it was trained on some of them, that cannot be known, or one of model and cohort is
             synthetic and the other not.
     """
     trained_cohort, trained_ids = model.tags.get("cohort"), model.tags.get("patient_ids", ORIGINAL_IDS)
     if (model.tags.get("synthetic") == "true") != settings.is_synthetic:
         raise InputError(
-            f"The champion was trained on the cohort {trained_cohort!r} and cannot be tested on "
+            f"The model was trained on the cohort {trained_cohort!r} and cannot be tested on "
             f"{settings.cohort_name!r}: give its cohort with -P data=, or register another model (validate)."
         )
     registering, patient_ids = run_by_id(model.run_id), inputs.patient_ids
@@ -126,13 +176,13 @@ def check_unseen(
     )
     if trained_ids != patient_ids:
         problem = (
-            f"The champion's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "
-            "was trained on a patient of this test cannot be told. Give the pseudonymize and pseudonym_key "
+            f"The model's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "
+            "was trained on a patient of this test cannot be known. Give the pseudonymize and pseudonym_key "
             "of the training."
         )
     elif shared:
         problem = (
-            f"{shared} of the {len(patients)} Cohort II patients have the id of a patient that the champion "
+            f"{shared} of the {len(patients)} Cohort II patients have the id of a patient that the model "
             "was trained on. Split the cohorts as in training (cohort1_size, or the cohort column)."
         )
     else:
@@ -145,7 +195,7 @@ def check_unseen(
 def model_tags(model: RegisteredModel) -> dict[str, str]:
     """Which model was tested, and whose code answered."""
     return {
-        "model_version": model.version,
+        "model_version": model.number,
         "model_study": model.tags.get("study", ""),
         "model_cohort": model.tags.get("cohort", ""),
         "model_code": "the model's own" if model.has_own_code else "installed",
@@ -153,8 +203,12 @@ def model_tags(model: RegisteredModel) -> dict[str, str]:
 
 
 def count_use(run: Run, cohort2_digest: str) -> int:
-    """Mark this use of Cohort II before anything is predicted, and count all uses, failed ones included."""
+    """Mark this use of Cohort II before anything is predicted, and count all uses of it.
+
+    Those that failed count, and those of other studies and experiments of the store.
+    """
     run.set_tags({"step": "test", "cohort2_digest": cohort2_digest})
-    uses = len(find_runs({"step": "test", "cohort2_digest": cohort2_digest}, only_finished=False))
+    known = {"step": "test", "cohort2_digest": cohort2_digest}
+    uses = len(find_runs(known, only_finished=False, everywhere=True))
     run.log_metrics({"cohort2/uses": float(uses)})
     return uses

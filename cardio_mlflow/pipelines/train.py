@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
 from cardio_mlflow.analysis.summary import performance_table
-from cardio_mlflow.errors import InputError
+from cardio_mlflow.errors import InputError, StoreGoneError
 from cardio_mlflow.figures.training_curves import training_curves
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import latest_folds
@@ -75,7 +75,7 @@ def train_jobs(
         The predictions table of each.
 
     Raises:
-        InputError: jobs failed; told when all others are done.
+        InputError: jobs failed; raised when all others are done.
     """
     if not jobs:
         return {}
@@ -85,10 +85,10 @@ def train_jobs(
         outcomes = list(_alone(settings, run, data, jobs) if alone else
                         _side_by_side(settings, run, data, jobs, workers))  # fmt: skip
     if failed := [outcome for outcome in outcomes if outcome.predictions is None]:
-        told = "\n".join(f"- {outcome.failure}" for outcome in failed)
+        reasons = "\n".join(f"- {outcome.failure}" for outcome in failed)
         done = len(outcomes) - len(failed)
         raise InputError(
-            f"{len(failed)} of {len(outcomes)} failed, {done} are trained:\n{told}\n"
+            f"{len(failed)} of {len(outcomes)} failed, {done} are trained:\n{reasons}\n"
             "With -P resume=true the same command takes those that are trained and does the rest."
         )
     return {o.job: o.predictions for o in outcomes if o.predictions is not None}
@@ -117,7 +117,7 @@ def _side_by_side(
 
 
 def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
-    """Train one job in a worker process, which goes on with what a killed one of the same command began."""
+    """Train one job in a worker process, which goes on with what a killed one of the same command started."""
     with as_worker(work, number) as (device, place):
         command, settings = Run(work.started_by), work.settings
         if command.end_left_running({"started_by": work.started_by, "mlflow.runName": job.name}):
@@ -130,11 +130,13 @@ def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
 def _outcome(
     settings: Settings, started_by: Run, job: FoldJob, load: Callable[[Settings], TrainingSet], place: Place
 ) -> Outcome:
-    """Train a job into a new run; a failure is told, so that the other jobs go on."""
+    """Train a job into a new run; a failure is reported, so that the other jobs go on."""
     own = settings.for_variant(job.variant, job.repeat)
     try:
         with step_run(job.name, own, "train_fold", started_by) as run, enough_memory():
             return Outcome(job, train_into(run, own, job, load(own), place))
+    except StoreGoneError:
+        raise  # the other jobs would wait for it in vain
     except InputError as error:
         failure = str(error)
     except FAULTS as error:

@@ -39,7 +39,7 @@ from cardio_mlflow.tracking.store import page_command
 from cardio_mlflow.training.bundle import Bundle
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
-from cardio_mlflow.training.predict import Forward, fused_features
+from cardio_mlflow.training.forward import predict
 from cardio_mlflow.training.processes import join_processes
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
@@ -51,7 +51,7 @@ PATIENCE: Final = 600.0
 log = logging.getLogger(__name__)
 
 History = list[dict[str, Any]]
-"""A row an epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
+"""One row per epoch: fold, epoch, ``time`` (ms since 1970) and the metrics by their MLflow names."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _train(run: Run, fold: _Fold, checkpoint: Checkpoint, place: Place) -> Train
 
 
 def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState) -> History:
-    """Put the checkpoint into the state and its history into the run; or start anew."""
+    """Put the checkpoint into the state and its history into the run; or start from scratch."""
     processes = fold.data.processes
     if processes.is_main and fold.settings.resume:
         run.end_killed(_fold_tags(fold.settings, fold.job, fold.data))
@@ -206,8 +206,8 @@ def _take_up(run: Run, fold: _Fold, checkpoint: Checkpoint, state: TrainingState
         processes.check_same(0, "epoch that they resume after")
         if processes.is_main and checkpoint.exists():
             log.warning(
-                "%s starts anew, though a stopped run of it has left a checkpoint: -P resume=true goes on "
-                "from there, as long as this run has not finished its first epoch.", fold.job.name,
+                "%s starts from scratch, though a stopped run of it left a checkpoint: -P resume=true goes "
+                "on from there, as long as this run has not finished its first epoch.", fold.job.name,
             )  # fmt: skip
         return []
     notes = checkpoint.notes()
@@ -262,11 +262,10 @@ def _features(fold: _Fold, network: Network, blocks: int) -> pd.DataFrame:
     data, validation = fold.data, fold.validation
     data.features.prepare(network.encoder.depth - blocks, [])
     try:
-        forward = Forward(network, data.features, blocks, fold.settings, data.processes)
-        found = fused_features(forward, validation)
+        found = predict(network, data.features, validation, blocks, fold.settings, data.processes)
     finally:
         data.features.close()
-    return features_table([data.patients[i] for i in validation], {fold.job.fold: found})
+    return features_table([data.patients[i] for i in validation], {fold.job.fold: found.features})
 
 
 def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:

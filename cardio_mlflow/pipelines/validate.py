@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import pandas as pd
 
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold, read_predictions
 from cardio_mlflow.analysis.results import Evidence
-from cardio_mlflow.pipelines.evaluate import log_evaluation
+from cardio_mlflow.pipelines.evaluate import Judged, log_evaluation
 from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
@@ -22,7 +23,15 @@ from cardio_mlflow.report.contents import Evaluation, read_evidence
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
-from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, download_bundles, log_model, register
+from cardio_mlflow.tracking.registry import (
+    CHAMPION,
+    MODEL_NAME,
+    download_bundles,
+    log_model,
+    register,
+    set_alias,
+    versions_with,
+)
 from cardio_mlflow.tracking.runs import Run
 
 NAME: Final = "Cohort I, out of fold"
@@ -37,37 +46,49 @@ def validate(settings: Settings, run: Run, predictions: str) -> None:
     registered.
     """
     if not predictions:
-        validate_study(settings, run)
+        refuse_variant(settings)
+        validate_folds(settings, run, complete_folds(settings, run.given))
         return
     evidence = read_evidence(read_predictions(Path(predictions)), "I")
     folds = int(evidence.predictions["fold"].nunique()) or None
     log_evaluation(run, evidence, Evaluation("cohort1", NAME, settings, None, settings.is_synthetic, folds))
 
 
-def validate_study(settings: Settings, run: Run, alias: str = CHAMPION) -> pd.DataFrame:
-    """Pool, judge, log and register under an alias; returns the performance table.
+def validate_folds(
+    settings: Settings, run: Run, folds: Mapping[int, FinishedRun], alias: str = CHAMPION
+) -> tuple[Judged, str]:
+    """Pool, judge, log and register under an alias; returns the judgement and the registered version.
 
     Raises:
-        InputError: folds are missing or do not belong together, or a patient is in two folds.
+        InputError: a patient is in two folds, or a fold's artifacts are gone.
     """
-    refuse_variant(settings)
-    folds = complete_folds(settings)
-    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
     first = next(iter(folds.values()))
-    synthetic = first.configuration["data"] == "synthetic"
+    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
     run.log_text(first.text("settings.yaml"), "study_settings.yaml")
-    run.set_tags({k: first.tags[k] for k in ("cohort", "cohort_digest", "settings_digest")})
+    shared = _shared_tags(first)
     folds_from = first.tags.get("folds_from", "")
-    run.set_tags({"patient_ids": first.tags.get("patient_ids", ORIGINAL_IDS), "folds_from": folds_from})
+    kept = ("cohort", "cohort_digest", "settings_digest", "patient_ids")
+    run.set_tags({name: shared[name] for name in kept} | {"folds_from": folds_from})
     if first.has(TRAINED_ON):
         run.log_text(first.text(TRAINED_ON), TRAINED_ON)
-    trained_with = settings_from_yaml(first.text("settings.yaml"))
-    evaluation = Evaluation("cohort1", NAME, settings, trained_with, synthetic, len(folds),
-                            folds_from=folds_from, tuned=is_tuned(first))  # fmt: skip
-    table = log_evaluation(run, _evidence(pooled, folds), evaluation)
-    version = _register(run, settings, folds, alias)
-    log.info("Registered %s version %s as %s (%s).", MODEL_NAME, version, alias, settings.champion)
-    return table
+    evaluation = Evaluation(
+        "cohort1", NAME, settings, settings_from_yaml(first.text("settings.yaml")),
+        shared["synthetic"] == "true", len(folds), folds_from=folds_from, tuned=is_tuned(first),
+    )  # fmt: skip
+    judged = log_evaluation(run, _evidence(pooled, folds), evaluation)
+    version = _registered(run, settings.champion, shared, folds)
+    set_alias(version, alias)
+    run.set_tags({"model_version": version})
+    log.info("%s version %s is the %s (%s).", MODEL_NAME, version, alias, settings.champion)
+    return judged, version
+
+
+def _shared_tags(fold: FinishedRun) -> dict[str, str]:
+    """What a study's folds, their validation and the registered model have in common."""
+    synthetic = str(fold.configuration["data"] == "synthetic").lower()
+    names = ("study", "cohort", "cohort_digest", "settings_digest", "preset")
+    patient_ids = fold.tags.get("patient_ids", ORIGINAL_IDS)
+    return {"synthetic": synthetic, "patient_ids": patient_ids} | {name: fold.tags[name] for name in names}
 
 
 def _evidence(pooled: pd.DataFrame, folds: Mapping[int, FinishedRun]) -> Evidence:
@@ -83,21 +104,30 @@ def _evidence(pooled: pd.DataFrame, folds: Mapping[int, FinishedRun]) -> Evidenc
     )
 
 
-def _register(run: Run, settings: Settings, folds: Mapping[int, FinishedRun], alias: str) -> str:
-    chosen = list(folds.values()) if settings.champion == "mean" else [best_fold(folds)]
+def _registered(run: Run, champion: str, shared: Mapping[str, str], folds: Mapping[int, FinishedRun]) -> str:
+    """The version with the weights of these folds: the one that is there, or a new one."""
+    chosen = list(folds.values()) if champion == "mean" else [best_fold(folds)]
     with tempfile.TemporaryDirectory() as folder:
         bundles: dict[str, Path] = {}
         for fold in chosen:
             bundles |= download_bundles(fold.run_id, Path(folder) / fold.run_id)
+        numbers = ",".join(fold.tags["fold"] for fold in chosen)
+        tags = {**shared, "champion": champion, "folds": numbers, "weights_digest": weights_digest(bundles)}
+        if known := versions_with(tags):
+            log.info("Version %s has these weights already; no other is registered.", known[0].number)
+            return known[0].number
         log_model(run, settings_from_yaml(chosen[0].text("settings.yaml")), bundles)
-    first = chosen[0].tags
-    synthetic = chosen[0].configuration["data"] == "synthetic"
-    shared = {"synthetic": str(synthetic).lower()} | {
-        k: first[k] for k in ("study", "cohort", "cohort_digest", "settings_digest", "preset")
-    }
-    shared["patient_ids"] = first.get("patient_ids", ORIGINAL_IDS)
-    shared |= {"champion": settings.champion, "folds": ",".join(c.tags["fold"] for c in chosen)}
-    return register(run, shared, alias)
+    return register(run, tags)
+
+
+def weights_digest(bundles: Mapping[str, Path]) -> str:
+    """32 hexadecimal digits, equal for models of equal weights and scaling."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, bundle in sorted(bundles.items()):
+        for file in ("weights.safetensors", "scaler.json"):
+            content = hashlib.blake2b((bundle / file).read_bytes()).hexdigest()
+            digest.update(f"{name}/{file} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def best_fold(folds: Mapping[int, FinishedRun]) -> FinishedRun:

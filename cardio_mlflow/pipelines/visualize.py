@@ -191,7 +191,7 @@ def _explain_chosen(
 
 @contextmanager
 def _named(patient: Patient) -> Iterator[None]:
-    """Have an error name the patient by number and reason, not by id."""
+    """Make an error name the patient by number and reason, not by id."""
     try:
         yield
     except InputError as error:
@@ -199,7 +199,7 @@ def _named(patient: Patient) -> Iterator[None]:
 
 
 def convergence_table(patient: Patient, found: Attribution) -> pd.DataFrame:
-    """How complete a patient's attribution is, a row a parameter; predictions in scaled target space."""
+    """How complete a patient's attribution is, one row per parameter; predictions in scaled target space."""
     columns = {"prediction": found.outputs, "baseline": found.baseline, "delta": found.delta,
                "relative_delta": found.relative_delta}  # fmt: skip
     table = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()})
@@ -227,7 +227,7 @@ def check_metrics(checks: pd.DataFrame) -> dict[str, float]:
 
 
 def _mean_images(settings: Settings, inputs: StudyInputs, bundle: Bundle, fold: int) -> Tensor | None:
-    """(V, h, w) mean image of each view over training patients of a fold, where it is asked for."""
+    """(V, h, w) mean image of each view over training patients of a fold, where it is needed."""
     if settings.ig_baseline != "cohort_mean":
         return None
     trainable = training_subset(bundle.settings, inputs)

@@ -1,7 +1,7 @@
 """Reporting checklists, item by item: what the report fills, and what the authors still have to write.
 
 TRIPOD+AI: Collins GS et al. BMJ 2024;385:e078378. CLAIM 2024 update: Tejani AS et al. Radiol Artif Intell
-2024;6:e240300. The items are worded shortly in this project's own words; the published text is what counts.
+2024;6:e240300. The items are worded briefly in this project's own words; the published text is what counts.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ CLAIM_ITEMS: Final[tuple[Item, ...]] = (
 def checklist_rows(
     facts: MethodFacts, settings: Settings | None, *, tables: Collection[str] = ()
 ) -> list[ChecklistRow]:
-    """Tell for each item whether the report fills it.
+    """State for each item whether the report fills it.
 
     Args:
         facts: what is known about the predictions.

@@ -148,8 +148,8 @@ def network_paragraph(settings: Settings, facts: MethodFacts) -> str:
             "were added through a linear layer with a gate of its own."
         )
     parts.append(
-        f"One head a parameter then predicted its value (attention heads {settings.attention_heads}, dropout "
-        f"{settings.dropout:g})."
+        f"One head per parameter then predicted its value (attention heads {settings.attention_heads}, "
+        f"dropout {settings.dropout:g})."
     )
     if settings.identities:
         parts.append(_identities())
@@ -170,7 +170,7 @@ def _clips(settings: Settings) -> str:
     used = [view for view in VIEWS if view.code in settings.views]
     views = ", ".join(f"{view.meaning} ({view.name})" for view in used)
     count = ("One", "Up to two", "Up to three", "Up to four")[len(used) - 1]
-    clips = "clip a patient was" if len(used) == 1 else "clips a patient were"
+    clips = "clip per patient was" if len(used) == 1 else "clips per patient were"
     return f"{count} echocardiography {clips} used: {views}."
 
 
@@ -181,7 +181,7 @@ _CYCLE_BY: Final = {
     "periodicity": "the picture's own period",
     "heart_rate": "the heart rate in the file",
 }
-"""What told the length of a clip's cycle, by its rung of the gating ladder."""
+"""What gave the length of a clip's cycle, by its rung of the gating ladder."""
 
 
 def _frames(settings: Settings, gating: Mapping[str, int] | None) -> str:
@@ -192,13 +192,13 @@ def _frames(settings: Settings, gating: Mapping[str, int] | None) -> str:
     by = ", ".join(f"{words} ({count})" for words, count in found.items())
     parts = {
         f"over one cardiac cycle in {sum(found.values())} of {whole} clips, by {by}": bool(found),
-        f"over the clip or its first 1.2 s in {known.get('clip')} of {whole}, whose beats could not be told":
+        f"over the clip or its first 1.2 s in {known.get('clip')} of {whole}, whose beats were not found":
             "clip" in known,
         f"over the whole tensor in {known.get('tensor')} of {whole}, which came as tensors without times":
             "tensor" in known,
     }  # fmt: skip
-    told = "; ".join(part for part, is_so in parts.items() if is_so)
-    spaced = told or "over one cardiac cycle where its beats could be told, else over the clip"
+    shown = "; ".join(part for part, is_so in parts.items() if is_so)
+    spaced = shown or "over one cardiac cycle where its beats were found, else over the clip"
     return (
         f"A clip was prepared as 32 frames, evenly spaced {spaced}; the network saw "
         f"{settings.training_frames} of them, evenly spaced."

@@ -54,10 +54,11 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
 def _plural(number: int, word: str) -> str:
     """A count with its noun.
 
-    >>> _plural(1, "fold"), _plural(5, "fold")
-    ('1 fold', '5 folds')
+    >>> _plural(1, "fold"), _plural(5, "fold"), _plural(2, "copy")
+    ('1 fold', '5 folds', '2 copies')
     """
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    many = f"{word.removesuffix('y')}ies" if word.endswith("y") else f"{word}s"
+    return f"{number} {word if number == 1 else many}"
 
 
 def _cohort(facts: MethodFacts, settings: Settings | None) -> str:
@@ -164,11 +165,11 @@ def _stage_lengths(epochs: Sequence[int]) -> str:
     """How long the stages were, where that was said.
 
     >>> _stage_lengths((3,)), _stage_lengths((30, 4, 4))
-    (', 3 epochs a stage but the last', '; the stages took 30, 4 and 4 epochs')
+    (', 3 epochs per stage but the last', '; the stages took 30, 4 and 4 epochs')
     """
     if len(epochs) > 1:
         return f"; the stages took {', '.join(map(str, epochs[:-1]))} and {epochs[-1]} epochs"
-    return f", {epochs[0]} epochs a stage but the last" if epochs else ""
+    return f", {epochs[0]} epochs per stage but the last" if epochs else ""
 
 
 def _augmentation(settings: Settings) -> str:
@@ -179,7 +180,7 @@ def _augmentation(settings: Settings) -> str:
     if not s.augmented_copies:
         return f"Clips were not augmented.{hidden}"
     return (
-        f"{_plural(s.augmented_copies, 'augmented copy').replace('copys', 'copies')} of each training "
+        f"{_plural(s.augmented_copies, 'augmented copy')} of each training "
         f"patient stood beside the original, each changed at random by up to {s.rotation:g}° of rotation, "
         f"{s.shift:.0%} of the image side of shift, {s.zoom:.0%} of zoom and {s.gain:.0%} of gain, with "
         f"multiplicative noise of SD {s.speckle:g}.{hidden}"

@@ -21,7 +21,7 @@ from cardio_mlflow.report.columns import title_and_meaning
 from cardio_mlflow.report.table_views import TableView, headline_view, table_view
 
 PIXELS_AN_INCH: Final = 144
-"""Size on the screen of a figure whose file tells its size in print, in CSS pixels."""
+"""Size on the screen of a figure whose file says its size in print, in CSS pixels."""
 WIDEST: Final = 1600
 """Width of an embedded figure in pixels, at most."""
 COLOURS: Final = 256
@@ -43,10 +43,10 @@ class ReportContent:
         methods: paragraphs of the methods section.
         flow: the participant flow.
         checklists: items of the reporting checklists; none leaves the section out.
-        notes: what is undefined or left out, told at the top.
+        notes: what is undefined or left out, shown at the top.
         settings_text: the settings as text; empty when they are not known.
         bland_altman: limits of agreement for the headline; None leaves them out.
-        identities: what following from stroke volume has brought, in sentences; none where nothing did.
+        identities: what following from stroke volume gained, in sentences; none where nothing did.
     """
 
     title: str
@@ -88,7 +88,7 @@ class _Section:
 def write_report(path: Path, content: ReportContent) -> None:
     """Write the page, whole or not at all.
 
-    The same content gives the same bytes.
+    The same content makes the same bytes.
 
     Args:
         path: the .html file; its folder is made when it is missing.

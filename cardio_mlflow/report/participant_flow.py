@@ -19,7 +19,7 @@ def flow_table(participants: pd.DataFrame | None, predictions: pd.DataFrame) -> 
     """Count patients and clips from the cohort's sheet to the analysis (TRIPOD+AI item 20a).
 
     Args:
-        participants: one row a patient, with the outcome code of each view's clip ("" = no clip) and `used`;
+        participants: one row per patient, with the outcome code of each view's clip ("": no clip) and `used`;
             None when only predictions are known.
         predictions: a checked predictions table of one cohort.
 
@@ -63,7 +63,7 @@ def _before(sheet: pd.DataFrame) -> list[_Row]:
 
 
 def _analysed(sheet: pd.DataFrame, analysed: set[str]) -> list[_Row]:
-    """The analysed patients and their views; those left out or unknown to the sheet are told."""
+    """The analysed patients and their views; those left out or unknown to the sheet are counted."""
     kept = sheet[sheet["patient_id"].isin(analysed)]
     left_out = int((sheet["used"].astype(bool) & ~sheet["patient_id"].isin(analysed)).sum())
     rows: list[_Row] = []

@@ -22,7 +22,7 @@ _DECIMALS: Final = {"share": 2, "p": 4, "count": 0}
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading, and whether it is set to the right."""
+    """A column's heading, and whether it is aligned right."""
 
     name: str
     numeric: bool
@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table as text; `size` tells how many rows there are, `cut` how many are not shown."""
+    """A table as text; `size` says how many rows there are, `cut` how many are not shown."""
 
     anchor: str
     title: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.analysis.predictions import read_patients_table, read_predictions
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.tracking.store import experiment
+from cardio_mlflow.tracking.store_faults import explained
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run as a later step reads it; `find_runs` gives those that have ended well."""
+    """A run as a later step reads it; `find_runs` returns those that finished."""
 
     run_id: str
     name: str
@@ -29,36 +32,38 @@ class FinishedRun:
 
     def table(self, path: str) -> pd.DataFrame:
         """Read a CSV artifact that holds no patient ids."""
-        with tempfile.TemporaryDirectory() as folder:
-            return pd.read_csv(MlflowClient().download_artifacts(self.run_id, path, folder))
+        with self._fetched(path) as file:
+            return pd.read_csv(file)
 
     def patients_table(self, path: str) -> pd.DataFrame:
         """Read a CSV artifact whose texts, patient ids and groups, stay as they are ("NA", "007", empty)."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = MlflowClient().download_artifacts(self.run_id, path, folder)
-            return read_patients_table(Path(file))
-
-    def has(self, path: str) -> bool:
-        """Whether there is such an artifact."""
-        beside = MlflowClient().list_artifacts(self.run_id, path.rpartition("/")[0] or None)
-        return path in [found.path for found in beside]
+        with self._fetched(path) as file:
+            return read_patients_table(file)
 
     def predictions(self) -> pd.DataFrame:
         """Read and check the predictions table.
 
         Raises:
-            InputError: it is not a predictions table.
+            InputError: it is not a predictions table, or is gone.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            file = MlflowClient().download_artifacts(self.run_id, "predictions.csv", folder)
-            return read_predictions(Path(file))
+        with self._fetched("predictions.csv") as file:
+            return read_predictions(file)
 
     def text(self, path: str) -> str:
         """Read a text artifact."""
+        with self._fetched(path) as file:
+            return file.read_text(encoding="utf-8")
+
+    @explained()
+    def has(self, path: str) -> bool:
+        """Whether there is such an artifact."""
+        beside = MlflowClient().list_artifacts(self.run_id, path.rpartition("/")[0] or None)
+        return path in [found.path for found in beside]
+
+    @contextmanager
+    def _fetched(self, path: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
-            return Path(MlflowClient().download_artifacts(self.run_id, path, folder)).read_text(
-                encoding="utf-8"
-            )
+            yield fetch(self.run_id, path, Path(folder), self.name)
 
     @property
     def configuration(self) -> dict[str, str]:
@@ -66,25 +71,57 @@ class FinishedRun:
         return {k.removeprefix("cfg/"): v for k, v in self.params.items() if k.startswith("cfg/")}
 
 
-def find_runs(tags: Mapping[str, str], *, only_finished: bool = True) -> list[FinishedRun]:
-    """Runs of all experiments that carry these tags, the latest first.
+def fetch(run_id: str, path: str, folder: Path, name: str = "") -> Path:
+    """Fetch an artifact, a file or a folder, into a folder of this machine.
+
+    Raises:
+        InputError: it is gone, or the store does not answer.
+    """
+    client = MlflowClient()
+    try:
+        return Path(client.download_artifacts(run_id, path, str(folder)))
+    except (MlflowException, OSError) as error:
+        with explained():
+            uri = str(client.get_run(run_id).info.artifact_uri)
+            beside = client.list_artifacts(run_id, path.rpartition("/")[0] or None)
+            if path in [found.path for found in beside]:
+                raise
+        raise InputError(
+            f"The run {name or run_id} is in the store, but its artifact {path} is gone: it is not in "
+            f"{uri.removeprefix('file://')}. Bring that folder back from a copy, or make the run anew."
+        ) from error
+
+
+def find_runs(
+    tags: Mapping[str, str], *, only_finished: bool = True, everywhere: bool = False
+) -> list[FinishedRun]:
+    """Runs of this experiment that carry these tags, the latest first.
+
+    Args:
+        tags: by name.
+        only_finished: leave out those that are running, or have not ended well.
+        everywhere: look in all experiments of the store.
 
     Raises:
         InputError: a tag holds a quote, which no search can match.
     """
     if any("'" in value for value in tags.values()):
         raise InputError("A study's name cannot hold a quote.")
-    client = MlflowClient()
-    experiments = [e.experiment_id for e in client.search_experiments()]
     conditions = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
     if only_finished:
         conditions.append("attributes.status = 'FINISHED'")
-    condition = " and ".join(conditions)
+    return _search(" and ".join(conditions), everywhere=everywhere)
+
+
+@explained()
+def _search(condition: str, *, everywhere: bool = False) -> list[FinishedRun]:
+    client = MlflowClient()
+    within = [e.experiment_id for e in client.search_experiments()] if everywhere else [experiment()]
     found: list[MlflowRun] = []
     token: str | None = ""
     while token is not None:
         page = client.search_runs(
-            experiments, condition, order_by=["attributes.start_time DESC"], page_token=token or None
+            within, condition, order_by=["attributes.start_time DESC"], page_token=token or None
         )
         found += page
         token = page.token or None
@@ -113,24 +150,26 @@ def predictions_of(run_id: str) -> pd.DataFrame:
     """
     try:
         return run_by_id(run_id).predictions()
-    except (InputError, MlflowException, OSError) as error:
+    except InputError as error:
         raise InputError(f"the predictions of the run {run_id} are not in this store") from error
 
 
+def is_run_id(text: str) -> bool:
+    """Whether a text is what MLflow calls a run by."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
 def runs_called(name: str) -> list[FinishedRun]:
-    """The run with this id, or all runs with this name, the latest first; none where there is none."""
+    """The run with this id, or all runs of this experiment with this name, the latest first."""
     client = MlflowClient()
-    if re.fullmatch(r"[0-9a-f]{32}", name):
+    if is_run_id(name):
         try:
             return [_finished(client.get_run(name))]
         except MlflowException:
             return []
     if "'" in name:
         return []
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    condition = f"attributes.run_name = '{name}'"
-    found = client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"])
-    return [_finished(run) for run in found]
+    return _search(f"attributes.run_name = '{name}'")
 
 
 def _finished(run: MlflowRun) -> FinishedRun:

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from mlflow.environment_variables import MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID
+from mlflow.environment_variables import MLFLOW_RUN_ID
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import process_rank
 from cardio_mlflow.tracking.runs import Run, SilentRun
-from cardio_mlflow.tracking.store import prepare_store
+from cardio_mlflow.tracking.store import experiment, prepare_store
+from cardio_mlflow.tracking.store_faults import explained
 from cardio_mlflow.variants import VARIANTS
 
 TUNED_BY: Final = "tuned_by"
@@ -28,8 +30,17 @@ def command_run() -> Run:
     """The run of a command: the one that ``mlflow run`` made, or a new one.
 
     Of several processes that train together only the first has one; the others get a ``SilentRun``.
+
+    Raises:
+        InputError: the store cannot be used; the run that ``mlflow run`` made says so where it can.
     """
-    prepare_store()
+    try:
+        prepare_store()
+    except InputError as error:
+        if run := adopted_run():
+            with run:
+                raise error from error.__cause__
+        raise
     if process_rank():
         return SilentRun()
     return adopted_run() or _new_run({}, "")
@@ -37,7 +48,8 @@ def command_run() -> Run:
 
 def step_run(name: str, settings: Settings, step: str, started_by: Run) -> Run:
     """A new run that stands beside the command's own, holds its settings and has them from where it has."""
-    starter = MlflowClient().get_run(started_by.run_id).data.tags
+    with explained():
+        starter = MlflowClient().get_run(started_by.run_id).data.tags
     origin = {TUNED_BY: starter[TUNED_BY]} if TUNED_BY in starter else {}
     run = _new_run(tags_of(settings, step, started_by=started_by.run_id, **origin), name)
     with ExitStack() as until_given_out:
@@ -101,14 +113,19 @@ def tags_of(settings: Settings, step: str, **more: str) -> dict[str, str]:
     } | more
 
 
+def user_name() -> str:
+    """Whom a new run is said to be of."""
+    return str(resolve_tags({}).get(MLFLOW_USER, ""))
+
+
 def colour_of(fold: int, variant: str) -> dict[str, str]:
-    """The tag that gives a fold of a variant its colour in the page."""
+    """The tag that colours a fold of a variant in the page."""
     shift = list(VARIANTS).index(variant) if variant in VARIANTS else len(VARIANTS)
     return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + shift) % len(FOLD_COLOURS)]}
 
 
 def _new_run(tags: Mapping[str, str], name: str) -> Run:
     client = MlflowClient()
-    experiment = MLFLOW_EXPERIMENT_ID.get() or "0"
-    run = client.create_run(experiment, tags=resolve_tags(dict(tags)), run_name=name or None)
+    with explained():
+        run = client.create_run(experiment(), tags=resolve_tags(dict(tags)), run_name=name or None)
     return Run(run.info.run_id)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.pyfunc import PyFuncModel
@@ -25,7 +26,10 @@ from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.tracking.finished import fetch, is_run_id
 from cardio_mlflow.tracking.runs import Run
+from cardio_mlflow.tracking.store import experiment
+from cardio_mlflow.tracking.store_faults import explained
 from cardio_mlflow.training.stroke_volume import Predicted, all_direct
 
 MODEL_NAME: Final = "cardio-hemodynamics"
@@ -36,11 +40,14 @@ PACKAGE: Final = Path(__file__).resolve().parents[1]
 _REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic",
                         "pyyaml", "platformdirs", "joblib", "tqdm")  # fmt: skip
 
+_UNKNOWN: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow answers to a name or an id that it does not know."""
+
 log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What the registered model gives for N patients.
+    """What the registered model returns for N patients.
 
     Attributes:
         predicted: (N, 9) in the units of the parameter table, and which way they came.
@@ -52,19 +59,23 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RegisteredModel:
-    """The registered model, loaded with the code it was registered with.
+class Version:
+    """A version of the registered model.
 
     Attributes:
-        version: version in the registry.
+        number: in the registry, as text.
         run_id: the run that registered it, which holds the out-of-fold predictions of its patients.
-        tags: the version's tags.
-        code_folder: the folder of the code that answers.
     """
 
-    version: str
+    number: str
     run_id: str
     tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RegisteredModel(Version):
+    """A version that is loaded; `code_folder` is of the code that answers, its own where it has some."""
+
     code_folder: Path
     _model: PyFuncModel
 
@@ -74,7 +85,7 @@ class RegisteredModel:
         return self.code_folder != PACKAGE
 
     def evaluate(self, data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> Answer:
-        """Predict for prepared clips of N patients, and give the features behind the predictions.
+        """Predict for prepared clips of N patients, and return the features behind the predictions.
 
         A model that was registered before identities, or features, were there answers without them.
 
@@ -126,7 +137,7 @@ def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None
     Args:
         run: the run.
         settings: that the folds were trained with.
-        bundles: bundle folders by a name that gives their order.
+        bundles: bundle folders by a name that sorts them.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ARTIFACT
@@ -142,7 +153,7 @@ def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None
 
 
 def signature(settings: Settings) -> ModelSignature:
-    """Named arrays in, of which the class of the model tells more, and one column per parameter out."""
+    """Named arrays in, described by the model's class, and one column per parameter out."""
     views = len(VIEW_CODES)
     inputs = [
         TensorSpec(np.dtype(np.uint8), (-1, views, -1, -1, -1), "views"),
@@ -158,6 +169,7 @@ def signature(settings: Settings) -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(columns))
 
 
+@explained()
 def bundle_names(run_id: str) -> list[str]:
     """Names of the bundles in a run's model, such as ``fold-2``."""
     files = MlflowClient().list_artifacts(run_id, f"{ARTIFACT}/artifacts")
@@ -165,62 +177,96 @@ def bundle_names(run_id: str) -> list[str]:
 
 
 def download_bundles(run_id: str, folder: Path) -> dict[str, Path]:
-    """Fetch the bundles of a run's model into a folder; returns them by name."""
-    path = Path(MlflowClient().download_artifacts(run_id, f"{ARTIFACT}/artifacts", str(folder)))
+    """Fetch the bundles of a run's model into a folder; returns them by name.
+
+    Raises:
+        InputError: they are gone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = fetch(run_id, f"{ARTIFACT}/artifacts", folder)
     return {bundle.name: bundle for bundle in sorted(path.iterdir())}
 
 
-def register(run: Run, tags: Mapping[str, str], alias: str = CHAMPION) -> str:
-    """Register the run's model and give it an alias; returns the new version."""
+@explained()
+def register(run: Run, tags: Mapping[str, str]) -> str:
+    """Register the run's model; returns the number of the new version."""
     client = MlflowClient()
     try:
         client.create_registered_model(MODEL_NAME)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(
-        MODEL_NAME, f"runs:/{run.run_id}/{ARTIFACT}", run.run_id, tags=dict(tags)
-    )
-    client.set_registered_model_alias(MODEL_NAME, alias, version.version)
-    return str(version.version)
+    source = f"runs:/{run.run_id}/{ARTIFACT}"
+    return str(client.create_model_version(MODEL_NAME, source, run.run_id, tags=dict(tags)).version)
 
 
-def registered_run(name: str) -> str | None:
-    """The run behind an alias or a version of the registered model; None where there is none."""
+@explained()
+def set_alias(version: str, alias: str) -> None:
+    """Give an alias of the registered model to a version."""
+    MlflowClient().set_registered_model_alias(MODEL_NAME, alias, version)
+
+
+@explained()
+def versions_with(tags: Mapping[str, str]) -> list[Version]:
+    """Versions with these tags, registered by runs of this experiment that are still there; latest first."""
+    client, here = MlflowClient(), experiment()
+    found = sorted(client.search_model_versions(f"name = '{MODEL_NAME}'"), key=lambda v: -int(v.version))
+    return [
+        _version(version)
+        for version in found
+        if tags.items() <= version.tags.items() and _experiment_of(client, version.run_id) == here
+    ]
+
+
+def _experiment_of(client: MlflowClient, run_id: str) -> str:
+    """The experiment of a run; nothing where the run was deleted."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in _UNKNOWN:
+            raise
+        return ""
+    return str(run.info.experiment_id) if run.info.lifecycle_stage == "active" else ""
+
+
+@explained()
+def version_called(name: str) -> Version | None:
+    """The version with this number or alias, or the latest that the run with this id has registered."""
     client = MlflowClient()
+    if is_run_id(name):
+        of_run = client.search_model_versions(f"run_id = '{name}'")
+        return max((_version(v) for v in of_run), key=lambda v: int(v.number), default=None)
     try:
         if name.isdecimal() and len(name) < 10:
-            version = client.get_model_version(MODEL_NAME, name)
-        else:
-            version = client.get_model_version_by_alias(MODEL_NAME, name)
+            return _version(client.get_model_version(MODEL_NAME, name))
+        return _version(client.get_model_version_by_alias(MODEL_NAME, name))
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code not in _UNKNOWN:
             raise
         return None
-    return str(version.run_id)
 
 
-def load_champion() -> RegisteredModel:
-    """Load ``models:/cardio-hemodynamics@champion`` with its own code.
+def _version(found: ModelVersion) -> Version:
+    return Version(str(found.version), found.run_id, found.tags)
+
+
+def load_version(version: Version) -> RegisteredModel:
+    """Load a version of the registered model with its own code.
 
     Raises:
-        InputError: no model has that alias.
+        InputError: its files are gone.
     """
     try:
-        version = MlflowClient().get_model_version_by_alias(MODEL_NAME, CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
+        with _own_code():
+            model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version.number}")
+    except (MlflowException, OSError) as error:
         raise InputError(
-            f"No model is registered as {MODEL_NAME}@{CHAMPION} in this store. "
-            "Run the steps that make one first:\n"
-            "    mlflow run . -e train --env-manager local\n"
-            "    mlflow run . -e validate --env-manager local"
+            f"Version {version.number} of {MODEL_NAME} is registered, but cannot be loaded from the "
+            f"artifacts of the run {version.run_id}: they are gone or damaged, or the store does not answer. "
+            "Bring them back, or delete that run and run validate, which registers the folds anew."
         ) from error
-    with _own_code():
-        model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version.version}")
     folder: Path = model.unwrap_python_model().code_folder()
-    loaded = RegisteredModel(str(version.version), version.run_id, version.tags, folder, model)
+    loaded = RegisteredModel(version.number, version.run_id, version.tags, folder, model)
     if not loaded.has_own_code:
         log.warning("The model carries no code of its own: the installed code answers.")
     return loaded

@@ -1,7 +1,5 @@
 """Hostile files: each ends in its code, soon, in little memory, and without a name."""
 
-from __future__ import annotations
-
 import resource
 import shutil
 

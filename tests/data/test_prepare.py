@@ -221,39 +221,37 @@ def test_a_cohort_folder_that_is_half_gone_is_made_again(tmp_path, clips, decode
     assert decoded == []
 
 
-def test_what_is_no_digest_in_the_memo_is_not_believed(tmp_path, clips, monkeypatch):
+@pytest.fixture
+def read_contents(tmp_path, clips, monkeypatch):
+    """Reads the contents of the clips' files, which count as settled."""
     monkeypatch.setattr(duplicates, "_SETTLING_NS", 0)
-    paths = [clip.path for clip in clips]
-    first = duplicates.read_contents(paths, tmp_path, 1)
-    for bad in ("all the same", 7, None, ["0" * 32], "0" * 33):
-        (tmp_path / "contents.json").write_text(json.dumps({one.mark: bad for one in first}))
-        assert duplicates.read_contents(paths, tmp_path, 1) == first
+    return lambda: duplicates.read_contents([clip.path for clip in clips], tmp_path, 2)
 
 
-def test_an_unchanged_file_is_read_once(tmp_path, clips, monkeypatch):
-    monkeypatch.setattr(duplicates, "_SETTLING_NS", 0)
+def test_an_unchanged_file_is_read_once_and_what_is_no_digest_is_not_believed(
+    tmp_path, read_contents, monkeypatch
+):
     reads, digest = [], duplicates._digested
     monkeypatch.setattr(duplicates, "_digested", lambda file: reads.append(file.path.name) or digest(file))
-    paths = [clip.path for clip in clips]
-    first = duplicates.read_contents(paths, tmp_path, 2)
+    first, memo = read_contents(), tmp_path / "contents.json"
     assert sorted(reads) == ["bad.dcm", "good.dcm", "other.dcm", "third.dcm"]  # once where two clips share it
-    assert duplicates.read_contents(paths, tmp_path, 2) == first
+    assert read_contents() == first
     assert len(reads) == 4
-    assert "good" not in (tmp_path / "contents.json").read_text()
-    (tmp_path / "contents.json").write_text("[]")
-    assert duplicates.read_contents(paths, tmp_path, 2) == first
+    assert "good" not in memo.read_text()
+    for bad in ("all the same", 7, None, ["0" * 32], "0" * 33):
+        memo.write_text(json.dumps({one.mark: bad for one in first}))
+        assert read_contents() == first
+    memo.write_text("[]")
+    assert read_contents() == first
 
 
-def test_a_changed_file_is_read_again(tmp_path, clips, monkeypatch):
-    monkeypatch.setattr(duplicates, "_SETTLING_NS", 0)
-    paths = [clip.path for clip in clips]
-    first = duplicates.read_contents(paths, tmp_path, 1)
-    before, data = paths[0].stat(), bytearray(paths[0].read_bytes())
+def test_a_changed_file_is_read_again(clips, read_contents):
+    path, first = clips[0].path, read_contents()
+    before, data = path.stat(), bytearray(path.read_bytes())
     data[-1] ^= 1
-    paths[0].write_bytes(data)
-    os.utime(paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))  # as a careful copy would
-    assert paths[0].stat().st_size == before.st_size
-    changed = duplicates.read_contents(paths, tmp_path, 1)
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a careful copy would
+    changed = read_contents()
     assert changed[0].digest != first[0].digest
     assert changed[1:] == first[1:]
 

@@ -31,7 +31,7 @@ SMALL = {
 OPTIONS = {
     "train_fold": {"fold": "1"},
     "validate": {"predictions": ""},
-    "test": {"predictions": ""},
+    "test": {"predictions": "", "model": "study"},
     "visualize": {"patients": "worst=2,median", "model": "study", "loose": "false"},
 }
 
@@ -51,20 +51,27 @@ class Workplace:
 
     folder: Path
     cache: Path
+    server: str = ""
     client: MlflowClient = field(init=False)
 
     def __post_init__(self) -> None:
-        shutil.copy(empty_store(), self.folder / "mlflow.db")
-        with closing(sqlite3.connect(self.folder / "mlflow.db")) as store, store:
-            store.execute("UPDATE experiments SET artifact_location = ?", [f"{self.folder}/mlruns/0"])
-        object.__setattr__(self, "client", MlflowClient(f"sqlite:///{self.folder}/mlflow.db"))
+        if not self.server:
+            shutil.copy(empty_store(), self.folder / "mlflow.db")
+            with closing(sqlite3.connect(self.folder / "mlflow.db")) as store, store:
+                store.execute("UPDATE experiments SET artifact_location = ?", [f"{self.folder}/mlruns/0"])
+        object.__setattr__(self, "client", MlflowClient(self.address))
+
+    @property
+    def address(self) -> str:
+        """The address of the store: a server's, or a file in the folder."""
+        return self.server or f"sqlite:///{self.folder}/mlflow.db"
 
     def command(self, name: str, **given: str) -> int:
         """Run an entry point as its command line would; returns the exit status.
 
         To save time figures are coarse, and of single parameters only PVR is drawn.
         """
-        mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
+        mlflow.set_tracking_uri(self.address)
         pipeline = getattr(importlib.import_module(f"entry_points.{name}"), name)
         words = [
             word

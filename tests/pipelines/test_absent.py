@@ -1,7 +1,5 @@
 """A cohort in which nobody has one parameter, and too few of a fold's patients have others."""
 
-from __future__ import annotations
-
 import shutil
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a slip of the user's gets: one screen, exit status 1, a FAILED run with the reason."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

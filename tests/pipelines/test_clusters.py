@@ -256,5 +256,5 @@ def test_a_cluster_that_lets_nobody_in_is_reported_at_once(ray: Cluster, tmp_pat
 def test_a_cluster_that_does_not_answer_is_reported_at_once(backend: str, scheme: str) -> None:
     nowhere = f"{scheme}://127.0.0.1:{free_port()}"
     settings = load_settings({"backend": backend, "cluster": nowhere}, {})
-    with pytest.raises(InputError, match="Nobody answers at"), worker_pool(settings, ELSEWHERE, 2):
+    with pytest.raises(InputError, match="Nothing answers at"), worker_pool(settings, ELSEWHERE, 2):
         pass

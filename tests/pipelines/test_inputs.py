@@ -1,7 +1,5 @@
 """Pseudonyms from the label sheet to the check that a model is not tested on its own patients."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +38,8 @@ def given(tmp_path, monkeypatch):
         first = {contents[p]: p for p in reversed(ids)}
         shared = tuple((first[c], p) for p, c in contents.items() if first[c] != p)
         pixels = {patient: (f"pixels of {content}",) for patient, (content,) in contents.items()}
-        return PreparedCohort(tmp_path, f"key{ids}", pd.DataFrame(), ids, (), {}, contents, pixels, shared)
+        made = (tmp_path, f"key{ids}", pd.DataFrame(), ids, (), {}, contents, pixels, shared, contents)
+        return PreparedCohort(*made)
 
     monkeypatch.setattr(module, "prepare_cohort", prepare)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -72,7 +71,10 @@ def test_ids_are_replaced_everywhere_and_nothing_else_changes(given):
 
 def test_a_use_of_cohort_2_is_known_again_by_labels_and_clip_files(given, tmp_path):
     folder = tmp_path / "cohort"
-    first = load_inputs(given()).cohort2_digest
+    inputs = load_inputs(given())
+    first = inputs.cohort2_digest
+    refused = replace(inputs.prepared, patients=inputs.prepared.patients[:-1])
+    assert replace(inputs, prepared=refused).cohort2_digest == first, "by another version of the preparation"
     (folder / "dicom" / "ROE0_FC.dcm").write_text("another clip of Cohort I")
     assert load_inputs(given()).cohort2_digest == first
     (folder / "dicom" / "ROE8_FC.dcm").write_text("another clip of Cohort II")
@@ -113,17 +115,12 @@ def test_given_folds_and_training_rows_mean_the_same_patients(given, tmp_path):
     assert training_subset(settings, hidden) == {cohort1[1], cohort1[4]}
 
 
-@pytest.mark.parametrize("place", ["cohort/pseudonym.key", "cache/prepared/pseudonym.key"])
-def test_the_key_may_not_lie_in_what_is_handed_on(given, tmp_path, place):
+@pytest.mark.parametrize("place", ["cohort", "cache/prepared", Path(module.__file__).parent])
+def test_the_key_may_not_lie_in_what_is_handed_on_or_in_the_code(given, tmp_path, place):
+    key = tmp_path / place / "pseudonym.key"
     with pytest.raises(InputError, match="handed on"):
-        load_inputs(given(pseudonymize="true", pseudonym_key=str(tmp_path / place)))
-
-
-def test_a_key_inside_the_code_is_refused(given):
-    inside = Path(module.__file__).parent / "pseudonym.key"
-    with pytest.raises(InputError, match="handed on"):
-        load_inputs(given(pseudonymize="true", pseudonym_key=str(inside)))
-    assert not inside.exists()
+        load_inputs(given(pseudonymize="true", pseudonym_key=str(key)))
+    assert not key.exists()
 
 
 def check(monkeypatch, settings, tested, trained, cohort, seen=None):
@@ -145,7 +142,7 @@ def test_a_model_is_never_tested_on_its_own_patients_unnoticed(
 ):
     settings = given(pseudonymize=tested_hidden)
     tested, trained = load_inputs(settings), load_inputs(given(pseudonymize=trained_hidden))
-    expected = "cannot be told" if trained_hidden != tested_hidden else "3 of the 3 Cohort II patients"
+    expected = "cannot be known" if trained_hidden != tested_hidden else "3 of the 3 Cohort II patients"
     with pytest.raises(InputError, match=expected) as error:
         check(monkeypatch, settings, tested, trained, "cohort")
     caplog.clear()
@@ -159,7 +156,7 @@ def test_pseudonyms_of_two_keys_cannot_be_compared(given, monkeypatch, tmp_path)
     settings = given(pseudonymize="true")
     tested = load_inputs(settings)
     trained = load_inputs(given(pseudonymize="true", pseudonym_key=str(tmp_path / "k" / "other.key")))
-    with pytest.raises(InputError, match="cannot be told"):
+    with pytest.raises(InputError, match="cannot be known"):
         check(monkeypatch, settings, tested, trained, "cohort")
 
 
@@ -182,7 +179,7 @@ def test_clips_that_were_trained_on_are_found_under_any_name(given, monkeypatch,
     check(monkeypatch, settings, tested, trained, "/backup/elsewhere", NOBODY)
     assert "ids alone" not in caplog.text
     check(monkeypatch, settings, tested, trained, "/backup/elsewhere", None)
-    assert "can be told by the patients' ids alone" in caplog.text
+    assert "can be known from the patients' ids alone" in caplog.text
 
 
 def with_persons(settings, persons):

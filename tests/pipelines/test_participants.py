@@ -1,7 +1,5 @@
 """The participants table: bands in place of ages, rare texts as other, refused clips by code."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

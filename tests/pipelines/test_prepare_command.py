@@ -1,7 +1,5 @@
 """The command ``prepare``: its exit status, what it says at the end, what stands on its run."""
 
-from __future__ import annotations
-
 import shutil
 
 import pandas as pd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -11,13 +12,16 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 import cardio_mlflow.parameters
+import cardio_mlflow.pipelines.main as main_step
 from cardio_mlflow.analysis.predictions import wide
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.pipelines.test import find_version
 from cardio_mlflow.settings_reading import load_settings
-from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_champion, model_input
+from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_version, model_input, version_called
 from tests.pipelines.conftest import SMALL
 
 STUDY = {"study": "demo-synthetic"}
@@ -88,7 +92,7 @@ def test_cohort_two_is_judged_by_the_registered_model_with_its_own_code(
     assert table["patient_id"].nunique() == 4
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     mlflow.set_tracking_uri(f"sqlite:///{studied.folder}/mlflow.db")
-    model = load_champion()
+    model = load_version(version_called(CHAMPION))
     assert model.code_folder.parent.name == "code"
     assert Path(cardio_mlflow.parameters.__file__).parent != model.code_folder
 
@@ -123,6 +127,9 @@ def test_the_summary_says_what_to_do_next(studied) -> None:
         fold.info.run_id in summary for fold in studied.runs(**STUDY, step="train_fold", variant="full")
     )
     assert all(key in summary for key in KEYS)
+    for prefix, step in (("cohort1", "validate"), ("cohort2", "test")):
+        (of_step,) = studied.runs(**STUDY, step=step)
+        assert run.data.metrics[f"{prefix}/r_mean"] == of_step.data.metrics[f"{prefix}/r_mean"]
 
 
 def test_a_fold_alone_gives_what_the_study_gave(studied) -> None:
@@ -130,30 +137,6 @@ def test_a_fold_alone_gives_what_the_study_gave(studied) -> None:
     (again,) = studied.runs(study="again", step="train_fold")
     before = studied.runs(study="demo-synthetic", step="train_fold", fold="2")[0]
     assert again.data.metrics == before.data.metrics
-
-
-def test_validate_names_missing_folds(studied, capsys: pytest.CaptureFixture[str]) -> None:
-    for fold in ("2", "4"):
-        given = {"num_folds": "5", "cohort1_size": "9", "study": "part", "epochs": "1", "stages": "0"}
-        assert studied.command("train_fold", fold=fold, **given) == 0
-    versions = len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'"))
-    capsys.readouterr()
-    assert studied.command("validate", **given) == 1
-    said = capsys.readouterr().err
-    assert "lacks folds 1, 3 and 5" in said
-    assert "-P fold=1" in said
-    (failed,) = studied.runs(step="validate", study="part")
-    assert failed.info.status == "FAILED"
-    assert "lacks folds 1, 3 and 5" in failed.data.tags["failure"]
-    assert len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'")) == versions
-
-
-def test_validate_refuses_folds_of_different_settings(studied, capsys: pytest.CaptureFixture[str]) -> None:
-    assert studied.command("train_fold", fold="1", study="mixed") == 0
-    assert studied.command("train_fold", fold="2", study="mixed", task_lr="0.002") == 0
-    capsys.readouterr()
-    assert studied.command("validate", study="mixed") == 1
-    assert "task_lr: 0.001 and 0.002" in capsys.readouterr().err
 
 
 def test_ablation_takes_up_the_folds_that_are_there(studied) -> None:
@@ -175,7 +158,77 @@ def test_best_fold_registers_one_fold_and_uses_are_counted(studied, few_figures)
     assert [run.data.metrics["cohort2/uses"] for run in studied.runs(**STUDY, step="test")] == [1, 2]
 
 
-def test_skip_train_takes_the_folds_that_are_trained(studied, few_figures) -> None:
-    before = len(studied.runs(**STUDY, step="train_fold"))
-    assert studied.command("main", skip_train="true", training_only="true") == 0
-    assert len(studied.runs(**STUDY, step="train_fold")) == before
+def test_training_only_trains_in_its_experiment_and_no_more(
+    studied, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the study of the same name in another experiment neither folds nor model are taken."""
+    versions = len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert studied.command("main", training_only="true", epochs="1", stages="0") == 0
+    own = studied.client.get_experiment_by_name("mine")
+    assert own.artifact_location == f"{studied.folder}/mlruns/mine"
+    steps = [run.data.tags["step"] for run in studied.client.search_runs([own.experiment_id])]
+    assert sorted(steps) == ["main", "prepare", "train", "train_fold", "train_fold"]
+    assert len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'")) == versions
+    assert studied.command("validate", epochs="50") == 1
+    assert "epochs was 1, is now 50" in capsys.readouterr().err
+    assert studied.command("test") == 1
+    assert "has no registered model in this experiment" in capsys.readouterr().err
+
+
+@pytest.fixture
+def another_champion(studied) -> Iterator[str]:
+    """Another study has validated: its version of the same model is champion, for the time."""
+    client = studied.client
+    first = client.get_model_version(MODEL_NAME, "1")
+    tags = first.tags | {"study": "another"}
+    number = str(client.create_model_version(MODEL_NAME, first.source, first.run_id, tags=tags).version)
+    client.set_registered_model_alias(MODEL_NAME, CHAMPION, number)
+    yield number
+    client.set_registered_model_alias(MODEL_NAME, CHAMPION, "1")
+
+
+def test_a_test_takes_the_model_of_its_study(studied, another_champion: str, capsys) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{studied.folder}/mlflow.db")
+    settings = load_settings(SMALL, {})
+    with pytest.raises(InputError, match="'another'") as error:
+        find_version(settings, "study")
+    assert "-P study=demo-synthetic" in str(error.value)
+    assert "-P model=champion" in str(error.value)
+    named = load_settings(SMALL | {"study": "demo-synthetic"}, {})
+    latest = max(
+        int(v.version)
+        for v in studied.client.search_model_versions(f"name = '{MODEL_NAME}'")
+        if v.tags["study"] == "demo-synthetic"
+    )
+    (validation,) = studied.runs(**STUDY, step="validate")[:1]
+    assert find_version(named, "study").number == str(latest)
+    assert find_version(load_settings(SMALL | {"study": "another"}, {}), "study").number == another_champion
+    assert find_version(settings, "champion").number == another_champion
+    assert find_version(settings, "1").number == "1"
+    assert find_version(settings, validation.info.run_id).run_id == validation.info.run_id
+    for unknown in ("99", "f" * 32, "nobody"):
+        with pytest.raises(InputError, match="is neither study"):
+            find_version(settings, unknown)
+    assert studied.command("test") == 1
+    assert "Say which is to be tested" in capsys.readouterr().err
+
+
+def test_main_with_skip_train_tests_the_version_that_is_there_whatever_becomes_champion_meanwhile(
+    studied, another_champion: str, monkeypatch: pytest.MonkeyPatch, few_figures
+) -> None:
+    def validated_meanwhile(*_: object) -> None:
+        studied.client.set_registered_model_alias(MODEL_NAME, CHAMPION, another_champion)
+
+    def counts() -> tuple[int, int]:
+        versions = studied.client.search_model_versions(f"name = '{MODEL_NAME}'")
+        return len(versions), len(studied.runs(**STUDY, step="train_fold"))
+
+    before = counts()
+    monkeypatch.setattr(main_step, "_explained", validated_meanwhile)
+    given = {"skip_train": "true", "skip_ablation": "true", "explained_patients": "median"}
+    assert studied.command("main", **given) == 0
+    assert counts() == before
+    for step in ("validate", "test"):
+        assert studied.runs(**STUDY, step=step)[-1].data.tags["model_version"] == "1"
+    assert str(studied.client.get_model_version_by_alias(MODEL_NAME, CHAMPION).version) == another_champion

@@ -78,7 +78,7 @@ def test_the_decision_curve_is_told_as_it_was_made():
     [
         ({"stages": "0"}, "The backbone stayed frozen throughout"),
         ({"stages": "1", "stage_epochs": "3"}, "In 1 further stage,"),
-        ({"stages": "1", "stage_epochs": "3"}, "trained as well, 3 epochs a stage but the last."),
+        ({"stages": "1", "stage_epochs": "3"}, "trained as well, 3 epochs per stage but the last."),
         ({"stage_epochs": "30,4,4"}, "trained as well; the stages took 30, 4 and 4 epochs."),
         ({"stage_epochs": "30,4,4"}, "Training took 38 epochs"),
         ({"scale": "physical"}, "a field of 200 mm across and down with the sector's apex top centre"),
@@ -99,10 +99,10 @@ def test_the_decision_curve_is_told_as_it_was_made():
             {"keep": "last"},
             "mean of the weights over the last half of the last stage's epochs was kept, so no",
         ),
-        ({}, "one cardiac cycle where its beats could be told, else over the clip"),
+        ({}, "one cardiac cycle where its beats were found, else over the clip"),
         ({"variant": "no_fusion"}, "the variant no_fusion"),
-        ({"views": "A4C"}, "One echocardiography clip a patient was used: apical four-chamber (A4C)."),
-        ({"views": "A4C,PLAX"}, "Up to two echocardiography clips a patient were used"),
+        ({"views": "A4C"}, "One echocardiography clip per patient was used: apical four-chamber (A4C)."),
+        ({"views": "A4C,PLAX"}, "Up to two echocardiography clips per patient were used"),
         (
             {"unfreezing": "at_once"},
             "The top 2 transformer blocks of it were trained from the first epoch",
@@ -146,7 +146,7 @@ def test_what_the_settings_do_not_know_comes_from_the_runs(facts, words):
     [
         ({"trace": 21, "periodicity": 3}, "in 24 of 24 clips, by the drawn ECG (21), the picture's own per"),
         ({"tags": 5, "clip": 2}, "in 5 of 7 clips, by R-wave times in the file (5); over the clip or its "
-         "first 1.2 s in 2 of 7, whose beats could not be told; the network saw 8"),
+         "first 1.2 s in 2 of 7, whose beats were not found; the network saw 8"),
         ({"tensor": 4}, "spaced over the whole tensor in 4 of 4, which came as tensors without times; the"),
     ],
 )  # fmt: skip

@@ -1,7 +1,5 @@
 """The child process: what it prepares; clips that crash it, hang it, eat memory or take it over."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pydicom
 import pytest
 from pydicom.dataset import FileMetaDataset

@@ -1,7 +1,5 @@
 """Clips in AVI, MP4 and other video files."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 

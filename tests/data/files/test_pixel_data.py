@@ -1,7 +1,5 @@
 """Frames found in the file and decoded, in every syntax and colour space."""
 
-from __future__ import annotations
-
 import itertools
 import struct
 import warnings

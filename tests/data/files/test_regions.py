@@ -1,7 +1,5 @@
 """What the region tags give a pixel's size as, whatever stands in them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -64,8 +62,9 @@ def test_what_is_missing_gives_no_size(keyword):
     assert _size(_region(**{keyword: None})) == [None]
 
 
-def test_a_stale_region_is_none():
-    stale = _region(place=(0, 0, COLUMNS + 163, ROWS + 177))
+@pytest.mark.parametrize("corner", [(COLUMNS, ROWS - 1), (COLUMNS - 1, ROWS), (COLUMNS + 163, ROWS + 177)])
+def test_a_stale_region_is_none(corner):
+    stale = _region(place=(0, 0, *corner))
     assert _size(stale) == []
     assert _size(stale, _region(0.04, 0.04)) == [0.4]
     assert region_bound(_header(stale), ROWS, COLUMNS) is None

@@ -1,7 +1,5 @@
 """Frame times, heart rate and R waves by the tags, and which interval of an irregular rhythm is taken."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

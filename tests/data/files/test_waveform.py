@@ -1,7 +1,5 @@
 """The Waveform Sequence: hand-made ones, and ones that hypothesis damages."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import numpy as np
@@ -71,30 +69,25 @@ def test_every_kind_of_sample(form):
 
 
 @pytest.mark.parametrize(
-    ("elements", "first_s"),
+    ("elements", "skew", "first_s"),
     [
-        ({}, 0.0),
-        ({"MultiplexGroupTimeOffset": "-250"}, -0.25),
-        ({"TriggerTimeOffset": "100"}, 0.1),
-        ({"TriggerSamplePosition": 251}, -0.5),
-        ({"MultiplexGroupTimeOffset": "40", "TriggerTimeOffset": "100", "TriggerSamplePosition": 251}, 0.04),
+        ({}, {}, 0.0),
+        ({"MultiplexGroupTimeOffset": "-250"}, {}, -0.25),
+        ({"TriggerTimeOffset": "100"}, {}, 0.1),
+        ({"TriggerSamplePosition": 251}, {}, -0.5),
+        (
+            {"MultiplexGroupTimeOffset": "40", "TriggerTimeOffset": "100", "TriggerSamplePosition": 251},
+            {},
+            0.04,
+        ),
+        ({"MultiplexGroupTimeOffset": "100"}, {"ChannelTimeSkew": "0.012"}, 0.112),
+        ({"MultiplexGroupTimeOffset": "100"}, {"ChannelSampleSkew": "5"}, 0.11),
+        ({"MultiplexGroupTimeOffset": "100"}, {"ChannelTimeSkew": "0.02", "ChannelSampleSkew": "5"}, 0.12),
     ],
 )
-def test_where_the_first_sample_lies(elements, first_s):
-    assert ecg_waveform(_file(_group(**elements)))[0][0] == pytest.approx(first_s)
-
-
-@pytest.mark.parametrize(
-    ("elements", "skew_s"),
-    [
-        ({"ChannelTimeSkew": "0.012"}, 0.012),
-        ({"ChannelSampleSkew": "5"}, 0.01),
-        ({"ChannelTimeSkew": "0.02", "ChannelSampleSkew": "5"}, 0.02),
-    ],
-)
-def test_the_skew_of_a_channel_is_added(elements, skew_s):
-    group = _group(channels=[_channel(**elements)], MultiplexGroupTimeOffset="100")
-    assert ecg_waveform(_file(group))[0][0] == pytest.approx(0.1 + skew_s)
+def test_where_the_first_sample_lies(elements, skew, first_s):
+    group = _group(channels=[_channel(**skew)], **elements)
+    assert ecg_waveform(_file(group))[0][0] == pytest.approx(first_s)
 
 
 def test_sensitivity_correction_and_baseline():
@@ -152,13 +145,9 @@ def test_a_group_that_contradicts_itself_is_not_read(elements):
     assert ecg_waveform(_file(_group(**elements))) is None
 
 
-def test_a_file_without_a_waveform_has_none():
-    assert ecg_waveform(Dataset()) is None
-    assert ecg_waveform(_file()) is None
-
-
-def test_a_flat_waveform_is_none():
-    assert ecg_waveform(_file(_group(np.full(SAMPLES, 3, np.int16)))) is None
+def test_a_file_without_a_waveform_or_with_a_flat_one_has_none():
+    for dataset in (Dataset(), _file(), _file(_group(np.full(SAMPLES, 3, np.int16)))):
+        assert ecg_waveform(dataset) is None
 
 
 _KEYWORDS = st.sampled_from([
