@@ -14,7 +14,6 @@ chambers fill and empty, which is no shortcut (with motion it gives +0.28, witho
 
 from __future__ import annotations
 
-import copy
 import sys
 from dataclasses import replace
 
@@ -25,7 +24,6 @@ from tqdm import tqdm
 from cardio_mlflow.analysis.agreement import pearson
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import ClipTensor, load_clips
-from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines.command_line import parse_arguments
 from cardio_mlflow.pipelines.inputs import load_inputs
@@ -89,8 +87,7 @@ def of_brightness(data: TrainingSet) -> FrozenFeatures:
     flat = brightness_only(
         ClipTensor(data.patients, views, clips.present, clips.placement, clips.phased, clips.rr_ms)
     )
-    encoder = FrameEncoder(copy.deepcopy(data.backbone))
-    return FrozenFeatures(replace(data.features.sources, clips=flat, encoder=encoder), data.features._store)
+    return FrozenFeatures(replace(data.features.sources, clips=flat), data.features._store)
 
 
 def train(settings: Settings, data: TrainingSet, fold: int) -> Bundle:

@@ -23,7 +23,7 @@ from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.devices import choose_device, compute_dtype
 from cardio_mlflow.training.fit import FoldData
-from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources, frozen
 
 BASE = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -76,7 +76,7 @@ def fold_of(vit: ViTModel, settings: Settings, folder: Path, patients: int) -> F
     ids = tuple(f"P{number:03d}" for number in range(patients))
     data = ClipTensor(ids, clips, torch.ones(patients, len(VIEWS), dtype=torch.bool))
     augmentation, dtype = Augmentation.from_settings(settings), compute_dtype(settings.precision, DEVICE)
-    sources = Sources(encoder_of(vit), data, augmentation, settings.augmented_copies, dtype)
+    sources = Sources(frozen(encoder_of(vit), dtype), data, augmentation, settings.augmented_copies, dtype)
     features = FrozenFeatures(sources, ActivationStore(folder / "features", 1e12))
     targets = np.random.default_rng(0).normal(size=(patients, len(KEYS)))
     trained = patients - max(1, patients // 5)

@@ -20,9 +20,8 @@ import torch
 from captum.attr import IntegratedGradients
 
 from benchmarks.frames import view_frames
-from cardio_mlflow.explain.baselines import baseline_images
-from cardio_mlflow.explain.integrated_gradients import integrate
-from cardio_mlflow.explain.subject import Subject, subject_of
+from cardio_mlflow.explain.case import Case, case_of
+from cardio_mlflow.explain.integrated_gradients import baseline_images, integrate
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.settings_reading import load_settings
@@ -37,7 +36,7 @@ MEMORY = 1.0
 """GiB that activations and the images of the steps may take."""
 
 
-def demo_subject() -> Subject:
+def demo_case() -> Case:
     """A synthetic patient as the demo sees them, and the demo's backbone under new heads."""
     settings = load_settings({}, {})
     anatomy = draw_anatomy(draw_hemodynamics(1, 1), 1).iloc[0]
@@ -45,29 +44,29 @@ def demo_subject() -> Subject:
     clips = np.stack([view_frames(anatomy, code, phases, 1, scale=settings.scale)[0] for code in VIEW_CODES])
     network = network_of(load_backbone("demo"), settings)
     shown = torch.ones(len(VIEW_CODES), dtype=torch.bool)
-    return subject_of(network, torch.from_numpy(clips), shown, shown)
+    return case_of(network, torch.from_numpy(clips), shown, shown)
 
 
 class Passes:
     """Counts frames that pass through the backbone, forward."""
 
-    def __init__(self, subject: Subject):
+    def __init__(self, case: Case):
         self.frames = 0
-        subject.network.encoder.register_forward_hook(self._count)
+        case.network.encoder.register_forward_hook(self._count)
 
     def _count(self, _module: object, given: tuple[torch.Tensor], _output: object) -> None:
         self.frames += len(given[0])
 
 
-def one_call(subject: Subject, blurred: torch.Tensor, parameter: int, frame: int) -> torch.Tensor:
+def one_call(case: Case, blurred: torch.Tensor, parameter: int, frame: int) -> torch.Tensor:
     """Captum's attribution of one frame for one parameter."""
-    shown, start = subject.shown, subject.with_images(blurred).shown
+    shown, start = case.shown, case.with_images(blurred).shown
 
     def forward(image: torch.Tensor) -> torch.Tensor:
         versions = shown.expand(len(image), *shown.shape).clone()
         versions[:, frame] = image
-        features = subject.network.encoder(versions.flatten(0, 1))
-        return subject.from_features(features, len(image)).predictions
+        features = case.network.encoder(versions.flatten(0, 1))
+        return case.from_features(features, len(image)).predictions
 
     method = IntegratedGradients(forward)
     image = shown[frame : frame + 1]
@@ -96,24 +95,24 @@ def peak_memory() -> Iterator[list[int]]:
 
 
 def main() -> None:
-    subject = demo_subject()
-    passes = Passes(subject)
-    blurred = baseline_images(subject.images, "blurred")
-    integrate(subject, blurred, 2, 9.0, MEMORY * 2**30, torch.float32)  # warm
+    case = demo_case()
+    passes = Passes(case)
+    blurred = baseline_images(case.images, "blurred")
+    integrate(case, blurred, 2, 9.0, MEMORY * 2**30, torch.float32)  # warm
     passes.frames, seconds = 0, []
     with peak_memory() as peak:
         for _ in range(3):
             start = time.perf_counter()
-            found = integrate(subject, blurred, STEPS, 0.01, MEMORY * 2**30, torch.float32)
+            found = integrate(case, blurred, STEPS, 0.01, MEMORY * 2**30, torch.float32)
             seconds.append(time.perf_counter() - start)
     ours, our_passes = statistics.median(seconds), passes.frames // 3
     grown = (peak[-1] - peak[0]) / 2**30
     passes.frames, seconds = 0, []
     for call in range(CALLS):
         start = time.perf_counter()
-        one_call(subject, blurred, call % len(KEYS), call % len(subject.shown))
+        one_call(case, blurred, call % len(KEYS), call % len(case.shown))
         seconds.append(time.perf_counter() - start)
-    calls = len(KEYS) * len(subject.shown)
+    calls = len(KEYS) * len(case.shown)
     theirs, their_passes = statistics.median(seconds) * calls, passes.frames // CALLS * calls
     delta = float(found.relative_delta.max())
     print(f"shared passes: {ours:.1f} s, {found.steps} steps, {our_passes} frames forward, delta {delta:.2%}")

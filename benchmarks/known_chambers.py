@@ -31,11 +31,10 @@ from benchmarks.chambers import CARRIERS, Masks, chamber_masks
 from benchmarks.frames import Scale, view_frames
 from benchmarks.localisation import area_of, share_on, strongest_on
 from cardio_mlflow.analysis.bootstrap import resample
-from cardio_mlflow.explain.baselines import baseline_images
+from cardio_mlflow.explain.case import Case, case_of
 from cardio_mlflow.explain.faithfulness import randomised
-from cardio_mlflow.explain.integrated_gradients import integrate
+from cardio_mlflow.explain.integrated_gradients import baseline_images, integrate
 from cardio_mlflow.explain.patient import CHECK_STEPS, CPU_MOST, own_heads
-from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.figures.overlay import smooth, usual_smoothing
 from cardio_mlflow.figures.style import save_figure
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
@@ -101,14 +100,14 @@ def known_chambers(bundle: Bundle, settings: Settings, patients: int) -> pd.Data
     anatomy = draw_anatomy(draw_hemodynamics(patients, SEED), SEED)
     rows: list[dict[str, object]] = []
     for number in tqdm(range(patients), desc="known chambers", unit="patient"):
-        subject, regions = _patient(bundle, anatomy.iloc[number], number)
+        case, regions = _patient(bundle, anatomy.iloc[number], number)
         for name, network in networks.items():
-            maps = _maps(replace(subject, network=network), settings)
-            rows += [row | {"network": name, "patient": number} for row in _shares(maps, subject, regions)]
+            maps = _maps(replace(case, network=network), settings)
+            rows += [row | {"network": name, "patient": number} for row in _shares(maps, case, regions)]
     return _summed(pd.DataFrame(rows), settings)
 
 
-def _patient(bundle: Bundle, anatomy: pd.Series, number: int) -> tuple[Subject, list[dict[str, Masks]]]:
+def _patient(bundle: Bundle, anatomy: pd.Series, number: int) -> tuple[Case, list[dict[str, Masks]]]:
     """A rendered patient, and the masks of each view at the size of the network's images."""
     network, frames = bundle.network, bundle.settings.training_frames
     scale: Scale = "sector" if bundle.scale is None else "physical"
@@ -116,24 +115,24 @@ def _patient(bundle: Bundle, anatomy: pd.Series, number: int) -> tuple[Subject, 
     clips = np.stack([view_frames(anatomy, code, phases, seed, scale=scale)[0] for code in VIEW_CODES])
     device = next(network.parameters()).device
     shown = used_views(bundle.settings).to(device)
-    subject = subject_of(network, torch.from_numpy(clips).to(device), shown, shown)
+    case = case_of(network, torch.from_numpy(clips).to(device), shown, shown)
     side = network.encoder.image_size[0]
-    return subject, [chamber_masks(anatomy, code, phases, seed, side, scale) for code in VIEW_CODES]
+    return case, [chamber_masks(anatomy, code, phases, seed, side, scale) for code in VIEW_CODES]
 
 
-def _maps(subject: Subject, settings: Settings) -> NDArray[np.float64]:
+def _maps(case: Case, settings: Settings) -> NDArray[np.float64]:
     """(9, V, T, h, w) attributions."""
-    baseline = baseline_images(subject.images, settings.ig_baseline)
+    baseline = baseline_images(case.images, settings.ig_baseline)
     memory = step_bytes(settings.step_memory, choose_device(), CPU_MOST)
-    found = integrate(subject, baseline, CHECK_STEPS, settings.ig_tolerance, memory, torch.float32)
+    found = integrate(case, baseline, CHECK_STEPS, settings.ig_tolerance, memory, torch.float32)
     return found.maps.double().cpu().numpy()
 
 
 def _shares(
-    maps: NDArray[np.float64], subject: Subject, regions: list[dict[str, Masks]]
+    maps: NDArray[np.float64], case: Case, regions: list[dict[str, Masks]]
 ) -> list[dict[str, object]]:
     """Share and area of each parameter's chambers over all views, of one patient."""
-    sector = (subject.images > 0).any(1, keepdim=True).expand_as(subject.images).cpu().numpy()
+    sector = (case.images > 0).any(1, keepdim=True).expand_as(case.images).cpu().numpy()
     rows: list[dict[str, object]] = []
     for key, map_ in zip(KEYS, maps, strict=True):
         region = np.zeros_like(sector)

@@ -18,7 +18,7 @@ from torch.optim import AdamW
 
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.training.fit import FoldData, masked_loss, plan_epoch
+from cardio_mlflow.training.fit import FoldData, draw_batches, masked_loss
 from cardio_mlflow.training.state import parameter_groups
 from cardio_mlflow.training.unfreezing import prepare_stage, stage_schedule
 
@@ -42,7 +42,7 @@ def plain_training(network: Network, data: FoldData, settings: Settings, seed: i
         prepare_stage(network, stage)
         torch.manual_seed(seed * 100_003 + epoch)
         losses = []
-        for batch in plan_epoch(data, settings):
+        for batch in draw_batches(data, settings):
             predictions = forward(network, data, batch.patients, batch.present, device)
             loss = masked_loss(predictions, data.targets_of(batch.patients).to(predictions))
             optimizer.zero_grad()

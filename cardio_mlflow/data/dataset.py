@@ -40,6 +40,7 @@ class ClipTensor:
         phased: (N, V) bool, whether the frames are known to start or end at an R wave (default False).
         rr_ms: (N, V) float64, length of the cycle shown, ms; NaN where it is not known to be one heart beat
             (the default).
+        scale: as in `ClipFiles`.
     """
 
     patient_ids: tuple[str, ...]
@@ -48,6 +49,7 @@ class ClipTensor:
     placement: Tensor = _UNKNOWN
     phased: Tensor = _UNKNOWN
     rr_ms: Tensor = _UNKNOWN
+    scale: PhysicalScale | None = None
 
     def __post_init__(self) -> None:
         unknown = zip(("placement", "phased", "rr_ms"), _facts([None] * self.present.numel()), strict=True)
@@ -66,11 +68,11 @@ class ClipTensor:
 
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position."""
-        return self.clips[patient]
+        return _at_scale(self.clips[patient], self.placement[patient], self.scale)
 
     def content_of(self, patient: int) -> str:
         """Digest of what a patient shows: changes with a pixel or the view mask, not with the id."""
-        clips, present = self.clips[patient], self.present[patient]
+        clips, present = self.clips_of(patient), self.present[patient]
         digest = hashlib.blake2b(repr((clips.shape, present.tolist())).encode(), digest_size=16)
         digest.update(clips.contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -97,11 +99,7 @@ class ClipFiles:
 
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
-        clips = _load(self.files[patient], self.frames)
-        if self.scale is None:
-            return clips
-        placement = self.placement[patient].numpy()
-        return torch.from_numpy(at_physical_scale(clips.numpy(), placement, self.scale.fallback_mm))
+        return _at_scale(_load(self.files[patient], self.frames), self.placement[patient], self.scale)
 
     def content_of(self, patient: int) -> str:
         """Digest as in `ClipTensor`, from the files' names in the store, which stand for their content.
@@ -159,6 +157,13 @@ def frame_positions(available: int, frames: int) -> list[int]:
     [0, 8, 16, 24]
     """
     return [int(p) for p in np.floor(np.arange(frames) * available / frames)]
+
+
+def _at_scale(clips: Tensor, placement: Tensor, scale: PhysicalScale | None) -> Tensor:
+    """(V, T, H, W) clips of a patient at a physical scale, or as they are prepared."""
+    if scale is None:
+        return clips
+    return torch.from_numpy(at_physical_scale(clips.numpy(), placement.numpy(), scale.fallback_mm))
 
 
 def _load(files: Files, frames: int) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from cardio_mlflow.explain.case import Case
 from cardio_mlflow.explain.integrated_gradients import SMALLEST_DIFFERENCE, Attribution
-from cardio_mlflow.explain.subject import Subject
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS
 
@@ -27,7 +27,7 @@ Kind = Literal["deletion", "insertion"]
 
 
 def deletion_insertion(
-    subject: Subject, baseline: Tensor, attribution: Attribution, patch: int, seed: int
+    case: Case, baseline: Tensor, attribution: Attribution, patch: int, seed: int
 ) -> pd.DataFrame:
     """How fast a prediction changes as patches are removed or restored, by attribution and at random.
 
@@ -37,7 +37,7 @@ def deletion_insertion(
     black ones outside the sector, are left out.
 
     Args:
-        subject: network and patient.
+        case: network and patient.
         baseline: (V, T, h, w) images.
         attribution: of the patient against this baseline.
         patch: side of a patch in pixels.
@@ -50,16 +50,16 @@ def deletion_insertion(
     apart = attribution.outputs - attribution.baseline
     rng = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
-    places = _pooled((subject.images != baseline).float()[None], patch)[0]
-    places = places * subject.present[:, None, None, None]
+    places = _pooled((case.images != baseline).float()[None], patch)[0]
+    places = places * case.present[:, None, None, None]
     random = [torch.from_numpy(rng.random(places.shape)).to(places) for _ in range(RANDOM_ORDERS)]
     for kind in ("deletion", "insertion"):
-        by_chance = torch.stack([_curve(subject, baseline, o, places, patch, kind) for o in random])
+        by_chance = torch.stack([_curve(case, baseline, o, places, patch, kind) for o in random])
         for k, key in enumerate(KEYS):
             if apart[k].abs() < SMALLEST_DIFFERENCE:
                 continue
             order = _pooled(attribution.maps[k : k + 1], patch)[0] * apart[k].sign()
-            value = _curve(subject, baseline, order, places, patch, kind)[:, k]
+            value = _curve(case, baseline, order, places, patch, kind)[:, k]
             scaled = [
                 ((v - attribution.baseline[k]) / apart[k]).tolist() for v in (value, *by_chance[:, :, k])
             ]
@@ -150,9 +150,7 @@ def _rows(key: str, kind: str, scaled: list[list[float]]) -> list[dict[str, obje
     return rows
 
 
-def _curve(
-    subject: Subject, baseline: Tensor, order: Tensor, places: Tensor, patch: int, kind: str
-) -> Tensor:
+def _curve(case: Case, baseline: Tensor, order: Tensor, places: Tensor, patch: int, kind: str) -> Tensor:
     """(shares, 9) predictions with the first share of patches, by order, removed or restored."""
     ranked = torch.where(places > 0, order, float("-inf")).flatten()
     rank = torch.empty_like(ranked).scatter_(
@@ -166,9 +164,9 @@ def _curve(
         changed = (rank < round(share * count)).view(places.shape)
         wide = changed.repeat_interleave(patch, -2).repeat_interleave(patch, -1)
         wide = wide[..., : baseline.shape[-2], : baseline.shape[-1]]
-        first, second = (baseline, subject.images) if kind == "deletion" else (subject.images, baseline)
+        first, second = (baseline, case.images) if kind == "deletion" else (case.images, baseline)
         versions.append(torch.where(wide, first, second))
-    return subject.outputs(torch.stack(versions))
+    return case.outputs(torch.stack(versions))
 
 
 def _pooled(values: Tensor, patch: int) -> Tensor:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor
+from torch.nn import functional
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.explain.shared_gradients import frames_at_once, shared_gradients
-from cardio_mlflow.explain.subject import Subject
+from cardio_mlflow.explain.case import Case
+from cardio_mlflow.explain.gradients import frames_at_once, shared_gradients
 from cardio_mlflow.parameters import KEYS
 
+BaselineName = Literal["black", "blurred", "cohort_mean"]
+BLUR: Final = 0.1
+"""SD of the blurred baseline as a share of the image's side: chambers are gone, the brightness stays."""
 MOST_STEPS: Final = 8
 """How many times the steps that were asked for may be spent."""
 COPIES: Final = 4
@@ -62,7 +66,7 @@ class Attribution:
 
 
 def integrate(
-    subject: Subject, baseline: Tensor, steps: int, tolerance: float, memory: float, dtype: torch.dtype
+    case: Case, baseline: Tensor, steps: int, tolerance: float, memory: float, dtype: torch.dtype
 ) -> Attribution:
     """Integrated Gradients along the straight line from a baseline, by adaptive Gauss-Legendre quadrature.
 
@@ -72,7 +76,7 @@ def integrate(
     prediction changes abruptly. A lower precision than float32 is tried once, without halving.
 
     Args:
-        subject: network and patient.
+        case: network and patient.
         baseline: (V, T, h, w) images.
         steps: of the quadrature, at first.
         tolerance: largest relative delta of a parameter.
@@ -84,10 +88,10 @@ def integrate(
             the steps.
     """
     if dtype != torch.float32:
-        found = _Path(subject, baseline, memory, dtype).integrate(steps, float("inf"), steps)
+        found = _Path(case, baseline, memory, dtype).integrate(steps, float("inf"), steps)
         if _is_complete(found, tolerance):
             return found
-    found = _Path(subject, baseline, memory, torch.float32).integrate(steps, tolerance, MOST_STEPS * steps)
+    found = _Path(case, baseline, memory, torch.float32).integrate(steps, tolerance, MOST_STEPS * steps)
     if not found.maps.isfinite().all():
         raise InputError("The attributions are not finite: this network cannot be explained.")
     if not _is_complete(found, tolerance):
@@ -122,21 +126,21 @@ class _Stretch:
 class _Path:
     """The straight line from a baseline to a patient's images."""
 
-    subject: Subject
+    case: Case
     baseline: Tensor
     memory: float
     dtype: torch.dtype
 
     def at(self, share: float) -> Tensor:
         """(V, T, h, w), the images at a share of the way."""
-        return torch.lerp(self.baseline, self.subject.images, share)
+        return torch.lerp(self.baseline, self.case.images, share)
 
     def integrate(self, steps: int, tolerance: float, most: int) -> Attribution:
         """Integrate over the stretches, halving those that are not exact enough, in `most` steps at most."""
         count = max(1, round(steps / STRETCH))
         nodes = math.ceil(steps / count)
         cuts = [k / count for k in range(count + 1)]
-        ends = [self.subject.outputs(self.at(cut)[None])[0] for cut in cuts]
+        ends = [self.case.outputs(self.at(cut)[None])[0] for cut in cuts]
         todo = [_Stretch(cuts[k], cuts[k + 1], ends[k], ends[k + 1]) for k in reversed(range(count))]
         difference = (ends[-1] - ends[0]).abs().clamp(min=SMALLEST_DIFFERENCE)
         maps = self.baseline.new_zeros(len(KEYS), *self.baseline.shape)
@@ -157,7 +161,7 @@ class _Path:
 
     def _halves(self, stretch: _Stretch) -> tuple[_Stretch, _Stretch]:
         middle = (stretch.start + stretch.end) / 2
-        there = self.subject.outputs(self.at(middle)[None])[0]
+        there = self.case.outputs(self.at(middle)[None])[0]
         return (
             _Stretch(stretch.start, middle, stretch.first, there),
             _Stretch(middle, stretch.end, there, stretch.last),
@@ -165,16 +169,16 @@ class _Path:
 
     def _integrate(self, stretch: _Stretch, nodes: int) -> Tensor:
         """(9, V, T, h, w), what a stretch adds to the attributions."""
-        subject = self.subject
-        start, end = (subject.with_images(self.at(at)).shown for at in (stretch.start, stretch.end))
-        at_once = frames_at_once(subject, self.memory, self.dtype)
+        case = self.case
+        start, end = (case.with_images(self.at(at)).shown for at in (stretch.start, stretch.end))
+        at_once = frames_at_once(case, self.memory, self.dtype)
         expanded = COPIES * len(KEYS) * start.numel() * start.element_size()
         versions = max(1, min(nodes, at_once // len(start), int(self.memory // expanded)))
 
         def gradients(inputs: tuple[Tensor], **_: Any) -> tuple[Tensor]:
             """Gradients of all nine: captum's images have an axis for them, along which all are equal."""
             images = inputs[0][:, 0]
-            found = shared_gradients(subject, images.flatten(0, 1), len(images), self.dtype, max(1, at_once))
+            found = shared_gradients(case, images.flatten(0, 1), len(images), self.dtype, max(1, at_once))
             return (found.view(len(KEYS), *images.shape).transpose(0, 1),)
 
         method = IntegratedGradients(lambda images: images)
@@ -183,4 +187,54 @@ class _Path:
         values = method.attribute(
             end.expand(nine), start.expand(nine), n_steps=nodes, internal_batch_size=versions
         )  # fmt: skip
-        return subject.by_view(values[0].detach())
+        return case.by_view(values[0].detach())
+
+
+def baseline_images(images: Tensor, name: BaselineName, cohort_mean: Tensor | None = None) -> Tensor:
+    """The baseline of a patient's images.
+
+    ``black``: a black sector. ``blurred``: each frame blurred within its sector. ``cohort_mean``: the mean
+    image of each view over the training patients, within the patient's own sector.
+
+    Args:
+        images: (V, T, h, w), 0-1; 0 outside the sector.
+        name: which one.
+        cohort_mean: (V, h, w), for ``cohort_mean``.
+
+    Raises:
+        ValueError: ``cohort_mean`` without the mean.
+    """
+    if name == "black":
+        return torch.zeros_like(images)
+    sector = (images > 0).any(1, keepdim=True)
+    if name == "blurred":
+        return blurred_within(images, sector, BLUR * images.shape[-1])
+    if cohort_mean is None:
+        raise ValueError("the mean of the cohort is needed")
+    return cohort_mean[:, None].expand_as(images).to(images) * sector
+
+
+def blurred_within(images: Tensor, sector: Tensor, sd: float) -> Tensor:
+    """Blur of (…, h, w) images that takes nothing from outside the sector: its border stays as bright.
+
+    Normalised convolution: Knutsson H, Westin CF. CVPR 1993.
+
+    Args:
+        images: 0 outside the sector.
+        sector: bool, broadcastable to the images.
+        sd: of the Gaussian in pixels.
+    """
+    inside = sector.to(images.dtype)
+    return blurred(images, sd) / blurred(inside, sd).clamp(min=1e-6) * inside
+
+
+def blurred(images: Tensor, sd: float) -> Tensor:
+    """Gaussian blur of (…, h, w) images by an SD in pixels, cut off at three SDs; borders are mirrored."""
+    reach = min(int(3 * sd), min(images.shape[-2:]) - 1)
+    at = torch.arange(-reach, reach + 1, dtype=torch.float32, device=images.device)
+    kernel = torch.exp(-0.5 * (at / sd) ** 2)
+    kernel = (kernel / kernel.sum()).to(images.dtype)
+    flat = images.reshape(-1, 1, *images.shape[-2:])
+    flat = functional.pad(flat, (reach, reach, reach, reach), mode="reflect")
+    flat = functional.conv2d(flat, kernel.view(1, 1, 1, -1))
+    return functional.conv2d(flat, kernel.view(1, 1, -1, 1)).view(images.shape)

@@ -14,11 +14,10 @@ from torch import Tensor
 from cardio_mlflow.analysis.predictions import BY_IDENTITY
 from cardio_mlflow.data.dataset import Files, load_clips
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.explain.baselines import baseline_images
+from cardio_mlflow.explain.case import Case, case_of
 from cardio_mlflow.explain.faithfulness import check_table, deletion_insertion, randomised, with_noise
-from cardio_mlflow.explain.integrated_gradients import Attribution, integrate
+from cardio_mlflow.explain.integrated_gradients import Attribution, baseline_images, integrate
 from cardio_mlflow.explain.rollout import attention_rollout, gradient_rollout, patch_relevance
-from cardio_mlflow.explain.subject import Subject, subject_of
 from cardio_mlflow.model.network import Output
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
@@ -34,7 +33,7 @@ FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """One patient, explained.
 
     Attributes:
@@ -46,7 +45,7 @@ class Explained:
         rollout: (V, T, rows, columns) share of each patch in its frame's feature.
         gradient_rollout: (9, V, T, rows, columns).
         baseline: (V, T, h, w) what the attribution is measured against.
-        subject: network and images.
+        case: network and images.
         keys: the parameters that the network has learned; maps of others say nothing.
         own_heads: of `own_heads`.
     """
@@ -59,14 +58,14 @@ class Explained:
     rollout: FloatArray
     gradient_rollout: FloatArray
     baseline: Tensor
-    subject: Subject
+    case: Case
     keys: tuple[str, ...] = KEYS
     own_heads: str = ""
 
 
 def explain_patient(
     bundle: Bundle, files: Files, patient: str, settings: Settings, cohort_mean: Tensor | None
-) -> Explained:
+) -> Explanation:
     """Explain a patient.
 
     Args:
@@ -82,20 +81,20 @@ def explain_patient(
     data = load_clips(lambda _: files, [patient], bundle.settings.training_frames, scale=bundle.scale)
     device = choose_device()
     present = data.present[0] & used_views(bundle.settings)
-    subject = subject_of(
+    case = case_of(
         bundle.network.to(device), *(t.to(device) for t in (data.clips[0], present, data.phased[0]))
     )
-    baseline = baseline_images(subject.images, settings.ig_baseline, cohort_mean)
-    attribution = _attribute(subject, baseline, settings, bundle, settings.ig_steps, settings.ig_tolerance)
-    encoder = subject.network.encoder
+    baseline = baseline_images(case.images, settings.ig_baseline, cohort_mean)
+    attribution = _attribute(case, baseline, settings, bundle, settings.ig_steps, settings.ig_tolerance)
+    encoder = case.network.encoder
     grid, memory = encoder.grid, step_bytes(settings.step_memory, device, CPU_MOST)
-    flow = attention_rollout(encoder, subject.shown, settings.rollout_heads, memory)
-    rollout, weighted = patch_relevance(flow, grid), patch_relevance(gradient_rollout(subject, memory), grid)
+    flow = attention_rollout(encoder, case.shown, settings.rollout_heads, memory)
+    rollout, weighted = patch_relevance(flow, grid), patch_relevance(gradient_rollout(case, memory), grid)
     with torch.no_grad():
-        output = subject.from_features(encoder(subject.shown).float())
-    return Explained(
-        data.clips[0].numpy(), present.numpy(), output, subject.network.alphas(), attribution,
-        subject.by_view(rollout[None])[0].cpu().numpy(), weighted.cpu().numpy(), baseline, subject,
+        output = case.from_features(encoder(case.shown).float())
+    return Explanation(
+        data.clips[0].numpy(), present.numpy(), output, case.network.alphas(), attribution,
+        case.by_view(rollout[None])[0].cpu().numpy(), weighted.cpu().numpy(), baseline, case,
         bundle.scaler.learned, own_heads(bundle),
     )  # fmt: skip
 
@@ -107,33 +106,33 @@ def own_heads(bundle: Bundle) -> str:
     return f"{', '.join(BY_IDENTITY)}: by their own heads, not from stroke volume."
 
 
-def checks_of(found: Explained, bundle: Bundle, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+def checks_of(found: Explanation, bundle: Bundle, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Whether a patient's attribution holds: deletion and insertion curves, and the maps of the checks."""
-    subject, patch = found.subject, patch_side(found)
-    curves = deletion_insertion(subject, found.baseline, found.attribution, patch, settings.seed)
-    other = replace(subject, network=randomised(subject.network, settings.seed))
-    noisy = subject.with_images(with_noise(subject.images, settings.seed))
+    case, patch = found.case, patch_side(found)
+    curves = deletion_insertion(case, found.baseline, found.attribution, patch, settings.seed)
+    other = replace(case, network=randomised(case.network, settings.seed))
+    noisy = case.with_images(with_noise(case.images, settings.seed))
 
-    def again(changed: Subject, check: str) -> Attribution:
+    def again(changed: Case, check: str) -> Attribution:
         try:
             return _attribute(changed, found.baseline, settings, bundle, CHECK_STEPS, settings.ig_tolerance)
         except InputError as error:
             raise InputError(f"The check with {check} failed. {error}") from error
 
     changed = {"randomised weights": other, "small noise": noisy}
-    checks = {check: partial(again, subject, check) for check, subject in changed.items()}
+    checks = {check: partial(again, case, check) for check, case in changed.items()}
     return curves, check_table(found.attribution, checks, patch)
 
 
-def patch_side(found: Explained) -> int:
+def patch_side(found: Explanation) -> int:
     """Side of a patch of the backbone in pixels of its image."""
-    return found.subject.images.shape[-2] // found.subject.network.encoder.grid[0]
+    return found.case.images.shape[-2] // found.case.network.encoder.grid[0]
 
 
 def _attribute(
-    subject: Subject, baseline: Tensor, settings: Settings, bundle: Bundle, steps: int, tolerance: float
+    case: Case, baseline: Tensor, settings: Settings, bundle: Bundle, steps: int, tolerance: float
 ) -> Attribution:
-    device = subject.images.device  # on CPUs bfloat16 makes the way back of small backbones slower
+    device = case.images.device  # on CPUs bfloat16 makes the way back of small backbones slower
     dtype = compute_dtype(bundle.settings.precision, device) if device.type == "cuda" else torch.float32
     memory = step_bytes(settings.step_memory, device, CPU_MOST)
-    return integrate(subject, baseline, steps, tolerance, memory, dtype)
+    return integrate(case, baseline, steps, tolerance, memory, dtype)

@@ -10,9 +10,9 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from cardio_mlflow.explain.shared_gradients import GRAPH_FLOATS, feature_gradients
-from cardio_mlflow.explain.subject import Subject
-from cardio_mlflow.model.frame_encoder import FrameEncoder
+from cardio_mlflow.explain.case import Case
+from cardio_mlflow.explain.gradients import GRAPH_FLOATS, feature_gradients
+from cardio_mlflow.model.frame_encoder import FUSED_ATTENTION, FrameEncoder
 
 ATTENTION_COPIES: Final = 4
 """Arrays as large as a block's attention that its way back keeps: scores, softmax, gradient, product."""
@@ -53,7 +53,7 @@ def attention_rollout(encoder: FrameEncoder, frames: Tensor, fusion: Fusion, mem
     return torch.cat(flows)
 
 
-def gradient_rollout(subject: Subject, memory: float) -> Tensor:
+def gradient_rollout(case: Case, memory: float) -> Tensor:
     """Gradient-weighted rollout of each frame for each parameter.
 
     Chefer H, Gur S, Wolf L. Generic attention-model explainability. ICCV 2021: R ← R + E_h[(∇A ⊙ A)⁺] · R,
@@ -61,19 +61,19 @@ def gradient_rollout(subject: Subject, memory: float) -> Tensor:
     gradients of a frame's attention are those of its feature, pulled back a few frames at a time.
 
     Args:
-        subject: network and patient.
+        case: network and patient.
         memory: bytes that attention and activations may take.
 
     Returns:
         (9, V, T, L, L); 0 for missing views.
     """
-    encoder = subject.network.encoder
-    parts = torch.split(subject.shown.detach(), _frames_at_once(encoder, memory))
+    encoder = case.network.encoder
+    parts = torch.split(case.shown.detach(), _frames_at_once(encoder, memory))
     with torch.no_grad():
         features = torch.cat([encoder(part).float() for part in parts])
-    pulled = torch.split(feature_gradients(subject, features, 1), [len(part) for part in parts], dim=1)
+    pulled = torch.split(feature_gradients(case, features, 1), [len(part) for part in parts], dim=1)
     flows = [_gradient_flow(encoder, part, back) for part, back in zip(parts, pulled, strict=True)]
-    return subject.by_view(torch.cat(flows, dim=1))
+    return case.by_view(torch.cat(flows, dim=1))
 
 
 def _gradient_flow(encoder: FrameEncoder, frames: Tensor, pulled: Tensor) -> Tensor:
@@ -120,17 +120,15 @@ def _kept_attention(encoder: FrameEncoder) -> Iterator[list[Tensor]]:
     The fused kernels never hold it, so the plain path is taken meanwhile.
     """
     kept: list[Tensor] = []
-    config = encoder.vit.config
-    before = config._attn_implementation
 
     def keep(_module: nn.Module, _given: object, output: tuple[Tensor, Tensor]) -> None:
         kept.append(output[1])
 
     hooks = [attention.register_forward_hook(keep) for attention in encoder.attentions()]
-    config._attn_implementation = "eager"
+    encoder.vit.set_attn_implementation("eager")
     try:
         yield kept
     finally:
-        config._attn_implementation = before
+        encoder.vit.set_attn_implementation(FUSED_ATTENTION)
         for hook in hooks:
             hook.remove()

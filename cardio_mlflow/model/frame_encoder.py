@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from cardio_mlflow.model.vit_families import Family, family_of, height_width
+
+FUSED_ATTENTION: Final = "sdpa"
+"""The attention that backbones are loaded with, of `torch.nn.functional.scaled_dot_product_attention`."""
 
 
 class FrameEncoder(nn.Module):

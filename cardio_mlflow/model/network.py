@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,53 @@ from cardio_mlflow.model.motion import MotionPath
 from cardio_mlflow.parameters import PARAMETERS, VIEWS
 from cardio_mlflow.variants import VARIANTS, Pooling, Variant
 
-HIDDEN = (256, 128)
+HIDDEN: Final = (256, 128)
+"""Widths of a head's two hidden layers."""
+
+
+class TemporalAttention(AttentionPool):
+    """Gated attention over the frames of a view, shared by the four views."""
+
+    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool over time.
+
+        Args:
+            features: (B, V, T, D) frame features.
+            present: (B, V) view mask.
+
+        Returns:
+            (B, V, D) view features, 0 for a missing view; and (B, V, T) frame weights, which sum to
+            1 over the frames of a present view.
+        """
+        b, v, t, d = features.shape
+        frames_present = present.reshape(b * v, 1).expand(b * v, t)
+        pooled, weights = super().forward(features.reshape(b * v, t, d), frames_present)
+        return torch.reshape(pooled, (b, v, d)), torch.reshape(weights, (b, v, t))
+
+
+class ViewFusion(AttentionPool):
+    """Gated attention over a patient's views; when it attends, a learned vector tells the views apart."""
+
+    def __init__(self, width: int, heads: int, pooling: Pooling, views: int):
+        """Build for ``views`` views with features of ``width`` numbers."""
+        super().__init__(width, heads, pooling)
+        if pooling != "mean":
+            self.view_embedding = nn.Parameter(torch.randn(views, width) * 0.02)
+
+    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool over views; the mean path sees the features as they are.
+
+        Args:
+            features: (B, V, D) view features.
+            present: (B, V) bool view mask, at least one view a patient.
+
+        Returns:
+            (B, D) patient features; and (B, V) view weights, which sum to 1 over the present views.
+        """
+        return super().forward(features, present)
+
+    def _attend(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return super()._attend(features + self.view_embedding, present)
 
 
 class RegressionHead(nn.Module):
@@ -52,53 +98,8 @@ class Heads(nn.Module):
         return torch.cat([head(features) for head in self.heads], 1)
 
 
-class ViewFusion(AttentionPool):
-    """Gated attention over a patient's views; when it attends, a learned vector tells the views apart."""
-
-    def __init__(self, width: int, heads: int, pooling: Pooling, views: int):
-        """Build for ``views`` views with features of ``width`` numbers."""
-        super().__init__(width, heads, pooling)
-        if pooling != "mean":
-            self.view_embedding = nn.Parameter(torch.randn(views, width) * 0.02)
-
-    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool over views; the mean path sees the features as they are.
-
-        Args:
-            features: (B, V, D) view features.
-            present: (B, V) bool view mask, at least one view a patient.
-
-        Returns:
-            (B, D) patient features; and (B, V) view weights, which sum to 1 over the present views.
-        """
-        return super().forward(features, present)
-
-    def _attend(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        return super()._attend(features + self.view_embedding, present)
-
-
-class TemporalAttention(AttentionPool):
-    """Gated attention over the frames of a view, shared by the four views."""
-
-    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool over time.
-
-        Args:
-            features: (B, V, T, D) frame features.
-            present: (B, V) view mask.
-
-        Returns:
-            (B, V, D) view features, 0 for a missing view; and (B, V, T) frame weights, which sum to
-            1 over the frames of a present view.
-        """
-        b, v, t, d = features.shape
-        frames_present = present.reshape(b * v, 1).expand(b * v, t)
-        pooled, weights = super().forward(features.reshape(b * v, t, d), frames_present)
-        return torch.reshape(pooled, (b, v, d)), torch.reshape(weights, (b, v, t))
-
-
 class Output(NamedTuple):
-    """What the network gives for a batch.
+    """The network's output for a batch.
 
     Attributes:
         targets: (B, 9 or 11) in scaled target space: the nine in table order, then, with identities, stroke
@@ -152,27 +153,7 @@ class Network(nn.Module):
             present: (B, V) bool view mask, at least one view a patient.
             phased: (B, V) bool, the clips whose first frame is known to stand at an R wave; None: no clip's.
         """
-        return self.from_tokens(self.encode(clips, present, 0), present, 0, phased)
-
-    def encode(self, clips: Tensor, present: Tensor, depth: int) -> Tensor:
-        """Tokens of the frames of the present views after the first ``depth`` blocks.
-
-        Args:
-            clips: (B, V, T, H, W), uint8 or float 0-1.
-            present: (B, V) bool view mask.
-            depth: blocks to run.
-
-        Returns:
-            (F, L, D), F = frames of the present views, in order.
-        """
-        frames = clips[present].flatten(0, 1)
-        return self.encoder.tokens(unit_range(frames), depth)
-
-    def from_tokens(
-        self, tokens: Tensor, present: Tensor, depth: int, phased: Tensor | None = None
-    ) -> Output:
-        """Go on from ``encode(clips, present, depth)``: (F, L, D) tokens to the output."""
-        features = self.encoder.pool(self.encoder.blocks(tokens, depth))
+        features = self.encoder(unit_range(clips[present].flatten(0, 1)))
         return self.from_frame_features(features, present, phased)
 
     def from_frame_features(self, features: Tensor, present: Tensor, phased: Tensor | None = None) -> Output:

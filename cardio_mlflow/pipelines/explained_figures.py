@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from cardio_mlflow.analysis.predictions import BY_IDENTITY
 from cardio_mlflow.data.dataset import load_clips
-from cardio_mlflow.explain.patient import Explained
+from cardio_mlflow.explain.patient import Explanation
 from cardio_mlflow.figures.frame_attention import cohort_frame_attention, frame_attention, frame_importance
 from cardio_mlflow.figures.overlay import ATTRIBUTION, GRADIENT_ROLLOUT, ROLLOUT, sector_mask, top_frames
 from cardio_mlflow.figures.overlay_animation import write_animation
@@ -58,7 +58,7 @@ class Patient:
 
 
 def log_patient(
-    run: Run, settings: Settings, inputs: StudyInputs, found: Explained, patient: Patient, loose_frames: int
+    run: Run, settings: Settings, inputs: StudyInputs, found: Explanation, patient: Patient, loose_frames: int
 ) -> None:
     """Draw and log everything of one patient: pages as images with steps, animation, files on request.
 
@@ -89,7 +89,7 @@ def log_patient(
 
 
 def patient_figures(
-    settings: Settings, inputs: StudyInputs, found: Explained, patient: Patient
+    settings: Settings, inputs: StudyInputs, found: Explanation, patient: Patient
 ) -> dict[str, Figure]:
     """The figures of one patient, by name."""
     mark, known = settings.is_synthetic, phases_known(inputs, patient.patient_id)
@@ -188,7 +188,7 @@ def phases_known(inputs: StudyInputs, patient: str) -> NDArray[np.bool_]:
     return np.array([str(known.get(view.code, "")).lower() == "true" for view in VIEWS])
 
 
-def _write_loose(folder: Path, settings: Settings, found: Explained, frames: int) -> None:
+def _write_loose(folder: Path, settings: Settings, found: Explanation, frames: int) -> None:
     """Each view's and parameter's most important frames beside their overlay, in every format."""
     folder.mkdir()
     maps = found.attribution.maps.cpu().numpy()

@@ -39,7 +39,7 @@ from cardio_mlflow.tracking.store import page_command
 from cardio_mlflow.training.bundle import Bundle
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
-from cardio_mlflow.training.predict import Forward, fused_features
+from cardio_mlflow.training.forward import predict
 from cardio_mlflow.training.processes import join_processes
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
@@ -262,11 +262,10 @@ def _features(fold: _Fold, network: Network, blocks: int) -> pd.DataFrame:
     data, validation = fold.data, fold.validation
     data.features.prepare(network.encoder.depth - blocks, [])
     try:
-        forward = Forward(network, data.features, blocks, fold.settings, data.processes)
-        found = fused_features(forward, validation)
+        found = predict(network, data.features, validation, blocks, fold.settings, data.processes)
     finally:
         data.features.close()
-    return features_table([data.patients[i] for i in validation], {fold.job.fold: found})
+    return features_table([data.patients[i] for i in validation], {fold.job.fold: found.features})
 
 
 def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:

@@ -23,7 +23,7 @@ from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.bundle import network_of, used_views
 from cardio_mlflow.training.devices import compute_dtype, make_deterministic
 from cardio_mlflow.training.fit import FoldData
-from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources, frozen
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler, fit_scaler
 from cardio_mlflow.training.unfreezing import check_stages
@@ -117,13 +117,9 @@ def load_training_set(
     make_deterministic(processes.device)
     backbone = load_backbone(settings.backbone)
     check_backbone(settings, backbone)
-    sources = Sources(
-        FrameEncoder(copy.deepcopy(backbone)).to(processes.device),
-        clips,
-        Augmentation.from_settings(settings),
-        settings.augmented_copies,
-        compute_dtype(settings.precision, processes.device),
-    )
+    dtype = compute_dtype(settings.precision, processes.device)
+    encoder = frozen(FrameEncoder(copy.deepcopy(backbone)).to(processes.device), dtype)
+    sources = Sources(encoder, clips, Augmentation.from_settings(settings), settings.augmented_copies, dtype)
     features = FrozenFeatures(
         sources, ActivationStore(settings.cache / "features", settings.feature_disk * 2**30)
     )

@@ -106,8 +106,9 @@ def read_inputs(given: Mapping[str, Array]) -> tuple[ClipTensor, Array]:
     if not mask.any(axis=1).all():
         raise ValueError("every patient needs at least one view")
     ids = tuple(map(str, range(patients)))
-    tensors = (views, mask.astype(bool), placement.astype(np.float64), phased.astype(bool))
-    return ClipTensor(ids, *map(torch.from_numpy, tensors)), facts.astype(np.float64)
+    arrays = (views, mask.astype(bool), placement.astype(np.float64), phased.astype(bool))
+    clips, present, placed, verified = (torch.from_numpy(array) for array in arrays)
+    return ClipTensor(ids, clips, present, placed, verified), facts.astype(np.float64)
 
 
 def _mean(values: list[Array]) -> Array:

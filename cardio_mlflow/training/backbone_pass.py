@@ -1,13 +1,18 @@
-"""Passes through the backbone's blocks in chunks of frames, within a stated memory.
+"""Activations of different frames, and passes through the backbone's blocks within a stated memory.
+
+A heart cycle of fewer frames than a prepared clip has some of them twice. Each different frame is encoded
+once; ``frame_of`` says which one stands where.
 
 A frame is encoded by itself, so a batch can go through the blocks a few frames at a time: the numbers are
 the same, and what has to be held is smaller. Where a batch's activations would take more memory than
-allowed, they are dropped after each chunk and computed again on the way back (gradient checkpointing,
+allowed, they are dropped after each chunk and computed again in the backward pass (gradient checkpointing,
 Chen et al. 2016, arXiv:1604.06174), so that those of one chunk are held at a time.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +23,8 @@ from torch.utils.checkpoint import checkpoint
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.model.vit_families import family_of
 
+MISSING: Final = -1
+"""What stands in ``frame_of`` for the frames of a missing view."""
 CPU_NUMBERS: Final = 1_200_000
 """Numbers in the tokens of a chunk on a CPU: large enough to outweigh the calls, few enough for its caches.
 Measured: half and twice as many are equally fast, for widths of 128 and 768."""
@@ -27,6 +34,78 @@ _WIDTHS_SAVED: Final = {"cpu": 9, "cuda": 13}
 """Tensors as wide as a token that a block saves for its backward pass, besides the two hidden layers of
 the MLP: its input, the normed input, query, key, value, the attention's output twice, the sum, the normed
 sum. With autocast on CUDA layer norms are float32, and the normed input is cast for each product."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Activations of U different frames of a patient or a batch.
+
+    Attributes:
+        rows: (U, L, D) tokens or (U, D) frame features.
+        frame_of: (V, T) of a patient or (B, V, T) of a batch, int64: the row of each frame; -1 where the view
+            is missing.
+    """
+
+    rows: Tensor
+    frame_of: Tensor
+
+    def select(self, present: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows that the frames of some views need, each once.
+
+        Args:
+            present: (V,) or (B, V) bool, the views that are shown.
+
+        Returns:
+            (U', …) rows, and the (F,) row among them of each of the F frames of these views, in order.
+        """
+        used, place = torch.unique(self.frame_of[present], return_inverse=True)
+        place = place.flatten()
+        rows = self.rows if len(used) == len(self.rows) else self.rows[used]
+        return rows, place
+
+    def pin(self) -> Activations:
+        """The same in page-locked memory, from which it is copied to a GPU beside the computation."""
+        return Activations(self.rows.pin_memory(), self.frame_of.pin_memory())
+
+    def to(self, device: torch.device) -> Activations:
+        """The same on a device."""
+        return Activations(
+            self.rows.to(device, non_blocking=True), self.frame_of.to(device, non_blocking=True)
+        )
+
+
+def join(parts: Sequence[Activations]) -> Activations:
+    """The activations of a batch from those of its patients: (V, T) each to (B, V, T)."""
+    frame_of, offset = [], 0
+    for part in parts:
+        frame_of.append(torch.where(part.frame_of == MISSING, MISSING, part.frame_of + offset))
+        offset += len(part.rows)
+    return Activations(torch.cat([part.rows for part in parts]), torch.stack(frame_of))
+
+
+def distinct_frames(images: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the frames that stand more than once.
+
+    Args:
+        images: (F, H, W), the frames of the present views, in order.
+        present: (V,) bool view mask.
+
+    Returns:
+        (U,) positions of the different frames, each where it stands first; and (V, T) ``frame_of``.
+    """
+    first: dict[bytes, int] = {}
+    kept: list[int] = []
+    of: list[int] = []
+    for position, image in enumerate(images.contiguous().cpu()):
+        content = hashlib.blake2b(image.numpy().data, digest_size=16).digest()
+        if content not in first:
+            first[content] = len(kept)
+            kept.append(position)
+        of.append(first[content])
+    views = int(present.sum())
+    frame_of = torch.full((len(present), len(images) // max(views, 1)), MISSING, device=images.device)
+    frame_of[present] = torch.tensor(of, device=images.device).view(views, -1)
+    return torch.tensor(kept, device=images.device), frame_of
 
 
 @dataclass(frozen=True)

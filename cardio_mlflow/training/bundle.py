@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,14 +16,17 @@ from transformers import PreTrainedModel
 
 from cardio_mlflow import __version__
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
-from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale, at_physical_scale
+from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, build_network
 from cardio_mlflow.parameters import FACTS, VIEW_CODES, view
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
-from cardio_mlflow.training.devices import backbone_autocast, choose_device, compute_dtype
+from cardio_mlflow.training import forward
+from cardio_mlflow.training.devices import choose_device, compute_dtype
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.stroke_volume import STROKE, Predicted
 
@@ -98,7 +101,7 @@ def network_of(vit: PreTrainedModel, settings: Settings) -> Network:
 
 
 class Prediction(NamedTuple):
-    """What a bundle gives for N patients.
+    """A bundle's predictions for N patients.
 
     Attributes:
         predicted: (N, 9) in table order, in their units, and which way they came.
@@ -109,57 +112,33 @@ class Prediction(NamedTuple):
     features: NDArray[np.float64]
 
 
-@torch.no_grad()
-def predict(
-    bundle: Bundle, data: ClipTensor, facts: NDArray[np.float64] | None = None, batch: int = 4
-) -> Prediction:
-    """Predict the nine values from prepared clips.
+def predict(bundle: Bundle, data: ClipTensor, facts: NDArray[np.float64] | None = None) -> Prediction:
+    """Predict the nine values from prepared clips, the way that training and validation take.
 
     Args:
         bundle: a trained network.
         data: clips of N patients as they are prepared, of at least the frames the network was trained on.
         facts: (N, 3), see `FACTS`; None: nothing is known.
-        batch: patients at a time.
-
-    Returns:
-        The predictions, and the features that they were made from.
 
     Raises:
         InputError: a patient has none of the views that the network was trained on.
     """
-    clips, present = data.clips, data.present & used_views(bundle.settings)
+    settings, present = bundle.settings, data.present & used_views(bundle.settings)
     if not present.any(1).all():
         missing = int((~present.any(1)).sum())
-        used = ", ".join(view(code).name for code in bundle.settings.views)
+        used = ", ".join(view(code).name for code in settings.views)
         raise InputError(
             f"{missing} of {len(present)} patients have none of the views that are used: {used}."
         )
+    clips = data.clips[:, :, frame_positions(data.frames, settings.training_frames)]
+    shown = replace(data, clips=clips, present=present, scale=bundle.scale)
     device = choose_device()
-    dtype = compute_dtype(bundle.settings.precision, device)
     network = bundle.network.to(device).eval()
-    positions = frame_positions(clips.shape[2], bundle.settings.training_frames)
-    values, fused = [], []
-    for start in range(0, len(clips), batch):
-        mask = present[start : start + batch].to(device)
-        images = _shown(bundle, data, slice(start, start + batch), positions).to(device)
-        with backbone_autocast(dtype, device):
-            features = network.encoder.pool(network.encode(images, mask, network.encoder.depth))
-        phased = data.phased[start : start + batch].to(device)
-        output = network.from_frame_features(features, mask, phased)
-        values.append(output.targets.double().cpu().numpy())
-        fused.append(output.features.double().cpu().numpy())
-    facts = np.full((len(clips), len(FACTS)), np.nan) if facts is None else facts
-    return Prediction(bundle.scaler.predicted(np.concatenate(values), facts), np.concatenate(fused))
-
-
-def _shown(bundle: Bundle, data: ClipTensor, patients: slice, positions: list[int]) -> Tensor:
-    """(B, V, T, H, W) clips of some patients as the network sees them."""
-    clips = data.clips[patients][:, :, positions]
-    if bundle.scale is None:
-        return clips
-    placed = zip(clips.numpy(), data.placement[patients].numpy(), strict=True)
-    shown = [at_physical_scale(own, place, bundle.scale.fallback_mm) for own, place in placed]
-    return torch.from_numpy(np.stack(shown))
+    sources = Sources(network.encoder, shown, None, 0, compute_dtype(settings.precision, device))
+    processes = Processes(device=device)
+    found = forward.predict(network, FrozenFeatures(sources), range(len(shown)), 0, settings, processes)
+    facts = np.full((len(shown), len(FACTS)), np.nan) if facts is None else facts
+    return Prediction(bundle.scaler.predicted(found.targets, facts), found.features)
 
 
 def used_views(settings: Settings) -> Tensor:

@@ -1,4 +1,4 @@
-"""The training loop of one fold, as a generator of epoch records."""
+"""The training loop of one fold: a generator of epoch records."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from cardio_mlflow.errors import DivergedError
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.training.activations import Activations
+from cardio_mlflow.training.forward import Batch, forward, predict, read_batches
 from cardio_mlflow.training.frozen_features import FrozenFeatures
-from cardio_mlflow.training.predict import Batch, Forward, predict_scaled
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.state import TrainingState, put_weights, rate_factor, set_rates
 from cardio_mlflow.training.unfreezing import (
@@ -37,7 +36,7 @@ class FoldData:
     """What a fold trains and validates on.
 
     Attributes:
-        features: the cohort's clips and what the frozen blocks make of them.
+        features: the cohort's clips, and the activations of the frozen blocks for them.
         targets: (N, 9 or 11) scaled targets of all its patients, NaN where a reference is missing.
         training: positions of the training patients.
         validation: positions of the validation patients.
@@ -55,7 +54,7 @@ class FoldData:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch gave.
+    """The outcome of one epoch.
 
     Attributes:
         epoch: 1-based.
@@ -63,9 +62,9 @@ class EpochRecord:
         train_loss: mean loss over the epoch's batches.
         val_loss: loss on the validation patients after the epoch.
         predictions: (N_val, 9 or 11) scaled predictions of the validation patients.
-        alphas: the gates of the stages after the epoch, 0 to 1, by name.
+        alphas: the gates of the attention stages after the epoch, 0 to 1, by name.
         task_lr: learning rate of the task parameters in the last step.
-        backbone_lr: learning rate of the topmost unfrozen block in the last step; 0 while none is.
+        backbone_lr: learning rate of the topmost block in the last step; 0 while it is frozen.
         improved: whether this is the lowest validation loss so far, which is kept with ``keep=best``.
     """
 
@@ -87,7 +86,7 @@ def fit(
     seed: int,
     processes: Processes | None = None,
 ) -> Generator[EpochRecord, None, None]:
-    """Train a network on a fold, one record an epoch, from the state's epoch on.
+    """Train a network on a fold, one record per epoch, from the state's epoch on.
 
     Each epoch draws its batches, augmented copies, hidden views and dropout from its own seed, so an
     epoch does not depend on what the caller does between two of them, nor on where training was resumed.
@@ -110,100 +109,81 @@ def fit(
     stages = stage_schedule(settings)
     try:
         for epoch in range(state.epoch + 1, settings.epochs + 1):
-            blocks = stages[epoch - 1]
-            data.features.prepare(depth - blocks, [depth - later for later in stages[epoch:]])
-            forward = Forward(state.network, data.features, blocks, settings, processes or Processes())
-            yield _run_epoch(state, forward, data, _Rates(settings, stages, epoch), seed)
+            frozen, later = depth - stages[epoch - 1], [depth - blocks for blocks in stages[epoch:]]
+            data.features.prepare(frozen, later)
+            yield _run_epoch(state, data, settings, seed, stages, epoch, processes or Processes())
     finally:
         data.features.close()
 
 
-@dataclass(frozen=True)
-class _Rates:
-    """The learning rates within an epoch, as a factor on each group's own; and whether it is averaged."""
-
-    settings: Settings
-    stages: Sequence[int]
-    epoch: int
-
-    @property
-    def is_averaged(self) -> bool:
-        """Whether this is an epoch of those whose weights ``keep=last`` averages."""
-        in_stage = self.stages.count(self.stages[-1])
-        return self.settings.keep == "last" and len(self.stages) - self.epoch < math.ceil(AVERAGED * in_stage)
-
-    def factor(self, step: int, steps: int) -> float:
-        """The factor of a step, 0-based, of an epoch of ``steps``: that of its middle."""
-        stage = self.stages[self.epoch - 1]
-        done = self.epoch - 1 - self.stages.index(stage)
-        return rate_factor(self.settings, done + (step + 0.5) / steps, self.stages.count(stage))
-
-
 def _run_epoch(
-    state: TrainingState, forward: Forward, data: FoldData, rates: _Rates, seed: int
-) -> EpochRecord:
-    """Train for one epoch and validate."""
-    epoch, settings = rates.epoch, rates.settings
-    train_loss, factor = _train_epoch(state, forward, data, rates, seed)
-    predictions = predict_scaled(forward, data.validation)
-    val_loss = float(masked_loss(torch.from_numpy(predictions), data.targets_of(data.validation)))
+    state: TrainingState, data: FoldData, settings: Settings, seed: int, stages: Sequence[int], epoch: int,
+    processes: Processes,
+) -> EpochRecord:  # fmt: skip
+    """Train for one epoch, validate, and keep what is best."""
+    network, optimizer, blocks = state.network, state.optimizer, stages[epoch - 1]
+    of_stage, stage_length = epoch - 1 - stages.index(blocks), stages.count(blocks)
+    prepare_stage(network, blocks)
+    torch.manual_seed(seed * 100_003 + epoch)
+    batches = draw_batches(data, settings)
+    read = read_batches(data.features, batches, network.encoder.depth - blocks, settings, processes)
+    losses = []
+    for step, (batch, activations) in enumerate(zip(batches, read, strict=True)):
+        position = of_stage + (step + 0.5) / len(batches)
+        set_rates(optimizer, rate_factor(settings, position, stage_length))
+        output = forward(network, batch, activations, blocks, settings, processes)
+        loss = masked_loss(output.targets, data.targets_of(batch.patients).to(output.targets))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        processes.sum_gradients(trained_modules(network, blocks))
+        processes.average_gradients(network.task_modules)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
+        if not (loss.detach() + norm).isfinite():
+            where = f"batch {step + 1}"
+            raise _diverged("loss or its gradient", data, batch.patients, epoch, where)
+        optimizer.step()
+        losses.append(loss.item())
+
+    predictions, val_loss = _validate(state, data, settings, blocks, processes)
     if not math.isfinite(val_loss):
         unknown = [data.validation[i] for i in np.flatnonzero(~np.isfinite(predictions).all(1))]
-        raise DivergedError(_not_finite("validation loss", data, unknown, epoch, "after its last batch"))
+        raise _diverged("validation loss", data, unknown, epoch, "after its last batch")
     state.epoch = epoch
-    if rates.is_averaged:
-        state.average()
     improved = settings.keep == "best" and state.keep_best(val_loss, predictions)
+    if settings.keep == "last" and settings.epochs - epoch < math.ceil(AVERAGED * stages.count(stages[-1])):
+        state.average()
     if settings.keep == "last" and epoch == settings.epochs:
-        _keep_mean(state, forward, data)
-    backbone_lr = settings.vit_lr * factor if forward.blocks else 0.0
-    task_lr = settings.task_lr * factor
-    alphas = state.network.alphas()
+        put_weights(network, state.mean_weights)
+        mean_predictions, mean_loss = _validate(state, data, settings, blocks, processes)
+        state.keep(mean_loss, mean_predictions, state.trained_weights())
+    rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+    backbone_lr = rates[f"block-{network.encoder.depth}"] if blocks else 0.0
     return EpochRecord(
-        epoch, forward.blocks, train_loss, val_loss, predictions, alphas, task_lr, backbone_lr, improved
-    )
+        epoch, blocks, float(np.mean(losses)), val_loss, predictions, network.alphas(), rates["task"],
+        backbone_lr, improved,
+    )  # fmt: skip
 
 
-def _keep_mean(state: TrainingState, forward: Forward, data: FoldData) -> None:
-    """Keep the mean of the weights over the last epochs; the network has it from now on."""
-    put_weights(state.network, state.mean_weights)
-    predictions = predict_scaled(forward, data.validation)
-    loss = float(masked_loss(torch.from_numpy(predictions), data.targets_of(data.validation)))
-    state.keep(loss, predictions, state.trained_weights())
+def _validate(
+    state: TrainingState, data: FoldData, settings: Settings, blocks: int, processes: Processes
+) -> tuple[NDArray[np.float64], float]:
+    """Scaled predictions of the validation patients on their unaugmented clips, and their loss."""
+    found = predict(state.network, data.features, data.validation, blocks, settings, processes)
+    loss = masked_loss(torch.from_numpy(found.targets), data.targets_of(data.validation))
+    return found.targets, float(loss)
 
 
-def _train_epoch(
-    state: TrainingState, forward: Forward, data: FoldData, rates: _Rates, seed: int
-) -> tuple[float, float]:
-    """Train for one epoch; returns the mean loss and the last factor on the learning rates."""
-    prepare_stage(state.network, forward.blocks)
-    torch.manual_seed(seed * 100_003 + rates.epoch)
-    batches = plan_epoch(data, rates.settings)
-    losses, factor = [], 1.0
-    for number, (batch, activations) in enumerate(zip(batches, forward.read(batches), strict=True)):
-        factor = rates.factor(number, len(batches))
-        set_rates(state.optimizer, factor)
-        loss, norm = _backward(state, forward, data, batch, activations)
-        if not (loss + norm).isfinite():
-            where = f"batch {number + 1}"
-            raise DivergedError(_not_finite("loss or its gradient", data, batch.patients, rates.epoch, where))
-        state.optimizer.step()
-        losses.append(loss.item())
-    return float(np.mean(losses)), factor
-
-
-def plan_epoch(data: FoldData, settings: Settings) -> list[Batch]:
+def draw_batches(data: FoldData, settings: Settings) -> list[Batch]:
     """Draw an epoch's batches: the order of the patients, their copies and the views that are hidden.
 
     Returns:
         Batches of ``batch_size`` training patients; the last one may be smaller.
     """
     order = [data.training[i] for i in torch.randperm(len(data.training)).tolist()]
-    batches = []
+    batches, clips = [], data.features.clips
     for start in range(0, len(order), settings.batch_size):
         patients = order[start : start + settings.batch_size]
         copies = torch.randint(data.features.copies + 1, (len(patients),)).tolist()
-        clips = data.features.clips
         present = hide_views(clips.present[patients], settings.view_dropout)
         batches.append(Batch(tuple(patients), tuple(copies), present, clips.phased[patients]))
     return batches
@@ -215,24 +195,16 @@ def hide_views(present: Tensor, chance: float) -> Tensor:
     return torch.where(kept.any(1, keepdim=True), kept, present)
 
 
-def _backward(
-    state: TrainingState, forward: Forward, data: FoldData, batch: Batch, activations: Activations
-) -> tuple[Tensor, Tensor]:
-    """Loss of a batch and the norm of its gradient, which is left clipped in the parameters."""
-    output = forward.output(batch, activations)
-    loss = masked_loss(output.targets, data.targets_of(batch.patients).to(output.targets))
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    network, processes = state.network, forward.processes
-    processes.sum_gradients(trained_modules(network, forward.blocks))
-    processes.average_gradients(network.task_modules)
-    norm = nn.utils.clip_grad_norm_(network.parameters(), forward.settings.gradient_clip)
-    return loss.detach(), norm
+def masked_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error over the targets that are not NaN; both (N, 9 or 11). 0 where all are missing."""
+    present = ~targets.isnan()
+    errors = torch.where(present, predictions - targets.nan_to_num(), 0.0)
+    return errors.square().sum() / present.sum().clamp(min=1)
 
 
-def _not_finite(what: str, data: FoldData, patients: Sequence[int], epoch: int, where: str) -> str:
+def _diverged(what: str, data: FoldData, patients: Sequence[int], epoch: int, where: str) -> DivergedError:
     ids = ", ".join(data.features.clips.patient_ids[p] for p in patients)
-    return (
+    return DivergedError(
         f"The {what} is not finite in epoch {epoch}, {where}. Patients: {ids}. "
         "Smaller learning rates (task_lr, vit_lr) or precision=fp32 usually help; otherwise look at the "
         "clips of these patients in the contact sheet."
@@ -241,11 +213,7 @@ def _not_finite(what: str, data: FoldData, patients: Sequence[int], epoch: int, 
 
 @dataclass(frozen=True)
 class JointEpoch:
-    """One epoch of several folds.
-
-    Attributes:
-        records: one a fold.
-    """
+    """One epoch of several folds: one record for each."""
 
     records: tuple[EpochRecord, ...]
 
@@ -272,14 +240,7 @@ def fit_together(
     seeds: Sequence[int],
     processes: Processes,
 ) -> Iterator[JointEpoch]:
-    """Train several folds, one epoch of each in turn; each as ``fit`` alone would.
-
-    Args:
-        states: a network with its optimiser for each fold.
-        folds: the folds, on the same frozen features.
-        settings: what to train.
-        seeds: the seed of each fold.
-        processes: those that train together.
+    """Train several folds on the same frozen features, one epoch of each in turn, each as ``fit`` would.
 
     Raises:
         DivergedError: a loss of one fold is not finite.
@@ -292,10 +253,3 @@ def fit_together(
             fits.append(epochs)
         for records in zip(*fits, strict=True):
             yield JointEpoch(records)
-
-
-def masked_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error over the targets that are not NaN; both (N, 9). 0 where none is there."""
-    present = ~targets.isnan()
-    errors = torch.where(present, predictions - targets.nan_to_num(), 0.0)
-    return errors.square().sum() / present.sum().clamp(min=1)

@@ -1,10 +1,10 @@
-"""What the frozen blocks give for patients' clips, computed once and kept memory-mapped.
+"""The output of the frozen blocks for patients' clips, computed once and kept memory-mapped.
 
 The frozen part of the backbone is never changed by training, so its output for a frame is the same
 in every epoch, fold, variant and cohort. It is kept for each patient under the content of the clips, so that
 a new patient or another id leaves the others' valid, and in the compute dtype: pooled frame features where no
 block is trained, tokens otherwise. The tokens have that dtype between any two blocks, so it makes no
-difference where a pass starts. What there is no room for is computed anew for each batch, and a message
+difference where a pass starts. Where there is no room, they are computed anew for each batch, and a message
 says so.
 """
 
@@ -15,6 +15,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -25,34 +27,41 @@ from cardio_mlflow.data.dataset import Clips
 from cardio_mlflow.files import is_disk_full
 from cardio_mlflow.model.frame_encoder import FrameEncoder, resize_frames
 from cardio_mlflow.model.network import unit_range
-from cardio_mlflow.training.activation_set import ActivationSet, Row
-from cardio_mlflow.training.activation_store import ActivationStore
-from cardio_mlflow.training.activations import Activations, distinct_frames, join
+from cardio_mlflow.training.activation_store import ActivationSet, ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
-from cardio_mlflow.training.backbone_pass import run_blocks
+from cardio_mlflow.training.backbone_pass import Activations, distinct_frames, join, run_blocks
 from cardio_mlflow.training.devices import backbone_autocast, kernels
 
 VERSION: Final = 2
 """Raised when the same weights and clips would give other activations; part of the store's keys."""
+HEADER: Final = 256
+"""Bytes of a row's file beside its tensors, at most."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What activations are made from.
+    """What activations are made from, and how.
 
     Attributes:
-        encoder: the pretrained encoder, on its device; it must not be trained elsewhere.
+        encoder: on its device, in evaluation mode; it must not be trained.
         clips: prepared clips of N patients.
-        augmentation: how copies differ from the original.
+        augmentation: how copies differ from the original; None: there are none.
         copies: augmented copies beside the original.
         dtype: compute dtype.
     """
 
     encoder: FrameEncoder
     clips: Clips
-    augmentation: Augmentation
+    augmentation: Augmentation | None
     copies: int
     dtype: torch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder computes."""
+        return next(self.encoder.parameters()).device
 
     def digest(self) -> str:
         """Changes when everybody's activations would: weights, frames, augmentation, dtype or kernels."""
@@ -61,25 +70,57 @@ class Sources:
             digest.update(name.encode())
             digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
         config = self.encoder.vit.config.to_json_string()
-        changes = [getattr(self.augmentation, field.name) for field in fields(self.augmentation)]
         known = (VERSION, str(self.dtype), kernels(self.device), config, self.clips.frames)
-        digest.update(repr((*known, changes if self.copies else None)).encode())
+        moves = self.augmentation if self.copies else None
+        changes = None if moves is None else [getattr(moves, field.name) for field in fields(moves)]
+        digest.update(repr((*known, changes)).encode())
         return digest.hexdigest()
 
-    def contents(self) -> list[str]:
-        """N names of what patients' activations are made from; neither other patients nor ids are in them."""
-        return [self.clips.content_of(patient) for patient in range(len(self.clips.patient_ids))]
+    @torch.no_grad()
+    def compute(
+        self, patient: int, copy: int, depths: Sequence[int], start: tuple[int, Activations] | None = None
+    ) -> dict[int, Activations]:
+        """Activations of one copy of one patient at each depth, from one pass through the encoder.
 
-    @property
-    def device(self) -> torch.device:
-        """Where the encoder computes."""
-        return next(self.encoder.parameters()).device
+        Args:
+            patient: position in the cohort.
+            copy: 0 is the original.
+            depths: numbers of blocks.
+            start: activations from which the pass starts, with their depth; None: the pixels.
+        """
+        reached, found = start or (0, self._embedded(patient, copy))
+        tokens, results = found.rows, {}
+        with backbone_autocast(self.dtype, self.device):
+            for depth in sorted(depths):
+                pooled = depth == self.encoder.depth
+                tokens = run_blocks(self.encoder, tokens, reached, depth, pool=pooled)
+                results[depth] = Activations(tokens.to(self.dtype), found.frame_of)
+                reached = depth
+        return results
 
+    def shape(self, depth: int) -> tuple[int, ...]:
+        """Shape of a frame's activations: (D,) at full depth, (L, D) below."""
+        tokens = () if depth == self.encoder.depth else (self.encoder.token_count,)
+        return (*tokens, self.encoder.width)
 
-HEADER: Final = 256
-"""Bytes of a row's file beside its tensors, at most."""
+    def _embedded(self, patient: int, copy: int) -> Activations:
+        present = self.clips.present[patient].to(self.device)
+        images = self.images(patient, copy, present)
+        kept, frame_of = distinct_frames(images, present)
+        with backbone_autocast(self.dtype, self.device):
+            return Activations(self.encoder.tokens(images[kept], 0), frame_of)
 
-log = logging.getLogger(__name__)
+    def images(self, patient: int, copy: int, present: Tensor) -> Tensor:
+        """The frames of a patient's present views at the backbone's size, augmented: (F, H, W), 0-1."""
+        clips = self.clips.clips_of(patient).to(self.device)[present]
+        views, frames = clips.shape[:2]
+        images = resize_frames(unit_range(clips.flatten(0, 1)), self.encoder.image_size)
+        if not copy or self.augmentation is None:
+            return images
+        whole = images.new_zeros(len(present), frames, *images.shape[-2:])
+        whole[present] = images.view(views, frames, *images.shape[1:])
+        copied = self.augmentation.copy_of(whole, self.clips.content_of(patient), copy)
+        return copied[present].flatten(0, 1)
 
 
 class FrozenFeatures:
@@ -89,23 +130,26 @@ class FrozenFeatures:
     encoder's full depth they are its (D,) frame feature.
     """
 
-    def __init__(self, sources: Sources, store: ActivationStore):
-        """Take what activations are made from, and where they are kept."""
+    def __init__(self, sources: Sources, store: ActivationStore | None = None):
+        """Take what activations are made from, and where they are kept; None keeps nothing."""
         self.sources = sources
-        self.encoder = sources.encoder.eval().requires_grad_(False)
-        self.clips = sources.clips
-        self.copies = sources.copies
-        self.dtype = sources.dtype
+        self.encoder, self.clips, self.copies = sources.encoder, sources.clips, sources.copies
         self.device = sources.device
-        self._store = store
-        self._digest, self._contents = sources.digest(), sources.contents()
-        if self.dtype != torch.float32:
-            _cast_products(self.encoder, self.dtype)
+        self._store = store or ActivationStore(Path(), 0)
         self._kept: dict[int, ActivationSet] = {}
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
+
+    @cached_property
+    def _digest(self) -> str:
+        return self.sources.digest()
+
+    @cached_property
+    def _contents(self) -> list[str]:
+        """N names of what patients' activations are made from; neither other patients nor ids are in them."""
+        return [self.clips.content_of(patient) for patient in range(len(self.clips.patient_ids))]
 
     def prepare(self, depth: int, later: Sequence[int] = ()) -> None:
-        """Have the activations at a depth stored, if there is room, and let go of what is not needed.
+        """Have the activations at a depth stored, if there is room, and release what is not needed.
 
         The pass that computes them also stores those of the depths that are needed later, the soonest
         first, as many as there is room for. It starts from the nearest stored activations.
@@ -115,7 +159,7 @@ class FrozenFeatures:
             later: the depths that will be asked for next.
         """
         wanted = list(dict.fromkeys([depth, *later]))
-        self._let_go(wanted)
+        self._release_all_but(wanted)
         if depth in self._kept and self._kept[depth].is_complete():
             return  # later ones wait for the next pass, which can then store several
         if self._filled(wanted) or self._filled([depth]):
@@ -140,16 +184,17 @@ class FrozenFeatures:
         """
         if not patients:
             views, frames = self.clips.present.shape[1], self.clips.frames
-            rows = torch.empty(0, *self._shape(depth), dtype=self.dtype, device=self.device)
+            shape = self.sources.shape(depth)
+            rows = torch.empty(0, *shape, dtype=self.sources.dtype, device=self.device)
             return Activations(rows, torch.empty(0, views, frames, dtype=torch.int64, device=self.device))
         pairs = list(zip(patients, copies, strict=True))
         if depth in self._kept:
-            return join([_activations(self._kept[depth].read(self._row(p, c))) for p, c in pairs])
-        return join([self._compute(p, c, [depth], None)[depth] for p, c in pairs])
+            return join([self._kept[depth].read(self._row(p, c)) for p, c in pairs])
+        return join([self.sources.compute(p, c, [depth])[depth] for p, c in pairs])
 
     def close(self) -> None:
-        """Let go of everything, so that it may make way for others."""
-        self._let_go([])
+        """Release everything, so that it may make room for others."""
+        self._release_all_but([])
 
     def _filled(self, depths: Sequence[int]) -> bool:
         """Store the activations at the first depth and, as far as there is room, at the others.
@@ -162,7 +207,7 @@ class FrozenFeatures:
                 if depth not in self._kept and not self._opened(depth):
                     break
             if depths[0] not in self._kept:
-                self._say_no_room(depths[0])
+                self._report_no_room(depths[0])
                 return True
             missing = [d for d in depths if d in self._kept and not self._kept[d].is_complete()]
             if missing:
@@ -176,7 +221,7 @@ class FrozenFeatures:
             return False
         return True
 
-    def _let_go(self, needed: Sequence[int]) -> None:
+    def _release_all_but(self, needed: Sequence[int]) -> None:
         for depth in set(self._kept) - set(needed):
             self._kept.pop(depth).close()
 
@@ -221,9 +266,11 @@ class FrozenFeatures:
             if not held:
                 return False
             for copy in self._missing(patient, depths):
-                for depth, found in self._compute(patient, copy, depths, source).items():
-                    row = {"rows": found.rows, "frame_of": found.frame_of}
-                    self._kept[depth].write(self._row(patient, copy), row)
+                start = None
+                if source is not None:
+                    start = source[0], source[1].read(self._row(patient, copy)).to(self.device)
+                for depth, found in self.sources.compute(patient, copy, depths, start).items():
+                    self._kept[depth].write(self._row(patient, copy), found)
         return True
 
     def _missing(self, patient: int, depths: Sequence[int]) -> list[int]:
@@ -239,69 +286,28 @@ class FrozenFeatures:
                 return lower, found
         return None
 
-    @torch.no_grad()
-    def _compute(
-        self, patient: int, copy: int, depths: Sequence[int], source: tuple[int, ActivationSet] | None
-    ) -> dict[int, Activations]:
-        """Activations of one copy of one patient at each depth, from one pass through the encoder."""
-        reached, start = self._start(patient, copy, source)
-        tokens, results = start.rows, {}
-        with backbone_autocast(self.dtype, self.device):
-            for depth in sorted(depths):
-                pooled = depth == self.encoder.depth
-                tokens = run_blocks(self.encoder, tokens, reached, depth, pool=pooled)
-                results[depth] = Activations(tokens.to(self.dtype), start.frame_of)
-                reached = depth
-        return results
-
-    def _start(
-        self, patient: int, copy: int, source: tuple[int, ActivationSet] | None
-    ) -> tuple[int, Activations]:
-        """Where a pass starts: stored activations with their depth, or the embedded frames."""
-        if source is not None:
-            return source[0], _activations(source[1].read(self._row(patient, copy))).to(self.device)
-        present = self.clips.present[patient].to(self.device)
-        images = self._images(patient, copy, present)
-        kept, frame_of = distinct_frames(images, present)
-        with backbone_autocast(self.dtype, self.device):
-            return 0, Activations(self.encoder.tokens(images[kept], 0), frame_of)
-
-    def _images(self, patient: int, copy: int, present: Tensor) -> Tensor:
-        """The frames of a patient's present views at the backbone's size, copied: (F, H, W)."""
-        clips = self.clips.clips_of(patient).to(self.device)[present]
-        views, frames = clips.shape[:2]
-        images = resize_frames(unit_range(clips.flatten(0, 1)), self.encoder.image_size)
-        whole = images.new_zeros(len(present), frames, *images.shape[-2:])
-        whole[present] = images.view(views, frames, *images.shape[1:])
-        copied = self.sources.augmentation.copy_of(whole, self._contents[patient], copy)
-        return copied[present].flatten(0, 1)
-
-    def _shape(self, depth: int) -> tuple[int, ...]:
-        """Shape of a frame's activations."""
-        tokens = () if depth == self.encoder.depth else (self.encoder.token_count,)
-        return (*tokens, self.encoder.width)
-
     def _row_bytes(self, depth: int) -> int:
         """The most that a row takes: of a patient with all views and no frame twice."""
         frames = self.clips.present.shape[1] * self.clips.frames
-        return int(frames * (torch.Size(self._shape(depth)).numel() * self.dtype.itemsize + 8)) + HEADER
+        numbers = torch.Size(self.sources.shape(depth)).numel()
+        return int(frames * (numbers * self.sources.dtype.itemsize + 8)) + HEADER
 
-    def _say_no_room(self, depth: int) -> None:
-        if depth not in self._told and self._store.budget:
+    def _report_no_room(self, depth: int) -> None:
+        if depth not in self._reported and self._store.budget:
             log.warning(
                 "The output of the %d frozen blocks would take %.1f GiB, for which feature_disk or the disk "
                 "has no room: computing it anew for each batch.",
                 depth, len(self._contents) * (self.copies + 1) * self._row_bytes(depth) / 2**30,
             )  # fmt: skip
-        self._told.add(depth)
+        self._reported.add(depth)
 
 
-def _cast_products(encoder: FrameEncoder, dtype: torch.dtype) -> None:
-    """Keep the weights of matrix products in the compute dtype, as autocast would cast them in every pass."""
+def frozen(encoder: FrameEncoder, dtype: torch.dtype) -> FrameEncoder:
+    """Freeze an encoder of one's own; the weights of its matrix products take the compute dtype.
+
+    Autocast would cast them in every pass, to the same numbers.
+    """
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
             module.to(dtype)
-
-
-def _activations(row: Row) -> Activations:
-    return Activations(row["rows"], row["frame_of"])
+    return encoder.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What an epoch of training hands to the next."""
+"""The optimiser with its learning rates, and the state that an epoch hands to the next."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def parameter_groups(network: Network, settings: Settings) -> list[dict[str, Any
     with the topmost block. Vectors (biases, norms, gates) have no weight decay.
 
     Returns:
-        Dicts with name, lr, rate (the lr before any schedule), weight_decay and params; every parameter but
-        the embeddings' in exactly one.
+        Dicts with name, lr, weight_decay and params; every parameter but the embeddings' in exactly one.
     """
     layers = list(reversed(network.encoder.layer_groups()))
     gates = gates_of(network)
     task = [p for p in parameters_of(network.task_modules) if not any(p is gate for gate in gates)]
-    groups = [_group("gates", gates, settings.gate_lr, 0.0)] if gates else []
+    own = {"name": "gates", "lr": settings.gate_lr, "weight_decay": 0.0, "params": gates}
+    groups: list[dict[str, Any]] = [own] if gates else []
     groups += _decayed("task", task, settings.task_lr, settings.weight_decay)
     for depth, layer in enumerate(layers):
         modules = [layer, network.encoder.final_norm] if depth == 0 else [layer]
@@ -57,16 +57,14 @@ def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [p for module in modules for p in module.parameters()]
 
 
-def _group(name: str, params: list[nn.Parameter], lr: float, weight_decay: float) -> dict[str, Any]:
-    return {"name": name, "lr": lr, "rate": lr, "weight_decay": weight_decay, "params": params}
-
-
 def _decayed(
     name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float
 ) -> list[dict[str, Any]]:
+    matrices, vectors = ([p for p in parameters if (p.ndim > 1) == wanted] for wanted in (True, False))
+    group = {"name": name, "lr": lr}
     return [
-        _group(name, [p for p in parameters if p.ndim > 1], lr, weight_decay),
-        _group(name, [p for p in parameters if p.ndim <= 1], lr, 0.0),
+        {**group, "weight_decay": weight_decay, "params": matrices},
+        {**group, "weight_decay": 0.0, "params": vectors},
     ]
 
 
@@ -168,6 +166,6 @@ def rate_factor(settings: Settings, position: float, length: int) -> float:
 
 
 def set_rates(optimizer: Optimizer, factor: float) -> None:
-    """Set each group's learning rate to its own rate (``rate``) times a factor."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["rate"] * factor
+    """Set each group's learning rate to the one that it was built with times a factor."""
+    for group in optimizer.param_groups:  # under the name that torch's own schedulers give it
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor

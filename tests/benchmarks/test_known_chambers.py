@@ -15,7 +15,7 @@ from benchmarks.demo_backbone import small_vit
 from benchmarks.frames import view_frames
 from benchmarks.known_chambers import SEED, _shares, _summed, main
 from cardio_mlflow.data.picture.physical_scale import PhysicalScale
-from cardio_mlflow.explain.subject import Subject
+from cardio_mlflow.explain.case import Case
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.synthetic.anatomy import draw_anatomy
@@ -27,12 +27,12 @@ PHASES = np.array([0.0, 0.5])
 
 
 @pytest.fixture(scope="module")
-def patient() -> tuple[Subject, list[dict[str, np.ndarray]]]:
+def patient() -> tuple[Case, list[dict[str, np.ndarray]]]:
     anatomy = draw_anatomy(draw_hemodynamics(1, SEED), SEED).iloc[0]
     clips = np.stack([view_frames(anatomy, code, PHASES, SEED)[0] for code in VIEW_CODES])
     images = torch.from_numpy(clips).float() / 255
     masks = [chamber_masks(anatomy, code, PHASES, SEED, 224) for code in VIEW_CODES]
-    return Subject(None, images, torch.ones(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool)), masks
+    return Case(None, images, torch.ones(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool)), masks
 
 
 def table_of(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -43,14 +43,14 @@ def table_of(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def test_what_falls_on_the_carriers_alone_has_the_largest_ratio(patient) -> None:
-    subject, masks = patient
+    case, masks = patient
     for key in KEYS:
         maps = np.zeros((9, 4, 2, 224, 224))
         for view, parts in enumerate(masks):
             for part in CARRIERS[key]:
                 if part in parts:
                     maps[:, view] += parts[part]
-        table = table_of(_shares(maps, subject, masks))
+        table = table_of(_shares(maps, case, masks))
         row = table.loc[key]
         assert row["share"] == 1
         assert row["ratio"] == pytest.approx(1 / row["area"])
@@ -60,10 +60,10 @@ def test_what_falls_on_the_carriers_alone_has_the_largest_ratio(patient) -> None
 
 
 def test_noise_is_at_chance(patient) -> None:
-    subject, masks = patient
-    sector = (subject.images > 0).any(1, keepdim=True).numpy()
+    case, masks = patient
+    sector = (case.images > 0).any(1, keepdim=True).numpy()
     noise = np.random.default_rng(0).normal(size=(9, 4, 2, 224, 224)) * sector
-    table = table_of(_shares(noise, subject, masks))
+    table = table_of(_shares(noise, case, masks))
     # four standard errors of the mean of 2,000 absolute normal values, the pixels of the right atrium
     np.testing.assert_allclose(table[["ratio", "ratio_randomised"]], 1, atol=0.07)
     assert table["ratio_strongest"].median() == pytest.approx(1, abs=0.1)
@@ -81,7 +81,7 @@ def test_clips_and_chambers_are_at_the_scale_that_the_network_sees() -> None:
     anatomy = draw_anatomy(draw_hemodynamics(1, SEED), SEED).iloc[0]
     found = [known_chambers._patient(bundle_of(s), anatomy, 0) for s in (None, PhysicalScale((0.9,) * 4))]
     place = VIEW_CODES.index("SA")  # seen from so deep that it is less than half as large at physical scale
-    sectors = [float((subject.images[place] > 0).float().mean()) for subject, _ in found]
+    sectors = [float((case.images[place] > 0).float().mean()) for case, _ in found]
     chambers = [regions[place]["LV"].mean() for _, regions in found]
     assert sectors[1] < 0.5 * sectors[0]
     assert chambers[1] < 0.5 * chambers[0]

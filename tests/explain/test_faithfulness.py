@@ -18,15 +18,15 @@ from cardio_mlflow.parameters import KEYS
 
 
 @pytest.fixture
-def explained(tiny_subject):
-    subject = tiny_subject()
-    zero = torch.zeros_like(subject.images)
-    return subject, zero, integrate(subject, zero, 20, 0.05, 1e12, torch.float32)
+def explained(tiny_case):
+    case = tiny_case()
+    zero = torch.zeros_like(case.images)
+    return case, zero, integrate(case, zero, 20, 0.05, 1e12, torch.float32)
 
 
 def test_curves_begin_and_end_where_they_must(explained) -> None:
-    subject, zero, found = explained
-    curves = deletion_insertion(subject, zero, found, 8, 0)
+    case, zero, found = explained
+    curves = deletion_insertion(case, zero, found, 8, 0)
     shown = [key for k, key in enumerate(KEYS) if abs(found.outputs[k] - found.baseline[k]) >= 0.1]
     assert list(dict.fromkeys(curves["parameter"])) == shown
     for (_, kind, _), curve in curves.groupby(["parameter", "kind", "order"]):
@@ -36,42 +36,42 @@ def test_curves_begin_and_end_where_they_must(explained) -> None:
 
 
 def test_attribution_is_faster_than_chance_and_its_reverse_slower(explained) -> None:
-    subject, zero, found = explained
+    case, zero, found = explained
     areas = {}
     for name, values in (("right", found.maps), ("reversed", -found.maps)):
-        curves = deletion_insertion(subject, zero, replace(found, maps=values), 8, 0)
+        curves = deletion_insertion(case, zero, replace(found, maps=values), 8, 0)
         area = curves.groupby(["kind", "order"])["value"].mean()
         areas[name] = area["insertion", "attribution"] - area["insertion", "random"]
     assert areas["right"] > 0 > areas["reversed"]
 
 
 def test_other_weights_give_another_map_and_a_little_noise_does_not(explained) -> None:
-    subject, zero, found = explained
+    case, zero, found = explained
     same = map_correlation(found, found, 8)
     assert list(same.values()) == pytest.approx([1] * 9)
-    other = replace(subject, network=randomised(subject.network, 0))
+    other = replace(case, network=randomised(case.network, 0))
     moved = map_correlation(found, integrate(other, zero, 20, 9, 1e12, torch.float32), 8)
-    noisy = subject.with_images(with_noise(subject.images, 0))
+    noisy = case.with_images(with_noise(case.images, 0))
     steady = map_correlation(found, integrate(noisy, zero, 20, 9, 1e12, torch.float32), 8)
     assert np.mean(list(steady.values())) > 0.9
     assert abs(np.mean(list(moved.values()))) < 0.3
     assert list(map_correlation(found, opposite(found), 8).values()) == pytest.approx([-1] * 9)
     assert list(map_correlation(found, opposite(found), 8, signed=False).values()) == pytest.approx([1] * 9)
-    one, two = (sorted(p.flatten().tolist()) for p in (subject.network.fusion.key.weight,
+    one, two = (sorted(p.flatten().tolist()) for p in (case.network.fusion.key.weight,
                                                         other.network.fusion.key.weight))  # fmt: skip
     assert one == two, "shuffled, so that its norm stays"
 
 
-def test_black_patches_are_no_part_of_a_random_order(tiny_subject) -> None:
+def test_black_patches_are_no_part_of_a_random_order(tiny_case) -> None:
     """With two thirds of each image black, noise as an attribution is about as good as chance."""
-    subject = tiny_subject(missing=None)
-    images = subject.images.clone()
+    case = tiny_case(missing=None)
+    images = case.images.clone()
     images[..., :21, :] = 0
-    subject, black = subject.with_images(images), torch.zeros_like(images)
-    found = integrate(subject, black, 20, 9, 1e12, torch.float32)
+    case, black = case.with_images(images), torch.zeros_like(images)
+    found = integrate(case, black, 20, 9, 1e12, torch.float32)
     noise = torch.rand(found.maps.shape, generator=torch.Generator().manual_seed(0)) * (images > 0)
     signs = (found.outputs - found.baseline).sign().view(9, 1, 1, 1, 1)
-    curves = deletion_insertion(subject, black, replace(found, maps=noise * signs), 8, 0)
+    curves = deletion_insertion(case, black, replace(found, maps=noise * signs), 8, 0)
     rows = curves[curves["share"].between(0.1, 0.5)]
     means = rows.groupby(["kind", "order"])["value"].mean()
     for kind in ("deletion", "insertion"):

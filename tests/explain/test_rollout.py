@@ -29,49 +29,50 @@ def by_hand(encoder, frames, fuse):
     ("name", "fuse"),
     [("mean", lambda a: a.mean(1)), ("max", lambda a: a.amax(1)), ("min", lambda a: a.amin(1))],
 )
-def test_rollout_is_the_formula_and_rows_sum_to_one(tiny_subject, name: str, fuse) -> None:
-    subject = tiny_subject()
-    encoder = subject.network.encoder
-    flow = attention_rollout(encoder, subject.shown, name, MEMORY)
+def test_rollout_is_the_formula_and_rows_sum_to_one(tiny_case, name: str, fuse) -> None:
+    case = tiny_case()
+    encoder = case.network.encoder
+    flow = attention_rollout(encoder, case.shown, name, MEMORY)
     assert (flow.sum(-1) - 1).abs().max() < 1e-5
     assert (flow >= 0).all()
     with torch.no_grad():
-        torch.testing.assert_close(flow, by_hand(encoder, subject.shown, fuse), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(flow, by_hand(encoder, case.shown, fuse), rtol=1e-4, atol=1e-6)
 
 
-def test_the_fused_path_is_back_afterwards_and_gives_the_same(tiny_subject) -> None:
-    subject = tiny_subject()
-    before = subject.network.encoder.vit.config._attn_implementation
-    one = subject.outputs(subject.images[None])
-    attention_rollout(subject.network.encoder, subject.shown, "mean", MEMORY)
-    assert subject.network.encoder.vit.config._attn_implementation == before
-    assert not any(block.attention._forward_hooks for block in subject.network.encoder.vit.layers)
-    assert torch.equal(subject.outputs(subject.images[None]), one)
+def test_the_fused_path_is_back_afterwards_and_gives_the_same(tiny_case) -> None:
+    case = tiny_case()
+    encoder, weights = case.network.encoder, []
+    one = case.outputs(case.images[None])
+    attention_rollout(case.network.encoder, case.shown, "mean", MEMORY)
+    assert not any(block.attention._forward_hooks for block in encoder.vit.layers)
+    encoder.vit.layers[0].attention.register_forward_hook(lambda _m, _i, output: weights.append(output[1]))
+    assert torch.equal(case.outputs(case.images[None]), one)
+    assert weights == [None], "the plain path would give weights"
 
 
 @pytest.mark.parametrize("memory", [0, 2e5, 1e12])
-def test_rollout_does_not_depend_on_the_memory(tiny_subject, memory: float) -> None:
-    subject = tiny_subject()
-    encoder, frames = subject.network.encoder, subject.shown
+def test_rollout_does_not_depend_on_the_memory(tiny_case, memory: float) -> None:
+    case = tiny_case()
+    encoder, frames = case.network.encoder, case.shown
     alone = torch.cat([attention_rollout(encoder, frame[None], "mean", MEMORY) for frame in frames])
     torch.testing.assert_close(
         attention_rollout(encoder, frames, "mean", memory), alone, rtol=1e-5, atol=1e-7
     )
-    whole, parts = gradient_rollout(subject, MEMORY), gradient_rollout(subject, memory)
+    whole, parts = gradient_rollout(case, MEMORY), gradient_rollout(case, memory)
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-9)
 
 
-def test_gradient_rollout_is_the_formula(tiny_subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_rollout_is_the_formula(tiny_case) -> None:
     """From attention that is taken out of the blocks' own eager path, and the whole network's gradient."""
-    subject = tiny_subject(missing=None, frames=2)
-    encoder, kept = subject.network.encoder, []
-    monkeypatch.setattr(encoder.vit.config, "_attn_implementation", "eager")
+    case = tiny_case(missing=None, frames=2)
+    encoder, kept = case.network.encoder, []
+    encoder.vit.set_attn_implementation("eager")
     for block in encoder.vit.layers:
         block.attention.register_forward_hook(lambda _m, _i, output: kept.append(output[1]))
-    frames = subject.shown.requires_grad_()
-    predictions = subject.from_features(encoder(frames)).predictions[0]
+    frames = case.shown.requires_grad_()
+    predictions = case.from_features(encoder(frames)).predictions[0]
     attention = list(kept)
-    found = gradient_rollout(subject, MEMORY)
+    found = gradient_rollout(case, MEMORY)
     for k, prediction in enumerate(predictions):
         gradients = torch.autograd.grad(prediction, attention, retain_graph=True)
         flow = torch.eye(17).expand(8, -1, -1)
@@ -81,19 +82,19 @@ def test_gradient_rollout_is_the_formula(tiny_subject, monkeypatch: pytest.Monke
         torch.testing.assert_close(found[k], expected, rtol=1e-3, atol=1e-8)
 
 
-def test_gradient_rollout_differs_by_parameter_and_is_not_negative(tiny_subject) -> None:
-    subject = tiny_subject()
-    flow = gradient_rollout(subject, MEMORY)
+def test_gradient_rollout_differs_by_parameter_and_is_not_negative(tiny_case) -> None:
+    case = tiny_case()
+    flow = gradient_rollout(case, MEMORY)
     assert flow.shape == (9, 4, 3, 17, 17)
     assert (flow >= 0).all()
     assert (flow[:, 2] == 0).all()
     assert not torch.allclose(flow[0], flow[1])
-    relevance = patch_relevance(flow, subject.network.encoder.grid)
+    relevance = patch_relevance(flow, case.network.encoder.grid)
     assert relevance.shape == (9, 4, 3, 4, 4)
 
 
-def test_a_network_whose_heads_are_zero_has_no_gradient_rollout(tiny_subject) -> None:
-    subject = tiny_subject()
-    for parameter in subject.network.heads.parameters():
+def test_a_network_whose_heads_are_zero_has_no_gradient_rollout(tiny_case) -> None:
+    case = tiny_case()
+    for parameter in case.network.heads.parameters():
         parameter.zero_()
-    assert gradient_rollout(subject, MEMORY).abs().max() == 0
+    assert gradient_rollout(case, MEMORY).abs().max() == 0

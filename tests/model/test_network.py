@@ -133,20 +133,6 @@ def test_a_patient_is_predicted_alone_as_in_a_batch(network_of, batch, variant):
     assert torch.allclose(whole, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("depth", range(4))
-def test_the_parts_compose_at_every_depth(network_of, batch, depth):
-    clips, present = batch
-    network = network_of()
-    tokens = network.encode(clips, present, depth)
-    assert tokens.shape == (int(present.sum()) * 3, 17, 16)
-    out, whole = network.from_tokens(tokens, present, depth), network(clips, present)
-    assert torch.allclose(out.predictions, whole.predictions, atol=1e-5)
-    features = network.encoder.pool(network.encode(clips, present, 3))
-    assert torch.allclose(
-        network.from_frame_features(features, present).predictions, whole.predictions, atol=1e-5
-    )
-
-
 @settings(max_examples=15, deadline=None)
 @given(frames=st.integers(1, 5), views=st.lists(st.booleans(), min_size=4, max_size=4).filter(any))
 def test_any_number_of_frames_and_any_views(network_of, frames, views):

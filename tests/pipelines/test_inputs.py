@@ -38,7 +38,8 @@ def given(tmp_path, monkeypatch):
         first = {contents[p]: p for p in reversed(ids)}
         shared = tuple((first[c], p) for p, c in contents.items() if first[c] != p)
         pixels = {patient: (f"pixels of {content}",) for patient, (content,) in contents.items()}
-        return PreparedCohort(tmp_path, f"key{ids}", pd.DataFrame(), ids, (), {}, contents, pixels, shared)
+        made = (tmp_path, f"key{ids}", pd.DataFrame(), ids, (), {}, contents, pixels, shared, contents)
+        return PreparedCohort(*made)
 
     monkeypatch.setattr(module, "prepare_cohort", prepare)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -65,7 +66,10 @@ def test_ids_are_replaced_everywhere_and_nothing_else_changes(given):
 
 def test_a_use_of_cohort_2_is_known_again_by_labels_and_clip_files(given, tmp_path):
     folder = tmp_path / "cohort"
-    first = load_inputs(given()).cohort2_digest
+    inputs = load_inputs(given())
+    first = inputs.cohort2_digest
+    refused = replace(inputs.prepared, patients=inputs.prepared.patients[:-1])
+    assert replace(inputs, prepared=refused).cohort2_digest == first, "by another version of the preparation"
     (folder / "dicom" / "ROE0_FC.dcm").write_text("another clip of Cohort I")
     assert load_inputs(given()).cohort2_digest == first
     (folder / "dicom" / "ROE8_FC.dcm").write_text("another clip of Cohort II")

@@ -41,7 +41,7 @@ def count():
     if calls[0] == int(number):
         os.kill(os.getpid(), signal.SIGKILL)
 if what == "row":
-    import cardio_mlflow.training.activation_set as store
+    import cardio_mlflow.training.activation_store as store
     whole = store.save_file
     def half(tensors, path):
         whole(tensors, path)

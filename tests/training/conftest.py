@@ -17,8 +17,8 @@ from cardio_mlflow.training.activation_store import ActivationStore
 from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.bundle import network_of
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
-from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
-from cardio_mlflow.training.predict import Forward
+from cardio_mlflow.training.forward import predict
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources, frozen
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.state import new_state
 
@@ -28,12 +28,10 @@ def tiny_fold(tiny_vit, tiny_clips, tmp_path_factory) -> Callable[..., FoldData]
     """Ten patients, three of them for validation; a fifth of the targets missing."""
 
     def build(settings: Settings, disk: float = 1e9, side: int = 32, patients: int = 10) -> FoldData:
+        dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+        clips, moves = tiny_clips(patients=patients, side=side), Augmentation.from_settings(settings)
         sources = Sources(
-            FrameEncoder(tiny_vit()),
-            tiny_clips(patients=patients, side=side),
-            Augmentation.from_settings(settings),
-            settings.augmented_copies,
-            torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+            frozen(FrameEncoder(tiny_vit()), dtype), clips, moves, settings.augmented_copies, dtype
         )
         features = FrozenFeatures(sources, ActivationStore(tmp_path_factory.mktemp("features"), disk))
         rng = np.random.default_rng(1)
@@ -59,10 +57,10 @@ def records_of() -> Callable[..., list[EpochRecord]]:
 
 
 @pytest.fixture(scope="session")
-def forward_of() -> Callable[..., Forward]:
-    """The way of a batch through a network of one process."""
-    return lambda network, data, settings, blocks: Forward(
-        network, data.features, blocks, settings, Processes()
+def predicted() -> Callable[..., np.ndarray]:
+    """Scaled targets that a network predicts for patients, its topmost ``blocks`` blocks not frozen."""
+    return lambda network, data, settings, blocks, patients: (
+        predict(network, data.features, patients, blocks, settings, Processes()).targets
     )
 
 

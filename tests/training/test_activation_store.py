@@ -12,8 +12,9 @@ import torch
 
 from cardio_mlflow.training import activation_store
 from cardio_mlflow.training.activation_store import ActivationStore
+from cardio_mlflow.training.backbone_pass import Activations
 
-ROW = 472
+ROW = 528
 """Bytes of a row's file."""
 
 
@@ -27,7 +28,7 @@ def names(rows):
 
 
 def row(value):
-    return {"rows": torch.full((100,), float(value))}
+    return Activations(torch.full((98,), float(value)), torch.tensor([0]))
 
 
 def filled(store, key, rows=2, close=True):
@@ -45,14 +46,14 @@ def test_rows_come_back_as_they_were(store, dtype):
     opened = store.open("a", 1, names(3), 24 * dtype.itemsize)
     for name, tensor in rows.items():
         assert not opened.has(name)
-        opened.write(name, {"rows": tensor, "frame_of": torch.tensor([1, -1])})
+        opened.write(name, Activations(tensor, torch.tensor([1, -1])))
     opened.close()
     again = store.open("a", 1, names(3), 24 * dtype.itemsize)
     assert again.is_complete()
     for name, tensor in rows.items():
-        assert torch.equal(again.read(name)["rows"], tensor)
-        assert again.read(name)["rows"].dtype == dtype
-        assert again.read(name)["frame_of"].tolist() == [1, -1]
+        assert torch.equal(again.read(name).rows, tensor)
+        assert again.read(name).rows.dtype == dtype
+        assert again.read(name).frame_of.tolist() == [1, -1]
 
 
 def test_a_row_that_is_not_there_cannot_be_read(store):
@@ -63,7 +64,7 @@ def test_a_row_that_is_not_there_cannot_be_read(store):
 def test_a_row_is_written_once(store):
     opened = filled(store, "a", close=False)
     opened.write("0", row(1))
-    assert not opened.read("0")["rows"].any()
+    assert not opened.read("0").rows.any()
 
 
 def test_a_file_cut_off_by_a_loss_of_power_is_written_again(store):
@@ -74,7 +75,7 @@ def test_a_file_cut_off_by_a_loss_of_power_is_written_again(store):
     assert again.has("0")
     assert not again.has("1")
     again.write("1", row(1))
-    assert again.read("1")["rows"].all()
+    assert again.read("1").rows.all()
 
 
 def test_only_complete_sets_are_opened_as_existing(store):
@@ -145,7 +146,7 @@ def test_a_set_that_cannot_be_completed_leaves_what_was_there_before(store):
 def test_a_set_in_use_does_not_make_way(store):
     held = filled(store, "a", rows=20, close=False)
     assert store.open("b", 1, names(8), ROW) is None
-    assert held.read("7")["rows"].sum() == 700
+    assert held.read("7").rows.sum() == 98 * 7
     held.close()
     assert store.open("b", 1, names(8), ROW) is not None
     assert len(list((store.folder / "a-01").glob("*.safetensors"))) == 25 - 8
@@ -208,8 +209,9 @@ HOLDER = """
 import sys, torch
 from pathlib import Path
 from cardio_mlflow.training.activation_store import ActivationStore
-opened = ActivationStore(Path(sys.argv[1]), 25 * 472).open("a", 1, [str(i) for i in range(20)], 472)
-opened.write("0", {"rows": torch.zeros(100)})
+from cardio_mlflow.training.backbone_pass import Activations
+opened = ActivationStore(Path(sys.argv[1]), 25 * 528).open("a", 1, [str(i) for i in range(20)], 528)
+opened.write("0", Activations(torch.zeros(98), torch.zeros(1, dtype=torch.int64)))
 (opened.folder / "1.dead.part").write_bytes(b"half a row")
 print("held", flush=True)
 sys.stdin.read()
@@ -278,12 +280,13 @@ import resource, signal, sys, torch
 from pathlib import Path
 from cardio_mlflow.files import is_disk_full
 from cardio_mlflow.training.activation_store import ActivationStore
+from cardio_mlflow.training.backbone_pass import Activations
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 opened = ActivationStore(Path(sys.argv[1]), 1e6).open("a", 1, ["small", "large"], 400)
-opened.write("small", {"rows": torch.zeros(10)})
+opened.write("small", Activations(torch.zeros(10), torch.zeros(1)))
 try:
-    opened.write("large", {"rows": torch.zeros(10_000)})
+    opened.write("large", Activations(torch.zeros(10_000), torch.zeros(1)))
 except OSError as error:
     print(is_disk_full(error), sorted(path.name for path in opened.folder.glob("*.[sp]*t*")))
 """

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.training.activations import MISSING, Activations, distinct_frames, join
+from cardio_mlflow.training.backbone_pass import MISSING, Activations, distinct_frames, join
 
 
 @st.composite

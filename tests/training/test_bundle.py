@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.data.picture.physical_scale import PhysicalScale
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import PARAMETERS
 from cardio_mlflow.training.bundle import Bundle, load_bundle, predict, save_bundle
+from cardio_mlflow.training.fit import fit
 from cardio_mlflow.training.scaling import fit_scaler
+from cardio_mlflow.training.state import new_state, put_weights
 from cardio_mlflow.variants import VARIANTS
 
 NOTHING_KNOWN = np.full((3, 3), np.nan)
@@ -120,14 +123,24 @@ def test_settings_of_another_version_are_refused(bundle_of, tmp_path):
         load_bundle(tmp_path)
 
 
-def test_batches_change_nothing(bundle_of, tiny_clips):
-    bundle, data = bundle_of(), tiny_clips(5)
-    whole = predict(bundle, data, batch=5)
-    assert whole.predicted.predictions.shape == (5, 9)
-    for batch in (1, 2, 4):
-        parts = predict(bundle, data, batch=batch)
-        assert parts.predicted.predictions == pytest.approx(whole.predicted.predictions, rel=1e-5)
-        assert parts.features == pytest.approx(whole.features, rel=1e-4, abs=1e-6)
+@pytest.mark.parametrize("stages", [0, 3])
+def test_it_predicts_what_validation_saw(
+    bundle_of, tiny_settings, tiny_fold, tiny_network, stages, monkeypatch
+):
+    """The same way through the network: equal where nothing is trained in it, to rounding elsewhere."""
+    settings = tiny_settings(epochs=8, stages=stages, task_lr=0.01)
+    data, state = tiny_fold(settings), new_state(tiny_network(settings), settings)
+    list(fit(state, data, settings, 0))
+    network = put_weights(tiny_network(settings), state.best_weights)
+    bundle = Bundle(network, settings, bundle_of().scaler)
+    clips, held_out = data.features.clips, list(data.validation)
+    shown = ClipTensor(("a", "b", "c"), clips.clips[held_out], clips.present[held_out])
+    expected = bundle.scaler.predicted(state.best_predictions, NOTHING_KNOWN).predictions
+    found = values(bundle, shown)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert stages or np.array_equal(found, expected)
+    monkeypatch.setattr("cardio_mlflow.training.forward.VALIDATION_BATCH", 2)
+    assert values(bundle, shown) == pytest.approx(expected, rel=1e-5), "batches change nothing"
 
 
 def test_predictions_are_in_units(bundle_of, tiny_clips):

@@ -18,7 +18,7 @@ from cardio_mlflow.training.backbone_pass import PassPlan, frame_features, saved
 from cardio_mlflow.training.bundle import BACKBONE, Bundle, load_bundle, predict, save_bundle
 from cardio_mlflow.training.devices import backbone_autocast
 from cardio_mlflow.training.fit import FoldData, fit
-from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
+from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources, frozen
 from cardio_mlflow.training.scaling import fit_scaler
 from cardio_mlflow.training.state import build_optimizer, new_state
 from cardio_mlflow.training.unfreezing import prepare_stage
@@ -56,7 +56,7 @@ def test_only_the_topmost_blocks_get_gradients_and_move(network, tiny_clips, tin
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_kept_activations_are_what_the_blocks_give(name, tiny_clips, tmp_path, dtype):
-    encoder = FrameEncoder(gray_family(name, tmp_path / "vit"))
+    encoder = frozen(FrameEncoder(gray_family(name, tmp_path / "vit")), dtype)
     sources = Sources(encoder, tiny_clips(2, missing=False), STILL, 0, dtype)
     features = FrozenFeatures(sources, ActivationStore(tmp_path / "kept", 1e9))
     frames = torch.as_tensor(sources.clips.clips_of(1)).flatten(0, 1).float() / 255
@@ -119,7 +119,8 @@ def test_training_is_the_same_from_kept_and_from_recomputed_activations(
     targets = np.random.default_rng(1).normal(size=(5, len(PARAMETERS)))
     for disk in (1e9, 0):
         vit = gray_family(name, tmp_path / "vit")
-        sources = Sources(FrameEncoder(copy.deepcopy(vit)), tiny_clips(5), STILL, 0, torch.float32)
+        encoder = frozen(FrameEncoder(copy.deepcopy(vit)), torch.float32)
+        sources = Sources(encoder, tiny_clips(5), STILL, 0, torch.float32)
         features = FrozenFeatures(sources, ActivationStore(tmp_path / f"kept-{disk}", disk))
         state = new_state(build_network(vit, "full", 2, 0.1, 0), settings)
         data = FoldData(features, targets, (0, 1, 2), (3, 4))

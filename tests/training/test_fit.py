@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.training.fit import fit, hide_views, masked_loss
-from cardio_mlflow.training.predict import predict_scaled
 from cardio_mlflow.training.state import new_state, put_weights
 
 
@@ -31,7 +30,7 @@ def test_the_same_seed_gives_the_same_records(tiny_settings, tiny_fold, tiny_net
     assert run(4) != first
 
 
-def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network, forward_of):
+def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network, predicted):
     settings = tiny_settings(epochs=12, vit_lr=2e-5, task_lr=0.02)
     data = tiny_fold(settings)
     network = tiny_network(settings)
@@ -49,14 +48,12 @@ def test_records_say_what_happened(tiny_settings, tiny_fold, tiny_network, forwa
         best = min(best, record.val_loss)
         assert np.array_equal(
             record.predictions,
-            predict_scaled(forward_of(network, data, settings, record.stage), data.validation),
+            predicted(network, data, settings, record.stage, data.validation),
         )
     assert 0 < improved < 12, "choose settings with better and worse epochs"
 
 
-def test_the_best_weights_give_the_best_epochs_predictions(
-    tiny_settings, tiny_fold, tiny_network, forward_of
-):
+def test_the_best_weights_give_the_best_epochs_predictions(tiny_settings, tiny_fold, tiny_network, predicted):
     settings = tiny_settings(epochs=12, stages=3, task_lr=0.01)
     data, state = tiny_fold(settings), new_state(tiny_network(settings), settings)
     records = list(fit(state, data, settings, seed=0))
@@ -66,7 +63,7 @@ def test_the_best_weights_give_the_best_epochs_predictions(
     assert (state.best_epoch, state.best_loss) == (best.epoch, best.val_loss)
     assert np.array_equal(state.best_predictions, best.predictions)
     network = put_weights(tiny_network(settings), state.best_weights)
-    again = predict_scaled(forward_of(network, data, settings, 3), data.validation)
+    again = predicted(network, data, settings, 3, data.validation)
     assert again == pytest.approx(best.predictions, abs=1e-5)
 
 
@@ -131,7 +128,7 @@ def test_a_validation_loss_that_is_not_finite_stops_and_names_the_patient(
     data.features.prepare(3)
     name = f"{data.features.clips.content_of(8)}-00"
     row = data.features._kept[3].read(name)
-    data.features._kept[3]._open[name] = {**row, "rows": torch.full_like(row["rows"], float("nan"))}
+    row.rows.fill_(float("nan"))
     network = tiny_network(settings)
     with pytest.raises(InputError, match=r"validation loss is not finite in epoch 1.*Patients: P008\."):
         list(fit(new_state(network, settings), data, settings, seed=0))
@@ -188,15 +185,14 @@ def test_views_are_hidden_at_the_stated_rate():
 
 
 def test_predictions_do_not_depend_on_the_batch(
-    tiny_settings, tiny_fold, tiny_network, forward_of, monkeypatch
+    tiny_settings, tiny_fold, tiny_network, predicted, monkeypatch
 ):
     settings = tiny_settings()
     data, network = tiny_fold(settings), tiny_network(settings)
-    forward = forward_of(network, data, settings, 1)
-    whole = predict_scaled(forward, range(10))
-    monkeypatch.setattr("cardio_mlflow.training.predict.VALIDATION_BATCH", 3)
-    assert predict_scaled(forward, range(10)) == pytest.approx(whole, abs=1e-5)
-    assert predict_scaled(forward, [7, 2]) == pytest.approx(whole[[7, 2]], abs=1e-5)
+    whole = predicted(network, data, settings, 1, range(10))
+    monkeypatch.setattr("cardio_mlflow.training.forward.VALIDATION_BATCH", 3)
+    assert predicted(network, data, settings, 1, range(10)) == pytest.approx(whole, abs=1e-5)
+    assert predicted(network, data, settings, 1, [7, 2]) == pytest.approx(whole[[7, 2]], abs=1e-5)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -52,6 +52,6 @@ def test_a_fold_that_diverges_ends_them_all(tiny_settings, tiny_fold, tiny_netwo
     joint = fit_together(states, [fold, fold], settings, [1, 2], Processes())
     next(joint)
     for group in states[1].optimizer.param_groups:
-        group["rate"] = float("inf")
+        group["initial_lr"] = float("inf")
     with pytest.raises(DivergedError, match="not finite in epoch"):
         list(joint)

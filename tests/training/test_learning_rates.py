@@ -52,7 +52,7 @@ def test_a_factor_lies_between_nothing_and_the_whole_rate(rates, schedule, warmu
 
 
 def test_each_group_keeps_its_own_rate():
-    groups = [{"params": [torch.zeros(1)], "lr": rate, "rate": rate} for rate in (0.1, 0.02)]
+    groups = [{"params": [torch.zeros(1)], "lr": rate} for rate in (0.1, 0.02)]
     optimizer = SGD(groups, lr=1)
     for factor in (0.5, 0.25, 1.0):
         set_rates(optimizer, factor)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from cardio_mlflow.training.predict import read_ahead
+from cardio_mlflow.training.forward import read_ahead
 from tests.waiting import PATIENCE
 
 

@@ -1,4 +1,4 @@
-"""What is explained: a network, and one patient's images of the views that are present."""
+"""What is explained: a network with one patient's images of the views that are present."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cardio_mlflow.model.network import Network, Output, unit_range
 
 
 @dataclass(frozen=True)
-class Subject:
+class Case:
     """A network and one patient.
 
     Attributes:
@@ -33,7 +33,7 @@ class Subject:
         """(F, h, w), the frames of the present views in order."""
         return self.images[self.present].flatten(0, 1)
 
-    def with_images(self, images: Tensor) -> Subject:
+    def with_images(self, images: Tensor) -> Case:
         """The same with other images."""
         return replace(self, images=images)
 
@@ -67,8 +67,8 @@ class Subject:
         return torch.stack(rows)
 
 
-def subject_of(network: Network, clips: Tensor, present: Tensor, phased: Tensor) -> Subject:
-    """Make a subject; the network is put in evaluation mode and its parameters are frozen.
+def case_of(network: Network, clips: Tensor, present: Tensor, phased: Tensor) -> Case:
+    """Make a case of a patient; the network is put in evaluation mode and its parameters are frozen.
 
     Args:
         network: trained.
@@ -85,4 +85,4 @@ def subject_of(network: Network, clips: Tensor, present: Tensor, phased: Tensor)
     images = resize_frames(unit_range(clips.flatten(0, 1)), network.encoder.image_size)
     images = images.view(*clips.shape[:2], *images.shape[-2:]).clone()
     images[~present] = 0
-    return Subject(network, images, present, phased)
+    return Case(network, images, present, phased)

@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from cardio_mlflow.explain.subject import Subject
+from cardio_mlflow.explain.case import Case
 from cardio_mlflow.model.frame_encoder import FrameEncoder
 from cardio_mlflow.training.devices import backbone_autocast
 
@@ -19,13 +19,11 @@ GRAPH_FLOATS: Final = 16.0
 """Numbers of a token's width that a block keeps for the backward pass, roughly; attention needs none."""
 
 
-def shared_gradients(
-    subject: Subject, frames: Tensor, versions: int, dtype: torch.dtype, chunk: int
-) -> Tensor:
+def shared_gradients(case: Case, frames: Tensor, versions: int, dtype: torch.dtype, chunk: int) -> Tensor:
     """Gradients of the nine scaled predictions of several versions of a patient's images.
 
     Args:
-        subject: the network and the views.
+        case: the network and the views.
         frames: (versions · F, h, w) images.
         versions: how many versions of the patient they are.
         dtype: of the backbone's arithmetic.
@@ -34,12 +32,12 @@ def shared_gradients(
     Returns:
         (9, versions · F, h, w), float32.
     """
-    encoder = subject.network.encoder
+    encoder = case.network.encoder
     parts = list(torch.split(frames.detach(), chunk))
     kept = [part.requires_grad_() for part in parts] if len(parts) == 1 else parts
     with torch.set_grad_enabled(len(parts) == 1):
         features = [_features(encoder, part, dtype) for part in kept]
-    pulled = feature_gradients(subject, torch.cat([f.detach() for f in features]), versions)
+    pulled = feature_gradients(case, torch.cat([f.detach() for f in features]), versions)
     found = []
     for number, (part, back) in enumerate(zip(parts, torch.split(pulled, chunk, dim=1), strict=True)):
         if len(parts) == 1:
@@ -52,9 +50,9 @@ def shared_gradients(
     return torch.cat(found, dim=1)
 
 
-def frames_at_once(subject: Subject, memory: float, dtype: torch.dtype) -> int:
+def frames_at_once(case: Case, memory: float, dtype: torch.dtype) -> int:
     """How many frames' activations, kept for the backward pass, fit into a memory (bytes); at least one."""
-    encoder = subject.network.encoder
+    encoder = case.network.encoder
     a_frame = encoder.token_count * encoder.width * encoder.depth * GRAPH_FLOATS * dtype.itemsize
     return max(1, int(memory // a_frame))
 
@@ -65,11 +63,11 @@ def _features(encoder: FrameEncoder, frames: Tensor, dtype: torch.dtype) -> Tens
     return features.float()
 
 
-def feature_gradients(subject: Subject, features: Tensor, versions: int) -> Tensor:
+def feature_gradients(case: Case, features: Tensor, versions: int) -> Tensor:
     """Gradients of the nine predictions with respect to the frame features.
 
     Args:
-        subject: network and views.
+        case: network and views.
         features: (N, D), of the shown frames of several versions of the patient.
         versions: how many.
 
@@ -78,7 +76,7 @@ def feature_gradients(subject: Subject, features: Tensor, versions: int) -> Tens
     """
     with torch.enable_grad():
         features = features.requires_grad_()
-        summed = subject.from_features(features, versions).predictions.sum(0)  # versions do not mix
+        summed = case.from_features(features, versions).predictions.sum(0)  # versions do not mix
         rows = [torch.autograd.grad(value, features, retain_graph=True)[0] for value in summed]
     return torch.stack(rows)
 
