@@ -76,7 +76,7 @@ def subgroup_table(
     """Mean absolute error, bias and signed Pearson r of each parameter in each level of each subgroup.
 
     Args:
-        participants: a row for each patient with the columns of `SUBGROUPS` that are known; may be missing.
+        participants: one row per patient with the columns of `SUBGROUPS` that are known; may be missing.
         resamples: bootstrap resamples of the 95 % percentile intervals, widened for few patients.
 
     Returns:
@@ -168,7 +168,7 @@ def worst_patients(
     """Rank patients by their mean error, each parameter's in standard deviations of its references.
 
     Args:
-        participants: a row for each patient with the outcome of its clips, one column a view; may be missing.
+        participants: one row per patient with the outcome of its clips, one column per view; may be missing.
         count: how many patients, at most.
 
     Returns:

@@ -24,6 +24,8 @@ from cardio_mlflow.report.workbook import write_workbook
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
 
+log = logging.getLogger(__name__)
+
 ENDS: Final = ("", "_low", "_high")
 """A value and the ends of its interval, by what a column's name has at its end."""
 WITH_INTERVAL: Final = ("r", "mae", "auc")
@@ -31,8 +33,6 @@ WITH_INTERVAL: Final = ("r", "mae", "auc")
 
 Call = Any
 """A call that joblib has delayed."""
-
-log = logging.getLogger(__name__)
 
 
 class Judged(NamedTuple):
@@ -117,7 +117,7 @@ def _draw(evidence: Evidence, tables: Tables, evaluation: Evaluation, folder: Pa
     maps = [delayed(_maps)(features, settings.seed)] if evidence.can_embed else []
     for done in _side_by_side([*maps, *first.values()], settings.workers, "figures"):
         if isinstance(done, NoEmbeddingError):
-            log.warning("The maps of the network's features are left out: %s", done)
+            log.warning("The maps of the features are left out. %s", done)
         elif features is not None and isinstance(done, pd.DataFrame):
             tables["embedding"] = done
             tables["clusters"] = cluster_table(features, done, predictions)
