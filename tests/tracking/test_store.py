@@ -254,9 +254,12 @@ def test_folders_of_any_name_hold_a_store(start, tmp_path: Path, name: str) -> N
     assert "%" in name or [folder.name for folder in tmp_path.iterdir()] == [name]
 
 
-def test_no_server_is_said_at_once(start) -> None:
+@pytest.mark.parametrize("scheme", ["http", "mysql"])
+def test_no_server_is_said_at_once(start, scheme: str) -> None:
     before = time.monotonic()
-    refused(start("http://anna:secret@127.0.0.1:9"), "http://anna:***@127.0.0.1:9 cannot be used", "answer")
+    expected = "does not answer" if scheme == "http" else "a driver is missing"
+    done = start(f"{scheme}://anna:secret@127.0.0.1:9/store")
+    refused(done, f"{scheme}://anna:***@127.0.0.1:9/store cannot be used", expected)
     assert time.monotonic() - before < 30
 
 
