@@ -17,10 +17,10 @@ from cardio_mlflow.analysis import agreement
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray
 
 Statistic = Callable[[FloatArray, FloatArray], FloatArray]
-"""Takes reference and prediction of shape (..., n), gives shape (...)."""
+"""Takes reference and prediction of shape (..., n), returns shape (...)."""
 
 LEAST_SHARE = 0.5
-"""The share of resamples on which a statistic must be defined for an interval to be given."""
+"""The share of resamples on which a statistic must be defined for there to be an interval."""
 LEAST_PATIENTS = 4
 """Fewer patients are not resampled: an interval of so few distinct samples says nothing."""
 LEAST_COMPARED = 10
@@ -138,7 +138,7 @@ def bootstrap_interval(
     Efron B. Better bootstrap confidence intervals. J Am Stat Assoc 1987;82:171-185. At n = 73 it holds the
     truth more often than the percentile interval, most of all for RMSE (benchmarks.interval_coverage).
     Where the correction is not defined (all resamples on one side of the estimate), the percentile interval
-    is given. Either is widened for few patients, see `expanded_level`.
+    is returned. Either is widened for few patients, see `expanded_level`.
 
     Args:
         statistic: works along the last axis.

@@ -35,7 +35,7 @@ class Identity:
         left: key of the parameter on the left, whose unit both sides have.
         needs: keys of the parameters on the right.
         divisor: the value that must be above zero, "" if there is none; "BSA" is the body surface in m².
-        right: the right side, from one column a parameter and BSA.
+        right: the right side, from one column per parameter and BSA.
     """
 
     text: str
@@ -105,7 +105,7 @@ def identity_table(predictions: pd.DataFrame, participants: pd.DataFrame | None)
 
 
 def _values(predictions: pd.DataFrame, participants: pd.DataFrame | None, side: str) -> pd.DataFrame:
-    """One row a patient: the parameters of a side, BSA, and whether BSA is the reference CO / CI."""
+    """One row per patient: the parameters of a side, BSA, and whether BSA is the reference CO / CI."""
     reference = wide(predictions, "reference")
     values = wide(predictions, SIDES[side]).astype(np.float64)
     table = participants_of(predictions, participants)
@@ -239,7 +239,7 @@ def _row(key: str, predictions: pd.DataFrame, of: pd.DataFrame, apart: pd.DataFr
 
 
 def identities_in_words(table: pd.DataFrame, body_surface: pd.Series | None = None) -> list[str]:
-    """Which values followed by identity, and what that has brought.
+    """Which values followed by identity, and what that gained.
 
     Args:
         table: of `identities_used_table`.

@@ -133,6 +133,8 @@ def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         notes.append("No features of the network: no embedding.")
     elif not evidence.can_embed:
         notes.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
+    elif "embedding" not in tables:
+        notes.append("UMAP could not be used on this machine: no embedding.")
     notes += _not_predicted(evidence.predictions)
     if reason := decision_note(evidence.predictions):
         notes.append(f"Decision curve: {reason}")

@@ -77,7 +77,7 @@ def subgroup_table(
 
     Args:
         predictions: a checked predictions table of one variant and one cohort.
-        participants: a row for each patient with the columns of `SUBGROUPS` that are known; may be missing.
+        participants: one row per patient with the columns of `SUBGROUPS` that are known; may be missing.
         resamples: bootstrap resamples of the 95 % percentile intervals, widened for few patients.
         seed: of the bootstrap.
 
@@ -171,7 +171,7 @@ def worst_patients(
 
     Args:
         predictions: a checked predictions table of one variant and one cohort.
-        participants: a row for each patient with the outcome of its clips, one column a view; may be missing.
+        participants: one row per patient with the outcome of its clips, one column per view; may be missing.
         count: how many patients, at most.
 
     Returns:

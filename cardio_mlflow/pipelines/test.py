@@ -126,12 +126,12 @@ def judge_model(settings: Settings, run: Run, version: Version) -> Judged:
         folds_from=run_by_id(model.run_id).tags.get("folds_from", ""),
     )  # fmt: skip
     judged = log_evaluation(run, evidence, evaluation)
-    log.info("Cohort II (%d patients) has now been used %d time(s).", len(patients), uses)
+    log.info("Cohort II (%d patients) has now been used %d time%s.", len(patients), uses, "s" * (uses > 1))
     return judged
 
 
 def _features(patients: tuple[str, ...], answer: Answer) -> pd.DataFrame | None:
-    """The features table, and none from a model that gives no features."""
+    """The features table, and none from a model that returns no features."""
     by_fold = {int(name.removeprefix("fold-")): values for name, values in answer.features.items()}
     return features_table(patients, by_fold) if by_fold else None
 

@@ -1,4 +1,4 @@
-"""What is handed on of an evaluation: the sheets of its workbook and the content of its report."""
+"""What an evaluation hands on: the sheets of its workbook and the content of its report."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _gating(evidence: Evidence, settings: Settings | None) -> dict[str, int] | N
 
 
 def _identities(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """What the identities have brought, in sentences; none where nothing followed by one."""
+    """What the identities gained, in sentences; none where nothing followed by one."""
     if "identities_used" not in tables:
         return []
     surfaces = participants_of(evidence.predictions, evidence.participants).get("bsa")

@@ -46,7 +46,7 @@ class ReportContent:
         notes: what is undefined or left out, shown at the top.
         settings_text: the settings as text; empty when they are not known.
         bland_altman: limits of agreement for the headline; None leaves them out.
-        identities: what following from stroke volume has brought, in sentences; none where nothing did.
+        identities: what following from stroke volume gained, in sentences; none where nothing did.
     """
 
     title: str

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What the registered model gives for N patients.
+    """What the registered model returns for N patients.
 
     Attributes:
         predicted: (N, 9) in the units of the parameter table, and which way they came.
@@ -85,7 +85,7 @@ class RegisteredModel(Version):
         return self.code_folder != PACKAGE
 
     def evaluate(self, data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> Answer:
-        """Predict for prepared clips of N patients, and give the features behind the predictions.
+        """Predict for prepared clips of N patients, and return the features behind the predictions.
 
         A model that was registered before identities, or features, were there answers without them.
 
@@ -137,7 +137,7 @@ def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None
     Args:
         run: the run.
         settings: that the folds were trained with.
-        bundles: bundle folders by a name that gives their order.
+        bundles: bundle folders by a name that sorts them.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ARTIFACT
