@@ -93,7 +93,7 @@ class Place:
     """Where a job is trained.
 
     Attributes:
-        line: the line of its progress bar, where several are shown.
+        line: of its progress bar, where several are shown.
         parent: id of the process that started this one for it; 0 where none did.
     """
 
