@@ -155,15 +155,6 @@ def test_with_room_for_two_depths_every_second_stage_needs_a_pass(tiny_vit, tiny
     assert firsts == [(0, 4)] * 2 + [(0, 2)] * 2 + [(0, 0), (0, 1)] * 2
 
 
-def test_other_folds_and_runs_take_what_is_stored(features_of, passes):
-    features_of().prepare(3, [2])
-    passes.clear()
-    again = features_of()
-    again.prepare(3, [2])
-    assert not passes
-    assert again.batch([0], [0], 3).frame_of.shape == (1, 4, 2)
-
-
 def test_what_all_share_is_in_the_set_and_what_a_patient_is_in_the_row(features_of, tiny_clips):
     first, other = features_of(), features_of()
     other.encoder.vit.layers[0].mlp.fc1.bias.data += 1e-3
