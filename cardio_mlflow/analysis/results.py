@@ -50,7 +50,6 @@ class Evidence:
     """What an evaluation starts from. All but the predictions may be missing: what needs it is left out.
 
     Attributes:
-        predictions: a checked predictions table of one variant and one cohort.
         participants: one row per patient of the sheet, with the outcome of each view and the subgroups.
         features: fused features, one row per patient and network.
         history: one row per fold and epoch.
@@ -80,7 +79,6 @@ def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str
     """Compute every table but the maps of the features (`cardio_mlflow.analysis.embedding`), one by one.
 
     Args:
-        evidence: what there is.
         resamples: bootstrap resamples of every interval.
         seed: of the bootstrap, and of the decision curve's folds.
 

@@ -96,15 +96,6 @@ def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrel
     return metrics
 
 
-def _maps(features: pd.DataFrame, seed: int) -> pd.DataFrame | None:
-    """The maps of the features; None where this machine cannot find them, which ends no study."""
-    try:
-        return embed(features, seed)
-    except NoEmbeddingError as error:
-        log.warning("The maps of the features are left out. %s", error)
-        return None
-
-
 def _draw(evidence: Evidence, tables: Tables, evaluation: Evaluation, folder: Path) -> list[Drawing]:
     """Draw and save the figures side by side, and find the maps of the features beside them.
 
@@ -125,13 +116,23 @@ def _draw(evidence: Evidence, tables: Tables, evaluation: Evaluation, folder: Pa
     first = {figure.name: save(figure) for figure in allowed()}
     maps = [delayed(_maps)(features, settings.seed)] if evidence.can_embed else []
     for done in _side_by_side([*maps, *first.values()], settings.workers, "figures"):
-        if features is not None and isinstance(done, pd.DataFrame):
+        if isinstance(done, NoEmbeddingError):
+            log.warning("The maps of the features are left out. %s", done)
+        elif features is not None and isinstance(done, pd.DataFrame):
             tables["embedding"] = done
             tables["clusters"] = cluster_table(features, done, predictions)
     figures = allowed()
     later = [save(figure) for figure in figures if figure.name not in first]
     list(_side_by_side(later, settings.workers, "maps"))
     return figures
+
+
+def _maps(features: pd.DataFrame, seed: int) -> pd.DataFrame | NoEmbeddingError:
+    """The maps, or why this machine cannot compute them."""
+    try:
+        return embed(features, seed)
+    except NoEmbeddingError as error:
+        return error
 
 
 def _side_by_side(calls: Sequence[Call], workers: int, what: str) -> Iterator[object]:
