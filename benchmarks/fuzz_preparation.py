@@ -90,7 +90,7 @@ def _fuzz(folder: Path, sandbox: Sandbox, files: int, seed: int, keep: Path | No
         if damaged == sound[name]:
             continue
         judged = _prepared(folder, sandbox, name, damaged)
-        note = judged.note or _told(reader, folder / name, judged.frames, undamaged[name], mutation is cut)
+        note = judged.note or _note_on(reader, folder / name, judged.frames, undamaged[name], mutation is cut)
         outcomes[mutation.__name__, judged.outcome] += 1
         notes[note] += bool(note)
         if keep and note and not note.startswith(("tensor unchanged", "tensor from a valid")):
@@ -117,10 +117,10 @@ def _prepared(folder: Path, sandbox: Sandbox, name: str, content: bytes) -> Judg
     return Judged(outcome, None, message if message.startswith((FAILED, *STOPPED)) else "")
 
 
-def _told(
+def _note_on(
     reader: SecondReader, path: Path, frames: Frames | None, undamaged: Frames | None, is_cut: bool
 ) -> str:
-    """What is to be said of a tensor that came from a damaged file."""
+    """The note on a tensor that came from a damaged file."""
     if frames is None:
         return ""
     if undamaged is not None and np.array_equal(frames, undamaged):

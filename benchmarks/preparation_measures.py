@@ -60,7 +60,7 @@ class Measured:
         iou: of the sector.
         kept: share of the true sector within the fitted one.
         spill: pixels of the fitted sector outside of the true one, relative to it.
-        left_outside: drawn pixels outside the true sector that are neither masked nor painted over, a frame.
+        left_outside: drawn pixels per frame outside the true sector, neither masked nor painted over.
         drawn: drawn pixels in the sector, over the frames looked at.
         left: those that are not painted over.
         altered: share of clean tissue that is painted over.

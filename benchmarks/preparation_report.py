@@ -55,7 +55,7 @@ def picture_lines(clips: list[Measured]) -> list[Line]:
         ("sector IoU, min", low(iou), ">=", 0.95, ""),
         ("sector kept, min", low(kept), ">=", 0.99, ""),
         ("spill, max", high(spill), "<=", 0.01, ""),
-        ("overlay pixels left outside, most a frame", high(outside), "<=", 0.0, ""),
+        ("overlay pixels left outside, most per frame", high(outside), "<=", 0.0, ""),
         ("overlay residue inside, all pixels", left / drawn if drawn else None, "<=", 0.02,
          f"{len(residue)} clips with any"),
         ("overlay residue inside, median clip", median(residue), "<=", 0.02, ""),

@@ -86,17 +86,17 @@ def report(size: Size, path: Path, repeats: int) -> None:
     """Print one clip's row."""
     one, all_cores = clips_a_second(path, repeats, 1), clips_a_second(path, repeats, cpu_count())
     kind = f"{size.frames} x {size.rows}x{size.columns} {'JPEG' if size.jpeg else 'RGB'}"
-    told = f"{kind:<23}{one:>12.2f}{all_cores:>12.2f}"
+    line = f"{kind:<23}{one:>12.2f}{all_cores:>12.2f}"
     if size.single:
         ours = in_new_process("ours", path, 1)
-        print(f"{told}{'':>18}{ours[1]:>6.0f}{size.target:>6}", flush=True)
+        print(f"{line}{'':>18}{ours[1]:>6.0f}{size.target:>6}", flush=True)
         return
     turns = [(in_new_process("ours", path, 3), in_new_process("plain", path, 3)) for _ in range(repeats)]
     ours, plain = (
         [statistics.median(turn[way][value] for turn in turns) for value in (0, 1)] for way in (0, 1)
     )
-    told += f"{plain[0]:>11.2f}{ours[0] / plain[0]:>7.1f}{ours[1]:>6.0f}{size.target:>6}"
-    print(f"{told}{plain[1]:>10.0f}{plain[1] / ours[1]:>7.1f}", flush=True)
+    line += f"{plain[0]:>11.2f}{ours[0] / plain[0]:>7.1f}{ours[1]:>6.0f}{size.target:>6}"
+    print(f"{line}{plain[1]:>10.0f}{plain[1] / ours[1]:>7.1f}", flush=True)
 
 
 def clips_a_second(path: Path, repeats: int, workers: int) -> float:

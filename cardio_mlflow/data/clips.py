@@ -23,8 +23,12 @@ from cardio_mlflow.data.files.regions import scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.overlays import Overlays, find_overlays, inpaint, text_in_sector
-from cardio_mlflow.data.picture.pixel_size import TrueScale, agreed, region_scale, tick_scale
-from cardio_mlflow.data.picture.refused_pictures import diagnose, refuse_colour_doppler, refuse_other_pictures
+from cardio_mlflow.data.picture.pixel_size import TrueScale, combined_scale, region_scale, tick_scale
+from cardio_mlflow.data.picture.refused_pictures import (
+    refuse_colour_doppler,
+    refuse_other_pictures,
+    why_no_sector,
+)
 from cardio_mlflow.data.picture.sector import (
     PREPARED_SIZE,
     ClipStatistics,
@@ -104,7 +108,7 @@ def _find_sector(header: ClipHeader) -> _Picture:
     try:
         sector = fit_sector(statistics, header.aspect, bound)
     except ClipRefused as refusal:
-        raise (diagnose(header.regions, statistics, frames.scale) or refusal) from None
+        raise (why_no_sector(header.regions, statistics, frames.scale) or refusal) from None
     mask = sector.mask(frames.rows, frames.columns, header.aspect)
     refuse_other_pictures(header.regions, statistics, frames.scale, mask)
     refuse_colour_doppler(header, mask)
@@ -134,8 +138,8 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
 def uid_digest(uid: str) -> str:
     """Digest of a SOP Instance UID, 32 hexadecimal digits; empty for no UID.
 
-    That of one which no archive gives, such as 1.2.3.4.5, starts with `PLACEHOLDER`: it is no valid UID, is
-    shorter than 16 characters, or has no number of three digits, as every organisation's root has.
+    It starts with `PLACEHOLDER` for one that no archive gives, such as 1.2.3.4.5: no valid UID, shorter than
+    16 characters, or without a number of three digits, as every organisation's root has.
     """
     if not uid:
         return ""
@@ -197,7 +201,7 @@ def _true_scale(picture: _Picture) -> TrueScale:
     """The size of the file's pixels, by its tags and by the scale drawn on it."""
     scale, sector, mask = picture.frames.scale, picture.sector, picture.mask
     drawn = tick_scale(picture.statistics, sector, mask) if picture.header.aspect == 1.0 else None
-    return agreed(
+    return combined_scale(
         region_scale(picture.header.regions, sector, mask, scale), None if drawn is None else drawn * scale
     )
 

@@ -24,6 +24,7 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 Style = Literal["sweep", "scroll", "cursor"]
 """How a trace moves: a head redraws it, it scrolls as a whole, or a cursor moves over it."""
 
+# Tuned on the hard clips ecg_*, tissue_*_cursor, jpeg_50, no_ecg; see benchmarks.tuned_constants.
 # Strips outside the sector; shares of the picture.
 _BORDER: Final = 0.015  # what is shown so near to the sector may still be tissue
 _LEAST_RANGE: Final = 36  # gray levels over time; noise of JPEG quality 50 beside a moving line stays below
@@ -65,15 +66,15 @@ def read_traces(
     border = 2 * max(2, round(_BORDER * len(sector_mask))) + 1
     outside = cv2.bitwise_not(cv2.dilate(sector_mask, np.ones((border, border), np.uint8)))
     for strip in cut_strips(frames, find_strips(statistics, outside), statistics, outside, times_s):
-        yield from ((style, readings) for style, readings in _outside(strip) if readings)
+        yield from ((style, readings) for style, readings in _read_outside(strip) if readings)
     moving = find_bands(statistics.maximum, sector_mask, _LEAST_LUMA)
     still = find_bands(statistics.minimum, sector_mask, _LEAST_STILL)
     bands = list(dict.fromkeys(still[:1] + moving))
     for strip in cut_strips(frames, bands, statistics, outside, times_s):
-        yield from ((style, readings) for style, readings in _over_tissue(strip) if readings)
+        yield from ((style, readings) for style, readings in _read_over_tissue(strip) if readings)
 
 
-def _outside(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
+def _read_outside(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
     moving = find_sweep_head(strip)
     if moving is not None and moving.redraws:
         yield "sweep", read_sweep(strip, moving)
@@ -85,7 +86,7 @@ def _outside(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
         yield "cursor", _one(_read_tissue_cursor(strip))
 
 
-def _over_tissue(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
+def _read_over_tissue(strip: Strip) -> Iterator[tuple[Style, tuple[Trace, ...]]]:
     if (scrolling := read_tissue_scroll(strip)) is not None:
         yield "scroll", (scrolling,)
     else:
@@ -163,9 +164,9 @@ def find_strips(statistics: ClipStatistics, outside: Image) -> list[Rows]:
     for left, top, width, height, _ in sorted(boxes[1:].tolist(), key=lambda box: -box[2]):
         tall = min(height, int(_TALLEST * rows))
         if width >= _LEAST_WIDTH * columns and width > 1.5 * min(height, _TALLEST * rows):
-            found = _merged(found, _Box(top + height - tall, top + height, left, left + width))
+            found = _merge(found, _Box(top + height - tall, top + height, left, left + width))
     found.sort(key=lambda box: (box.left - box.right, box.top))
-    return [_padded(box, outside) for box in found[:_MOST_STRIPS]]
+    return [_pad(box, outside) for box in found[:_MOST_STRIPS]]
 
 
 class _Box(NamedTuple):
@@ -175,7 +176,7 @@ class _Box(NamedTuple):
     right: int
 
 
-def _merged(boxes: list[_Box], new: _Box) -> list[_Box]:
+def _merge(boxes: list[_Box], new: _Box) -> list[_Box]:
     """The boxes with a new one, joined to those that stand in much the same rows."""
     apart = []
     for box in boxes:
@@ -188,7 +189,7 @@ def _merged(boxes: list[_Box], new: _Box) -> list[_Box]:
     return [*apart, new]
 
 
-def _padded(box: _Box, outside: Image) -> Rows:
+def _pad(box: _Box, outside: Image) -> Rows:
     """The box's rows and some more: an R wave that stands still may reach beyond what moves.
 
     Beside the sector, where only the strip's corners may be seen to move, it is many more.

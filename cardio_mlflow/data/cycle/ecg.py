@@ -17,6 +17,8 @@ from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.picture.sector import ClipStatistics
 
+# Tuned on the hard clips atrial_fibrillation, ectopic_beat, inverted_qrs, tall_t, biphasic_qrs,
+# noisy_baseline; see benchmarks.tuned_constants.
 _LEAST_FRAMES: Final = 8  # of a clip whose screen is read
 _AROUND_S: Final = 10.0  # a waveform farther from the clip tells nothing about it
 _MOST_SAMPLES: Final = 4000  # kept for the pictures; R waves are found in all
@@ -67,7 +69,7 @@ def read_ecg(
     if np.count_nonzero(near) < 2:
         return drawn
     r_waves = find_r_waves(times[near], voltage[near])
-    times, level = _thinned(times[near], voltage[near])
+    times, level = _thin(times[near], voltage[near])
     return replace(drawn, waveform_r_waves_s=r_waves, times_s=times, level=level)
 
 
@@ -85,7 +87,7 @@ def read_drawn_ecg(
         found = [(find_r_waves(*reading), reading) for reading in readings]
         r_waves, (times, heights) = min(found, key=lambda one: _rank(one[0], period_s))
         if len(r_waves):
-            return ClipEcg(style, np.empty(0), r_waves, *_thinned(times, heights))
+            return ClipEcg(style, np.empty(0), r_waves, *_thin(times, heights))
     return None
 
 
@@ -102,7 +104,7 @@ def _rank(r_waves_s: Array, period_s: float | None) -> tuple[bool, float, int]:
     return denied, max(_UNEVEN, float(np.log(intervals).std())), -len(r_waves_s)
 
 
-def _thinned(times_s: Array, voltage: Array) -> tuple[Array, Array]:
+def _thin(times_s: Array, voltage: Array) -> tuple[Array, Array]:
     step = -(-len(times_s) // _MOST_SAMPLES)
     times_s, voltage = times_s[::step], voltage[::step]
     span = float(np.ptp(voltage))

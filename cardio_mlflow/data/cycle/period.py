@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_AROUND_S: Final = np.arange(
-    -0.09, 0.28, 0.03
-)  # an R wave: the end of diastole and systole, at any heart rate
+# Tuned on the hard clips no_ecg, atrial_fibrillation, ectopic_beat; see benchmarks.tuned_constants.
+_AROUND_S: Final = np.arange(-0.09, 0.28, 0.03)  # an R wave: end of diastole and systole, at any rate
 _LEAST_COMPARED: Final = 4  # frames of them
 _SHORTEST_S, _LONGEST_S = 0.27, 1.8  # period; 222 and 33 beats per minute
 _LEAST_DEPTH: Final = 0.2  # of a dip

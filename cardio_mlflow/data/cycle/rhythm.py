@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.cycle.period import Array, Period, differences, find_period, unlike_after
 from cardio_mlflow.data.files.timing import plausible, plausible_intervals
 
+# Tuned on the hard clips atrial_fibrillation, ectopic_beat, tall_t, r_wave_vector, uneven_times; see
+# benchmarks.tuned_constants.
 # Intervals, relative to each other.
 NEAR: Final = 0.12
 """Intervals that differ by less are alike."""

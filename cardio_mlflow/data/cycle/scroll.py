@@ -16,6 +16,7 @@ from cardio_mlflow.data.cycle.strip import Array, Curve, Image, Numbers, Strip, 
 Floats = NDArray[np.float32]
 Pictures = Callable[[Numbers], Floats]
 
+# Tuned on the hard clips ecg_*_scroll, tissue_*_scroll; see benchmarks.tuned_constants.
 # The search for a speed.
 _SLOWEST_S, _FASTEST_S = 12.0, 0.8  # for the picture's width
 _STEPS: Final = (
@@ -110,9 +111,9 @@ def read_scroll(strip: Strip) -> Trace | None:
     speed = find_speed(lambda frames: lines[frames], strip.times_s, strip.width, _MOST_PAIRS, _LEAST_LIKENESS)
     if speed is None:
         return None
-    newest = _newest(strip, last)
+    newest = _newest_column(strip, last)
     shifts = np.rint(speed * strip.times_s).astype(np.int64)
-    mean = _laid_over(strip.frames[:, :, first : newest + 1], shifts)
+    mean = _shifted_mean(strip.frames[:, :, first : newest + 1], shifts)
     curve = read_curve(mean, 8, mean.shape[1] - 8)
     return None if curve is None else ((curve.columns + first - newest) / speed, curve.heights)
 
@@ -129,7 +130,7 @@ def _lines(strip: Strip) -> tuple[Floats, Array]:
     return np.where(present, lines - middle, 0.0).astype(np.float32), present.mean(axis=0)
 
 
-def _newest(strip: Strip, last: int) -> int:
+def _newest_column(strip: Strip, last: int) -> int:
     """The column of the newest point: the last that changes as much as its neighbours do."""
     change = cv2.subtract(strip.frames.max(axis=0), strip.dark)
     spread = cv2.bitwise_and(change, strip.visible).max(axis=0)
@@ -137,7 +138,7 @@ def _newest(strip: Strip, last: int) -> int:
     return int(np.flatnonzero(spread[: last + 3] > 0.5 * usual)[-1])
 
 
-def _laid_over(frames: Sequence[Image] | Image, shifts: Numbers) -> Image:
+def _shifted_mean(frames: Sequence[Image] | Image, shifts: Numbers) -> Image:
     """Mean of frames, each moved right by its shift."""
     rows, columns = frames[0].shape
     total = np.zeros((rows, columns + int(shifts[-1])), np.float32)
@@ -163,14 +164,14 @@ def read_tissue_scroll(strip: Strip) -> Trace | None:
     used = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MOST_FRAMES)).astype(np.int64))
     bright = [cv2.subtract(strip.frames[i], strip.dark) for i in used]
     shifts = np.rint(speed * times[used]).astype(np.int64)
-    mean = _laid_over(bright, shifts)
+    mean = _shifted_mean(bright, shifts)
     start, stop = _bright_part(mean)
     curve = read_curve(mean, start + 8, stop - 8)
     ends = None if curve is None else _ends(bright, shifts, curve)
     if ends is None:
         return None
     first, last = ends
-    mean = _laid_over([frame[:, first : last + 1] for frame in bright], shifts)  # less what is beside it
+    mean = _shifted_mean([frame[:, first : last + 1] for frame in bright], shifts)  # less what is beside it
     curve = read_curve(mean, 8, mean.shape[1] - 8)
     return None if curve is None else ((curve.columns + first - last) / speed, curve.heights)
 

@@ -25,6 +25,7 @@ Trace = tuple[Array, Array]
 Rows = tuple[int, int]
 """The first row of a strip over the screen's whole width, and one past the last."""
 
+# Tuned on the hard clips ecg_baseline, tall_t, words_inside, tissue_*; see benchmarks.tuned_constants.
 _KEPT_BYTES: Final = 32 * 1024**2  # of a clip's strips; of a very long clip the first frames are cut
 
 # The line of a trace.
@@ -175,7 +176,7 @@ def _extent(filled: Flags, start: int, stop: int, longest_gap: int) -> tuple[int
 
 def _heights(bright: Flags, contrast: NDArray[np.float32]) -> Array:
     runs = find_runs(bright, contrast)
-    chosen = smoothest(runs)
+    chosen = smoothest_path(runs)
     top, bottom, columns = runs.top[chosen], runs.bottom[chosen], runs.column[chosen]
     weight = np.where(bright, contrast, 0.0)
     row = _sums(weight * np.arange(len(bright))[:, None], columns, top, bottom)
@@ -207,7 +208,7 @@ def find_runs(bright: Flags, contrast: NDArray[np.float32]) -> Runs:
     return Runs(column, top, bottom, brightness.astype(np.float64), level)
 
 
-def smoothest(runs: Runs) -> Numbers:
+def smoothest_path(runs: Runs) -> Numbers:
     """One run per column, as numbers into ``runs``: the path with the least sum of jumps (Viterbi)."""
     bounds = [*np.flatnonzero(np.diff(runs.column, prepend=-1)).tolist(), len(runs.column)]
     top, bottom = runs.top.tolist(), runs.bottom.tolist()

@@ -19,6 +19,8 @@ from cardio_mlflow.data.cycle.strip import (
     read_outside,
 )
 
+# Tuned on the hard clips ecg_*_sweep, ecg_*_cursor, ecg_*_marker, tissue_*_sweep; see
+# benchmarks.tuned_constants.
 # The path: a Hough vote over speed and start.
 _SLOWEST_S, _FASTEST_S = 20.0, 0.5  # for the picture's width
 _SPEED_STEP: Final = 0.012  # relative; half a sweep blurs by a few columns only
@@ -217,13 +219,9 @@ def _explains(head: SweepPath, rises: Rises, own: Flags, times_s: Array, seen_co
 
 
 def _redraws(strip: Strip, head: SweepPath, rises: Rises) -> bool | None:
-    """Whether what the head draws stays behind it; None when that cannot be told.
-
-    A cursor leaves nothing, a sweep at least a pixel of the line in each column. Where too few columns are
-    free of tissue to see it, the rises are of lines that stay.
-    """
+    """Whether what the head draws stays behind it, as a sweep's line does; None where that is not seen."""
     if len(rises.columns) < _LEAST_SEEN:
-        return True
+        return True  # over tissue, where all rises are of lines that stay
     later = np.searchsorted(strip.times_s, strip.times_s + _MARKER / head.speed)
     stays: list[Flags] = []
     for frame in np.unique(rises.frames).tolist():
@@ -233,8 +231,8 @@ def _redraws(strip: Strip, head: SweepPath, rises: Rises) -> bool | None:
         shown = strip.frames[[frame - 1, frame, later[frame]]][:, :, columns].astype(np.int64)
         risen = (shown[1:] - shown[0] > _LEAST_CHANGE).all(axis=0) & (strip.visible[:, columns] > 0)
         stays.append(risen.any(axis=0))
-    told = np.concatenate([*stays, np.empty(0, bool)])
-    return None if len(told) < _LEAST_SEEN else bool(np.count_nonzero(told) > 0.5 * len(told))
+    seen = np.concatenate([*stays, np.empty(0, bool)])
+    return None if len(seen) < _LEAST_SEEN else bool(np.count_nonzero(seen) > 0.5 * len(seen))
 
 
 def read_sweep(strip: Strip, head: SweepHead) -> tuple[Trace, ...]:

@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 Line = tuple[float, float]
 """An edge ``x = at + slope * row``: slope and ``at``."""
 
+# Tuned on the hard clips narrow, wide, apex_above, cut_bottom, off_centre, ecg_gray_scroll, dim_edge; see
+# benchmarks.tuned_constants.
 _EDGE_DEGREES: Final = np.arange(8.0, 75.0, 0.5)  # leans of an edge that are tried
 _STRIP: Final = 0.08  # of the picture's height: lower strips, such as a scrolling ECG, are cut off the blob
 _BEYOND_MIRRORED: Final = 0.01  # share of the blob that may lie beyond an edge that is not seen
@@ -54,7 +56,7 @@ def largest_blob(moving: Mask) -> tuple[Mask, Mask]:
 
 def coarse_sector(blob: Mask) -> Sector | None:
     """The sector whose edges and radii get most votes of the blob's border."""
-    left, right = edges(blob)
+    left, right = find_edges(blob)
     if left is None or right is None:
         return None
     (slope_l, at_l), (slope_r, at_r) = left, right
@@ -67,7 +69,7 @@ def coarse_sector(blob: Mask) -> Sector | None:
     return Sector(float(apex_x), float(apex_y), float(degrees[0]), float(degrees[1]), *radii)
 
 
-def edges(blob: Mask) -> tuple[Line | None, Line | None]:
+def find_edges(blob: Mask) -> tuple[Line | None, Line | None]:
     """The left and the right edge of a blob, each None where it is not seen."""
     rows = np.flatnonzero(blob.any(axis=1))
     first = blob[rows].argmax(axis=1).astype(np.float64)

@@ -13,12 +13,11 @@ from cardio_mlflow.data.picture.sector import Sector
 
 Array = NDArray[np.float64]
 
+# Tuned on the hard clips jpeg_50, halo, gray_background, apex_above, convex; see benchmarks.tuned_constants.
 # "Levels" are of the picture that is fitted to: the root of each pixel's range over time.
 _OFFSETS: Final = np.linspace(-1.0, 1.0, 33)  # samples of a profile across the border
 _REACHES: Final = (0.04, 0.025, 0.015, 0.015)  # of the profiles, round by round, in outer radii
-_LEVEL: Final = (
-    0.65  # of the rise is the border; half of it lies in the ringing that JPEG leaves around the fan
-)
+_LEVEL: Final = 0.65  # of the rise is the border; half lies in the ringing that JPEG leaves around the fan
 _PIECES: Final = 10  # of each of the four borders
 _LEAST_SEEN: Final = 8  # profiles of a piece that lie in the picture
 _LEAST_CONTRAST: Final = 0.8  # levels that a profile falls where a border is seen
@@ -55,7 +54,7 @@ def refine(
         if np.count_nonzero(seen) < 12:
             return sector, np.zeros(3)
         step = _robust_step(design[seen], shift[seen], sector, symmetry * sector.outer)
-        sector = _moved(sector, step)
+        sector = _apply_step(sector, step)
         off = np.abs(shift - design @ step).reshape(4, _PIECES)[:3]
         visible = np.count_nonzero(~np.isposinf(off), axis=1)
         support = np.where(visible >= 2, np.count_nonzero(off <= 1.5, axis=1) / np.maximum(visible, 1), 1.0)
@@ -171,7 +170,7 @@ def _robust_step(design: Array, shift: Array, sector: Sector, symmetry: float) -
     return np.asarray(step / scale)
 
 
-def _moved(sector: Sector, step: Array) -> Sector:
+def _apply_step(sector: Sector, step: Array) -> Sector:
     x, y, left, right, inner, outer = step.tolist()
     return replace(
         sector, apex_x=sector.apex_x + x, apex_y=sector.apex_y + y,

@@ -22,9 +22,9 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.coarse_fit import (
     Line,
     coarse_sector,
-    edges,
     empty_beyond,
     extend,
+    find_edges,
     largest_blob,
     mirror_edge,
 )
@@ -34,6 +34,8 @@ from cardio_mlflow.data.picture.sector import ClipStatistics, Sector, overlap
 Mask = NDArray[np.uint8]
 Blobs = tuple[Mask, Mask]
 
+# Tuned on the hard clips dim_edge(s), shadow, dark_near_field, low_gain, steered, convex, cut_bottom, halo,
+# frozen; see benchmarks.tuned_constants.
 # What moves: gray levels over time.
 _LEAST_SIDE: Final = 240  # pixels; a smaller picture is enlarged to it
 _RANGES: Final = (3, 6, 14)  # least range of a moving pixel, tried one by one
@@ -98,25 +100,25 @@ def fit_sector(statistics: ClipStatistics, aspect: float = 1.0, bound: Bound | N
     """
     zoom = max(1, math.ceil(_LEAST_SIDE / max(statistics.mean.shape)))
     spread = np.where(statistics.passing, np.uint8(0), statistics.spread)
-    spread = _isotropic(spread, aspect, zoom)
-    activity = cv2.blur(_isotropic(statistics.activity, aspect, zoom), (3, 3))
-    brightest = _isotropic(statistics.maximum, aspect, zoom)
+    spread = _with_square_pixels(spread, aspect, zoom)
+    activity = cv2.blur(_with_square_pixels(statistics.activity, aspect, zoom), (3, 3))
+    brightest = _with_square_pixels(statistics.maximum, aspect, zoom)
     drawn, inked = (cv2.inRange(brightest, least, 255) for least in (_DRAWN, _INKED))
-    inked |= cv2.inRange(_isotropic(statistics.minimum, aspect, zoom), _DRAWN, 255)
+    inked |= cv2.inRange(_with_square_pixels(statistics.minimum, aspect, zoom), _DRAWN, 255)
     bound = None if bound is None else scaled(bound, zoom)
-    faint = _bounded(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
+    faint = _within_bound(cv2.inRange(spread, _FAINT, _MOST_FAINT), bound, aspect)
     pixels = _Pixels(np.sqrt(spread.astype(np.float32)), faint, drawn, inked)
     first, again, last = itertools.tee(_blobs(spread, activity, bound, aspect), 3)
-    best = (_plainly(first, pixels) if zoom == 1 else None) or _steepest(again, pixels)
+    best = (_fit_uncut(first, pixels) if zoom == 1 else None) or _fit_steepest(again, pixels)
     if best is None:
-        down = _plainly([(blob[::-1], opened[::-1]) for blob, opened in last], pixels.upside_down())
+        down = _fit_uncut([(blob[::-1], opened[::-1]) for blob, opened in last], pixels.upside_down())
         reason = "the fan stands upside down: its apex is at the bottom"
         raise ClipRefused(Outcome.NO_SECTOR, reason if down else "no fan of moving pixels that a sector fits")
-    whole = _with_dark_tip(best, pixels)
+    whole = _extend_to_probe(best, pixels)
     return replace(whole, top=first_row(whole, pixels.image)).scaled(1.0 / zoom)
 
 
-def _isotropic(image: NDArray[Any], aspect: float, zoom: int) -> NDArray[Any]:
+def _with_square_pixels(image: NDArray[Any], aspect: float, zoom: int) -> NDArray[Any]:
     """The image with square pixels, a small one enlarged."""
     size = (max(1, round(zoom * image.shape[1] * aspect)), zoom * image.shape[0])
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
@@ -128,12 +130,12 @@ def _blobs(
     """The largest blob of what moves and all that moves, from faint movement to strong."""
     for least in _RANGES:
         moving = np.where((spread >= least) & (activity >= _LEAST_ACTIVITY), np.uint8(255), np.uint8(0))
-        blob, opened = largest_blob(_bounded(moving, bound, aspect))
+        blob, opened = largest_blob(_within_bound(moving, bound, aspect))
         if np.count_nonzero(blob) >= _LEAST_BLOB * blob.size:
             yield blob, opened
 
 
-def _bounded(moving: Mask, bound: Bound | None, aspect: float) -> Mask:
+def _within_bound(moving: Mask, bound: Bound | None, aspect: float) -> Mask:
     if bound is None:
         return moving
     left, top, right, bottom = round(bound[0] * aspect), bound[1], round(bound[2] * aspect), bound[3]
@@ -142,14 +144,14 @@ def _bounded(moving: Mask, bound: Bound | None, aspect: float) -> Mask:
     return kept if np.count_nonzero(kept) >= 0.95 * np.count_nonzero(moving) else moving
 
 
-def _plainly(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
+def _fit_uncut(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
     """The best fit of a fan that the picture's sides do not cut."""
     best: Sector | None = None
     for blob, opened in blobs:
         at_sides = max(np.count_nonzero(blob[:, 0]), np.count_nonzero(blob[:, -1]))
         if at_sides >= _LEAST_CUT * len(blob):
             return None
-        found = _seen(blob, opened, pixels)
+        found = _fit_by_edges(blob, opened, pixels)
         if found is not None and (best is None or found.score > best.score + _BETTER):
             best = found
         if best is not None and best.score >= _GOOD_SCORE:
@@ -157,7 +159,7 @@ def _plainly(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
     return best
 
 
-def _seen(blob: Mask, opened: Mask, pixels: _Pixels) -> Sector | None:
+def _fit_by_edges(blob: Mask, opened: Mask, pixels: _Pixels) -> Sector | None:
     """A fan of which both edges are seen, or the wider one."""
     coarse = coarse_sector(blob)
     if coarse is None:
@@ -168,13 +170,13 @@ def _seen(blob: Mask, opened: Mask, pixels: _Pixels) -> Sector | None:
     if wider != fine:
         further, its_support = refine(wider, pixels.image, symmetry)
         lit = pixels.faint & further.mask(*blob.shape)
-        found = _accepted(further, its_support, pixels, blob | lit, opened | lit)
+        found = _accept_or_mend(further, its_support, pixels, blob | lit, opened | lit)
         if found is not None:
             return found
-    return _accepted(fine, support, pixels, blob, opened)
+    return _accept_or_mend(fine, support, pixels, blob, opened)
 
 
-def _accepted(
+def _accept_or_mend(
     sector: Sector, support: NDArray[np.float64], pixels: _Pixels, blob: Mask, opened: Mask
 ) -> Sector | None:
     """The sector with its score where it is upright or both its edges are sharp, else a mended one."""
@@ -185,35 +187,35 @@ def _accepted(
     steered = sharp and steepness(sector, pixels.image)[1 - wider] >= _CLIFF
     mended = None
     if not upright and not steered:
-        mended = _half_dark(_line(sector, wider), pixels, blob, opened)
+        mended = _fit_with_dark_edge(_line(sector, wider), pixels, blob, opened)
     if mended is None and (upright or sharp):
-        return _judged(sector, float(support.min()), blob, opened, _LEAST_SCORE)
+        return _score(sector, float(support.min()), blob, opened, _LEAST_SCORE)
     return mended
 
 
-def _half_dark(edge: Line, pixels: _Pixels, blob: Mask, opened: Mask) -> Sector | None:
+def _fit_with_dark_edge(edge: Line, pixels: _Pixels, blob: Mask, opened: Mask) -> Sector | None:
     """One edge is dark: trust that the fan is upright, if all is black in its dark part."""
     inferred = mirror_edge(edge, blob)
     if not inferred:
         return None
     fine, support = refine(inferred[0], pixels.image, symmetry=20.0)
-    found = _judged(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
-    return None if found is None or _drawn_on(found, blob, pixels) else found
+    found = _score(fine, float(min(support[:2].max(), support[2])), blob, opened, _LEAST_DARK_SCORE)
+    return None if found is None or _has_drawing(found, blob, pixels) else found
 
 
-def _steepest(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
+def _fit_steepest(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
     """The fit with the steepest edges of all that the blobs suggest.
 
     Edges are sought where the picture does not cut them; an unseen one leans as much as the other.
     """
     best, steepest = None, _LEAST_STEEP
     for blob, opened in reversed(list(blobs)):
-        for sector, support in _suggested(blob, pixels):
-            found = _judged(sector, support, blob, opened, _LEAST_DARK_SCORE)
-            if found is None or (found.score < _LEAST_SCORE and _drawn_on(found, blob, pixels, _TICK)):
+        for sector, support in _candidates(blob, pixels):
+            found = _score(sector, support, blob, opened, _LEAST_DARK_SCORE)
+            if found is None or (found.score < _LEAST_SCORE and _has_drawing(found, blob, pixels, _TICK)):
                 continue
             falls = steepness(found, pixels.image)
-            spilt = _outside(found, blob, 5) / np.count_nonzero(blob)
+            spilt = _count_outside(found, blob, 5) / np.count_nonzero(blob)
             if sum(falls) - _SPILT * spilt > steepest:
                 best, steepest = found, sum(falls) - _SPILT * spilt
             if min(falls) >= _CLIFF and spilt <= _HARDLY:
@@ -221,19 +223,19 @@ def _steepest(blobs: Iterable[Blobs], pixels: _Pixels) -> Sector | None:
     return best
 
 
-def _suggested(blob: Mask, pixels: _Pixels) -> Iterator[tuple[Sector, float]]:
+def _candidates(blob: Mask, pixels: _Pixels) -> Iterator[tuple[Sector, float]]:
     """Refined sectors, each with the share of its edges, or of the only edge seen, that is found."""
     coarse = coarse_sector(blob)
     if coarse is not None:
         fine, support = refine(coarse, pixels.image, _UPRIGHT)
         yield fine, float(support[:2].min())
-    for edge, unseen, side in zip(edges(blob), ("right", "left"), (0, 1), strict=True):
+    for edge, unseen, side in zip(find_edges(blob), ("right", "left"), (0, 1), strict=True):
         for inferred in mirror_edge(edge, blob) if edge is not None else ():
             fits = [refine(inferred, pixels.image, 20.0, blind) for blind in ("", unseen)]
             support = fits[1][1]
             fits += [(smallest, support) for smallest in mirror_edge(_line(fits[1][0], side), blob)]
             for fine, support in fits:
-                if not _drawn_on(fine, blob, pixels):
+                if not _has_drawing(fine, blob, pixels):
                     yield fine, float(support[side])
 
 
@@ -243,7 +245,7 @@ def _line(sector: Sector, side: int) -> Line:
     return slope, sector.apex_x - slope * sector.apex_y
 
 
-def _judged(sector: Sector, support: float, blob: Mask, opened: Mask, least: float) -> Sector | None:
+def _score(sector: Sector, support: float, blob: Mask, opened: Mask, least: float) -> Sector | None:
     """The sector with its score, or None when the pixels do not bear it out."""
     opening = sector.right - sector.left
     plausible = _NARROWEST <= opening <= _WIDEST and sector.inner < 0.75 * sector.outer
@@ -251,18 +253,18 @@ def _judged(sector: Sector, support: float, blob: Mask, opened: Mask, least: flo
         return None
     mask = sector.mask(*blob.shape)
     score = overlap(_hull(blob & cv2.dilate(mask, np.ones((5, 5), np.uint8))), _hull(mask))
-    spill = _outside(sector, opened, 9) / np.count_nonzero(opened)
+    spill = _count_outside(sector, opened, 9) / np.count_nonzero(opened)
     accepted = score >= least and spill <= _MOST_SPILL and support >= _LEAST_SUPPORT
     return replace(sector, score=round(score, 4)) if accepted else None
 
 
-def _outside(sector: Sector, moving: Mask, margin: int) -> int:
+def _count_outside(sector: Sector, moving: Mask, margin: int) -> int:
     """How many moving pixels lie more than half of a margin outside a sector."""
     mask = cv2.dilate(sector.mask(*moving.shape), np.ones((margin, margin), np.uint8))
     return int(np.count_nonzero(moving & ~mask))
 
 
-def _drawn_on(sector: Sector, blob: Mask, pixels: _Pixels, tick: int = 1) -> bool:
+def _has_drawing(sector: Sector, blob: Mask, pixels: _Pixels, tick: int = 1) -> bool:
     """Whether more than bright specks stand in a sector's dark part, half a tick or more off its border."""
     near = cv2.dilate(_hull(blob), np.ones((_HALO, _HALO), np.uint8))
     inside = cv2.erode(sector.mask(*blob.shape), np.ones((tick, tick), np.uint8))
@@ -277,7 +279,7 @@ def _hull(mask: Mask) -> Mask:
     return filled
 
 
-def _with_dark_tip(sector: Sector, pixels: _Pixels) -> Sector:
+def _extend_to_probe(sector: Sector, pixels: _Pixels) -> Sector:
     """The sector up to the first row that moves at all, where it begins in the dark with nothing drawn."""
     if sector.inner < _NEAR_FIELD * sector.outer:
         return sector

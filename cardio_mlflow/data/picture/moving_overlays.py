@@ -17,6 +17,8 @@ from cardio_mlflow.data.picture.overlay_lines import LineRule, beyond_sector, fi
 
 Image = NDArray[np.uint8]
 
+# Tuned on the hard clips tissue_*_sweep, tissue_*_scroll, ecg_*_sweep, moving_line; see
+# benchmarks.tuned_constants.
 _PROBES: Final = 3  # runs of frames in which the search begins,
 _WINDOW: Final = 12  # so many each: most tissue moves by more than a stroke's width in that time
 _MARGIN: Final = 12  # pixels around what the probes found
@@ -54,8 +56,8 @@ def _shift(window: Sequence[Image]) -> int | None:
     """Shift over the lag, pixels, that most new pixels share in the middle of a window."""
     start = (len(window) - 2 * _LAG - 1) // 2
     one, two, three = (window[start + k * _LAG] for k in range(3))
-    first, third = _new(one, two), _new(three, two)
-    rows, columns = np.nonzero(_new(two, one) & _new(two, three))
+    first, third = _new_pixels(one, two), _new_pixels(three, two)
+    rows, columns = np.nonzero(_new_pixels(two, one) & _new_pixels(two, three))
     margin = _FASTEST + 3
     before, after = (
         np.pad(cv2.dilate(new, np.ones((1, wide))), ((0, 0), (margin, margin)))
@@ -71,7 +73,7 @@ def _shift(window: Sequence[Image]) -> int | None:
     return int(shifts[best])
 
 
-def _new(frame: Image, other: Image) -> Image:
+def _new_pixels(frame: Image, other: Image) -> Image:
     """Thin pixels much brighter than in another frame: 0 or 1."""
     thin = cv2.morphologyEx(frame, cv2.MORPH_TOPHAT, np.ones((7, 7), np.uint8)) >= _NOVEL
     return np.asarray(thin & (cv2.subtract(frame, other) >= _NOVEL)).view(np.uint8)
@@ -161,9 +163,10 @@ class ChangingOverlays:
         """Strokes that cross the sector's border, their outside too, or that are nearly as wide as it."""
         wide = replace(rule, extent=round(_LONG * np.count_nonzero(self.sector_mask.any(axis=0))))
         core = find_lines(lowest, unrest, wide, width=_WIDTH, outside=self._outside, crossing=rule)
-        _, labels = cv2.connectedComponents(core, connectivity=8)
-        reaching = np.unique(labels[(core != 0) & (self.sector_mask != 0)])
-        return np.where(np.isin(labels, reaching) & (core != 0), np.uint8(255), np.uint8(0))
+        count, labels = cv2.connectedComponents(core, connectivity=8)
+        reaching = np.zeros(count, np.uint8)
+        reaching[labels[(core & self.sector_mask) != 0]] = 255
+        return np.asarray(reaching[labels] & core)
 
     def _followed(
         self,

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
+# Tuned on the hard clips ticks_inside, words_inside, dotted_line, cursor_line, calipers; see
+# benchmarks.tuned_constants.
 _CROSSING: Final = 4  # pixels of a stroke beyond the sector that tell it from tissue, which ends there
 _TOP: Final = 0.8  # of a piece's brightest luma: the bright pixels whose flicker counts
 _BODY: Final = 0.4  # of it: a darker pixel is tissue that the stroke touches
@@ -85,31 +87,32 @@ def find_lines(
     pieces = _Pieces(core, height, picture, unrest)
     accepted = pieces.accepted(rule)
     if crossing is not None and outside is not None:
-        beyond = np.bincount(pieces.labels[outside != 0], minlength=len(accepted))
+        beyond = np.bincount(pieces.label[outside.ravel()[pieces.at] != 0], minlength=len(accepted))
         reaching = beyond >= np.maximum(_CROSSING, crossing.beyond * pieces.size)
         accepted |= reaching & pieces.accepted(crossing)
-    accepted[0] = False
-    bright = picture >= _BODY * pieces.brightest[pieces.labels]
-    return np.where(accepted[pieces.labels] & bright, np.uint8(255), np.uint8(0))
+    bright = pieces.pixels >= _BODY * pieces.brightest[pieces.label]
+    cores = np.zeros(picture.size, np.uint8)
+    cores[pieces.at[accepted[pieces.label] & bright]] = 255
+    return cores.reshape(picture.shape)
 
 
 class _Pieces:
-    """Connected pieces of a picture's thin bright pixels; arrays by label, the first the rest."""
+    """Connected pieces of thin bright pixels: place, label and luma of each pixel; facts by label."""
 
     def __init__(self, core: Image, height: Image, picture: Image, unrest: Image | None) -> None:
-        count, self.labels, facts, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
-        at = np.flatnonzero(self.labels)
-        label, luma = self.labels.ravel()[at], picture.ravel()[at]
-        restless = np.zeros(len(at)) if unrest is None else unrest.ravel()[at]
-        self.size = np.maximum(1.0, np.bincount(label, minlength=count))
+        count, labels, facts, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
+        self.at = np.flatnonzero(core)
+        self.label, self.pixels = labels.ravel()[self.at], picture.ravel()[self.at]
+        restless = np.zeros(len(self.at)) if unrest is None else unrest.ravel()[self.at]
+        self.size = np.maximum(1.0, np.bincount(self.label, minlength=count))
         self.height, self.luma, self.unrest = (
-            np.bincount(label, weights=values, minlength=count) / self.size
-            for values in (height.ravel()[at], luma, restless)
+            np.bincount(self.label, weights=values, minlength=count) / self.size
+            for values in (height.ravel()[self.at], self.pixels, restless)
         )
         self.brightest = np.zeros(count)
-        np.maximum.at(self.brightest, label, luma)
-        top = luma >= _TOP * self.brightest[label]
-        self.flicker = _medians(label[top], restless[top], count)
+        np.maximum.at(self.brightest, self.label, self.pixels)
+        top = self.pixels >= _TOP * self.brightest[self.label]
+        self.flicker = _medians(self.label[top], restless[top], count)
         self.across, self.down = facts[:, cv2.CC_STAT_WIDTH], facts[:, cv2.CC_STAT_HEIGHT]
 
     def accepted(self, rule: LineRule) -> NDArray[np.bool_]:
@@ -143,8 +146,7 @@ def beyond_sector(sector_mask: Image) -> Image:
 
 def footprint(core: Image) -> Image:
     """Cores of strokes with the one pixel that their soft border reaches, uint8 0 or 255."""
-    whole = np.where(core != 0, np.uint8(255), np.uint8(0))
-    return np.asarray(cv2.dilate(whole, np.ones((3, 3), np.uint8)))
+    return np.asarray(cv2.dilate(cv2.compare(core, 0, cv2.CMP_GT), np.ones((3, 3), np.uint8)))
 
 
 def straight_lines(picture: Image, unrest: Image, shortest: int) -> Image:

@@ -26,6 +26,8 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 Image = NDArray[np.uint8]
 
 
+# Tuned on the hard clips ticks_inside, focus_inside, words_inside, calipers, moving_line, small_screen; see
+# benchmarks.tuned_constants.
 # What is steady: strokes that are certain; a trace in its strip below the sector whose peaks reach into it; a
 # depth mark on the sector's edge, in a small picture a single pixel.
 _CERTAIN: Final = LineRule()
@@ -105,12 +107,12 @@ def steady_overlays(statistics: ClipStatistics, sector_mask: Image) -> Image:
     edge = cv2.subtract(sector_mask, cv2.erode(sector_mask, np.ones((_AT_EDGE, _AT_EDGE), np.uint8)))
     core |= cv2.bitwise_and(find_lines(lowest, unrest, _TICK), edge)
     if core.any():
-        for rule, level in _alike(line_luma(lowest, core)):
+        for rule, level in _like_rules(line_luma(lowest, core)):
             core |= cv2.bitwise_and(find_lines(lowest, unrest, rule, level, apart=line), sector_mask)
     return np.asarray(cv2.bitwise_and(footprint(core | hidden_dashes(core, sector_mask)), sector_mask))
 
 
-def _alike(luma: float) -> tuple[tuple[LineRule, float], ...]:
+def _like_rules(luma: float) -> tuple[tuple[LineRule, float], ...]:
     """What else is drawn where certain strokes of a luma stand, and from which level.
 
     Small pieces may be less clear; in bright tissue only what stands out far above it counts.
@@ -132,13 +134,15 @@ def rising_overlays(
     for index, frame in frames:
         mask = np.zeros_like(sector_mask)
         for columns in _steep_columns(frame, below):
-            mask[:, columns] |= _rising(frame[:, columns], outside[:, columns], sector_mask[:, columns])
+            mask[:, columns] |= _rising_strokes(
+                frame[:, columns], outside[:, columns], sector_mask[:, columns]
+            )
         if mask.any():
             found[index] = np.asarray(cv2.bitwise_and(mask, sector_mask))
-    return _as_high(found, sector_mask)
+    return _level_tops(found, sector_mask)
 
 
-def _as_high(found: dict[int, Image], sector_mask: Image) -> dict[int, Image]:
+def _level_tops(found: dict[int, Image], sector_mask: Image) -> dict[int, Image]:
     """The same with single upright lines, such as a cursor's, as high in every frame as in most."""
     boxes = {index: cv2.boundingRect(mask) for index, mask in found.items()}
     lines = {index: box for index, box in boxes.items() if box[2] <= _WIDEST <= box[3]}
@@ -181,7 +185,7 @@ def _steep_columns(frame: Image, below: Image) -> list[slice]:
     return [slice(max(0, int(g[0]) - _WIDEST), int(g[-1]) + _WIDEST + 1) for g in groups if len(g)]
 
 
-def _rising(frame: Image, outside: Image, sector_mask: Image) -> Image:
+def _rising_strokes(frame: Image, outside: Image, sector_mask: Image) -> Image:
     height = _thinness(frame)
     seeds = (outside != 0) & (height >= _BRIGHT // 2) & (frame >= _BRIGHT)
     core = np.zeros_like(frame)

@@ -22,6 +22,7 @@ from cardio_mlflow.data.picture.sector import ClipStatistics, Sector
 
 Array = NDArray[np.float64]
 
+# Tuned on the hard clips flipped_scale, ticks_inside, and the cohort; see benchmarks.tuned_constants.
 _SHALLOWEST_MM: Final = 40.0  # of a transthoracic picture of a heart; a child's is 50 to 80 mm deep
 _DEEPEST_MM: Final = 350.0  # cardiac presets end at 300 mm
 _HELD: Final = 0.95  # of the sector lies in its region; tags cut its corners, and a fit is a pixel off
@@ -83,7 +84,7 @@ def _holds(region: ClaimedRegion, mask: NDArray[np.uint8], scale: float) -> bool
     return cv2.countNonZero(mask[top:bottom, left:right]) >= _HELD * cv2.countNonZero(mask)
 
 
-def agreed(by_regions: float | None, by_ticks: float | None) -> TrueScale:
+def combined_scale(by_regions: float | None, by_ticks: float | None) -> TrueScale:
     """The scale by two sources, mm per pixel or None each; none where they contradict each other."""
     if by_regions is None or by_ticks is None:
         if by_regions is not None:
@@ -126,10 +127,10 @@ def _lines(statistics: ClipStatistics, sector: Sector, mask: NDArray[np.uint8]) 
         return
     for degrees, side, level in itertools.product((sector.left, sector.right), (-1.0, 1.0), (False, True)):
         if side * degrees > 0:
-            marks = _placed(pieces, sector, side, degrees, level)
-            yield from _aligned(marks.take(np.abs(marks.aside) <= _NEAR_EDGE * zoom))
+            marks = _place_marks(pieces, sector, side, degrees, level)
+            yield from _marks_in_lines(marks.take(np.abs(marks.aside) <= _NEAR_EDGE * zoom))
     for side in (-1.0, 1.0):
-        yield from _aligned(_placed(pieces, sector, side, 0.0, True))
+        yield from _marks_in_lines(_place_marks(pieces, sector, side, 0.0, True))
 
 
 def _pieces(minimum: NDArray[np.uint8], mask: NDArray[np.uint8], largest: float) -> list[Array]:
@@ -151,7 +152,7 @@ def _pieces(minimum: NDArray[np.uint8], mask: NDArray[np.uint8], largest: float)
     return pieces
 
 
-def _placed(pieces: list[Array], sector: Sector, side: float, degrees: float, level: bool) -> _Marks:
+def _place_marks(pieces: list[Array], sector: Sector, side: float, degrees: float, level: bool) -> _Marks:
     """Marks on one side of a line through the apex, each by its nearer end.
 
     A mark stands for the depth of the line's point in its row, if marks are level, else of the nearest point.
@@ -167,7 +168,7 @@ def _placed(pieces: list[Array], sector: Sector, side: float, degrees: float, le
     return _Marks(np.array(along), np.array(aside), np.array([float(piece.shape[1]) for piece in pieces]))
 
 
-def _aligned(marks: _Marks) -> Iterator[_Marks]:
+def _marks_in_lines(marks: _Marks) -> Iterator[_Marks]:
     """The marks of each line that has enough of them."""
     tried: set[bytes] = set()
     for place in np.unique(marks.aside):

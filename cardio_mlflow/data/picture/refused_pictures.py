@@ -20,6 +20,8 @@ from cardio_mlflow.data.picture.sector import ClipStatistics
 Mask = NDArray[np.uint8]
 Colours = NDArray[np.uint8]
 
+# Tuned on the hard clips biplane, frozen_beside_live, m_mode, spectral_with_2d, report, moving_line,
+# color_doppler, sepia, blue; see benchmarks.tuned_constants.
 # A second panel's pixels are textured and bright or dark against the screen (gray levels), or they move. A
 # page of words, a scanner's menu and a recorder's noise are none.
 _STILL: Final = 0.25  # share of the screen, the stillest, among which its own gray level is looked for
@@ -48,9 +50,7 @@ _FRAMES: Final = 8  # looked at, of which
 _LEAST_FRAMES: Final = 2  # show colour
 _REDUCTION: Final = 4
 _LEAST_FLOW: Final = 0.008  # share of the sector in colour; a smaller jet is not seen
-_AWAY: Final = (
-    24.0  # distance from the tint at a pixel's luma, of 128, that no compression makes over an area
-)
+_AWAY: Final = 24.0  # of 128, chroma from the tint at a pixel's luma; no compression makes it over an area
 _LEVELS: Final = 16  # of luma at which the tint is taken
 _MOST_PIXELS: Final = 1 << 18  # from which it is taken
 _FILLED: Final = 5  # reduced pixels of the squares that a patch holds; lines, ticks and words hold none
@@ -81,11 +81,11 @@ def refuse_other_pictures(
         ClipRefused: NOT_2D for an M-mode or spectral region or a picture with upright sides, MULTI_2D for two
             2-D regions apart or a picture of any other shape.
     """
-    dense = _dense(statistics)
+    dense = _dense_cells(statistics)
     margin = 2 * round(_BORDER * len(dense)) + 1
-    near = cv2.dilate(_reduced(sector_mask), np.ones((margin, margin), np.uint8))
+    near = cv2.dilate(_to_cells(sector_mask), np.ones((margin, margin), np.uint8))
     beyond = np.where(near == 0, dense, np.uint8(0))
-    refusal = _claimed(regions, scale * len(dense) / len(sector_mask), dense, beyond)
+    refusal = _refusal_by_tags(regions, scale * len(dense) / len(sector_mask), dense, beyond)
     if refusal is not None:
         raise refusal
     large = [picture for picture in _pictures(beyond) if picture.area >= _LEAST_SHARE * dense.size]
@@ -95,12 +95,12 @@ def refuse_other_pictures(
         raise ClipRefused(Outcome.MULTI_2D, "a second picture beside the sector")
 
 
-def diagnose(
+def why_no_sector(
     regions: Sequence[ClaimedRegion], statistics: ClipStatistics, scale: float
 ) -> ClipRefused | None:
     """The plain reason why a clip has no sector, if there is one: a strip, or two pictures side by side."""
-    dense = _dense(statistics)
-    refusal = _claimed(regions, scale * len(dense) / len(statistics.mean), dense, dense)
+    dense = _dense_cells(statistics)
+    refusal = _refusal_by_tags(regions, scale * len(dense) / len(statistics.mean), dense, dense)
     if refusal is not None:
         return refusal
     pictures = [picture for picture in _pictures(dense) if picture.area >= _LEAST_ALONE * dense.size]
@@ -117,7 +117,7 @@ def diagnose(
     return None
 
 
-def _claimed(
+def _refusal_by_tags(
     regions: Sequence[ClaimedRegion], factor: float, dense: Mask, beyond: Mask
 ) -> ClipRefused | None:
     """The refusal that the tags ask for and the pixels bear out.
@@ -132,12 +132,12 @@ def _claimed(
     claimed = [region.rectangle for region in placed if region.kind is RegionKind.TWO_D and region.tissue]
     planes = [rectangle for rectangle in claimed if _is_filled(rectangle, dense)]
     others = [rectangle for rectangle in planes if _is_filled(rectangle, beyond)]
-    if any(_apart(one, other) for one in others for other in planes):
+    if any(_are_apart(one, other) for one in others for other in planes):
         return ClipRefused(Outcome.MULTI_2D, "the region tags name two 2-D pictures")
     return None
 
 
-def _dense(statistics: ClipStatistics) -> Mask:
+def _dense_cells(statistics: ClipStatistics) -> Mask:
     """The cells around which most pixels move or have a texture: uint8 0 or 255, 120 rows."""
     mean, spread = statistics.mean, statistics.spread
     few = (slice(None, None, 2), slice(None, None, 2))
@@ -147,11 +147,11 @@ def _dense(statistics: ClipStatistics) -> Mask:
     texture = cv2.morphologyEx(mean, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     moving = (spread >= _MOVING) & (away >= _RAISED) & ~statistics.passing
     busy = np.where(moving | ((away >= _LIT) & (texture >= _TEXTURE)), np.uint8(255), np.uint8(0))
-    share = cv2.blur(_reduced(busy), (3, 3), borderType=cv2.BORDER_CONSTANT)
+    share = cv2.blur(_to_cells(busy), (3, 3), borderType=cv2.BORDER_CONSTANT)
     return np.asarray(cv2.threshold(share, 255 * _DENSE, 255, cv2.THRESH_BINARY)[1])
 
 
-def _reduced(image: Mask) -> Mask:
+def _to_cells(image: Mask) -> Mask:
     size = (max(1, round(image.shape[1] * _GRID / len(image))), _GRID)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
@@ -199,7 +199,7 @@ def _is_filled(rectangle: Bound, dense: Mask) -> bool:
     return bool(large and np.count_nonzero(inside) >= _CLAIM_FILLED * inside.size)
 
 
-def _apart(one: Bound, other: Bound) -> bool:
+def _are_apart(one: Bound, other: Bound) -> bool:
     """Whether hardly any of the smaller rectangle lies in the other."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

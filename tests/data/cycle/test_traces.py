@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.cycle.scroll import find_speed
-from cardio_mlflow.data.cycle.strip import Curve, find_runs, read_curve, smoothest
+from cardio_mlflow.data.cycle.strip import Curve, find_runs, read_curve, smoothest_path
 from cardio_mlflow.data.cycle.sweep import Rises, SweepPath, find_path, refine_path
 
 WIDTH = 400
@@ -161,4 +161,4 @@ def test_the_smoothest_path_takes_one_run_of_each_column(seed, share):
     runs = find_runs(bright, np.ones((20, 40), np.float32))
     assert len(runs.column) == np.count_nonzero(np.diff(bright.astype(int), axis=0, prepend=0) == 1)
     if len(runs.column):
-        assert runs.column[smoothest(runs)].tolist() == np.flatnonzero(bright.any(axis=0)).tolist()
+        assert runs.column[smoothest_path(runs)].tolist() == np.flatnonzero(bright.any(axis=0)).tolist()

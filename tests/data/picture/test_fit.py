@@ -19,6 +19,7 @@ from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.sector import Sector, collect, overlap
+from tests.data.small_clips import write_clip
 
 # The sectors of pydicom's and pydicom-data's clips as drawn by hand on the picture of their brightest values:
 # the curved top, the right edge, the curved bottom from right to left, the left edge. Column and row of each
@@ -43,7 +44,8 @@ def _speckle(mask, frames=10, seed=0, low=5):
     return [np.asarray(rng.integers(low, 200, mask.shape).astype(np.uint8) & mask) for _ in range(frames)]
 
 
-FAN, LARGE, SMALL = Sector(320.0, 20.0, -42.0, 42.0, 8.0, 400.0), 448, 112
+FAN, UPRIGHT = Sector(320.0, 20.0, -42.0, 42.0, 8.0, 400.0), Sector(160.0, 10.0, -40.0, 40.0, 8.0, 200.0)
+LARGE, SMALL = 448, 112
 
 
 def _speckle(mask, frames=10, seed=0):
@@ -83,8 +85,8 @@ def test_pixels_that_are_not_square():
     assert overlap(_fitted(_speckle(mask), aspect=1.2), mask) >= 0.98
 
 
-def test_words_ticks_and_a_scrolling_trace_do_not_pull_the_fit(fan_sector):
-    mask = fan_sector.mask(240, 320)
+def test_words_ticks_and_a_scrolling_trace_do_not_pull_the_fit():
+    mask = UPRIGHT.mask(240, 320)
     frames = _speckle(mask, frames=16)
     for i, frame in enumerate(frames):
         cv2.putText(frame, f"HR {60 + i}", (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
@@ -95,8 +97,8 @@ def test_words_ticks_and_a_scrolling_trace_do_not_pull_the_fit(fan_sector):
 
 
 @pytest.mark.parametrize("bound", [(0, 0, 100, 100), (10, 5, 310, 225)])
-def test_a_region_tag_is_a_bound_only_when_it_fits(bound, fan_sector):
-    mask = fan_sector.mask(240, 320)
+def test_a_region_tag_is_a_bound_only_when_it_fits(bound):
+    mask = UPRIGHT.mask(240, 320)
     assert overlap(_fitted(_speckle(mask), bound=bound), mask) >= 0.98
 
 
@@ -118,8 +120,8 @@ def _no_sector(kind, noise, sector):
 
 
 @pytest.mark.parametrize("kind", ["black", "still", "noise", "rectangle", "two fans", "disc", "text"])
-def test_what_is_no_sector_is_refused(kind, fan_sector):
-    mask = fan_sector.mask(240, 320)
+def test_what_is_no_sector_is_refused(kind):
+    mask = UPRIGHT.mask(240, 320)
     frames = [_no_sector(kind, frame, mask) for frame in _speckle(np.full_like(mask, 255), 8, seed=1)]
     with pytest.raises(ClipRefused) as refused:
         fit_sector(collect(frames))
@@ -277,9 +279,9 @@ def _dark_near_the_probe(brightest, words, cut):
 
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
 @pytest.mark.parametrize("luma", [40, 70, 105])
-def test_words_in_a_dark_near_field_are_in_no_prepared_frame(tmp_path, write_dicom, luma, cut):
+def test_words_in_a_dark_near_field_are_in_no_prepared_frame(tmp_path, luma, cut):
     """Brighter words are painted over anyway; these are too dim for that, and all tissue is dimmer."""
     clean, frames = (_dark_near_the_probe(0.6 * luma, words, cut) for words in (0, luma))
     kept = fit_sector(collect(list(clean)))
     assert kept.apex_y + kept.inner < 20  # without words the near field is kept
-    assert prepare_clip(write_dicom(tmp_path / "a.dcm", frames)).frames.max() < 0.75 * luma
+    assert prepare_clip(write_clip(tmp_path / "a.dcm", frames)).frames.max() < 0.75 * luma

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
-from cardio_mlflow.data.picture.pixel_size import TrueScale, agreed, region_scale, tick_scale
+from cardio_mlflow.data.picture.pixel_size import TrueScale, combined_scale, region_scale, tick_scale
 from cardio_mlflow.data.picture.sector import ClipStatistics, Sector
 
 SECTOR = Sector(160.0, 10.0, -40.0, 40.0, 10.0, 210.0)  # 200 pixels deep
@@ -53,11 +53,11 @@ def test_the_depth_is_that_of_the_file_where_frames_were_made_smaller(mm, truste
 
 
 def test_two_sources_that_differ_are_both_left_out_with_a_note():
-    assert agreed(0.4, None) == TrueScale(0.4, "regions")
-    assert agreed(None, 0.4) == TrueScale(0.4, "ticks")
-    assert agreed(None, None) == TrueScale()
-    assert agreed(0.4, 0.41) == TrueScale(0.4, "regions")
-    differing = agreed(0.4, 0.8)
+    assert combined_scale(0.4, None) == TrueScale(0.4, "regions")
+    assert combined_scale(None, 0.4) == TrueScale(0.4, "ticks")
+    assert combined_scale(None, None) == TrueScale()
+    assert combined_scale(0.4, 0.41) == TrueScale(0.4, "regions")
+    differing = combined_scale(0.4, 0.8)
     assert (differing.mm_per_pixel, differing.source) == (None, "")
     assert differing.note == "0.4000 mm a pixel by the region tags, 0.8000 by the drawn depth scale"
 

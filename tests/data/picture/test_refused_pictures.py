@@ -14,12 +14,13 @@ from cardio_mlflow.data.files.header import read_header
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.refused_pictures import (
-    diagnose,
     doppler_shares,
     refuse_colour_doppler,
     refuse_other_pictures,
+    why_no_sector,
 )
 from cardio_mlflow.data.picture.sector import Sector, collect
+from tests.data.small_clips import write_clip
 
 ROWS, COLUMNS, FRAMES = 360, 480, 10
 FAN, SMALL, LEFT, RIGHT, BESIDE, UNLIKE = (
@@ -80,7 +81,7 @@ def _outcome(frames, sector_mask, *regions, scale=1.0):
 
 def _reason(frames, *regions):
     """Outcome of a clip that has no sector, None when it is not plain why."""
-    refusal = diagnose(regions, collect(frames), 1.0)
+    refusal = why_no_sector(regions, collect(frames), 1.0)
     return None if refusal is None else refusal.outcome
 
 
@@ -301,10 +302,10 @@ def test_coloured_lines_words_and_colour_outside_are_no_map_and_an_empty_sector_
 
 
 @pytest.mark.parametrize(("jet_in", "refused"), [(range(8, 16), True), ((10,), False), ((), False)])
-def test_flow_in_two_of_the_frames_that_are_looked_at(jet_in, refused, tmp_path, write_dicom):
+def test_flow_in_two_of_the_frames_that_are_looked_at(jet_in, refused, tmp_path):
     gray, large = _tinted("gray", 1)[0], np.ones((4, 4, 1), np.uint8)
     frames = [np.kron(_flow(gray, JET & (i in jet_in), True, i), large) for i in range(24)]
-    header = read_header(write_dicom(tmp_path / "a.dcm", np.stack(frames)))
+    header = read_header(write_clip(tmp_path / "a.dcm", np.stack(frames)))
     mask = np.kron(TISSUE, np.ones((4, 4), bool)).astype(np.uint8) * 255
     if not refused:
         refuse_colour_doppler(header, mask)
