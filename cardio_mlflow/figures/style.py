@@ -233,7 +233,6 @@ def parameter_page(
     Args:
         draw: draws one parameter in its axes.
         handles: of the legend; none leaves it out.
-        synthetic: whether the patients are synthetic.
         height: of the page in inches.
         title: in words; empty leaves it out.
         shown: the parameters that there are; the place of another stays empty.

@@ -16,7 +16,7 @@ from cardio_mlflow.analysis.summary import mean_correlation, performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import command, complete_folds
-from cardio_mlflow.pipelines.train import refuse_variant, train_folds, train_jobs, trained_before
+from cardio_mlflow.pipelines.train import refuse_variant, train_folds, train_jobs, trained_folds
 from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.pipelines.trials import Tuning, trial_tags
@@ -182,9 +182,9 @@ def _tune_nested(settings: Settings, run: Run, data: TrainingSet) -> None:
         tuned = chosen[fold] = _tuned_on(inner or others, settings, run, data, fold)
         log_tuning(run, settings, tuned, f"outer-{fold}/")
         own = _outer_settings(settings, tuned)
-        if tuned.is_own and _trained_before(own, data, fold) is None:
+        if tuned.is_own and _trained_folds(own, data, fold) is None:
             train_jobs(own, run, data, [FoldJob(fold)])
-    found = {f: _trained_before(_outer_settings(settings, t), data, f) for f, t in chosen.items()}
+    found = {f: _trained_folds(_outer_settings(settings, t), data, f) for f, t in chosen.items()}
     tables = {fold: table for fold, table in found.items() if table is not None}
     if missing := [str(fold) for fold in folds if fold not in tables]:
         log.info(
@@ -201,10 +201,10 @@ def _outer_settings(settings: Settings, tuned: Tuned) -> Settings:
     return tuned.settings.model_copy(update={"study": f"{settings.study_name}-nested", "resume": True})
 
 
-def _trained_before(own: Settings, data: TrainingSet, fold: int) -> pd.DataFrame | None:
+def _trained_folds(own: Settings, data: TrainingSet, fold: int) -> pd.DataFrame | None:
     """An outer fold's predictions, where this or another command has trained it with these settings."""
     job = FoldJob(fold)
-    done = trained_before(own, data, [job])
+    done = trained_folds(own, data, [job])
     return done[job].predictions() if job in done else None
 
 

@@ -24,9 +24,9 @@ from cardio_mlflow.pipelines.worker_pools import worker_pool
 from cardio_mlflow.pipelines.workers import (
     FAULTS,
     Work,
-    as_worker,
     load_once,
     shared_settings,
+    worker_process,
     workers_for,
 )
 from cardio_mlflow.tracking.store import current_store
@@ -170,7 +170,7 @@ def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
 
 def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
     """Run one trial in a worker process, if there is still one to run."""
-    with as_worker(work, number) as (device, place):
+    with worker_process(work, number) as (device, place):
         study = _opened(tuning.address, tuning.name)
         study.pruner = pruner_of(tuning.settings)
 
