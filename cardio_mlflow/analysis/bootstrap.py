@@ -76,8 +76,6 @@ def draw(persons: IntArray, resamples: int, seed: int) -> list[IntArray]:
 
     Args:
         persons: `person_codes` of the examinations, shape (n,).
-        resamples: how many.
-        seed: of the draw.
 
     Returns:
         Positions of examinations, the resamples of one length together: shape (k, length), the k adding up
@@ -113,7 +111,6 @@ def percentile_interval(values: FloatArray, level: float = 0.95) -> Interval:
 
     Args:
         values: shape (resamples,).
-        level: the interval's coverage.
     """
     defined = values[np.isfinite(values)]
     dropped = values.size - defined.size
@@ -144,11 +141,8 @@ def bootstrap_interval(
         statistic: works along the last axis.
         reference: shape (n,), in an order that does not depend on the run (sorted by patient).
         prediction: shape (n,).
-        resamples: how many.
-        seed: of the resampling.
         persons: `person_codes` of the patients, which are then drawn and left out by person; by default
             each is a person of its own.
-        level: the interval's coverage.
 
     Returns:
         The interval; NaN for fewer persons than `LEAST_PATIENTS`, when the statistic is undefined on more

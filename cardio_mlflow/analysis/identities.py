@@ -65,7 +65,6 @@ def identity_pairs(predictions: pd.DataFrame, participants: pd.DataFrame | None)
     """Left and right side of each identity, of each patient that has all its values.
 
     Args:
-        predictions: a checked predictions table of one variant and one cohort.
         participants: with `bsa` (m²) where it is known; a patient without it has reference CO / reference CI.
 
     Returns:
@@ -201,7 +200,6 @@ def identities_used_table(predictions: pd.DataFrame, resamples: int, seed: int) 
     Args:
         predictions: a checked predictions table of one variant and one cohort, with `way` and `direct`.
         resamples: bootstrap resamples of persons, at least.
-        seed: of the bootstrap.
 
     Returns:
         One row for each of `BY_IDENTITY`, with `USED_COLUMNS`: how many patients have a prediction, how many

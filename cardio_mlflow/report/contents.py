@@ -22,8 +22,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.style import signed
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.report.checklists import checklist_rows
-from cardio_mlflow.report.method_statistics import MethodFacts
-from cardio_mlflow.report.methods import methods_paragraphs
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
 from cardio_mlflow.report.page import ReportContent
 from cardio_mlflow.report.participant_flow import PREPARED
 from cardio_mlflow.settings import Settings, Use, settings_for
@@ -36,7 +35,6 @@ class Evaluation:
 
     Attributes:
         prefix: ``cohort1`` or ``cohort2``, the metrics' prefix.
-        name: the cohort in words.
         settings: of this step: resamples, seed, workers, formats of the figures.
         study_settings: those that the networks were trained with; None when unknown.
         synthetic: whether the cohort is the synthetic one.
@@ -156,7 +154,6 @@ def report_content(
 
     Args:
         evidence: what the evaluation started from.
-        tables: all its tables by name.
         evaluation: how it was judged.
         mean: mean r over the parameters.
         figures: PNG file and caption by name.

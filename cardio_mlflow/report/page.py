@@ -34,8 +34,6 @@ class ReportContent:
 
     Attributes:
         title: the page's heading.
-        cohort_name: the cohort in words.
-        synthetic: whether the patients are synthetic.
         performance: the performance table, for the headline.
         mean_r: the mean correlation with its interval, in words.
         tables: further tables by name, each in a part that opens.
