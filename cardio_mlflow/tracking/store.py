@@ -38,6 +38,7 @@ from cardio_mlflow.tracking.moved_store import check_place
 from cardio_mlflow.tracking.store_faults import explained, shown_address
 
 _SQLITE: Final = "sqlite:///"
+_DATABASES: Final = ("postgresql", "mysql", "mssql")
 _DEFAULT_EXPERIMENT: Final = "0"
 
 StoreError = MlflowException
@@ -66,7 +67,7 @@ def prepare_store() -> str:
                 MlflowClient().search_experiments(max_results=1)
             check_place(database, _experiment())
         else:
-            if not uri.startswith("http"):
+            if urlsplit(uri).scheme.partition("+")[0] in _DATABASES:
                 _open_database(uri)
             MlflowClient().search_experiments(max_results=1)
             _experiment()
