@@ -223,7 +223,7 @@ def empty_beyond(sector: Sector, faint: Mask) -> bool:
     halo = float(np.rad2deg(1.6 * _HALO / (0.5 * (sector.inner + sector.outer))))
     degrees = halo + np.arange(0.0, 4.0, 0.5)
     sides = (sector.left - degrees, sector.right + degrees)
-    return all(_mean(_shares(sector, faint, radii, np.deg2rad(beyond))) < 0.03 for beyond in sides)
+    return all(_means(_shares(sector, faint, radii, np.deg2rad(beyond)), None) < 0.03 for beyond in sides)
 
 
 def _shares(sector: Sector, faint: Mask, radii: Array, angles: Array) -> Array:
@@ -245,13 +245,13 @@ def _reach(shares: Array, step: float, halo: float, segments: int = 1) -> float:
 def _lit_rows(shares: Array) -> int:
     """How many rows of shares stay lit, from the first on, but for small gaps."""
     seen = np.isfinite(shares).mean(axis=1) > 0.3
-    lit = np.array([_mean(row) >= _LEAST_SHARE for row in shares]) & seen
+    lit = (_means(shares, 1) >= _LEAST_SHARE) & seen
     for end in np.flatnonzero(~lit):
         if not lit[end : end + _GAP].any():
             return int(end)
     return len(lit) if lit.all() else 0
 
 
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else 0.0
+def _means(shares: Array, axis: int | None) -> Array:
+    """Mean of what is seen of shares, 0 where nothing is."""
+    return np.nansum(shares, axis=axis) / np.maximum(np.isfinite(shares).sum(axis=axis), 1)
