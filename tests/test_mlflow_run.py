@@ -18,25 +18,20 @@ SMALL = ("synthetic_patients=8", "cohort1_size=6", "num_folds=2", "epochs=1", "s
 
 def mlflow_run(folder: Path, *given: str, entry: str = "main") -> subprocess.CompletedProcess[str]:
     parameters = [word for value in (*SMALL, *given) for word in ("-P", value)]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "run",
-        str(PROJECT),
-        "-e",
-        entry,
-        "--env-manager",
-        "local",
-        *parameters,
-    ]
+    command = [sys.executable, "-m", "mlflow", "run", str(PROJECT), "-e", entry, "--env-manager", "local"]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CARDIOAI_"))}
     environment = kept | {
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=540
+        [*command, *parameters],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=540,
     )
 
 

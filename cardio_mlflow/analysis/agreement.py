@@ -180,11 +180,6 @@ def fisher_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float
 
     Fisher RA. On the probable error of a coefficient of correlation. Metron 1921;1:3-32.
 
-    Args:
-        r: the correlation.
-        n: patients.
-        level: the interval's coverage.
-
     Returns:
         Low and high; NaN for fewer than four patients, or an r that is NaN, 1 or -1.
 
@@ -200,10 +195,6 @@ def fisher_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float
 
 def correlation_matrix(predictions: pd.DataFrame, side: Literal["reference", "prediction"]) -> pd.DataFrame:
     """Signed Pearson correlation of each pair of parameters, over the patients that have both values.
-
-    Args:
-        predictions: a checked predictions table of one variant and one cohort.
-        side: the values to correlate.
 
     Returns:
         A row for each parameter that occurs, in table order: parameter, then a column for each of them.

@@ -28,7 +28,6 @@ class LimitsOfAgreement:
     """Bland-Altman statistics of prediction − reference, in the parameter's unit.
 
     Attributes:
-        bias: the mean difference.
         sd: the differences' standard deviation with n − 1.
         lower, upper: bias ∓ 1.96·sd.
         lower_interval, upper_interval: exact 95 % confidence interval of each limit.

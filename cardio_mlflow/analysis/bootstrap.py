@@ -17,10 +17,10 @@ from cardio_mlflow.analysis import agreement
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray
 
 Statistic = Callable[[FloatArray, FloatArray], FloatArray]
-"""Takes reference and prediction of shape (..., n), gives shape (...)."""
+"""Takes reference and prediction of shape (..., n), returns shape (...)."""
 
 LEAST_SHARE = 0.5
-"""The share of resamples on which a statistic must be defined for an interval to be given."""
+"""The share of resamples on which a statistic must be defined for there to be an interval."""
 LEAST_PATIENTS = 4
 """Fewer patients are not resampled: an interval of so few distinct samples says nothing."""
 LEAST_COMPARED = 10
@@ -76,8 +76,6 @@ def draw(persons: IntArray, resamples: int, seed: int) -> list[IntArray]:
 
     Args:
         persons: `person_codes` of the examinations, shape (n,).
-        resamples: how many.
-        seed: of the draw.
 
     Returns:
         Positions of examinations, the resamples of one length together: shape (k, length), the k adding up
@@ -113,7 +111,6 @@ def percentile_interval(values: FloatArray, level: float = 0.95) -> Interval:
 
     Args:
         values: shape (resamples,).
-        level: the interval's coverage.
     """
     defined = values[np.isfinite(values)]
     dropped = values.size - defined.size
@@ -138,17 +135,14 @@ def bootstrap_interval(
     Efron B. Better bootstrap confidence intervals. J Am Stat Assoc 1987;82:171-185. At n = 73 it holds the
     truth more often than the percentile interval, most of all for RMSE (benchmarks.interval_coverage).
     Where the correction is not defined (all resamples on one side of the estimate), the percentile interval
-    is given. Either is widened for few patients, see `expanded_level`.
+    is returned. Either is widened for few patients, see `expanded_level`.
 
     Args:
         statistic: works along the last axis.
         reference: shape (n,), in an order that does not depend on the run (sorted by patient).
         prediction: shape (n,).
-        resamples: how many.
-        seed: of the resampling.
         persons: `person_codes` of the patients, which are then drawn and left out by person; by default
             each is a person of its own.
-        level: the interval's coverage.
 
     Returns:
         The interval; NaN for fewer persons than `LEAST_PATIENTS`, when the statistic is undefined on more

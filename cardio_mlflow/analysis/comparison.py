@@ -57,11 +57,6 @@ AGAINST: Final = ("full", "no_attention")
 def variant_table(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
     """Signed Pearson r and MAE of each variant, with patient-bootstrap percentile intervals.
 
-    Args:
-        tables: predictions by variant and seed.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
-
     Returns:
         A row for each variant and parameter that occurs, and for the mean over parameters: variant,
         parameter, unit, n (patients), r, r_low, r_high, mae, mae_low, mae_high, r_seed_sd. The MAE of the
@@ -102,9 +97,7 @@ def differences(tables: Tables, resamples: int, seed: int, against: Sequence[str
     family each. Fewer persons than `LEAST_COMPARED` are not tested: p is NaN.
 
     Args:
-        tables: predictions by variant and seed.
         resamples: bootstrap resamples, at least.
-        seed: of the bootstrap.
         against: what every variant is set against, as far as it is there.
 
     Returns:

@@ -54,11 +54,6 @@ def decision_curve(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.D
     `SPLIT_SEED`, with the same share of PH in each, a person in one. The intervals resample persons with
     their probabilities.
 
-    Args:
-        predictions: a checked predictions table of one variant and cohort.
-        resamples: bootstrap resamples of patients.
-        seed: of the bootstrap.
-
     Returns:
         One row for each of `THRESHOLDS`, with `COLUMNS`; no row where `decision_note` says why.
     """
@@ -84,11 +79,7 @@ def decision_curve(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.D
 
 
 def decision_note(predictions: pd.DataFrame) -> str:
-    """Why there is no decision curve, in words; empty when there is one.
-
-    Args:
-        predictions: a checked predictions table of one variant and cohort.
-    """
+    """Why there is no decision curve, in words; empty when there is one."""
     predicted, positive, parts, _ = _patients(predictions)
     return _problem(predicted, positive, parts)
 

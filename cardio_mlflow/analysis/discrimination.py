@@ -165,11 +165,6 @@ def _task(predictions: pd.DataFrame, judged: Parameter, defining: Parameter, out
 def discrimination_table(predictions: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     """Areas under the ROC curve with DeLong's and the bootstrap's 95 % intervals.
 
-    Args:
-        predictions: a checked predictions table of one variant and cohort.
-        resamples: bootstrap resamples of patients.
-        seed: of the bootstrap.
-
     Returns:
         One row for each of `tasks`, with `COLUMNS`; `note` says why a value is NaN.
     """
@@ -221,9 +216,6 @@ def _notes(task: Task, auc: float, delong: float, interval: Interval) -> list[st
 
 def roc_points(predictions: pd.DataFrame) -> pd.DataFrame:
     """The corners of the ROC curve of each task that has both outcomes.
-
-    Args:
-        predictions: a checked predictions table of one variant and cohort.
 
     Returns:
         parameter, outcome, threshold (the predicted value, in the parameter's unit, at and beyond which a

@@ -75,19 +75,19 @@ def embed(features: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def cluster_table(features: pd.DataFrame, embedding: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """What the clusters have to do with pulmonary hypertension, and with the network that gave the features.
+    """How the clusters relate to pulmonary hypertension, and to the network that the features are from.
 
     Adjusted Rand index: Hubert L, Arabie P. J Classif 1985;2:193-218; patients of DBSCAN's noise count as
     one more cluster there, and are left out of the silhouette.
 
     Args:
         features: as given to `embed`.
-        embedding: as `embed` gives it.
+        embedding: as `embed` returns it.
         predictions: a checked predictions table of one variant; only its references are read.
 
     Returns:
-        One row a method, with `COLUMNS`. `ari_network` is given where each patient has one network's
-        features (Cohort I) only.
+        One row per method, with `COLUMNS`. `ari_network` is there only where each patient has one
+        network's features (Cohort I).
 
     Raises:
         InputError: as `embed`.
@@ -108,7 +108,7 @@ def cluster_table(features: pd.DataFrame, embedding: pd.DataFrame, predictions: 
             row["ari_network"], why = _rand(own, networks["network"].to_numpy(np.int64), "network")
             notes += why
         else:
-            notes.append("several networks a patient: no ARI with the network")
+            notes.append("several networks per patient: no ARI with the network")
         radius = _radius(components) if method == "dbscan" else np.nan
         rows.append({"method": method, "radius": radius, "note": "; ".join(notes), **row})
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -130,7 +130,7 @@ def _rand(labels: IntArray, groups: IntArray, name: str) -> tuple[float, list[st
     if len(labels) == 0:
         return float("nan"), [f"{name} unknown: no ARI"]
     if len(set(groups.tolist())) < 2:
-        return float("nan"), [f"all patients alike in {name}: no ARI"]
+        return float("nan"), [f"all patients are alike in {name}: no ARI"]
     if len(set(labels.tolist())) < 2:
         return float("nan"), [f"all patients in one group: no ARI with {name}"]
     return float(adjusted_rand_score(groups, labels)), []
@@ -172,7 +172,7 @@ def _standardised(values: FloatArray) -> FloatArray:
 def _umap(components: FloatArray, seed: int) -> FloatArray:
     neighbours = min(NEIGHBOURS, len(components) - 1)
     try:
-        # Importing umap takes seconds, since it compiles: only who draws a map waits for it.
+        # Importing umap takes seconds, since it compiles: only drawing a map waits for it.
         from umap import UMAP
 
         with warnings.catch_warnings():  # spectral start of a graph in several parts, from clear groups

@@ -38,9 +38,6 @@ def residual_quartiles(predictions: pd.DataFrame) -> pd.DataFrame:
     deviation is the chi-square interval for normal residuals, sd·√((n − 1) / χ²): Armitage P, Berry G,
     Matthews JNS. Statistical Methods in Medical Research, 4th edition, 2002, section 5.1.
 
-    Args:
-        predictions: a checked predictions table of one variant and one cohort.
-
     Returns:
         Four rows for each parameter that occurs, with `QUARTILE_COLUMNS`, in the parameter's unit; the
         values of a quartile without a patient are NaN, as are all of a constant prediction (n 0).
@@ -58,9 +55,6 @@ def heteroscedasticity_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Breusch-Pagan in its robust form (Koenker R. J Econometrics 1981;17:107-112) and White's test
     (White H. Econometrica 1980;48:817-838), both on the residuals of the line reference ~ prediction.
-
-    Args:
-        predictions: a checked predictions table of one variant and one cohort.
 
     Returns:
         One row for each parameter that occurs, with `TEST_COLUMNS`; `sd_ratio` is the residual standard

@@ -35,7 +35,7 @@ class Identity:
         left: key of the parameter on the left, whose unit both sides have.
         needs: keys of the parameters on the right.
         divisor: the value that must be above zero, "" if there is none; "BSA" is the body surface in m².
-        right: the right side, from one column a parameter and BSA.
+        right: the right side, from one column per parameter and BSA.
     """
 
     text: str
@@ -65,7 +65,6 @@ def identity_pairs(predictions: pd.DataFrame, participants: pd.DataFrame | None)
     """Left and right side of each identity, of each patient that has all its values.
 
     Args:
-        predictions: a checked predictions table of one variant and one cohort.
         participants: with `bsa` (m²) where it is known; a patient without it has reference CO / reference CI.
 
     Returns:
@@ -105,7 +104,7 @@ def identity_table(predictions: pd.DataFrame, participants: pd.DataFrame | None)
 
 
 def _values(predictions: pd.DataFrame, participants: pd.DataFrame | None, side: str) -> pd.DataFrame:
-    """One row a patient: the parameters of a side, BSA, and whether BSA is the reference CO / CI."""
+    """One row per patient: the parameters of a side, BSA, and whether BSA is the reference CO / CI."""
     reference = wide(predictions, "reference")
     values = wide(predictions, SIDES[side]).astype(np.float64)
     table = participants_of(predictions, participants)
@@ -201,7 +200,6 @@ def identities_used_table(predictions: pd.DataFrame, resamples: int, seed: int) 
     Args:
         predictions: a checked predictions table of one variant and one cohort, with `way` and `direct`.
         resamples: bootstrap resamples of persons, at least.
-        seed: of the bootstrap.
 
     Returns:
         One row for each of `BY_IDENTITY`, with `USED_COLUMNS`: how many patients have a prediction, how many
@@ -239,7 +237,7 @@ def _row(key: str, predictions: pd.DataFrame, of: pd.DataFrame, apart: pd.DataFr
 
 
 def identities_in_words(table: pd.DataFrame, body_surface: pd.Series | None = None) -> list[str]:
-    """Which values followed by identity, and what that has brought.
+    """Which values followed by identity, and what that gained.
 
     Args:
         table: of `identities_used_table`.

@@ -11,11 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cardio_mlflow.analysis.agreement import SMALLEST
-from cardio_mlflow.analysis.bootstrap import (
-    bootstrap_counts,
-    weighted_mean_absolute_error,
-    weighted_pearson,
-)
+from cardio_mlflow.analysis.bootstrap import bootstrap_counts, weighted_mean_absolute_error, weighted_pearson
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray, patient_persons, wide
 from cardio_mlflow.errors import InputError
 
@@ -86,11 +82,6 @@ class PairedVariants:
 
 def pair_variants(tables: Tables, resamples: int, seed: int) -> PairedVariants:
     """Line up the variants on the same patients, and draw the resamples that serve them all.
-
-    Args:
-        tables: predictions by variant and seed.
-        resamples: bootstrap resamples of patients.
-        seed: of the bootstrap.
 
     Raises:
         InputError: variants were judged on other folds, or differ in folds or references of a patient.

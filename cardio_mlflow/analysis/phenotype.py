@@ -58,9 +58,6 @@ def phenotype(mean_pap: float, wedge: float, resistance: float) -> str:
 def phenotype_table(predictions: pd.DataFrame) -> pd.DataFrame:
     """Class of each patient by the references and by the predictions.
 
-    Args:
-        predictions: a checked predictions table of one variant and cohort.
-
     Returns:
         One row for each patient whose class is known on both sides, sorted by id: patient_id, reference,
         prediction (of `PHENOTYPES`), and person where the predictions have it. "no PH" needs only meanPAP,
@@ -85,9 +82,6 @@ def _classes(values: pd.DataFrame) -> pd.Series[str]:
 def phenotype_confusion(phenotypes: pd.DataFrame) -> pd.DataFrame:
     """Count patients for each pair of classes.
 
-    Args:
-        phenotypes: as `phenotype_table` returns them.
-
     Returns:
         reference, prediction, n: all 25 pairs in the order of `PHENOTYPES`.
     """
@@ -105,7 +99,6 @@ def cohen_kappa(reference: FloatArray, prediction: FloatArray, classes: int) -> 
     Args:
         reference: numbers of classes from 0, shape (..., n).
         prediction: shape (..., n).
-        classes: how many there are.
 
     Returns:
         Shape (...); NaN for nobody, or when all are in one and the same class on both sides.
@@ -123,11 +116,6 @@ def cohen_kappa(reference: FloatArray, prediction: FloatArray, classes: int) -> 
 
 def phenotype_agreement(phenotypes: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     """Accuracy with Wilson's interval, and kappa with a patient bootstrap interval.
-
-    Args:
-        phenotypes: as `phenotype_table` returns them.
-        resamples: bootstrap resamples of patients.
-        seed: of the bootstrap.
 
     Returns:
         One row with `AGREEMENT_COLUMNS`; `note` says why a value is NaN.

@@ -196,7 +196,6 @@ def reference_and_prediction(table: pd.DataFrame, key: str) -> tuple[FloatArray,
     """The pairs of one parameter, without patients whose reference is missing, sorted by patient id.
 
     Args:
-        table: predictions of one variant.
         key: a parameter's key.
 
     Returns:
@@ -230,7 +229,6 @@ def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """One row for each patient (sorted by id), one column for each parameter that occurs, in table order.
 
     Args:
-        table: predictions of one variant.
         column: "reference" or "prediction".
 
     Returns:

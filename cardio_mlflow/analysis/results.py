@@ -50,7 +50,6 @@ class Evidence:
     """What an evaluation starts from. All but the predictions may be missing: what needs it is left out.
 
     Attributes:
-        predictions: a checked predictions table of one variant and one cohort.
         participants: one row per patient of the sheet, with the outcome of each view and the subgroups.
         features: fused features, one row per patient and network.
         history: one row per fold and epoch.
@@ -80,7 +79,6 @@ def analyse(evidence: Evidence, resamples: int, seed: int) -> Iterator[tuple[str
     """Compute every table but the maps of the features (`cardio_mlflow.analysis.embedding`), one by one.
 
     Args:
-        evidence: what there is.
         resamples: bootstrap resamples of every interval.
         seed: of the bootstrap, and of the decision curve's folds.
 
@@ -133,6 +131,8 @@ def notes(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         notes.append("No features of the network: no embedding.")
     elif not evidence.can_embed:
         notes.append(f"Fewer than {SMALLEST_EMBEDDING} patients: no embedding.")
+    elif "embedding" not in tables:
+        notes.append("UMAP could not be used on this machine: no embedding.")
     notes += _not_predicted(evidence.predictions)
     if reason := decision_note(evidence.predictions):
         notes.append(f"Decision curve: {reason}")

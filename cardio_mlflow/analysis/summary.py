@@ -82,7 +82,6 @@ def performance_table(predictions: pd.DataFrame, resamples: int, seed: int) -> p
     Args:
         predictions: a checked predictions table of one variant and one cohort; a patient without a
             reference for a parameter is left out of that parameter.
-        resamples: bootstrap resamples.
         seed: of the bootstrap; the result does not depend on the order of the rows.
 
     Returns:
@@ -163,7 +162,6 @@ def mean_correlation(predictions: pd.DataFrame, resamples: int, seed: int) -> Me
     """Mean signed Pearson correlation over the parameters, with a joint patient bootstrap interval.
 
     Args:
-        predictions: a checked predictions table of one variant and one cohort.
         resamples: bootstrap resamples; a patient is drawn with all its parameters.
         seed: of the bootstrap; the result does not depend on the order of the rows.
 

@@ -138,8 +138,8 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
 def uid_digest(uid: str) -> str:
     """Digest of a SOP Instance UID, 32 hexadecimal digits; empty for no UID.
 
-    That of one which no archive gives, such as 1.2.3.4.5, starts with `PLACEHOLDER`: it is no valid UID, is
-    shorter than 16 characters, or has no number of three digits, as every organisation's root has.
+    It starts with `PLACEHOLDER` for one that no archive gives, such as 1.2.3.4.5: no valid UID, shorter than
+    16 characters, or without a number of three digits, as every organisation's root has.
     """
     if not uid:
         return ""

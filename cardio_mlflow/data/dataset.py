@@ -102,10 +102,9 @@ class ClipFiles:
         return _at_scale(_load(self.files[patient], self.frames), self.placement[patient], self.scale)
 
     def content_of(self, patient: int) -> str:
-        """Digest of what a patient shows: changes with a pixel or the view mask, not with the id.
+        """Digest as in `ClipTensor`, from the files' names in the store, which stand for their content.
 
-        A file's name in the store means its content, so none is read. Of the scale only what this patient's
-        clips are shown at counts.
+        Of the scale only what this patient's clips are shown at counts.
         """
         names = sorted((view, path.stem) for view, path in self.files[patient].items())
         known = (names, self.frames, self.present[patient].tolist(), self._shown_at(patient))

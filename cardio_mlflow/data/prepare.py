@@ -60,6 +60,7 @@ class PreparedCohort:
         contents: of each of them, digests of the files that these clips were prepared from.
         pixels: of each of them, digests of the prepared frames.
         same_clips: patients who have one clip together, which is refused for all of them; a tuple per clip.
+        sources: of every patient, digests of all clip files, whatever became of them.
         hold: keeps all of it from being removed from the cache.
     """
 
@@ -72,6 +73,7 @@ class PreparedCohort:
     contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pixels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     same_clips: tuple[tuple[str, ...], ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hold: Hold = field(default_factory=Hold, repr=False, compare=False)
 
     @property
@@ -245,7 +247,9 @@ def _cohort(
     files: dict[str, dict[str, Path]] = {one.clip.patient_id: {} for one in batch}
     contents: dict[str, tuple[str, ...]] = defaultdict(tuple)
     pixels: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    sources: dict[str, tuple[str, ...]] = defaultdict(tuple)
     for one in batch:
+        sources[one.clip.patient_id] += (one.file.digest,)
         if one.is_prepared:
             files[one.clip.patient_id][one.clip.view] = store.path(one.file.key)
             contents[one.clip.patient_id] += (one.file.digest,)
@@ -254,7 +258,7 @@ def _cohort(
     there = {patient: clips for patient, clips in files.items() if clips}
     key = _digest([[*one.place, one.file.key] for one in batch if one.is_prepared])
     return PreparedCohort(
-        home, key, quality, tuple(there), missing, there, dict(contents), dict(pixels), shared, hold
+        home, key, quality, tuple(there), missing, there, dict(contents), dict(pixels), shared, sources, hold
     )
 
 

@@ -51,7 +51,6 @@ def ablation_means(variants: pd.DataFrame, *, synthetic: bool) -> Figure:
     Args:
         variants: a row a variant and parameter: variant, parameter (a key or "mean"), n, r, r_low, r_high,
             r_seed_sd, mae, mae_low, mae_high. Only the rows "mean" are drawn, in their order.
-        synthetic: whether the patients are synthetic.
     """
     rows = variants.reindex(columns=list(_VARIANTS))
     rows = rows[rows["parameter"] == "mean"]
@@ -85,7 +84,6 @@ def ablation_heat_map(variants: pd.DataFrame, *, synthetic: bool) -> Figure:
 
     Args:
         variants: as in `ablation_means`; all rows are drawn.
-        synthetic: whether the patients are synthetic.
     """
     table = variants.reindex(columns=list(_VARIANTS))
     names = list(dict.fromkeys(table["variant"]))
@@ -121,7 +119,6 @@ def ablation_improvement(differences: pd.DataFrame, *, synthetic: bool) -> Figur
     Args:
         differences: a row a variant, the one it is set against, and parameter: variant, against, parameter,
             r_difference (variant minus against), r_low, r_high, r_p_holm, and the same of the MAE.
-        synthetic: whether the patients are synthetic.
     """
     table = differences.reindex(columns=list(DIFFERENCES))
     rows = table[table["against"] == "no_attention"]

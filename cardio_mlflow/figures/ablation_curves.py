@@ -67,7 +67,6 @@ def ablation_contributions(differences: pd.DataFrame, *, synthetic: bool) -> Fig
 
     Args:
         differences: as in `ablation_improvement`; its rows against "full" are drawn with the sign changed.
-        synthetic: whether the patients are synthetic.
     """
     table = differences.reindex(columns=list(DIFFERENCES))
     rows = table[(table["against"] == "full") & table["r_difference"].notna()]
@@ -105,7 +104,6 @@ def ablation_losses(history: pd.DataFrame, *, synthetic: bool) -> Figure:
 
     Args:
         history: a row an epoch of each training: variant, fold, repeat, epoch, stage, val_loss.
-        synthetic: whether the patients are synthetic.
     """
     table = history.reindex(columns=["variant", "fold", "repeat", "epoch", "stage", "val_loss"])
     finite = table[np.isfinite(table["val_loss"].to_numpy(np.float64))]
@@ -178,7 +176,6 @@ def ablation_alphas(alphas: pd.DataFrame, *, synthetic: bool) -> Figure:
     Args:
         alphas: a row a training: variant, fold, repeat, seed, alpha_temporal, alpha_fusion, alpha_motion; NaN
             where there is no such path.
-        synthetic: whether the patients are synthetic.
     """
     table = alphas.reindex(columns=["variant", *_GATES])
     values = table[list(_GATES)].to_numpy(np.float64)

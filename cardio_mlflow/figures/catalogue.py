@@ -96,12 +96,9 @@ def drawings(
     """The figures of an evaluation that its tables allow, in the order of the report.
 
     Args:
-        predictions: a checked predictions table of one variant and one cohort.
         tables: by name, what `cardio_mlflow.analysis.results.analyse` yields, and where they are known
             ``embedding`` and ``clusters``, ``history`` (a row for each fold and epoch) and ``ceiling`` (the
             best ``r`` that the data allow, by parameter).
-        cohort_name: the cohort in words.
-        synthetic: whether the patients are synthetic.
     """
     mark = {"synthetic": synthetic}
     best = tables["ceiling"].set_index("parameter")["r"].to_dict() if "ceiling" in tables else None

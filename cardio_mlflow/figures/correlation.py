@@ -39,7 +39,6 @@ def correlation_bars(
     Args:
         performances: name (such as "Cohort I") to performance table, one to three of them.
         ceiling: the best r that the data allow, by parameter key, drawn as a mark; None when unknown.
-        synthetic: whether the patients are synthetic.
     """
     with styled():
         figure = new_figure(TWO_COLUMNS, 3.0, synthetic=synthetic)
@@ -109,8 +108,6 @@ def draw_counts(axes: Axes, counts: NDArray[np.int64], rows: Sequence[str], colu
     Args:
         axes: empty.
         counts: patients, shape (rows, columns); row: the reference; column: the prediction.
-        rows: the rows' names.
-        columns: the columns' names.
     """
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
@@ -142,7 +139,6 @@ def correlation_heat_maps(references: pd.DataFrame, predictions: pd.DataFrame, *
     Args:
         references: `cardio_mlflow.analysis.agreement.correlation_matrix` of the references.
         predictions: the same of the predictions.
-        synthetic: whether the patients are synthetic.
     """
     with styled():
         figure = new_figure(TWO_COLUMNS, TWO_COLUMNS * 0.53, synthetic=synthetic)

@@ -39,7 +39,6 @@ def embedding_overview(
         embedding: `cardio_mlflow.analysis.embedding.embed`'s result.
         predictions: a checked predictions table of one variant and cohort, for the references.
         clusters: `cardio_mlflow.analysis.embedding.cluster_table`'s result.
-        synthetic: whether the patients are synthetic.
     """
     pressure = _reference(embedding, predictions, PULMONARY_HYPERTENSION.key)
     hypertension = np.where(np.isnan(pressure), np.nan, pressure > PULMONARY_HYPERTENSION.cutoff)
@@ -55,11 +54,7 @@ def embedding_overview(
 
 
 def embedding_page(
-    embedding: pd.DataFrame,
-    predictions: pd.DataFrame,
-    method: Literal["umap", "tsne"],
-    *,
-    synthetic: bool,
+    embedding: pd.DataFrame, predictions: pd.DataFrame, method: Literal["umap", "tsne"], *, synthetic: bool
 ) -> Figure:
     """Draw one map nine times, coloured by each parameter's reference, grey where it is missing.
 
@@ -67,7 +62,6 @@ def embedding_page(
         embedding: `cardio_mlflow.analysis.embedding.embed`'s result.
         predictions: a checked predictions table of one variant and cohort, for the references.
         method: which map.
-        synthetic: whether the patients are synthetic.
     """
 
     def draw(axes: Axes, wanted: Parameter) -> None:

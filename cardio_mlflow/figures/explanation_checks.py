@@ -45,7 +45,6 @@ def deletion_insertion(curves: pd.DataFrame, *, synthetic: bool, note: str = "")
         curves: a row a point: parameter, order ("attribution" or "random"), kind ("deletion" or "insertion"),
             share (of the patches changed, 0 to 1), value (1: the whole prediction, 0: the baseline's), low
             and high (over random orders, NaN where there is none).
-        synthetic: whether the patients are synthetic.
         note: one more line of the title; empty leaves it out.
     """
     table = curves.reindex(columns=list(_CURVES))
@@ -65,7 +64,6 @@ def sanity_bars(checks: pd.DataFrame, *, synthetic: bool, note: str = "") -> Fig
     Args:
         checks: a row a check and parameter: check ("randomised weights", "small noise" or another),
             parameter, correlation (Spearman's of the map with the original, −1 to 1; NaN: not defined).
-        synthetic: whether the patients are synthetic.
         note: the title; empty leaves it out.
     """
     table = checks.reindex(columns=list(_CHECKS))

@@ -27,7 +27,6 @@ def fold_summary(folds: pd.DataFrame, *, synthetic: bool) -> Figure:
     Args:
         folds: `cardio_mlflow.analysis.summary.fold_table`'s result; its rows "mean" and "SD" are drawn
             as they are.
-        synthetic: whether the patients are synthetic.
     """
     single = folds[~folds["fold"].isin(["mean", "SD"])]
     ends = folds.set_index("fold")

@@ -62,7 +62,6 @@ def frame_attention(
         phases: (T,) share of the R-R interval, 0 to 1, from R wave to R wave.
         present: (V,) whether the patient has the view.
         phase_known: (V,) whether the view's cycle is known to start at an R wave.
-        synthetic: whether the patient is synthetic.
     """
     missing = [
         f"no {name}" if not there else "" if np.isfinite(row).all() else f"weights of {name} are not finite"
@@ -91,7 +90,6 @@ def cohort_frame_attention(
         present: (N, V) whether a patient has the view.
         alpha: share of attention, 0 to 1.
         phases: (T,) share of the R-R interval, 0 to 1.
-        synthetic: whether the patients are synthetic.
         phase_known: (N, V); clips of unknown phase are left out and counted in the title. None takes all.
     """
     known = present if phase_known is None else present & phase_known
@@ -137,7 +135,6 @@ def frame_importance(
             the prediction against the baseline.
         phases: (T,) share of the R-R interval, 0 to 1.
         present: (V,) whether the patient has the view.
-        synthetic: whether the patient is synthetic.
         phase_known: (V,); a view whose phase is unknown is dashed. None takes all as known.
         note: one more line of the title; empty leaves it out.
     """

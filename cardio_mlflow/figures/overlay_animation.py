@@ -49,7 +49,6 @@ def write_animation(
         attribution: (V, T, h, w) of the parameter, signed, per pixel of the network's image.
         present: (V,) whether the patient has the view.
         key: the parameter's.
-        synthetic: whether the patient is synthetic.
         milliseconds: that a frame stands.
         sigma: of the smoothing in pixels of the network's image; None takes an 80th of its width.
 

@@ -65,7 +65,6 @@ def overlay_page(
         importance: (9, V, T) signed, its sums over the pixels.
         present: (V,) whether the patient has the view.
         keys: the parameters to draw, of `KEYS`.
-        synthetic: whether the patient is synthetic.
         title: in words; empty leaves it out.
         phases: (T,) share of the R-R interval, 0 to 1; None leaves them out.
         phase_known: (V,); views whose phase is unknown show none. None takes all as known.
@@ -106,7 +105,6 @@ def overlay_pair(
     Args:
         frame: (H, H) of a prepared clip.
         heat: (h, w) signed, SDs per pixel of the network's image.
-        synthetic: whether the patient is synthetic.
         title: in words, such as view, parameter and frame; empty leaves it out.
         scale: attribution of the full colour; None takes the largest of this frame.
         sector: (H, H), True inside; None takes it from the frame, a whole clip knows it better.

@@ -14,7 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cardio_mlflow.figures.style import NEUTRAL, WITH_PH, WITHOUT_PH, parameter_page
+from cardio_mlflow.figures.style import (
+    NEUTRAL,
+    ONE_COLUMN,
+    PARAMETER_COLOURS,
+    WITH_PH,
+    WITHOUT_PH,
+    new_figure,
+    parameter_page,
+    styled,
+)  # fmt: skip
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, Parameter, parameter
 
 
@@ -23,7 +32,6 @@ class Pairs:
     """Patients with a reference for one parameter.
 
     Attributes:
-        parameter: the parameter.
         reference, prediction: shape (n,), in its unit.
         hypertension: shape (n,), 1 with pulmonary hypertension by reference, 0 without, NaN unknown.
     """
@@ -39,11 +47,7 @@ POINT_EDGE: Final[Mapping[str, Any]] = MappingProxyType(
 )
 """A thin white edge keeps overlapping opaque points apart."""
 
-GROUPS = (
-    (0.0, "no PH", "o", WITHOUT_PH),
-    (1.0, "PH", "^", WITH_PH),
-    (np.nan, "PH unknown", "s", NEUTRAL),
-)
+GROUPS = ((0.0, "no PH", "o", WITHOUT_PH), (1.0, "PH", "^", WITH_PH), (np.nan, "PH unknown", "s", NEUTRAL))
 """Value of `Pairs.hypertension`, name, marker and colour of each group of patients."""
 
 
@@ -89,18 +93,44 @@ def group_handles(drawn: Sequence[Pairs]) -> list[Line2D]:
     ]
 
 
-def draw_page(
-    predictions: pd.DataFrame,
-    draw: Callable[[Axes, Pairs], None],
-    line_handles: Sequence[Line2D],
-    *,
-    synthetic: bool,
-    stratified: bool = True,
+Draw = Callable[[Axes, Pairs, float, str | None], None]
+"""Draws the pairs of a parameter, with points of a size and a colour as `draw_points` takes them."""
+
+Lines = Callable[[], Sequence[Line2D]]
+
+
+def one_parameter(
+    predictions: pd.DataFrame, key: str, draw: Draw, lines: Lines, height: float,
+    *, synthetic: bool, stratified: bool,
+) -> Figure:  # fmt: skip
+    """One parameter in a printed column, with the legend of groups and lines below.
+
+    Args:
+        predictions: a checked predictions table of one variant and cohort.
+        key: the parameter.
+        draw: draws its pairs.
+        lines: makes the handles of the lines for the legend.
+        height: of the figure in widths.
+        stratified: patients with and without pulmonary hypertension apart; else all in its colour.
+    """
+    pairs = pairs_of(predictions, key)
+    with styled():
+        figure = new_figure(ONE_COLUMN, ONE_COLUMN * height, synthetic=synthetic)
+        draw(figure.subplots(), pairs, 16, None if stratified else PARAMETER_COLOURS[key])
+        handles = [*(group_handles([pairs]) if stratified else []), *lines()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def every_parameter(
+    predictions: pd.DataFrame, draw: Draw, lines: Lines, *, synthetic: bool, stratified: bool
 ) -> Figure:
-    """A page of 3×3 axes, one parameter each in table order, with one legend below."""
-    every = {key: pairs_of(predictions, key) for key in KEYS}
-    handles = [*(group_handles(list(every.values())) if stratified else []), *line_handles]
-    return parameter_page(
-        lambda axes, wanted: draw(axes, every[wanted.key]), handles, synthetic=synthetic,
-        shown=set(predictions["parameter"]),
-    )  # fmt: skip
+    """A page of 3×3 axes, one parameter each in table order; arguments as in `one_parameter`."""
+    pairs = {key: pairs_of(predictions, key) for key in KEYS}
+
+    def draw_axes(axes: Axes, wanted: Parameter) -> None:
+        draw(axes, pairs[wanted.key], 9, None if stratified else PARAMETER_COLOURS[wanted.key])
+
+    with styled():
+        handles = [*(group_handles(list(pairs.values())) if stratified else []), *lines()]
+        return parameter_page(draw_axes, handles, synthetic=synthetic, shown=set(predictions["parameter"]))

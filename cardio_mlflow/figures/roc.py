@@ -34,8 +34,6 @@ def roc_curves(roc: pd.DataFrame, discrimination: pd.DataFrame, key: str, *, syn
     Args:
         roc: `cardio_mlflow.analysis.discrimination.roc_points`'s result.
         discrimination: `cardio_mlflow.analysis.discrimination.discrimination_table`'s result.
-        key: the parameter.
-        synthetic: whether the patients are synthetic.
     """
     with styled():
         figure = new_figure(ONE_COLUMN, ONE_COLUMN * 1.2, synthetic=synthetic)
@@ -106,7 +104,6 @@ def confusion_page(
     Args:
         classification: `cardio_mlflow.analysis.classification.classification_table`'s result.
         split: which of its splits.
-        synthetic: whether the patients are synthetic.
     """
     chosen = classification[classification["split"] == split].set_index("parameter")
 
@@ -142,7 +139,6 @@ def decision_curve_figure(decision_curve: pd.DataFrame, note: str, *, synthetic:
     Args:
         decision_curve: `cardio_mlflow.analysis.decision_curve.decision_curve`'s result.
         note: why it is empty; "" when it is not.
-        synthetic: whether the patients are synthetic.
     """
     with styled():
         figure = new_figure(ONE_COLUMN, ONE_COLUMN * 0.95, synthetic=synthetic)

@@ -1,4 +1,4 @@
-"""Reference against prediction: one parameter, or a page of all nine."""
+"""Reference and prediction of each patient: scatter plots, Bland-Altman plots and residuals."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cardio_mlflow.analysis.bland_altman import limits_of_agreement
-from cardio_mlflow.figures.pairs import POINT_EDGE, Pairs, draw_page, draw_points, group_handles, pairs_of
+from cardio_mlflow.figures.pairs import (
+    POINT_EDGE,
+    Pairs,
+    draw_points,
+    every_parameter,
+    one_parameter,
+    pairs_of,
+)
 from cardio_mlflow.figures.style import (
     BAND,
     NEUTRAL,
-    ONE_COLUMN,
     PALE,
     PARAMETER_COLOURS,
     TWO_COLUMNS,
     label_with_unit,
-    new_figure,
     parameter_page,
     r_with_interval,
     say_empty,
@@ -42,20 +47,17 @@ def scatter(
         predictions: a checked predictions table of one variant and cohort.
         performance: its performance table, for r and its interval.
         key: the parameter.
-        synthetic: whether the patients are synthetic.
         stratified: patients with and without pulmonary hypertension apart; else all in its colour.
     """
-    with styled():
-        figure = new_figure(ONE_COLUMN, ONE_COLUMN * (1.22 if stratified else 1.14), synthetic=synthetic)
-        axes = figure.subplots()
-        pairs = pairs_of(predictions, key)
-        colour = None if stratified else PARAMETER_COLOURS[key]
-        _draw(axes, pairs, r_with_interval(performance, key), size=16, colour=colour)
+
+    def draw(axes: Axes, pairs: Pairs, size: float, colour: str | None) -> None:
+        _draw_scatter(axes, pairs, r_with_interval(performance, key), size, colour)
         axes.set_xlabel(label_with_unit(pairs.parameter, "reference"))
         axes.set_ylabel(label_with_unit(pairs.parameter, "predicted"))
-        handles = [*(group_handles([pairs]) if stratified else []), *_line_handles()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
+
+    height = 1.22 if stratified else 1.14
+    return one_parameter(predictions, key, draw, _scatter_lines, height,
+                         synthetic=synthetic, stratified=stratified)  # fmt: skip
 
 
 def scatter_page(
@@ -63,53 +65,36 @@ def scatter_page(
 ) -> Figure:
     """Draw all nine parameters on one page; arguments as in `scatter`."""
 
-    def draw(axes: Axes, pairs: Pairs) -> None:
-        colour = None if stratified else PARAMETER_COLOURS[pairs.parameter.key]
-        _draw(axes, pairs, r_with_interval(performance, pairs.parameter.key), size=9, colour=colour)
-        axes.set_xlabel(f"reference ({pairs.parameter.unit})", fontsize=7)
-        axes.set_ylabel(f"predicted ({pairs.parameter.unit})", fontsize=7)
+    def draw(axes: Axes, pairs: Pairs, size: float, colour: str | None) -> None:
+        _draw_scatter(axes, pairs, r_with_interval(performance, pairs.parameter.key), size, colour)
+        _label(axes, pairs.parameter, "reference", "predicted")
 
-    with styled():
-        return draw_page(predictions, draw, _line_handles(), synthetic=synthetic, stratified=stratified)
+    return every_parameter(predictions, draw, _scatter_lines, synthetic=synthetic, stratified=stratified)
 
 
-def _line_handles() -> list[Line2D]:
-    return [
-        Line2D([], [], color=NEUTRAL, linestyle="--", linewidth=0.9, label="identity"),
-        Line2D([], [], color="black", linewidth=1.2, label="regression"),
-        Line2D([], [], color=PALE, linestyle=":", linewidth=1.2, label="cut-off"),
-    ]
+def bland_altman(predictions: pd.DataFrame, key: str, *, synthetic: bool, stratified: bool = True) -> Figure:
+    """Draw one parameter's differences against means, with bias, limits (ddof 1) and the limits' intervals.
+
+    Arguments as in `scatter`.
+    """
+
+    def draw(axes: Axes, pairs: Pairs, size: float, colour: str | None) -> None:
+        _draw_bland_altman(axes, pairs, size, colour)
+        axes.set_xlabel(f"mean of reference and prediction ({pairs.parameter.unit})")
+        axes.set_ylabel(f"prediction − reference ({pairs.parameter.unit})")
+
+    return one_parameter(predictions, key, draw, _bland_altman_lines, 0.98,
+                         synthetic=synthetic, stratified=stratified)  # fmt: skip
 
 
-def _draw(axes: Axes, pairs: Pairs, title: str, size: float, colour: str | None) -> None:
-    axes.set_title(f"{pairs.parameter.key}, n = {pairs.reference.size}\n{title}")
-    if pairs.reference.size == 0:
-        say_empty(axes, "no reference")
-        return
-    values = np.concatenate([pairs.reference, pairs.prediction])
-    margin = 0.05 * max(float(np.ptp(values)), 1e-6)
-    low, high = float(values.min()) - margin, float(values.max()) + margin
-    axes.plot([low, high], [low, high], color=NEUTRAL, linestyle="--", linewidth=0.9, zorder=2)
-    for line in (axes.axvline, axes.axhline):
-        if low < pairs.parameter.cutoff < high:
-            line(pairs.parameter.cutoff, color=PALE, linestyle=":", linewidth=1.2, zorder=1)
-    draw_points(axes, pairs, pairs.reference, pairs.prediction, size, colour)
-    _draw_regression(axes, pairs)
-    axes.set(
-        xlim=(low, high),
-        ylim=(low, high),
-    )
-    axes.set_box_aspect(1)
-    axes.locator_params(nbins=6)
+def bland_altman_page(predictions: pd.DataFrame, *, synthetic: bool, stratified: bool = True) -> Figure:
+    """Draw all nine parameters on one page; arguments as in `scatter`."""
 
+    def draw(axes: Axes, pairs: Pairs, size: float, colour: str | None) -> None:
+        _draw_bland_altman(axes, pairs, size, colour)
+        _label(axes, pairs.parameter, "mean", "difference")
 
-def _draw_regression(axes: Axes, pairs: Pairs) -> None:
-    """The least-squares line of prediction on reference, over the references' range."""
-    if np.ptp(pairs.reference) == 0:
-        return
-    slope, intercept = np.polyfit(pairs.reference, pairs.prediction, 1)
-    ends = np.array([pairs.reference.min(), pairs.reference.max()])
-    axes.plot(ends, intercept + slope * ends, color="black", zorder=4)
+    return every_parameter(predictions, draw, _bland_altman_lines, synthetic=synthetic, stratified=stratified)
 
 
 def residual_page(
@@ -122,11 +107,9 @@ def residual_page(
     """Draw residuals against predictions, with mean and SD in each quartile of the prediction.
 
     Args:
-        predictions: a checked predictions table of one variant and cohort.
         residual_quartiles: `cardio_mlflow.analysis.heteroscedasticity.residual_quartiles`'s result.
         heteroscedasticity: `cardio_mlflow.analysis.heteroscedasticity.heteroscedasticity_table`'s
             result, for the p-values of Breusch-Pagan and White in the titles.
-        synthetic: whether the patients are synthetic.
     """
     tests = heteroscedasticity.set_index("parameter")
 
@@ -143,6 +126,84 @@ def residual_page(
         return parameter_page(
             draw, handles, synthetic=synthetic, height=TWO_COLUMNS, shown=set(predictions["parameter"])
         )
+
+
+def _label(axes: Axes, parameter: Parameter, x: str, y: str) -> None:
+    axes.set_xlabel(f"{x} ({parameter.unit})", fontsize=7)
+    axes.set_ylabel(f"{y} ({parameter.unit})", fontsize=7)
+
+
+def _scatter_lines() -> list[Line2D]:
+    return [
+        Line2D([], [], color=NEUTRAL, linestyle="--", linewidth=0.9, label="identity"),
+        Line2D([], [], color="black", linewidth=1.2, label="regression"),
+        Line2D([], [], color=PALE, linestyle=":", linewidth=1.2, label="cut-off"),
+    ]
+
+
+def _draw_scatter(axes: Axes, pairs: Pairs, title: str, size: float, colour: str | None) -> None:
+    axes.set_title(f"{pairs.parameter.key}, n = {pairs.reference.size}\n{title}")
+    if pairs.reference.size == 0:
+        say_empty(axes, "no reference")
+        return
+    values = np.concatenate([pairs.reference, pairs.prediction])
+    margin = 0.05 * max(float(np.ptp(values)), 1e-6)
+    low, high = float(values.min()) - margin, float(values.max()) + margin
+    axes.plot([low, high], [low, high], color=NEUTRAL, linestyle="--", linewidth=0.9, zorder=2)
+    for line in (axes.axvline, axes.axhline):
+        if low < pairs.parameter.cutoff < high:
+            line(pairs.parameter.cutoff, color=PALE, linestyle=":", linewidth=1.2, zorder=1)
+    draw_points(axes, pairs, pairs.reference, pairs.prediction, size, colour)
+    _draw_regression(axes, pairs)
+    axes.set(xlim=(low, high), ylim=(low, high))
+    axes.set_box_aspect(1)
+    axes.locator_params(nbins=6)
+
+
+def _draw_regression(axes: Axes, pairs: Pairs) -> None:
+    """The least-squares line of prediction on reference, over the references' range."""
+    if np.ptp(pairs.reference) == 0:
+        return
+    slope, intercept = np.polyfit(pairs.reference, pairs.prediction, 1)
+    ends = np.array([pairs.reference.min(), pairs.reference.max()])
+    axes.plot(ends, intercept + slope * ends, color="black", zorder=4)
+
+
+def _bland_altman_lines() -> list[Line2D]:
+    return [
+        Line2D([], [], color="black", label="bias"),
+        Line2D([], [], color=NEUTRAL, linestyle="--", label="95 % limits"),
+        Line2D([], [], color=BAND, linewidth=5, label="their 95 % CI"),
+    ]
+
+
+def _draw_bland_altman(axes: Axes, pairs: Pairs, size: float, colour: str | None) -> None:
+    limits = limits_of_agreement(pairs.reference, pairs.prediction)
+    name = f"{pairs.parameter.key}, n = {pairs.reference.size}"
+    if np.isnan(limits.bias):
+        axes.set_title(name)
+        say_empty(axes, "fewer than three patients")
+        return
+    numbers = [_rounded(v, limits.sd) for v in (limits.bias, limits.lower, limits.upper)]
+    axes.set_title(f"{name}\nbias {numbers[0]} ({numbers[1]} to {numbers[2]})")
+    for limit, interval in ((limits.lower, limits.lower_interval), (limits.upper, limits.upper_interval)):
+        axes.axhspan(*interval, color=BAND, linewidth=0, zorder=0)
+        axes.axhline(limit, color=NEUTRAL, linestyle="--", linewidth=1, zorder=2)
+    axes.axhline(0, color=PALE, linewidth=0.7, zorder=1)
+    axes.axhline(limits.bias, color="black", linewidth=1.2, zorder=2)
+    means, differences = (pairs.reference + pairs.prediction) / 2, pairs.prediction - pairs.reference
+    draw_points(axes, pairs, means, differences, size, colour)
+    reach = 1.08 * max(
+        float(np.abs(differences).max()), *map(abs, limits.lower_interval + limits.upper_interval)
+    )
+    axes.set_ylim(-max(reach, 1e-6), max(reach, 1e-6))
+    axes.locator_params(nbins=6)
+
+
+def _rounded(value: float, sd: float) -> str:
+    """As many decimals as the spread deserves: three significant figures of the standard deviation."""
+    decimals = int(np.clip(2 - np.floor(np.log10(sd)), 0, 3)) if sd > 0 else 2
+    return signed(value, min(decimals, 2))
 
 
 def _draw_residuals(
@@ -179,77 +240,3 @@ def _p(value: float) -> str:
     if np.isnan(value):
         return "not defined"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
-
-
-def bland_altman(predictions: pd.DataFrame, key: str, *, synthetic: bool, stratified: bool = True) -> Figure:
-    """Draw one parameter's differences against means, with bias, limits (ddof 1) and the limits' intervals.
-
-    Args:
-        predictions: a checked predictions table of one variant and cohort.
-        key: the parameter.
-        synthetic: whether the patients are synthetic.
-        stratified: patients with and without pulmonary hypertension apart; else all in its colour.
-    """
-    with styled():
-        figure = new_figure(ONE_COLUMN, ONE_COLUMN * 0.98, synthetic=synthetic)
-        axes = figure.subplots()
-        pairs = pairs_of(predictions, key)
-        _draw_bland_altman(axes, pairs, size=16, colour=None if stratified else PARAMETER_COLOURS[key])
-        axes.set_xlabel(f"mean of reference and prediction ({pairs.parameter.unit})")
-        axes.set_ylabel(f"prediction − reference ({pairs.parameter.unit})")
-        handles = [*(group_handles([pairs]) if stratified else []), *_line_handles_bland_altman()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
-
-
-def bland_altman_page(predictions: pd.DataFrame, *, synthetic: bool, stratified: bool = True) -> Figure:
-    """Draw all nine parameters on one page; arguments as in `bland_altman`."""
-
-    def draw(axes: Axes, pairs: Pairs) -> None:
-        _draw_bland_altman(
-            axes, pairs, size=9, colour=None if stratified else PARAMETER_COLOURS[pairs.parameter.key]
-        )
-        axes.set_xlabel(f"mean ({pairs.parameter.unit})", fontsize=7)
-        axes.set_ylabel(f"difference ({pairs.parameter.unit})", fontsize=7)
-
-    with styled():
-        return draw_page(
-            predictions, draw, _line_handles_bland_altman(), synthetic=synthetic, stratified=stratified
-        )
-
-
-def _line_handles_bland_altman() -> list[Line2D]:
-    return [
-        Line2D([], [], color="black", label="bias"),
-        Line2D([], [], color=NEUTRAL, linestyle="--", label="95 % limits"),
-        Line2D([], [], color=BAND, linewidth=5, label="their 95 % CI"),
-    ]
-
-
-def _draw_bland_altman(axes: Axes, pairs: Pairs, size: float, colour: str | None) -> None:
-    limits = limits_of_agreement(pairs.reference, pairs.prediction)
-    name = f"{pairs.parameter.key}, n = {pairs.reference.size}"
-    if np.isnan(limits.bias):
-        axes.set_title(name)
-        say_empty(axes, "fewer than three patients")
-        return
-    numbers = [_rounded(v, limits.sd) for v in (limits.bias, limits.lower, limits.upper)]
-    axes.set_title(f"{name}\nbias {numbers[0]} ({numbers[1]} to {numbers[2]})")
-    for limit, interval in ((limits.lower, limits.lower_interval), (limits.upper, limits.upper_interval)):
-        axes.axhspan(*interval, color=BAND, linewidth=0, zorder=0)
-        axes.axhline(limit, color=NEUTRAL, linestyle="--", linewidth=1, zorder=2)
-    axes.axhline(0, color=PALE, linewidth=0.7, zorder=1)
-    axes.axhline(limits.bias, color="black", linewidth=1.2, zorder=2)
-    means, differences = (pairs.reference + pairs.prediction) / 2, pairs.prediction - pairs.reference
-    draw_points(axes, pairs, means, differences, size, colour)
-    reach = 1.08 * max(
-        float(np.abs(differences).max()), *map(abs, limits.lower_interval + limits.upper_interval)
-    )
-    axes.set_ylim(-max(reach, 1e-6), max(reach, 1e-6))
-    axes.locator_params(nbins=6)
-
-
-def _rounded(value: float, sd: float) -> str:
-    """As many decimals as the spread deserves: three significant figures of the standard deviation."""
-    decimals = int(np.clip(2 - np.floor(np.log10(sd)), 0, 3)) if sd > 0 else 2
-    return signed(value, min(decimals, 2))

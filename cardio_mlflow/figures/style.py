@@ -93,14 +93,19 @@ def styled() -> Iterator[None]:
 
 def new_figure(width: float, height: float, *, synthetic: bool) -> Figure:
     """An empty figure of a size in inches; a synthetic one carries its mark along the right edge."""
-    if not synthetic:
-        return Figure(figsize=(width, height), layout="constrained")
-    strip = 0.17 / width
-    layout = ConstrainedLayoutEngine(rect=(0, 0, 1 - strip, 1))
-    figure = Figure(figsize=(width, height), layout=layout)
-    figure.text(
-        1 - 0.04 / width, 0.5, SYNTHETIC_MARK, rotation=90, ha="right", va="center", fontsize=7, color=NEUTRAL
-    )
+    return fit_to_page(Figure(), width, height, synthetic=synthetic)
+
+
+def fit_to_page(figure: Figure, width: float, height: float, *, synthetic: bool) -> Figure:
+    """Give a figure, perhaps one that a library has drawn, its size in inches, layout and mark."""
+    figure.set_size_inches(width, height)
+    strip = 0.17 / width if synthetic else 0
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 1 - strip, 1)))
+    if synthetic:
+        figure.text(
+            1 - 0.04 / width, 0.5, SYNTHETIC_MARK, rotation=90, ha="right", va="center", fontsize=7,
+            color=NEUTRAL,
+        )  # fmt: skip
     return figure
 
 
@@ -228,7 +233,6 @@ def parameter_page(
     Args:
         draw: draws one parameter in its axes.
         handles: of the legend; none leaves it out.
-        synthetic: whether the patients are synthetic.
         height: of the page in inches.
         title: in words; empty leaves it out.
         shown: the parameters that there are; the place of another stays empty.

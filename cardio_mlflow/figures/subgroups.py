@@ -29,7 +29,6 @@ def subgroup_forest(subgroups: pd.DataFrame, *, synthetic: bool) -> Figure:
 
     Args:
         subgroups: `cardio_mlflow.analysis.subgroups.subgroup_table`'s result; up to 14 levels are legible.
-        synthetic: whether the patients are synthetic.
     """
     levels = list(dict.fromkeys(zip(subgroups["subgroup"], subgroups["level"], strict=True)))
     with styled():
@@ -88,7 +87,6 @@ def identity_page(identity_pairs: pd.DataFrame, identities: pd.DataFrame, *, syn
     Args:
         identity_pairs: `cardio_mlflow.analysis.identities.identity_pairs`'s result.
         identities: `cardio_mlflow.analysis.identities.identity_table`'s result.
-        synthetic: whether the patients are synthetic.
     """
     names = list(dict.fromkeys(identities["identity"]))
     with styled():
@@ -149,7 +147,6 @@ def phenotype_matrix(
     Args:
         phenotype_confusion: `cardio_mlflow.analysis.phenotype.phenotype_confusion`'s result.
         phenotype_agreement: `cardio_mlflow.analysis.phenotype.phenotype_agreement`'s result, one row.
-        synthetic: whether the patients are synthetic.
     """
     with styled():
         figure = new_figure(TWO_COLUMNS * 0.8, TWO_COLUMNS * 0.56, synthetic=synthetic)

@@ -33,7 +33,6 @@ def training_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
     Args:
         history: a row for each epoch: epoch, stage, train_loss, val_loss, val_r_mean and, for several
             folds, fold. The epoch of the lowest validation loss is marked.
-        synthetic: whether the patients are synthetic.
     """
     with styled():
         figure = new_figure(TWO_COLUMNS, 2.9, synthetic=synthetic)
@@ -55,7 +54,6 @@ def parameter_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
 
     Args:
         history: a row for each epoch: epoch, stage, val_r_<key> and, for several folds, fold.
-        synthetic: whether the patients are synthetic.
     """
     folds = by_fold(history)
     colours = series_colours(len(folds))
@@ -165,7 +163,6 @@ def learning_rate_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
     Args:
         history: a row for each epoch: epoch, stage, lr_task, lr_backbone and, for several folds, fold;
             a rate of zero (a frozen backbone) leaves a gap.
-        synthetic: whether the patients are synthetic.
     """
     folds = by_fold(history)
     with styled():

@@ -11,15 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cardio_mlflow.figures.frame_attention import VIEW_COLOURS, Floats, Mask, count_of
-from cardio_mlflow.figures.style import (
-    BAND,
-    NEUTRAL,
-    ONE_COLUMN,
-    new_figure,
-    say_empty,
-    signed,
-    styled,
-)
+from cardio_mlflow.figures.style import BAND, NEUTRAL, ONE_COLUMN, new_figure, say_empty, signed, styled
 from cardio_mlflow.parameters import VIEWS
 
 _NAMES: Final = tuple(view.name for view in VIEWS)
@@ -37,7 +29,6 @@ def view_fusion(view_weights: Floats, alpha: float, present: Mask, *, synthetic:
         view_weights: (V,) weights, which sum to 1 over the views present.
         alpha: share of attention, 0 to 1.
         present: (V,) whether the patient has the view.
-        synthetic: whether the patient is synthetic.
     """
     drawn = present & np.isfinite(view_weights)
     with styled():
@@ -73,7 +64,6 @@ def cohort_view_fusion(view_weights: Floats, present: Mask, alpha: float, *, syn
         view_weights: (N, V) weights, which sum to 1 over a patient's views.
         present: (N, V) whether a patient has the view.
         alpha: share of attention, 0 to 1.
-        synthetic: whether the patients are synthetic.
     """
     drawn = present & np.isfinite(view_weights)
     counts = present.sum(axis=1)

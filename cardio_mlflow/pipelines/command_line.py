@@ -249,7 +249,18 @@ def _start(step: str, pipeline: Pipeline, given: dict[str, str], options: dict[s
     run.given = frozenset({*typed, *stored, *from_environment()})
     run.set_tags(tags_of(settings, step, **({TUNED_BY: tuned_by} if tuned_by else {})))
     run.log_settings(settings)
+    _make_cache(settings.cache)
     pipeline(settings, run, **own)
+
+
+def _make_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cache={folder}: this folder cannot be made ({error.strerror}). Give one that can: "
+            "-P cache=<absolute path of a folder>"
+        ) from error
 
 
 @contextmanager

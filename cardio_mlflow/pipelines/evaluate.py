@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cardio_mlflow.analysis.classification import RATIOS, SHARES
-from cardio_mlflow.analysis.embedding import cluster_table, embed
+from cardio_mlflow.analysis.embedding import NoEmbeddingError, cluster_table, embed
 from cardio_mlflow.analysis.results import Evidence, Tables, analyse, steps
 from cardio_mlflow.analysis.summary import STATISTICS, MeanCorrelation, mean_correlation
 from cardio_mlflow.figures.catalogue import Drawing, drawings
@@ -22,6 +23,8 @@ from cardio_mlflow.report.participant_flow import flow_table
 from cardio_mlflow.report.workbook import write_workbook
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
+
+log = logging.getLogger(__name__)
 
 ENDS: Final = ("", "_low", "_high")
 """A value and the ends of its interval, by what a column's name has at its end."""
@@ -111,15 +114,25 @@ def _draw(evidence: Evidence, tables: Tables, evaluation: Evaluation, folder: Pa
 
     folder.mkdir(parents=True, exist_ok=True)
     first = {figure.name: save(figure) for figure in allowed()}
-    maps = [delayed(embed)(features, settings.seed)] if evidence.can_embed else []
+    maps = [delayed(_maps)(features, settings.seed)] if evidence.can_embed else []
     for done in _side_by_side([*maps, *first.values()], settings.workers, "figures"):
-        if features is not None and isinstance(done, pd.DataFrame):
+        if isinstance(done, NoEmbeddingError):
+            log.warning("The maps of the features are left out. %s", done)
+        elif features is not None and isinstance(done, pd.DataFrame):
             tables["embedding"] = done
             tables["clusters"] = cluster_table(features, done, predictions)
     figures = allowed()
     later = [save(figure) for figure in figures if figure.name not in first]
     list(_side_by_side(later, settings.workers, "maps"))
     return figures
+
+
+def _maps(features: pd.DataFrame, seed: int) -> pd.DataFrame | NoEmbeddingError:
+    """The maps, or why this machine cannot compute them."""
+    try:
+        return embed(features, seed)
+    except NoEmbeddingError as error:
+        return error
 
 
 def _side_by_side(calls: Sequence[Call], workers: int, what: str) -> Iterator[object]:

@@ -68,15 +68,13 @@ class StudyInputs:
     def cohort2_digest(self) -> str:
         """Changes when a label or a clip file of Cohort II changes, whatever becomes of Cohort I.
 
-        It does not depend on ids or on the way of preparation, so that uses of Cohort II are counted whether
-        pseudonyms are used or not, and in newer versions too.
+        It does not depend on ids, nor on the preparation or which clips it refuses, so that uses of Cohort II
+        are counted whether pseudonyms are used or not, and in newer versions too.
         """
-        labels = self.cohort.labels
-        patients = self.patients("II")
-        values = labels.loc[list(patients), list(KEYS)].to_csv(index=False)
-        digest = hashlib.blake2b(values.encode(), digest_size=6)
-        for patient in patients:
-            digest.update(repr(self.prepared.contents[patient]).encode())
+        labels = self.cohort.labels[self.cohort.labels["cohort"] == "II"]
+        digest = hashlib.blake2b(labels[list(KEYS)].to_csv(index=False).encode(), digest_size=6)
+        for patient in labels.index:
+            digest.update(repr(self.prepared.sources.get(patient, ())).encode())
         return digest.hexdigest()
 
     def references(self, patients: tuple[str, ...]) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ def log_preparation(run: Run, inputs: StudyInputs) -> None:
 
 
 def refuse_refusals(settings: Settings, prepared: PreparedCohort) -> None:
-    """Hold the user to it who wants every clip prepared.
+    """Fail where every clip has to be prepared and one was not.
 
     Raises:
         InputError: ``strict`` is set, and a clip was refused.
@@ -60,7 +60,7 @@ def refuse_refusals(settings: Settings, prepared: PreparedCohort) -> None:
         raise InputError(
             f"{_counts(prepared)} strict=true allows none.\n{outcome_table(prepared.quality['outcome'])}\n"
             f"Each clip's reason is in {prepared.table}\n"
-            "Mend these clips, take them out of the cohort, or leave strict=true out."
+            "Mend these clips, take them out of the cohort, or drop strict=true."
         )
 
 

@@ -122,16 +122,16 @@ def judge_model(settings: Settings, run: Run, version: Version) -> Judged:
     evidence = Evidence(check_predictions(table), participants(inputs, "II"), _features(patients, answer))
     evaluation = Evaluation(
         "cohort2", "Cohort II", settings, _study_settings(model), settings.is_synthetic,
-        model_version=model.version, uses=uses, champion=model.tags.get("champion", ""),
+        model_version=model.number, uses=uses, champion=model.tags.get("champion", ""),
         folds_from=run_by_id(model.run_id).tags.get("folds_from", ""),
     )  # fmt: skip
     judged = log_evaluation(run, evidence, evaluation)
-    log.info("Cohort II (%d patients) has now been used %d time(s).", len(patients), uses)
+    log.info("Cohort II (%d patients) has now been used %d time%s.", len(patients), uses, "s" * (uses > 1))
     return judged
 
 
 def _features(patients: tuple[str, ...], answer: Answer) -> pd.DataFrame | None:
-    """The features table, and none from a model that gives no features."""
+    """The features table, and none from a model that returns no features."""
     by_fold = {int(name.removeprefix("fold-")): values for name, values in answer.features.items()}
     return features_table(patients, by_fold) if by_fold else None
 
@@ -163,7 +163,7 @@ def check_unseen(
     trained_cohort, trained_ids = model.tags.get("cohort"), model.tags.get("patient_ids", ORIGINAL_IDS)
     if (model.tags.get("synthetic") == "true") != settings.is_synthetic:
         raise InputError(
-            f"The champion was trained on the cohort {trained_cohort!r} and cannot be tested on "
+            f"The model was trained on the cohort {trained_cohort!r} and cannot be tested on "
             f"{settings.cohort_name!r}: give its cohort with -P data=, or register another model (validate)."
         )
     registering, patient_ids = run_by_id(model.run_id), inputs.patient_ids
@@ -176,13 +176,13 @@ def check_unseen(
     )
     if trained_ids != patient_ids:
         problem = (
-            f"The champion's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "
+            f"The model's patient ids are {trained_ids}, those of this test are {patient_ids}: whether it "
             "was trained on a patient of this test cannot be known. Give the pseudonymize and pseudonym_key "
             "of the training."
         )
     elif shared:
         problem = (
-            f"{shared} of the {len(patients)} Cohort II patients have the id of a patient that the champion "
+            f"{shared} of the {len(patients)} Cohort II patients have the id of a patient that the model "
             "was trained on. Split the cohorts as in training (cohort1_size, or the cohort column)."
         )
     else:
@@ -195,7 +195,7 @@ def check_unseen(
 def model_tags(model: RegisteredModel) -> dict[str, str]:
     """Which model was tested, and whose code answered."""
     return {
-        "model_version": model.version,
+        "model_version": model.number,
         "model_study": model.tags.get("study", ""),
         "model_cohort": model.tags.get("cohort", ""),
         "model_code": "the model's own" if model.has_own_code else "installed",

@@ -117,7 +117,7 @@ def _side_by_side(
 
 
 def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
-    """Train one job in a worker process, which goes on with what a killed one of the same command began."""
+    """Train one job in a worker process, which goes on with what a killed one of the same command started."""
     with as_worker(work, number) as (device, place):
         command, settings = Run(work.started_by), work.settings
         if command.end_left_running({"started_by": work.started_by, "mlflow.runName": job.name}):

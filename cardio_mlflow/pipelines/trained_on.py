@@ -68,7 +68,7 @@ def read_trained_on(run: FinishedRun) -> TrainedOn:
     """What the folds behind a run have seen; nothing, and a warning, of a run older than this record."""
     if not run.has(TRAINED_ON):
         log.warning(
-            "The champion was registered before models kept the contents of their clips: whether it was "
+            "The model was registered before models kept the contents of their clips: whether it was "
             "trained on a clip of this test can be known from the patients' ids alone. Train and validate "
             "again to have the clips compared too."
         )
@@ -98,7 +98,7 @@ def check_new(seen: TrainedOn, inputs: StudyInputs, patients: tuple[str, ...], *
     ):
         if count:
             raise InputError(
-                f"{count} of the {len(patients)} Cohort II patients {what} that the champion was trained on. "
+                f"{count} of the {len(patients)} Cohort II patients {what} that the model was trained on. "
                 "Take them out of Cohort II (the label sheet's cohort column), or register a model that was "
                 "trained without them."
             )

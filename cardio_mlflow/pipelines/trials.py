@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -39,10 +39,7 @@ class Tuning:
     """What all trials of a tuning share.
 
     Attributes:
-        settings: those that are not tuned, and the ranges.
-        inputs: the cohort.
-        name: of the study in the tuning's database.
-        address: of the database.
+        name: of the study in the tuning's database, whose address is ``address``.
         folds: that a trial is trained on.
         parent: id of the MLflow run that the trials stand under.
         command: id of the run of the command that runs the trials.
@@ -75,39 +72,12 @@ class _TrialFold:
         return self.scaler.predicted(targets, self.facts)
 
 
-@dataclass
-class _Writer:
-    """Writes epochs to a run, several at a time where they are short; the last ones when it is left."""
-
-    run: Run
-    waiting: list[tuple[int, int, Mapping[str, float]]] = field(default_factory=list)
-    written: float = field(default_factory=time.monotonic)
-
-    def add(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.waiting.append((epoch, int(time.time() * 1000), metrics))
-        if time.monotonic() - self.written >= SHOWN_EVERY:
-            self._write()
-
-    def _write(self) -> None:
-        if self.waiting:
-            self.run.log_epochs(self.waiting)
-        self.waiting, self.written = [], time.monotonic()
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._write()
-
-
 def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: int = 0) -> float:
     """Train a trial's folds and judge them.
 
     Args:
         tuning: what all trials share.
-        trial: suggests the settings, and receives the loss of each epoch.
+        trial: suggests the settings, and takes the loss of each epoch.
         data: Cohort I.
         parent_process: id of the process that started this one for it; 0 where none did.
 
@@ -115,7 +85,7 @@ def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: i
         The mean over the folds of each fold's lowest validation loss.
 
     Raises:
-        TrialPruned: others did better up to some epoch, or the training diverged.
+        TrialPruned: others did better up to an epoch, or the training diverged.
         InputError: it cannot be trained.
     """
     settings = suggested(trial, tuning.settings)
@@ -149,13 +119,13 @@ def _train(
     seeds = [settings.seed + fold.fold for fold in folds]
     joint = fit_together([f.state for f in folds], [f.data for f in folds], settings, seeds, data.processes)
     prunable = range(settings.epochs if is_of_defaults(trial) else first_pruned(settings), settings.epochs)
-    with _Writer(run) as writer:
+    with _writing_to(run) as write:
         for epoch in joint:
-            writer.add(epoch.epoch, _metrics(epoch, folds))
-            if epoch.epoch >= first_pruned(settings):  # earlier ones are never read
+            write(epoch.epoch, _metrics(epoch, folds))
+            if epoch.epoch >= first_pruned(settings):  # nothing depends on earlier ones
                 trial.report(epoch.val_loss, epoch.epoch)
             if parent_process and os.getppid() != parent_process:
-                os._exit(1)  # the command has died: another worker resumes this trial
+                os._exit(1)  # the command has died: another worker begins this trial again
             if epoch.epoch in prunable and trial.should_prune():
                 raise PrunedError(
                     f"Pruned after epoch {epoch.epoch} of {settings.epochs}: others did better."
@@ -165,6 +135,27 @@ def _train(
     run.log_metrics({"best/loss": loss, **best})
     run.log_table(pd.concat([_predictions(fold, data) for fold in folds]), "predictions.csv")
     return loss
+
+
+@contextmanager
+def _writing_to(run: Run) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Write epochs and their metrics to a run, several at a time where they are short."""
+    waiting: list[tuple[int, int, Mapping[str, float]]] = []
+    written = time.monotonic()
+
+    def write(epoch: int, metrics: Mapping[str, float]) -> None:
+        nonlocal written
+        waiting.append((epoch, int(time.time() * 1000), metrics))
+        if time.monotonic() - written >= SHOWN_EVERY:
+            run.log_epochs(waiting)
+            waiting.clear()
+            written = time.monotonic()
+
+    try:
+        yield write
+    finally:
+        if waiting:
+            run.log_epochs(waiting)
 
 
 def _trial_fold(fold: int, without: int | None, settings: Settings, data: TrainingSet) -> _TrialFold:

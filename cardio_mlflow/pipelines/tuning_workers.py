@@ -1,10 +1,12 @@
-"""Working off the trials of a tuning: here, or by several workers on this machine or a cluster."""
+"""Running the trials of a tuning: here, or by several workers on this machine or a cluster."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -31,11 +33,14 @@ from cardio_mlflow.tracking.store import current_store
 from cardio_mlflow.tuning.search import identity_of, pruner_of, sampler_of
 from cardio_mlflow.tuning.storage import (
     FAILURE,
+    LOST,
+    explained,
     open_study,
+    retry,
     seconds_spent,
-    sign_of_life,
-    take_up_stopped,
+    timed,
     trials_left,
+    trials_of,
     wait_for_the_others,
 )
 
@@ -49,7 +54,7 @@ def study_of(tuning: Tuning) -> Study:
     """The tuning's study, opened with its pruner.
 
     Raises:
-        InputError: the database cannot be used, or the study was started with other settings or patients.
+        InputError: the database cannot be used, or the study was begun with other settings or patients.
     """
     identity = identity_of(
         tuning.settings, cohort_digest=tuning.inputs.digest, folds=list(tuning.folds), without=tuning.without
@@ -60,7 +65,7 @@ def study_of(tuning: Tuning) -> Study:
     return study
 
 
-def work_off(tuning: Tuning, study: Study, data: TrainingSet) -> None:
+def run_trials(tuning: Tuning, study: Study, data: TrainingSet) -> None:
     """Run trials until there are ``n_trials`` or ``timeout`` has passed, and wait for those of others.
 
     Raises:
@@ -93,28 +98,16 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
         InputError: the first trials have all failed.
     """
     lock = locked(tuning)
-    lock.acquire()  # until the trial is started, so that no two workers start the last one
+    lock.acquire()  # until the trial is begun, so that no two workers begin the last one
     try:
         if not _may_begin(tuning, study):
             return False
-        study.sampler = sampler_of(tuning.settings.seed, len(study.get_trials(deepcopy=False)))
+        study.sampler = sampler_of(tuning.settings.seed, len(trials_of(study)))
 
         def objective(trial: Trial) -> float:
             lock.release()
-            sign_of_life(study, trial)
-            try:
+            with timed(trial), _noted(study, trial):
                 return train(trial)
-            except UpdateFinishedTrialError:
-                raise  # this process was asleep for so long that another one has taken the trial up
-            except KeyboardInterrupt:
-                take_up_stopped(study, study.get_trials(deepcopy=False)[trial.number])
-                raise
-            except (InputError, *FAULTS) as error:
-                told = str(error) if isinstance(error, InputError) else f"a fault: {type(error).__name__}"
-                trial.set_user_attr(FAILURE, told)
-                log.warning("Trial %d failed. %s", trial.number, told,
-                            exc_info=not isinstance(error, InputError))  # fmt: skip
-                raise
 
         _optimize_once(study, objective)
     finally:
@@ -123,14 +116,44 @@ def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -
     return True
 
 
-def _optimize_once(study: Study, objective: Callable[[Trial], float]) -> None:
-    """Run one trial; one that fails, or that another process has resumed meanwhile, raises nothing."""
+@contextmanager
+def _noted(study: Study, trial: Trial) -> Iterator[None]:
+    """Queue a trial again that is stopped or loses its database, and note of one that fails why."""
     try:
-        study.optimize(objective, n_trials=1, catch=(InputError, *FAULTS))
+        yield
+    except UpdateFinishedTrialError:
+        raise  # this process was asleep for so long that another one has begun the trial again
+    except KeyboardInterrupt:
+        retry(study, trials_of(study)[trial.number], killed=False)
+        raise
+    except LOST:
+        log.warning("Trial %d has lost the tuning's database, and is begun again.", trial.number)
+        retry(study, trials_of(study)[trial.number])
+        raise
+    except (InputError, *FAULTS) as error:
+        reason = str(error) if isinstance(error, InputError) else f"a fault: {type(error).__name__}"
+        log.warning("Trial %d failed. %s", trial.number, reason, exc_info=not isinstance(error, InputError))
+        trial.set_user_attr(FAILURE, reason)
+        raise
+
+
+def _optimize_once(study: Study, objective: Callable[[Trial], float]) -> None:
+    """Run one trial; one that fails, or that another process has begun again meanwhile, raises nothing.
+
+    Raises:
+        StorageInternalError: the database takes nothing more.
+    """
+    try:
+        study.optimize(objective, n_trials=1, catch=(InputError, *FAULTS, *LOST))
+    except (*LOST, UnboundLocalError) as error:
+        if isinstance(error, UnboundLocalError) and "updated_state" not in str(error):
+            raise  # Optuna 5.0 fails with that one where it cannot write the end of a trial
+        log.warning("The tuning's database was lost for a moment.")
+        study.set_user_attr("lost", time.time())  # a trial whose end it does not know counts as killed
     except ValueError as error:
         if "Cannot tell" not in str(error):
             raise
-        log.warning("Another worker resumed a trial, since this one had sent no heartbeat for long.")
+        log.warning("A trial was begun again by another worker: this one gave no sign of life for long.")
 
 
 def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
@@ -146,8 +169,8 @@ def _trials(tuning: Tuning, study: Study, data: TrainingSet) -> Iterator[None]:
         shared = replace(tuning, settings=shared_settings(tuning.settings, pool.count, len(tuning.folds)))
         work = Work(shared.settings, tuning.inputs, tuning.parent, store, pool.count)
         advice = (
-            "The same command goes on and resumes the trial that was lost: give it fewer workers than "
-            f"{pool.count}, as -P jobs=1."
+            "The same command goes on, and begins the trial that was lost again: give it fewer workers than "
+            f"{pool.count}, such as -P jobs=1."
         )
         calls = ((work, shared, number) for number in range(left))
         yield from pool.results(_in_worker, calls, advice)
@@ -163,7 +186,8 @@ def _in_worker(work: Work, tuning: Tuning, number: int) -> None:
             data = load_once(tuning.settings, tuning.inputs, device, work.workers)
             return run_trial(tuning, trial, data, place.parent)
 
-        begin_trial(tuning, study, train)
+        with explained(tuning.address):
+            begin_trial(tuning, study, train)
 
 
 @lru_cache(maxsize=4)
@@ -173,14 +197,14 @@ def _opened(address: str, name: str) -> Study:
 
 
 def _may_begin(tuning: Tuning, study: Study) -> bool:
-    """Whether another trial may be started."""
+    """Whether another trial may be begun."""
     settings = tuning.settings
     spent = settings.timeout > 0 and seconds_spent(study) >= settings.timeout
     return not spent and trials_left(study, settings.n_trials) > 0
 
 
 def _refuse_to_go_on_failing(study: Study) -> None:
-    trials = study.get_trials(deepcopy=False)
+    trials = trials_of(study)
     failed = [t for t in trials if t.state == TrialState.FAIL and FAILURE in t.user_attrs]
     ended_well = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     if len(failed) >= FAILURES and not ended_well:
@@ -190,7 +214,7 @@ def _refuse_to_go_on_failing(study: Study) -> None:
 
 def _show(bar: tqdm[Any], study: Study, wanted: int) -> None:
     """Show how many trials have ended and the best loss so far."""
-    trials = study.get_trials(deepcopy=False)
+    trials = trials_of(study)
     bar.n = wanted - trials_left(study, wanted) - sum(t.state == TrialState.RUNNING for t in trials)
     losses = [t.value for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     bar.set_postfix_str(f"best loss {min(losses):.3f}" if losses else "")

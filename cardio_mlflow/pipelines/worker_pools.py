@@ -104,10 +104,10 @@ def _killed(advice: str) -> InputError:
 
 
 def _check_reachable(cluster: str) -> None:
-    """Ask for a connection, which takes no time where somebody listens.
+    """Ask for a connection, which takes no time where something listens.
 
     Raises:
-        InputError: nobody does.
+        InputError: nothing does.
     """
     address = urlsplit(cluster if "://" in cluster else f"tcp://{cluster}")
     if not address.hostname:
@@ -118,8 +118,8 @@ def _check_reachable(cluster: str) -> None:
         socket.create_connection((address.hostname, address.port or 10001), ANSWER / 2).close()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"Nobody answers at cluster={cluster} ({error}). Is it running (ray start --head, or dask "
-            "scheduler), and is its port open to this machine? Nothing was begun."
+            f"Nothing answers at cluster={cluster} ({error}). Is it running (ray start --head, or dask "
+            "scheduler), and is its port open to this machine? Nothing was started."
         ) from error
 
 
@@ -151,7 +151,7 @@ def _why_not(cluster: str, error: Exception) -> str:
         return f"Ray cannot be started on this machine: {error}"
     if "timeout" in str(error):
         return (
-            f"The Ray cluster at {cluster} does not let this command in. Where it asks for a token, which it "
+            f"The Ray cluster at {cluster} refuses this command. Where it asks for a token, which it "
             "does as soon as its machine has one, give the same one here: copy the head's ~/.ray/auth_token "
             "to this machine's, or set RAY_AUTH_TOKEN. The port must be that of Ray's clients (10001)."
         )
@@ -192,12 +192,12 @@ class RayPool:
             except errors.ActorDiedError:
                 tries[number] += 1
                 if tries[number] < ATTEMPTS:
-                    log.warning("A worker was killed; what it had begun is done again.")
+                    log.warning("A worker was killed; what it had started is done again.")
                     left.append(number)
             except errors.RayTaskError as error:
                 raise _of_a_worker(error.cause) from error
             except (ConnectionError, errors.RayError) as error:
-                raise InputError(f"The Ray cluster answers no more. {advice}") from error
+                raise InputError(f"The Ray cluster no longer answers. {advice}") from error
             else:
                 idle.append(worker)
                 yield result
@@ -265,7 +265,7 @@ class DaskPool:
                 except self.distributed.scheduler.KilledWorker:
                     lost += 1
                 except self.distributed.client.FutureCancelledError as error:
-                    raise InputError(f"The Dask cluster answers no more. {advice}") from error
+                    raise InputError(f"The Dask cluster no longer answers. {advice}") from error
                 else:
                     yield result
         if lost:

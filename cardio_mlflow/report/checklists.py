@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Literal, NamedTuple
 
-from cardio_mlflow.report.method_statistics import MethodFacts
+from cardio_mlflow.report.methods import MethodFacts
 from cardio_mlflow.settings import Settings
 
 TRIPOD_AI: Final = "TRIPOD+AI 2024"

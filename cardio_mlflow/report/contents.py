@@ -1,4 +1,4 @@
-"""What is handed on of an evaluation: the sheets of its workbook and the content of its report."""
+"""What an evaluation hands on: the sheets of its workbook and the content of its report."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.style import signed
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.report.checklists import checklist_rows
-from cardio_mlflow.report.method_statistics import MethodFacts
-from cardio_mlflow.report.methods import methods_paragraphs
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
 from cardio_mlflow.report.page import ReportContent
 from cardio_mlflow.report.participant_flow import PREPARED
 from cardio_mlflow.settings import Settings, Use, settings_for
@@ -36,7 +35,6 @@ class Evaluation:
 
     Attributes:
         prefix: ``cohort1`` or ``cohort2``, the metrics' prefix.
-        name: the cohort in words.
         settings: of this step: resamples, seed, workers, formats of the figures.
         study_settings: those that the networks were trained with; None when unknown.
         synthetic: whether the cohort is the synthetic one.
@@ -156,7 +154,6 @@ def report_content(
 
     Args:
         evidence: what the evaluation started from.
-        tables: all its tables by name.
         evaluation: how it was judged.
         mean: mean r over the parameters.
         figures: PNG file and caption by name.
@@ -210,7 +207,7 @@ def _gating(evidence: Evidence, settings: Settings | None) -> dict[str, int] | N
 
 
 def _identities(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """What the identities have brought, in sentences; none where nothing followed by one."""
+    """What the identities gained, in sentences; none where nothing followed by one."""
     if "identities_used" not in tables:
         return []
     surfaces = participants_of(evidence.predictions, evidence.participants).get("bsa")

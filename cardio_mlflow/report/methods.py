@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from cardio_mlflow.parameters import PARAMETERS, PULMONARY_HYPERTENSION
-from cardio_mlflow.report.method_statistics import (
-    MethodFacts,
-    has_gates,
+from cardio_mlflow.report.method_training import (
+    augmentation_paragraph,
     network_paragraph,
-    statistics_paragraphs,
+    plural,
+    scaling_paragraph,
+    training_paragraph,
 )
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.training.scaling import STROKE_WINSOR
 
 _KEPT: Final = {
     "best": "Of each fold the epoch with the lowest validation loss was kept. It was chosen on the patients "
@@ -22,6 +23,44 @@ _KEPT: Final = {
     "chosen on the patients that a fold is judged on.",
 }
 """Which weights were kept, by the setting ``keep``."""
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What the settings do not know about the predictions.
+
+    Attributes:
+        cohort: "I" (out-of-fold predictions) or "II" (the held-out cohort).
+        patients: analysed patients.
+        resamples: of the analysis's bootstrap.
+        seed: of the analysis, which may be another than the training's.
+        folds: folds of Cohort I; None when not known.
+        versions: software names and their versions.
+        model_version: the model that predicted; empty when not known.
+        uses_of_cohort2: how often Cohort II is on record as used; None when not known.
+        champion: what the registered model is, ``mean`` or ``best_fold``; empty when not known.
+        folds_from: whether the folds were ``given`` or ``drawn``; empty when not known.
+        persons: how many persons the patients are examinations of; None where each is one.
+        left_out: parameters that were not predicted, for want of references.
+        tuned: whether settings were chosen by how well these patients were predicted.
+        gating: prepared clips by the way their cycle was found; None when not known.
+    """
+
+    cohort: Literal["I", "II"]
+    patients: int
+    resamples: int
+    seed: int
+    folds: int | None
+    versions: Mapping[str, str]
+    synthetic: bool
+    model_version: str
+    uses_of_cohort2: int | None
+    champion: str = ""
+    folds_from: str = ""
+    tuned: bool = False
+    persons: int | None = None
+    left_out: Sequence[str] = ()
+    gating: Mapping[str, int] | None = None
 
 
 def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[str]:
@@ -43,29 +82,18 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
         )
     else:
         paragraphs += [
-            network_paragraph(settings, facts), _scaling(facts, settings), _training(settings),
-            _augmentation(settings), _validation(settings, facts),
+            network_paragraph(settings, facts.gating), scaling_paragraph(settings, facts.left_out),
+            training_paragraph(settings), augmentation_paragraph(settings), _validation(settings, facts),
         ]  # fmt: skip
-    paragraphs += statistics_paragraphs(facts)
-    paragraphs.append(_software(facts))
-    return paragraphs
-
-
-def _plural(number: int, word: str) -> str:
-    """A count with its noun.
-
-    >>> _plural(1, "fold"), _plural(5, "fold"), _plural(2, "copy")
-    ('1 fold', '5 folds', '2 copies')
-    """
-    many = f"{word.removesuffix('y')}ies" if word.endswith("y") else f"{word}s"
-    return f"{number} {word if number == 1 else many}"
+    statistics = (_agreement(), _classification(facts), _further_analyses(), _intervals(facts))
+    return [*paragraphs, *statistics, _software(facts)]
 
 
 def _cohort(facts: MethodFacts, settings: Settings | None) -> str:
-    patients = _plural(facts.patients, "synthetic patient" if facts.synthetic else "patient")
+    patients = plural(facts.patients, "synthetic patient" if facts.synthetic else "patient")
     were = "was" if facts.patients == 1 else "were"
     if facts.cohort == "I":
-        folds = f" in {_plural(facts.folds, 'fold')}" if facts.folds else ""
+        folds = f" in {plural(facts.folds, 'fold')}" if facts.folds else ""
         text = f"Cohort I: {patients} {were} analysed by cross-validation{folds}; "
         text += (
             "each patient was predicted by a network that was not trained on that patient."
@@ -84,7 +112,7 @@ def _cohort(facts: MethodFacts, settings: Settings | None) -> str:
             else "Whether they were used for training is not known."
         )
         if facts.uses_of_cohort2 is not None:
-            text += f" Cohort II is on record as evaluated {_plural(facts.uses_of_cohort2, 'time')}."
+            text += f" Cohort II is on record as evaluated {plural(facts.uses_of_cohort2, 'time')}."
     if facts.persons is not None and settings is not None:
         text += (
             f" They are examinations of {facts.persons} persons; all examinations of a person were in one "
@@ -111,89 +139,13 @@ def _targets(facts: MethodFacts) -> str:
     )
 
 
-def _scaling(facts: MethodFacts, settings: Settings) -> str:
-    kept = [p for p in PARAMETERS if p.key not in facts.left_out]
-    groups: dict[tuple[float, float], list[str]] = {}
-    for p in kept:
-        groups.setdefault(p.winsor, []).append(p.key)
-    limits = "; ".join(f"{low:g} and {high:g} ({', '.join(keys)})" for (low, high), keys in groups.items())
-    logs = ", ".join(p.key for p in kept if p.log) or "none"
-    low, high = STROKE_WINSOR
-    stroke = (
-        " Stroke volume and its index, 1000 times the reference CO and CI over heart rate, were winsorised "
-        f"at {low:g} and {high:g}, and their logarithms standardised."
-        if settings.identities
-        else ""
-    )
-    return (
-        "For training only, references were winsorised at the percentiles "
-        f"{limits}, the logarithm was taken of {logs}, and all were standardised; the scale was fitted on "
-        f"each fold's training patients.{stroke} The loss was the mean squared error over the references "
-        "that were there."
-    )
-
-
-def _training(settings: Settings) -> str:
-    s = settings
-    progressive = s.stages > 0 and s.unfreezing == "progressive"
-    stages = (
-        f"In {_plural(s.stages, 'further stage')}, one more transformer block each, from the top, was "
-        "trained as well"
-        if progressive
-        else f"The top {_plural(s.stages, 'transformer block')} of it {'was' if s.stages == 1 else 'were'} "
-        "trained from the first epoch on"
-        if s.stages
-        else "The backbone stayed frozen throughout"
-    )
-    start = ", at first with a frozen backbone" if progressive else ""
-    length = _stage_lengths(s.stage_epochs) if progressive else ""
-    gates = f", of the gates {s.gate_lr:g} without weight decay" if has_gates(s) else ""
-    below = f" and a factor of {s.layer_decay:g} for each block further down" if s.layer_decay < 1 else ""
-    top = f" and {s.vit_lr:g} in the topmost unfrozen block{below}" if s.stages else ""
-    schedule = "was constant" if s.lr_schedule == "constant" else "was lowered along a cosine"
-    warmup = f", after {s.warmup_epochs:g} epochs of linear warm-up" if s.warmup_epochs else ""
-    return (
-        f"Training took {_plural(s.epochs, 'epoch')} with AdamW in batches of {s.batch_size} "
-        f"patients{start}. {stages}{length}. The learning rate was {s.task_lr:g} outside the "
-        f"backbone{gates}{top}; within a stage it {schedule}{warmup}. Weight decay was "
-        f"{s.weight_decay:g}, the gradient's norm was cut at {s.gradient_clip:g}, the precision of the "
-        f"backbone's arithmetic was set to {s.precision}, and the seed was {s.seed}."
-    )
-
-
-def _stage_lengths(epochs: Sequence[int]) -> str:
-    """How long the stages were, where that was said.
-
-    >>> _stage_lengths((3,)), _stage_lengths((30, 4, 4))
-    (', 3 epochs per stage but the last', '; the stages took 30, 4 and 4 epochs')
-    """
-    if len(epochs) > 1:
-        return f"; the stages took {', '.join(map(str, epochs[:-1]))} and {epochs[-1]} epochs"
-    return f", {epochs[0]} epochs per stage but the last" if epochs else ""
-
-
-def _augmentation(settings: Settings) -> str:
-    s = settings
-    hidden = (
-        f" Training hid a view of a patient with probability {s.view_dropout:g}." if s.view_dropout else ""
-    )
-    if not s.augmented_copies:
-        return f"Clips were not augmented.{hidden}"
-    return (
-        f"{_plural(s.augmented_copies, 'augmented copy')} of each training "
-        f"patient stood beside the original, each changed at random by up to {s.rotation:g}° of rotation, "
-        f"{s.shift:.0%} of the image side of shift, {s.zoom:.0%} of zoom and {s.gain:.0%} of gain, with "
-        f"multiplicative noise of SD {s.speckle:g}.{hidden}"
-    )
-
-
 def _validation(settings: Settings, facts: MethodFacts) -> str:
     folds = facts.folds or settings.num_folds
     origin = {
         "given": "; the folds were given by the user",
         "drawn": "; the folds were drawn with the seed and balanced on PH",
     }.get(facts.folds_from, "")
-    text = f"Patients of Cohort I were split into {_plural(folds, 'fold')}{origin}. {_KEPT[settings.keep]}"
+    text = f"Patients of Cohort I were split into {plural(folds, 'fold')}{origin}. {_KEPT[settings.keep]}"
     if settings.train_indices:
         text += f" Only patients in rows {settings.train_indices} (from 0) of Cohort I were trained on."
     if facts.tuned:
@@ -209,6 +161,72 @@ def _validation(settings: Settings, facts: MethodFacts) -> str:
     if facts.model_version:
         text += f" The predictions came from model version {facts.model_version}."
     return text
+
+
+def _agreement() -> str:
+    return (
+        "Agreement was described by the signed Pearson correlation r (with Fisher's interval as well), "
+        "Spearman's rank correlation, Lin's concordance correlation coefficient (Biometrics "
+        "1989;45:255-268), the intraclass correlation coefficient for absolute agreement of single "
+        "measurements (Shrout and Fleiss, Psychol Bull 1979;86:420-428; McGraw and Wong, Psychol Methods "
+        "1996;1:30-46), the mean absolute error, the root mean squared error, and bias and 95 % limits of "
+        "agreement of prediction − reference (Bland and Altman, Lancet 1986;327:307-310) with exact "
+        "intervals (Carkeet, Optom Vis Sci 2015;92:e71-e80). Standard deviations had n − 1 in the "
+        "denominator."
+    )
+
+
+def _classification(facts: MethodFacts) -> str:
+    others = (
+        "was fitted without the patient's own fold"
+        if facts.cohort == "I" and facts.folds
+        else "was fitted within the cohort itself, in five parts, each patient without the own part; so it "
+        "is calibrated to the cohort that it is judged on"
+    )
+    low = " and ".join(p.key for p in PARAMETERS if p.abnormal == "below")
+    return (
+        "Discrimination was described by the area under the ROC curve (AUC; Hanley and McNeil, Radiology "
+        "1982;143:29-36) with intervals by the bootstrap and by DeLong (Biometrics 1988;44:837-845), at each "
+        f"parameter's own cut-off and for PH; for {low} lower predictions counted as more abnormal. "
+        "Sensitivity, specificity, predictive values and accuracy have Wilson intervals (J Am Stat Assoc "
+        "1927;22:209-212), likelihood ratios intervals by the log method (Simel, J Clin Epidemiol "
+        "1991;44:763-770). Net benefit followed Vickers and Elkin (Med Decis Making 2006;26:565-574); the "
+        f"probability of PH came from a logistic regression on the predicted meanPAP that {others}."
+    )
+
+
+def _further_analyses() -> str:
+    return (
+        "Further analyses, given where they could be done: haemodynamic phenotypes (ESC/ERS 2022) with "
+        "Cohen's kappa; the spread of residuals over the predictions (Breusch and Pagan, Econometrica "
+        "1979;47:1287-1294, in Koenker's form; White, Econometrica 1980;48:817-838); formulas that tie "
+        "parameters together; subgroups; the patients with the largest errors; and maps and clusters of the "
+        "network's features."
+    )
+
+
+def _intervals(facts: MethodFacts) -> str:
+    return (
+        "Where no other method is named, 95 % intervals are bias-corrected and accelerated (BCa) intervals "
+        f"of a patient bootstrap ({facts.resamples} resamples, seed {facts.seed}; Efron, J Am Stat Assoc "
+        "1987;82:171-185). Those of the mean r, of subgroups and of the decision curve are percentile "
+        "intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). All but the decision "
+        "curve's are widened for few patients (Hesterberg, Am Stat 2015;69:371-386). No correction was made "
+        f"for multiple comparisons.{_persons(facts)}"
+    )
+
+
+def _persons(facts: MethodFacts) -> str:
+    if facts.persons is None:
+        return ""
+    return (
+        f" The {facts.patients} examinations were of {facts.persons} persons: the bootstrap drew persons, "
+        "each with all examinations (cluster bootstrap; Davison and Hinkley, Bootstrap Methods and their "
+        "Application, 1997), and DeLong's variance was summed by person (Obuchowski, Biometrics "
+        "1997;53:567-578). The intervals of Fisher, Wilson and of likelihood ratios, those of bias and "
+        "limits of agreement by the t distribution, and the tests of the residuals' spread take "
+        "examinations for independent."
+    )
 
 
 def _software(facts: MethodFacts) -> str:

@@ -34,8 +34,6 @@ class ReportContent:
 
     Attributes:
         title: the page's heading.
-        cohort_name: the cohort in words.
-        synthetic: whether the patients are synthetic.
         performance: the performance table, for the headline.
         mean_r: the mean correlation with its interval, in words.
         tables: further tables by name, each in a part that opens.
@@ -46,7 +44,7 @@ class ReportContent:
         notes: what is undefined or left out, shown at the top.
         settings_text: the settings as text; empty when they are not known.
         bland_altman: limits of agreement for the headline; None leaves them out.
-        identities: what following from stroke volume has brought, in sentences; none where nothing did.
+        identities: what following from stroke volume gained, in sentences; none where nothing did.
     """
 
     title: str

@@ -36,7 +36,6 @@ def write_workbook(path: Path, sheets: Mapping[str, pd.DataFrame], *, synthetic:
     Args:
         path: the .xlsx file; its folder is made when it is missing.
         sheets: tables by name, in the order of the sheets.
-        synthetic: whether the patients are synthetic.
     """
     book = Workbook()
     names = sheet_names(sheets)

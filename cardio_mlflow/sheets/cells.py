@@ -101,7 +101,7 @@ def id_problem(cell: Cell) -> str | None:
 
 
 def is_missing(text: str) -> bool:
-    """Tell whether a cell stands for a missing value.
+    """Whether a cell stands for a missing value.
 
     >>> is_missing("n/a"), is_missing("0")
     (True, False)

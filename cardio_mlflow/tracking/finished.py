@@ -22,7 +22,7 @@ from cardio_mlflow.tracking.store_faults import explained
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run as a later step reads it; `find_runs` gives those that have ended well."""
+    """A run as a later step reads it; `find_runs` returns those that finished."""
 
     run_id: str
     name: str

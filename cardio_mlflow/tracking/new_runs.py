@@ -119,7 +119,7 @@ def user_name() -> str:
 
 
 def colour_of(fold: int, variant: str) -> dict[str, str]:
-    """The tag that gives a fold of a variant its colour in the page."""
+    """The tag that colours a fold of a variant in the page."""
     shift = list(VARIANTS).index(variant) if variant in VARIANTS else len(VARIANTS)
     return {"mlflow.runColor": FOLD_COLOURS[(fold - 1 + shift) % len(FOLD_COLOURS)]}
 

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What the registered model gives for N patients.
+    """What the registered model returns for N patients.
 
     Attributes:
         predicted: (N, 9) in the units of the parameter table, and which way they came.
@@ -59,19 +59,23 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RegisteredModel:
-    """The registered model, loaded with the code it was registered with.
+class Version:
+    """A version of the registered model.
 
     Attributes:
-        version: version in the registry.
+        number: in the registry, as text.
         run_id: the run that registered it, which holds the out-of-fold predictions of its patients.
-        tags: the version's tags.
-        code_folder: the folder of the code that answers.
     """
 
-    version: str
+    number: str
     run_id: str
     tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RegisteredModel(Version):
+    """A version that is loaded; `code_folder` is of the code that answers, its own where it has some."""
+
     code_folder: Path
     _model: PyFuncModel
 
@@ -81,7 +85,7 @@ class RegisteredModel:
         return self.code_folder != PACKAGE
 
     def evaluate(self, data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> Answer:
-        """Predict for prepared clips of N patients, and give the features behind the predictions.
+        """Predict for prepared clips of N patients, and return the features behind the predictions.
 
         A model that was registered before identities, or features, were there answers without them.
 
@@ -133,7 +137,7 @@ def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None
     Args:
         run: the run.
         settings: that the folds were trained with.
-        bundles: bundle folders by a name that gives their order.
+        bundles: bundle folders by a name that sorts them.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ARTIFACT
@@ -181,20 +185,6 @@ def download_bundles(run_id: str, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     path = fetch(run_id, f"{ARTIFACT}/artifacts", folder)
     return {bundle.name: bundle for bundle in sorted(path.iterdir())}
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version of the registered model.
-
-    Attributes:
-        number: in the registry, as text.
-        run_id: the run that registered it, which holds the out-of-fold predictions of its patients.
-    """
-
-    number: str
-    run_id: str
-    tags: Mapping[str, str]
 
 
 @explained()

@@ -35,8 +35,8 @@ from cardio_mlflow.tracking.store_faults import explained, refusal
 MAX_TAG: Final = 4000
 
 STOPPED_BY: Final = "stopped_by"
-"""The tag of a run that the user or a batch system has stopped: the signal's name. The status does not show
-it from one that failed, since ``mlflow run`` marks FAILED whatever did not exit with 0."""
+"""The tag of a run that the user or a batch system has stopped: the signal's name. The status does not
+distinguish it from one that failed, since ``mlflow run`` marks FAILED whatever did not exit with 0."""
 
 _STOPS: Final = {
     "SIGINT": "stopped by the user",
@@ -87,25 +87,16 @@ class Run:
         """Log settings as ``cfg/<name>`` parameters."""
         self._client.log_batch(self.run_id, params=[Param(f"cfg/{k}", str(v)) for k, v in values.items()])
 
-    @explained()
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, when: int | None = None) -> None:
-        """Log metrics in one batch; a value that is not finite is left out, since no page can plot it.
-
-        Args:
-            metrics: values by name.
-            step: the epoch, where there is one.
-            when: milliseconds since 1970; now by default.
-        """
-        now = int(time.time() * 1000) if when is None else when
-        entries = [Metric(name, float(v), now, step) for name, v in metrics.items() if math.isfinite(v)]
-        self._client.log_batch(self.run_id, metrics=entries)
+        """Log metrics of an epoch, or of none, as `log_epochs` does; now where no time is given."""
+        self.log_epochs([(step, int(time.time() * 1000) if when is None else when, metrics)])
 
     @explained()
     def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
-        """Log the metrics of several epochs in one batch, without values that are not finite.
+        """Log metrics in one batch; a value that is not finite is left out, since no page can plot it.
 
         Args:
-            epochs: the epoch, when it ended (milliseconds since 1970) and its metrics.
+            epochs: the epoch, when it ended (milliseconds since 1970) and its metrics by name.
         """
         entries = [
             Metric(name, float(value), when, epoch)
@@ -186,7 +177,7 @@ class Run:
                 self._client.set_terminated(run_id, "KILLED")
 
     def adopt(self, children: Sequence[str]) -> None:
-        """Have other runs stand under this one in the page, as far as they are there."""
+        """Nest other runs under this one in the page, as far as they exist."""
         for child in children:
             with suppress(MlflowException):
                 self._client.set_tag(child, MLFLOW_PARENT_RUN_ID, self.run_id)
@@ -194,7 +185,7 @@ class Run:
     def end_killed(self, tags: Mapping[str, str]) -> None:
         """End as KILLED other runs with these tags, and what started them, that a kill has left RUNNING.
 
-        Only for what no other process can be at, such as a fold whose checkpoint this one has locked.
+        Only for what no other process can be working on, such as a fold whose checkpoint this one has locked.
         """
         for run in self._running(tags):
             if run.info.run_id != self.run_id:
@@ -326,7 +317,7 @@ def _outcome(error: BaseException | None) -> tuple[str, str]:
 
 
 def _stop(error: BaseException | None) -> dict[str, str]:
-    """The tag of a run that a stop has ended: the signal's name, which ``command_line`` gives the error."""
+    """The tag of a run that a stop has ended: the signal's name, which ``command_line`` puts on the error."""
     if not isinstance(error, KeyboardInterrupt):
         return {}
     return {STOPPED_BY: str(error) if str(error) in _STOPS else "SIGINT"}

@@ -38,6 +38,7 @@ from cardio_mlflow.tracking.moved_store import check_place
 from cardio_mlflow.tracking.store_faults import explained, shown_address
 
 _SQLITE: Final = "sqlite:///"
+_DATABASES: Final = ("postgresql", "mysql", "mssql")
 _DEFAULT_EXPERIMENT: Final = "0"
 
 StoreError = MlflowException
@@ -66,7 +67,7 @@ def prepare_store() -> str:
                 MlflowClient().search_experiments(max_results=1)
             check_place(database, _experiment())
         else:
-            if not uri.startswith("http"):
+            if urlsplit(uri).scheme.partition("+")[0] in _DATABASES:
                 _open_database(uri)
             MlflowClient().search_experiments(max_results=1)
             _experiment()
@@ -153,12 +154,21 @@ def _sqlite_address(database: Path) -> str:
 
 
 def _open_database(uri: str) -> None:
-    """Connect once, where MLflow would try for minutes."""
+    """Connect once, where MLflow would try for minutes.
+
+    Raises:
+        InputError: it is a tuning's database, to which MLflow would add tables before it fails.
+    """
     engine = sqlalchemy.create_engine(uri)
     try:
-        sqlalchemy.inspect(engine)
+        tables = set(sqlalchemy.inspect(engine).get_table_names())
     finally:
         engine.dispose()
+    if "studies" in tables and "experiments" not in tables:
+        raise InputError(
+            f"The store {shown_address(uri)} is the database of a tuning, and no MLflow store. Nothing was "
+            "written. Give MLflow a database of its own in MLFLOW_TRACKING_URI."
+        )
 
 
 def database_beside(name: str, otherwise: Path) -> str:
@@ -181,7 +191,7 @@ class Store:
     Attributes:
         uri: absolute address.
         experiment: id of the experiment of new runs.
-        access: what lets this process into a server, by variable of MLflow. It is in no text of the store.
+        access: credentials for a server, by MLflow's variable. They are in no text of the store.
     """
 
     uri: str

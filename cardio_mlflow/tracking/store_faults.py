@@ -73,7 +73,12 @@ def refusal(error: Exception, uri: str | None = None) -> str:
     text = f"{getattr(error, 'error_code', '')} {error}"
     if "database schema" in text:
         return f"{store} {_other_schema(text, uri)}"
-    if isinstance(error, ArgumentError | NoSuchModuleError | ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{store} cannot be used, since a driver is missing: {error}. For PostgreSQL: pip install "
+            "'psycopg[binary]', or psycopg2-binary with an address postgresql+psycopg2://…"
+        )
+    if isinstance(error, ArgumentError | NoSuchModuleError):
         return f"{store} cannot be used: {_first_line(error)}"
     for pattern, meaning in _REASONS.items():
         if re.search(pattern, text):

@@ -1,22 +1,24 @@
-"""Where the trials of a tuning are kept, and how those of killed workers are taken up again."""
+"""Where the trials of a tuning are kept, and how one that lost its worker or its database is begun again."""
 
 from __future__ import annotations
 
+import copy
 import json
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any, Final
 
 import optuna
 from filelock import BaseFileLock
 from optuna import Study, Trial
-from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
-from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.exceptions import OptunaError, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy import create_engine, event, inspect
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from cardio_mlflow.errors import InputError
 
@@ -24,14 +26,49 @@ HEARTBEAT: Final = 15
 """Seconds between two signs of life of a trial."""
 GRACE: Final = 60
 """Seconds without one after which its worker counts as killed."""
-ATTEMPTS: Final = 3
-"""How often a trial is begun whose workers are killed, lest one that exhausts the memory go on for ever."""
+PATIENCE: Final = 120
+"""Seconds for which a server that has stopped is asked again."""
+RETRIES: Final = 2
+"""How often a trial whose workers are killed is begun again, lest one that exhausts the memory never end."""
 
 FAILURE: Final = "failure"
 """The attribute that says why a trial failed; one whose worker was killed has none."""
 
-_IDENTITY, _TAKES_UP, _ATTEMPT = "identity", "takes_up", "attempt"
-_DEFAULTS, _BEGUN = "defaults", "begun"
+LOST: Final = (StorageInternalError, DBAPIError)
+"""What is raised where the database is lost in the middle."""
+
+_IDENTITY, _DEFAULTS, _ALIVE, _KILLED, _SPAN = "identity", "defaults", "alive", "killed", "span"
+_MLFLOW: Final = {"experiments", "runs"}
+
+
+class _Database(RDBStorage):
+    """Optuna's database; one on a server may be started again, or end its connections, in between."""
+
+    def __init__(self, address: str):
+        on_server = not address.startswith("sqlite")
+        super().__init__(
+            address, {"pool_pre_ping": True} if on_server else {"connect_args": {"timeout": 120}},
+            heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=retry,
+        )  # fmt: skip
+        if on_server:
+            event.listen(self.engine, "do_connect", _connect_patiently)
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Give a sign of life; one that is lost is followed by the next."""
+        with suppress(OptunaError):
+            super().record_heartbeat(trial_id)
+            self.set_trial_user_attr(trial_id, _ALIVE, value=True)
+
+
+def _connect_patiently(dialect: Dialect, _record: object, given: Any, named: Any) -> Any:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return dialect.connect(*given, **named)
+        except dialect.loaded_dbapi.Error:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
 
 
 def open_study(address: str, name: str, identity: Mapping[str, object] | None) -> Study:
@@ -43,16 +80,47 @@ def open_study(address: str, name: str, identity: Mapping[str, object] | None) -
         identity: what all of its trials share; None in a worker, where the command has checked it.
 
     Raises:
-        InputError: the database cannot be used, or the study's trials were made with something else.
+        InputError: the database cannot be used or is MLflow's, or the study's trials were made with something
+            else.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _explained(address):
+    with explained(address):
+        address = _with_driver(address)
+        _refuse_mlflows(address)
         study = optuna.create_study(
-            storage=_storage(address), study_name=name, direction="minimize", load_if_exists=True
+            storage=_Database(address), study_name=name, direction="minimize", load_if_exists=True
         )
         if identity is not None:
             _check_identity(study, json.loads(json.dumps(identity)))
     return study
+
+
+def _with_driver(address: str) -> str:
+    """The address with the driver that is installed, where it is PostgreSQL's and names none."""
+    scheme, _, rest = address.partition("://")
+    installed = [name for name in ("psycopg", "psycopg2") if find_spec(name)]
+    if scheme in ("postgresql", "postgres") and installed:
+        return f"postgresql+{installed[0]}://{rest}"
+    return address
+
+
+def _refuse_mlflows(address: str) -> None:
+    """Look, and write nothing, whether a database is the one of an MLflow store.
+
+    Raises:
+        InputError: it is.
+    """
+    engine = create_engine(address)
+    try:
+        tables = set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if tables >= _MLFLOW:
+        raise InputError(
+            "This database is that of an MLflow store, and a tuning would write a dozen tables of its own "
+            "into it. Nothing was written. Give the tuning a database of its own, such as one made with "
+            "createdb tuning: -P storage=postgresql://host/tuning"
+        )
 
 
 def _check_identity(study: Study, identity: Mapping[str, object]) -> None:
@@ -61,13 +129,58 @@ def _check_identity(study: Study, identity: Mapping[str, object]) -> None:
     if stored is None:
         study.set_user_attr(_IDENTITY, identity)
     elif stored != identity:
-        raise InputError(_other(study.study_name, stored, identity))
+        names = [key for key in {**stored, **identity} if stored.get(key) != identity.get(key)]
+        differing = "; ".join(f"{key}: {stored.get(key)} then, {identity.get(key)} now" for key in names[:8])
+        raise InputError(
+            f"The tuning {study.study_name!r} has been begun with something else ({differing}). Its trials "
+            "cannot be compared with new ones. Go on with what it was begun with, or give the new tuning a "
+            "name: -P study=<name>."
+        )
+
+
+@contextmanager
+def explained(address: str) -> Iterator[None]:
+    """Say what is wrong with a database, without its address' user.
+
+    Raises:
+        InputError: it cannot be used, or was lost and has not come back.
+    """
+    kind = address.partition(":")[0]
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise InputError(
+            f"storage={kind}:… cannot be used: it is no address of a database, or the driver is missing "
+            "(for PostgreSQL: pip install 'cardio-mlflow[postgres]')."
+        ) from error
+    except (DBAPIError, OptunaError) as error:
+        raise InputError(
+            f"The tuning's database ({kind}) cannot be reached or used: {type(error).__name__}. See that it "
+            "runs, that its address is right, that you may write to it and, if it is a file, that it is a "
+            "database and not damaged. Trials that have ended are kept in it, and their runs in MLflow: the "
+            "same command goes on with the rest and begins again those that were cut off."
+        ) from error
+
+
+def trials_of(study: Study) -> list[FrozenTrial]:
+    """All trials, also those that wait to be begun; a connection that is lost is made again once."""
+    try:
+        return study.get_trials(deepcopy=False)
+    except LOST:
+        return study.get_trials(deepcopy=False)
 
 
 def enqueue_defaults(study: Study, values: Mapping[str, float]) -> None:
-    """Have a new study begin with the default settings, to compare with; that trial is never pruned."""
-    if not study.get_trials(deepcopy=False):
+    """Have a new study begin with the default settings, to compare with; that trial is never pruned.
+
+    Where it has failed it is queued again.
+    """
+    trials = trials_of(study)
+    own = [trial for trial in trials if is_of_defaults(trial)]
+    if not trials:
         study.enqueue_trial(dict(values), {_DEFAULTS: True})
+    elif own and all(trial.state == TrialState.FAIL for trial in own):
+        retry(study, own[-1])
 
 
 def is_of_defaults(trial: Trial | FrozenTrial) -> bool:
@@ -78,25 +191,29 @@ def is_of_defaults(trial: Trial | FrozenTrial) -> bool:
 def trials_left(study: Study, wanted: int) -> int:
     """How many trials are still to be begun, so that there are ``wanted`` in all.
 
-    A trial that was taken up again counts once.
+    A trial that was begun again counts once.
     """
-    trials = study.get_trials(deepcopy=False)
-    again = {trial.user_attrs[_TAKES_UP] for trial in trials if _TAKES_UP in trial.user_attrs}
+    trials = trials_of(study)
+    again = {number for trial in trials for number in _history(trial)}
     begun = [t for t in trials if t.state != TrialState.WAITING and t.number not in again]
     return max(0, wanted - len(begun))
 
 
+@contextmanager
+def timed(trial: Trial) -> Iterator[None]:
+    """Note when a trial ran, by a clock that knows no time zone; of one that is killed nothing is noted."""
+    start = time.time()
+    try:
+        yield
+    finally:
+        with suppress(OptunaError):
+            trial.set_user_attr(_SPAN, [start, time.time()])
+
+
 def seconds_spent(study: Study) -> float:
     """Seconds in which at least one trial ran. When a killed trial ended is not known: it counts nothing."""
-    trials = study.get_trials(deepcopy=False)
-    spans = sorted(
-        (t.datetime_start.timestamp(), t.datetime_complete.timestamp())
-        for t in trials
-        if t.datetime_start and t.datetime_complete
-        if t.state != TrialState.FAIL or FAILURE in t.user_attrs
-    )
     total, reached = 0.0, 0.0
-    for start, end in spans:
+    for start, end in sorted(t.user_attrs[_SPAN] for t in trials_of(study) if _SPAN in t.user_attrs):
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
@@ -104,99 +221,60 @@ def seconds_spent(study: Study) -> float:
 
 def running(study: Study) -> list[FrozenTrial]:
     """The trials that run, or seem to since their worker was killed less than a minute ago."""
-    return list(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    return [trial for trial in trials_of(study) if trial.state == TrialState.RUNNING]
 
 
 def wait_for_the_others(study: Study, lock: BaseFileLock, seconds: float = 1.0) -> None:
-    """Wait until no other process runs a trial; those of killed ones are then there to be taken up.
+    """Wait until no other process runs a trial; those of killed ones are then in the queue again.
 
     Args:
         study: the tuning's.
         lock: of all that work on it, so that a killed trial is put in the queue once.
         seconds: between two looks.
     """
+    seen: dict[int, float] = {}
     while running(study):
         time.sleep(seconds)
         with lock:
-            fail_killed(study)
+            fail_killed(study, seen)
 
 
-def fail_killed(study: Study) -> None:
+def fail_killed(study: Study, seen: dict[int, float]) -> None:
     """Have the trials of killed workers begun again by whoever comes next; under the lock of the tuning.
 
     Optuna knows them by their signs of life; one that was killed before its first has none.
+
+    Args:
+        study: the tuning's.
+        seen: when this process first saw a trial run, by number, in seconds of ``time.monotonic``.
     """
     for trial in running(study):
-        start = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
-        if not trial.user_attrs.get(_BEGUN) and time.time() - start > GRACE:
+        silent = time.monotonic() - seen.setdefault(trial.number, time.monotonic())
+        if not trial.user_attrs.get(_ALIVE) and silent > GRACE:
             with suppress(UpdateFinishedTrialError, ValueError):  # another process was faster
                 study.tell(trial.number, state=TrialState.FAIL)
-                take_up_again(study, trial)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+                retry(study, trial)
+    with suppress(*LOST):  # the next look is soon
         optuna.storages.fail_stale_trials(study)
 
 
-def sign_of_life(study: Study, trial: Trial) -> None:
-    """Give a trial's first sign of life, before anything can kill its worker unseen."""
-    storage = study._storage  # the database, behind Optuna's cache
-    if isinstance(storage, BaseHeartbeat):
-        storage.record_heartbeat(trial._trial_id)
-    trial.set_user_attr(_BEGUN, value=True)
+def retry(study: Study, trial: FrozenTrial, *, killed: bool = True) -> None:
+    """Put a trial that did not end in the queue again, once, with its values.
+
+    Args:
+        study: the tuning's.
+        trial: the one to begin again.
+        killed: whether it counts as one of the trial's `RETRIES`; one that the user stops does not.
+    """
+    count = trial.user_attrs.get(_KILLED, 0) + killed
+    if count <= RETRIES and not any(trial.number in _history(other) for other in trials_of(study)):
+        again = copy.deepcopy(trial)
+        for name in (_ALIVE, _SPAN, FAILURE):
+            again.user_attrs.pop(name, None)
+        again.user_attrs[_KILLED] = count
+        RetryHeartbeatStaleTrialCallback()(study, again)
 
 
-def take_up_stopped(study: Study, trial: FrozenTrial) -> None:
-    """Put the values of a trial that the user stopped in the queue: stopping it is no failure of it."""
-    _queue_again(study, trial, int(trial.user_attrs.get(_ATTEMPT, 1)))
-
-
-def take_up_again(study: Study, trial: FrozenTrial) -> None:
-    """Queue the values of a trial whose worker was killed, so that it is begun `ATTEMPTS` times at most."""
-    attempt = int(trial.user_attrs.get(_ATTEMPT, 1)) + 1
-    if attempt <= ATTEMPTS:
-        _queue_again(study, trial, attempt)
-
-
-def _queue_again(study: Study, trial: FrozenTrial, attempt: int) -> None:
-    if trial.number not in {t.user_attrs.get(_TAKES_UP) for t in study.get_trials(deepcopy=False)}:
-        kept = {k: v for k, v in trial.user_attrs.items() if k not in (_TAKES_UP, _ATTEMPT, _BEGUN)}
-        values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        study.enqueue_trial(values, {**kept, _TAKES_UP: trial.number, _ATTEMPT: attempt})
-
-
-def _storage(address: str) -> RDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        patient: dict[str, Any] = {"connect_args": {"timeout": 120}} if address.startswith("sqlite") else {}
-        return RDBStorage(
-            address, patient, heartbeat_interval=HEARTBEAT, grace_period=GRACE,
-            heartbeat_stale_trial_callback=take_up_again,
-        )  # fmt: skip
-
-
-@contextmanager
-def _explained(address: str) -> Iterator[None]:
-    """Say what is wrong with a database, without its address' user."""
-    kind = address.partition(":")[0]
-    try:
-        yield
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise InputError(
-            f"storage={kind}:… cannot be used: it is no address of a database, or the driver is missing "
-            "(for PostgreSQL: pip install psycopg2-binary)."
-        ) from error
-    except (DatabaseError, OptunaError) as error:
-        raise InputError(
-            f"The tuning's database ({kind}) cannot be reached or used: {type(error).__name__}. See that it "
-            "runs, that its address is right, that you may write to it and, if it is a file, that it is a "
-            "database and not damaged."
-        ) from error
-
-
-def _other(name: str, stored: Mapping[str, object], wanted: Mapping[str, object]) -> str:
-    names = [key for key in {**stored, **wanted} if stored.get(key) != wanted.get(key)]
-    told = "; ".join(f"{key}: {stored.get(key)} then, {wanted.get(key)} now" for key in names[:8])
-    return (
-        f"The tuning {name!r} has been begun with something else ({told}). Its trials cannot be compared "
-        "with new ones. Go on with what it was begun with, or give the new tuning a name: -P study=<name>."
-    )
+def _history(trial: FrozenTrial) -> list[int]:
+    """The numbers of the trials that a trial goes on with."""
+    return RetryHeartbeatStaleTrialCallback.retry_history(trial)

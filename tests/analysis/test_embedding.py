@@ -111,7 +111,7 @@ def test_patients_without_a_reference_are_left_out_of_the_ari(features, embeddin
     assert result["ari_ph"].isna().all()
     assert (result["note"] == "PH unknown: no ARI").all()
     alike = one.assign(reference=one["reference"].mask(at, 30.0))
-    assert (cluster_table(features, embedding, alike)["note"] == "all patients alike in PH: no ARI").all()
+    assert (cluster_table(features, embedding, alike)["note"] == "all patients are alike in PH: no ARI").all()
 
 
 def test_several_networks_of_a_patient_are_joined(features: pd.DataFrame, table) -> None:
@@ -126,7 +126,7 @@ def test_several_networks_of_a_patient_are_joined(features: pd.DataFrame, table)
     rows = cluster_table(joined, result, with_disease(table(cohort="II"))).set_index("method")
     assert rows.loc["kmeans", "ari_ph"] > 0.9
     assert rows["ari_network"].isna().all()
-    assert rows["note"].str.contains("several networks a patient: no ARI with the network").all()
+    assert rows["note"].str.contains("several networks per patient: no ARI with the network").all()
 
 
 def test_what_cannot_be_embedded_is_refused(features: pd.DataFrame) -> None:

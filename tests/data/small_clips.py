@@ -10,7 +10,7 @@ import cv2
 import gdcm
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UltrasoundMultiFrameImageStorage, generate_uid
 
@@ -68,6 +68,24 @@ def write_clip(path: Path, frames: Frames, syntax: str = NATIVE[1], **tags: obje
         path, implicit_vr=syntax == NATIVE[0], little_endian=syntax != NATIVE[2], enforce_file_format=False
     )
     return path
+
+
+def dataset(**elements: object) -> Dataset:
+    """A dataset of elements by keyword, without those that are None."""
+    made = Dataset()
+    for keyword, value in elements.items():
+        if value is not None:
+            setattr(made, keyword, value)
+    return made
+
+
+def region(place: tuple[int, ...], x: float = 0.05, y: float = 0.05, **changes: object) -> Dataset:
+    """A region of 2-D tissue, its place as left, top, right and bottom, its pixels' size in cm."""
+    elements = {"RegionSpatialFormat": 1, "RegionDataType": 1, "PhysicalUnitsXDirection": 3,
+                "PhysicalUnitsYDirection": 3, "PhysicalDeltaX": x, "PhysicalDeltaY": y}  # fmt: skip
+    corners = ("MinX0", "MinY0", "MaxX1", "MaxY1")
+    elements |= {f"RegionLocation{corner}": side for corner, side in zip(corners, place, strict=True)}
+    return dataset(**elements | changes)
 
 
 def jpeg(frame: Frames, extended: bool = False, progressive: bool = False, quality: int = 90) -> bytes:

@@ -18,7 +18,7 @@ from cardio_mlflow.data.picture.sector import Sector, collect, crop_to, overlap,
 from cardio_mlflow.synthetic.clip import clip_truth, plan_clip
 from cardio_mlflow.synthetic.cohort import make_cohort
 from cardio_mlflow.synthetic.hemodynamics import draw_hemodynamics
-from tests.data.small_clips import fan, write_clip
+from tests.data.small_clips import fan, region, write_clip
 
 SHAPE = (PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE)
 SEED, PATIENTS = 7, 2
@@ -118,15 +118,10 @@ def test_tags_and_drawn_scale_check_one_another(tmp_path, drawn, told, source, n
         row = round(zoom * (18 + centimetre * drawn))
         length = 8 if centimetre % 5 == 0 else 4
         frames[:, row : row + zoom, zoom * 304 : zoom * (304 + length)] = 200
-    region = Dataset()
-    region.RegionSpatialFormat, region.RegionDataType = 1, 1
-    region.RegionLocationMinX0, region.RegionLocationMinY0 = 0, 0
-    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = frames.shape[2] - 1, frames.shape[1] - 1
-    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
-    region.PhysicalDeltaX = region.PhysicalDeltaY = (told or 0.0) / zoom
-    quality = prepare_clip(
-        write_clip(tmp_path / "a.dcm", frames, SequenceOfUltrasoundRegions=[region])
-    ).quality
+    delta = (told or 0.0) / zoom
+    whole = region((0, 0, frames.shape[2] - 1, frames.shape[1] - 1), delta, delta)
+    path = write_clip(tmp_path / "a.dcm", frames, SequenceOfUltrasoundRegions=[whole])
+    quality = prepare_clip(path).quality
     assert quality.scale_source == source
     assert quality.notes.startswith(note)
     assert bool(quality.notes) == bool(note)

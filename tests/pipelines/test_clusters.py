@@ -142,7 +142,7 @@ def ray() -> Iterator[Cluster]:
              "--port", str(port), "--ray-client-server-port", str(clients), "--node-ip-address", "127.0.0.1",
              "--include-dashboard", "false", "--disable-usage-stats", "--temp-dir", str(folder / "r"),
              "--object-store-memory", "100000000"]  # fmt: skip
-    with started(words, folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN) as head:
+    with started(words, folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, RAY_worker_niceness="0") as head:
 
         def workers() -> list[psutil.Process]:
             return [p for p in head.children(recursive=True) if p.name().startswith("ray::_Actor")]
@@ -256,5 +256,5 @@ def test_a_cluster_that_lets_nobody_in_is_reported_at_once(ray: Cluster, tmp_pat
 def test_a_cluster_that_does_not_answer_is_reported_at_once(backend: str, scheme: str) -> None:
     nowhere = f"{scheme}://127.0.0.1:{free_port()}"
     settings = load_settings({"backend": backend, "cluster": nowhere}, {})
-    with pytest.raises(InputError, match="Nobody answers at"), worker_pool(settings, ELSEWHERE, 2):
+    with pytest.raises(InputError, match="Nothing answers at"), worker_pool(settings, ELSEWHERE, 2):
         pass

@@ -35,6 +35,7 @@ class Server:
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/users.db\n"
             f"admin_username = {USER}\nadmin_password = {PASSWORD}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            "auth_cache_ttl_seconds = 600\n"
         )
 
     def start(self) -> None:
@@ -47,7 +48,8 @@ class Server:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         given = {
             "MLFLOW_AUTH_CONFIG_PATH": f"{self.folder}/auth.ini",
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "key",
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of this test",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         with (self.folder / "said").open("ab") as said:
             self._process = subprocess.Popen(

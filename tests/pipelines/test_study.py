@@ -139,30 +139,6 @@ def test_a_fold_alone_gives_what_the_study_gave(studied) -> None:
     assert again.data.metrics == before.data.metrics
 
 
-def test_validate_names_missing_folds(studied, capsys: pytest.CaptureFixture[str]) -> None:
-    for fold in ("2", "4"):
-        given = {"num_folds": "5", "cohort1_size": "9", "study": "part", "epochs": "1", "stages": "0"}
-        assert studied.command("train_fold", fold=fold, **given) == 0
-    versions = len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'"))
-    capsys.readouterr()
-    assert studied.command("validate", **given) == 1
-    said = capsys.readouterr().err
-    assert "lacks folds 1, 3 and 5" in said
-    assert "-P fold=1" in said
-    (failed,) = studied.runs(step="validate", study="part")
-    assert failed.info.status == "FAILED"
-    assert "lacks folds 1, 3 and 5" in failed.data.tags["failure"]
-    assert len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'")) == versions
-
-
-def test_validate_refuses_folds_of_different_settings(studied, capsys: pytest.CaptureFixture[str]) -> None:
-    assert studied.command("train_fold", fold="1", study="mixed") == 0
-    assert studied.command("train_fold", fold="2", study="mixed", task_lr="0.002") == 0
-    capsys.readouterr()
-    assert studied.command("validate", study="mixed") == 1
-    assert "task_lr: 0.001 and 0.002" in capsys.readouterr().err
-
-
 def test_ablation_takes_up_the_folds_that_are_there(studied) -> None:
     before = len(studied.runs(step="train_fold", study="demo-synthetic"))
     assert studied.command("ablation", variants="full,no_fusion", ablation_folds="1") == 0
@@ -180,17 +156,6 @@ def test_best_fold_registers_one_fold_and_uses_are_counted(studied, few_figures)
     assert (str(version.version), version.tags["cohort"]) == ("2", "synthetic")
     assert studied.command("test") == 0
     assert [run.data.metrics["cohort2/uses"] for run in studied.runs(**STUDY, step="test")] == [1, 2]
-
-
-def test_skip_train_takes_the_folds_and_the_version_that_are_there(studied, few_figures) -> None:
-    before = len(studied.runs(**STUDY, step="train_fold"))
-    versions = len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'"))
-    given = dict.fromkeys(("skip_train", "skip_ablation", "skip_visualize", "skip_test"), "true")
-    assert studied.command("main", **given) == 0
-    assert len(studied.runs(**STUDY, step="train_fold")) == before
-    assert len(studied.client.search_model_versions(f"name = '{MODEL_NAME}'")) == versions
-    assert str(studied.client.get_model_version_by_alias(MODEL_NAME, CHAMPION).version) == "1"
-    assert studied.runs(**STUDY, step="validate")[-1].data.tags["model_version"] == "1"
 
 
 def test_training_only_trains_in_its_experiment_and_no_more(
@@ -249,15 +214,21 @@ def test_a_test_takes_the_model_of_its_study(studied, another_champion: str, cap
     assert "Say which is to be tested" in capsys.readouterr().err
 
 
-def test_main_tests_what_it_has_registered_whatever_becomes_champion_meanwhile(
+def test_main_with_skip_train_tests_the_version_that_is_there_whatever_becomes_champion_meanwhile(
     studied, another_champion: str, monkeypatch: pytest.MonkeyPatch, few_figures
 ) -> None:
     def validated_meanwhile(*_: object) -> None:
         studied.client.set_registered_model_alias(MODEL_NAME, CHAMPION, another_champion)
 
+    def counts() -> tuple[int, int]:
+        versions = studied.client.search_model_versions(f"name = '{MODEL_NAME}'")
+        return len(versions), len(studied.runs(**STUDY, step="train_fold"))
+
+    before = counts()
     monkeypatch.setattr(main_step, "_explained", validated_meanwhile)
     given = {"skip_train": "true", "skip_ablation": "true", "explained_patients": "median"}
     assert studied.command("main", **given) == 0
-    tested = studied.runs(**STUDY, step="test")[-1]
-    assert tested.data.tags["model_version"] == "1"
+    assert counts() == before
+    for step in ("validate", "test"):
+        assert studied.runs(**STUDY, step=step)[-1].data.tags["model_version"] == "1"
     assert str(studied.client.get_model_version_by_alias(MODEL_NAME, CHAMPION).version) == another_champion

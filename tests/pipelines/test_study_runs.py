@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mlflow
 import pytest
+from mlflow.entities import Param
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.errors import InputError
@@ -25,17 +26,17 @@ def asked(**given: object) -> Settings:
 
 
 def trained(
-    client: MlflowClient, settings: Settings, cohort: str = "c", user: str = "", **where: str
+    client: MlflowClient, settings: Settings, cohort: str = "c", user: str = "", folds=(1, 2), **where: str
 ) -> set[str]:
-    """The ids of two fold runs as a training leaves them, without artifacts."""
+    """The ids of fold runs as a training leaves them, without artifacts."""
     ids = set()
-    for fold in (1, 2):
+    values = typed_values(settings) | {"data": where.get("data", settings.data)}
+    for fold in folds:
         tags = tags_of(settings, "train_fold", fold=str(fold), variant="full", cohort_digest=cohort)
         run = client.create_run(
             where.get("experiment", "0"), tags=tags | {"mlflow.user": user or user_name()}
         )
-        for name, value in (typed_values(settings) | {"data": where.get("data", settings.data)}).items():
-            client.log_param(run.info.run_id, f"cfg/{name}", value)
+        client.log_batch(run.info.run_id, params=[Param(f"cfg/{n}", value) for n, value in values.items()])
         client.set_terminated(run.info.run_id)
         ids.add(run.info.run_id)
     return ids
@@ -43,6 +44,21 @@ def trained(
 
 def taken(settings: Settings, *given: str) -> set[str]:
     return {run.run_id for run in complete_folds(settings, given).values()}
+
+
+def test_missing_folds_are_named_with_the_commands_that_train_them(client: MlflowClient) -> None:
+    five = make_settings(num_folds=5, study="x")
+    trained(client, five, folds=(2, 4))
+    with pytest.raises(InputError, match="lacks folds 1, 3 and 5") as error:
+        complete_folds(five)
+    assert "-e train_fold -P fold=1" in str(error.value)
+
+
+def test_folds_of_different_settings_are_not_pooled(client: MlflowClient) -> None:
+    trained(client, asked(task_lr=0.001), folds=(1,))
+    trained(client, asked(task_lr=0.002), folds=(2,))
+    with pytest.raises(InputError, match=r"task_lr: 0\.001 and 0\.002"):
+        complete_folds(asked())
 
 
 def test_settings_that_were_given_have_to_be_those_of_the_folds(client: MlflowClient) -> None:

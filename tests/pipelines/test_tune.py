@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import optuna
 import pandas as pd
 import pytest
 import torch
 import yaml
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
+from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines import trials, tune, tuning_workers
 from cardio_mlflow.settings import TUNED, Settings
 from cardio_mlflow.tracking.registry import CHALLENGER, CHAMPION, MODEL_NAME
+from cardio_mlflow.tracking.store import prepare_store
 from tests.forked import Forked
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.pipelines.test_resume import environment
@@ -50,6 +54,11 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Workplace:
 
 def study_of(place: Workplace, name: str = "demo-synthetic") -> optuna.Study:
     return optuna.load_study(study_name=name, storage=f"sqlite:///{place.folder}/tuning.db")
+
+
+def tables_of(database: Path) -> set[str]:
+    with closing(sqlite3.connect(database)) as store:
+        return {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def table_of(place: Workplace, run, name: str) -> pd.DataFrame:
@@ -98,7 +107,7 @@ def test_it_ends_with_the_best_settings_and_what_led_to_them(tuned) -> None:
     values = [t.value if t.state == TrialState.COMPLETE else float("nan") for t in study.trials]
     assert trials["value"].tolist() == pytest.approx(values, nan_ok=True)
     names = {path.name for path in tuned.artifact(run, "figures").iterdir()}
-    assert names == {f"tuning_{name}.png" for name in ("history", "importance", "slices", "parallel")}
+    assert names == {f"tuning_{name}.png" for name in ("history", "importance", "slices", "curves")}
     assert "trials (" in tuned.artifact(run, "tuning.txt").read_text()
     assert "II" not in set(
         pd.read_csv(tuned.artifact(tuned.runs(step="trial")[0], "predictions.csv"))["cohort"]
@@ -170,20 +179,19 @@ def test_more_trials_go_on_and_other_ranges_are_refused(tuned, capsys: pytest.Ca
     assert len(study_of(tuned).trials) == before + 1, "the time was spent by earlier trials"
 
 
+@pytest.mark.parametrize("fault", [RuntimeError("out of something"), MemoryError()])
 def test_a_trial_that_fails_stops_no_other(
-    workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workplace, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    train, numbers = tuning_workers.run_trial, []
+    train = tuning_workers.run_trial
 
-    def failing(tuning, trial, data, parent=0):
-        numbers.append(trial.number)
+    def failing(tuning, trial, *rest):
         if trial.number == 1:
-            raise RuntimeError("out of something")
-        return train(tuning, trial, data, parent)
+            raise fault
+        return train(tuning, trial, *rest)
 
     monkeypatch.setattr(tuning_workers, "run_trial", failing)
     assert workplace.command("tune", **FOLDS, n_trials="3", tune_folds="1", pruner="none") == 0
-    assert numbers == [0, 1, 2]
     states = [trial.state for trial in study_of(workplace).trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
 
@@ -229,26 +237,30 @@ def test_what_cannot_be_tuned_is_refused_at_once(
     assert said in capsys.readouterr().err
 
 
-def test_a_damaged_database_is_told(workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tuning.db").write_bytes(b"SQLite format 3\0" + b"nonsense" * 2000)
-    assert workplace.command("tune", **FOLDS, storage=f"sqlite:///{tmp_path}/tuning.db", n_trials="1") == 1
-    told = capsys.readouterr().err
-    assert "is a database and not damaged" in told.replace("\n", " ")
-    assert "Traceback" not in told
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("damaged.db", "is a database and not damaged"), ("mlflow.db", "that of an MLflow store")],
+)
+def test_a_database_that_cannot_be_the_tunings_is_left_as_it_is(
+    workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, said: str
+) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + b"nonsense" * 2000)
+    before = tables_of(tmp_path / "mlflow.db")
+    assert workplace.command("tune", **FOLDS, storage=f"sqlite:///{tmp_path}/{file}", n_trials="1") == 1
+    shown = capsys.readouterr().err
+    assert said in shown.replace("\n", " ")
+    assert "Traceback" not in shown
+    assert tables_of(tmp_path / "mlflow.db") == before
 
 
-def test_memory_that_runs_out_in_a_trial_stops_no_other(workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tuning_workers.run_trial
-
-    def sometimes(tuning, trial, *rest):
-        if trial.number == 1:
-            raise MemoryError
-        return real(tuning, trial, *rest)
-
-    monkeypatch.setattr(tuning_workers, "run_trial", sometimes)
-    assert workplace.command("tune", **FOLDS, n_trials="3", tune_folds="1", pruner="none") == 0
-    states = [trial.state for trial in study_of(workplace).trials]
-    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+def test_a_tunings_database_is_no_store(workplace, tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/tuning.db"
+    optuna.create_study(study_name="s", storage=address)
+    before = tables_of(tmp_path / "tuning.db")
+    mlflow.set_tracking_uri(address)
+    with pytest.raises(InputError, match="is the database of a tuning"):
+        prepare_store()
+    assert tables_of(tmp_path / "tuning.db") == before
 
 
 def test_runs_of_killed_trials_are_ended_even_if_the_trial_never_knew_its_run(tuned) -> None:
@@ -317,9 +329,9 @@ def test_a_worker_killed_in_a_trial_loses_nothing(prepared) -> None:
     trials = study_of(prepared).trials
     assert [trial.state for trial in trials].count(TrialState.FAIL) == 1
     assert trials[1].state == TrialState.FAIL
-    (taken_up,) = [trial for trial in trials if trial.user_attrs.get("takes_up") == 1]
-    assert taken_up.params == trials[1].params
-    assert taken_up.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    (again,) = [t for t in trials if RetryHeartbeatStaleTrialCallback.retried_trial_number(t) == 1]
+    assert again.params == trials[1].params
+    assert again.state in (TrialState.COMPLETE, TrialState.PRUNED)
     assert len(trials) == 5, "four, and the one that was begun twice"
     first, second = prepared.runs(step="tune")
     assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")

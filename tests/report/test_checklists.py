@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from cardio_mlflow.report.checklists import CLAIM_ITEMS, TRIPOD_AI_ITEMS, checklist_rows
-from cardio_mlflow.report.method_statistics import MethodFacts
+from cardio_mlflow.report.methods import MethodFacts
 from cardio_mlflow.settings_reading import load_settings
 
 FACTS = MethodFacts("II", 48, 1000, 0, 5, {"torch": "2.13.0"}, True, "1", 1)

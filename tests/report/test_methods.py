@@ -10,8 +10,8 @@ import pytest
 
 from cardio_mlflow.model.motion import HARMONICS
 from cardio_mlflow.parameters import PARAMETERS
-from cardio_mlflow.report.method_statistics import MethodFacts, has_gates, has_motion
-from cardio_mlflow.report.methods import methods_paragraphs
+from cardio_mlflow.report.method_training import has_gates, has_motion
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
 from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.fit import AVERAGED
 from cardio_mlflow.variants import VARIANTS, Variant
@@ -103,10 +103,7 @@ def test_the_decision_curve_is_told_as_it_was_made():
         ({"variant": "no_fusion"}, "the variant no_fusion"),
         ({"views": "A4C"}, "One echocardiography clip per patient was used: apical four-chamber (A4C)."),
         ({"views": "A4C,PLAX"}, "Up to two echocardiography clips per patient were used"),
-        (
-            {"unfreezing": "at_once"},
-            "The top 2 transformer blocks of it were trained from the first epoch",
-        ),
+        ({"unfreezing": "at_once"}, "The top 2 transformer blocks of it were trained from the first epoch"),
         ({"train_indices": "0-9"}, "Only patients in rows 0-9 (from 0) of Cohort I were trained on."),
         ({"backbone": "/models/my_vit"}, "A vision transformer (my_vit) encoded"),
         ({"backbone": "google/vit-base-patch16-224"}, "(google/vit-base-patch16-224) encoded"),

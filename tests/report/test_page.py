@@ -17,8 +17,7 @@ from cardio_mlflow.figures.scatter import scatter_page
 from cardio_mlflow.figures.style import new_figure, save_figure, styled
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.report.checklists import checklist_rows
-from cardio_mlflow.report.method_statistics import MethodFacts
-from cardio_mlflow.report.methods import methods_paragraphs
+from cardio_mlflow.report.methods import MethodFacts, methods_paragraphs
 from cardio_mlflow.report.page import WIDEST, ReportContent, small_png, write_report
 from cardio_mlflow.report.participant_flow import flow_table
 from cardio_mlflow.report.table_views import MOST_ROWS, headline_view

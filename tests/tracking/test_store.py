@@ -117,6 +117,19 @@ def test_a_store_that_was_moved_is_not_written_to_the_old_place_and_can_be_mende
     assert (again.returncode, "nothing to change" in again.stderr) == (1, True)
 
 
+def test_the_run_that_mlflow_run_made_says_why_nothing_was_done(
+    start, used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used.rename(tmp_path / "new")
+    client = MlflowClient(f"sqlite:///{tmp_path}/new/mlflow.db")
+    made = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", made)
+    refused(start(tmp_path / "new"), "was moved or copied")
+    assert client.get_run(made).info.status == "FAILED"
+    assert "was moved or copied" in client.get_run(made).data.tags["failure"]
+    assert not used.exists()
+
+
 def test_a_database_copied_alone_is_told_from_the_store_that_it_was_copied_from(
     start, used: Path, tmp_path: Path
 ) -> None:
@@ -241,9 +254,12 @@ def test_folders_of_any_name_hold_a_store(start, tmp_path: Path, name: str) -> N
     assert "%" in name or [folder.name for folder in tmp_path.iterdir()] == [name]
 
 
-def test_no_server_is_said_at_once(start) -> None:
+@pytest.mark.parametrize("scheme", ["http", "mysql"])
+def test_no_server_is_said_at_once(start, scheme: str) -> None:
     before = time.monotonic()
-    refused(start("http://anna:secret@127.0.0.1:9"), "http://anna:***@127.0.0.1:9 cannot be used", "answer")
+    expected = "does not answer" if scheme == "http" else "a driver is missing"
+    done = start(f"{scheme}://anna:secret@127.0.0.1:9/store")
+    refused(done, f"{scheme}://anna:***@127.0.0.1:9/store cannot be used", expected)
     assert time.monotonic() - before < 30
 
 

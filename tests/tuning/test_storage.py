@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import datetime, timedelta
+import time
 from pathlib import Path
 
 import optuna
 import pytest
 from filelock import FileLock
-from optuna.trial import TrialState, create_trial
-from sqlalchemy import create_engine, text
+from optuna import Study
+from optuna.trial import TrialState
+from sqlalchemy import create_engine, inspect, text
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.tuning import storage
 from cardio_mlflow.tuning.storage import (
-    ATTEMPTS,
-    FAILURE,
+    RETRIES,
     enqueue_defaults,
     fail_killed,
     is_of_defaults,
     open_study,
+    retry,
     running,
     seconds_spent,
-    sign_of_life,
-    take_up_again,
-    take_up_stopped,
+    timed,
     trials_left,
     wait_for_the_others,
 )
@@ -35,6 +34,11 @@ from cardio_mlflow.tuning.storage import (
 @pytest.fixture
 def address(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/tuning.db"
+
+
+@pytest.fixture
+def study(address: str) -> Study:
+    return open_study(address, "s", {})
 
 
 @pytest.fixture
@@ -51,108 +55,110 @@ def test_other_ranges_are_refused_with_what_differs(address: str) -> None:
     open_study(address, "another", {"epochs": 20})
 
 
-@pytest.mark.parametrize("bad", ["nonsense", "mysql+nothing://x/y", "sqlite:////no/such/folder/x.db"])
-def test_a_database_that_cannot_be_used_is_told(bad: str) -> None:
-    with pytest.raises(InputError, match=r"storage=|cannot be reached"):
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("nonsense", "no address of a database"),
+        ("mysql+nothing://x/y", "no address of a database"),
+        ("mysql://localhost:1/none", r"pip install 'cardio-mlflow\[postgres\]'"),
+        ("sqlite:////no/such/folder/x.db", "cannot be reached"),
+    ],
+)
+def test_a_database_that_cannot_be_used_says_why(bad: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
         open_study(bad, "s", {})
 
 
-def test_postgresql_without_a_driver_says_what_to_install() -> None:
-    with pytest.raises(InputError, match=r"psycopg2-binary|cannot be reached"):
-        open_study("postgresql://localhost:1/none", "s", {})
+def test_mlflows_own_database_is_refused_and_left_as_it_is(address: str) -> None:
+    engine = create_engine(address)
+    with engine.begin() as connection:
+        for table in ("experiments", "runs", "alembic_version"):
+            connection.execute(text(f"CREATE TABLE {table} (id int)"))
+    with pytest.raises(InputError, match="that of an MLflow store"):
+        open_study(address, "s", {})
+    assert len(inspect(engine).get_table_names()) == 3
 
 
-def test_trials_are_counted_once_however_often_they_are_begun(address: str) -> None:
-    study = open_study(address, "s", {})
+def test_trials_are_counted_once_however_often_they_are_begun(study: Study) -> None:
     assert trials_left(study, 3) == 3
     first = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
     assert trials_left(study, 3) == 2
-    take_up_again(study, study.trials[0])
     study.tell(first, state=TrialState.FAIL)
+    retry(study, study.trials[0])
     assert trials_left(study, 3) == 3
     again = study.ask()
     assert again.suggest_float("x", 0, 1) == first.params["x"]
-    assert again.user_attrs["takes_up"] == 0
     study.tell(again, 0.1)
     failed = study.ask()
     study.tell(failed, state=TrialState.FAIL)
     assert trials_left(study, 3) == 1, "a trial that failed by itself counts"
 
 
-def test_a_trial_that_kills_its_workers_is_not_begun_for_ever(address: str) -> None:
-    study = open_study(address, "s", {})
-    study.enqueue_trial({"x": 0.5})
-    begun = 0
-    while trials_left(study, 1) and begun < 10:
-        trial = study.ask()
-        begun += 1
-        take_up_again(study, study.trials[trial.number])
-        study.tell(trial, state=TrialState.FAIL)
-    assert begun == ATTEMPTS
-
-
-def test_stopping_a_trial_is_no_attempt_of_it(address: str) -> None:
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_trial_that_kills_its_workers_is_not_begun_for_ever_but_one_that_is_stopped_is(
+    study: Study, killed: bool
+) -> None:
     """On a cluster that gives a job's place away now and then a trial is stopped many times."""
-    study = open_study(address, "s", {})
     enqueue_defaults(study, {"x": 0.5})
-    for _ in range(2 * ATTEMPTS):
+    begun = 0
+    while trials_left(study, 1) and begun < 3 * RETRIES:
         trial = study.ask()
         assert is_of_defaults(trial)
-        take_up_stopped(study, study.trials[trial.number])
+        begun += 1
+        for _ in range(2):  # noted twice, queued once
+            retry(study, study.trials[trial.number], killed=killed)
         study.tell(trial, state=TrialState.FAIL)
-    take_up_stopped(study, study.trials[trial.number])  # told twice: queued once
-    assert [t.state for t in study.trials].count(TrialState.WAITING) == 1
+    assert begun == (1 + RETRIES if killed else 3 * RETRIES)
 
 
-def test_the_first_sign_of_life_is_in_the_database_before_the_trial_counts_as_begun(address: str) -> None:
-    """A worker killed right then would else be waited for, and for ever."""
-    study = open_study(address, "s", {})
-    trial = study.ask()
-    sign_of_life(study, trial)
-    with create_engine(address).connect() as connection:
-        beats = connection.execute(text("select trial_id from trial_heartbeats")).all()
-    assert beats == [(trial._trial_id,)]
+def test_defaults_that_failed_are_begun_again(study: Study) -> None:
+    enqueue_defaults(study, {"x": 0.5})
+    study.tell(study.ask(), state=TrialState.FAIL)
+    enqueue_defaults(study, {"x": 0.5})
+    enqueue_defaults(study, {"x": 0.5})
+    (waiting,) = [trial for trial in study.trials if trial.state == TrialState.WAITING]
+    assert is_of_defaults(waiting)
+    again = study.ask()
+    assert again.suggest_float("x", 0, 1) == 0.5
+    study.tell(again, 0.1)
+    enqueue_defaults(study, {"x": 0.5})
+    assert len(study.trials) == 2
 
 
-def test_a_worker_killed_right_after_its_first_sign_of_life_is_not_waited_for(
-    address: str, lock: FileLock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(storage, "GRACE", 1)
-    study = open_study(address, "s", {})
-    sign_of_life(study, study.ask())
-    wait_for_the_others(study, lock, 0.2)
-    assert trials_left(study, 1) == 1
+def test_seconds_are_those_in_which_a_trial_ran(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever time zone its machine has; of a killed one the end is not known."""
+    for start, end in [(0, 10), (5, 15), (20, 30), (90, 97)]:
+        times = iter((start, end))
+        with monkeypatch.context() as patched:
+            trial = study.ask()
+            patched.setattr(storage.time, "time", lambda times=times: next(times))
+            with timed(trial):
+                pass
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert seconds_spent(study) == 25 + 7
 
 
-def test_seconds_are_those_in_which_a_trial_ran(address: str) -> None:
-    study = open_study(address, "s", {})
-    start = datetime(2026, 1, 1)
-    spans = [(0, 10, TrialState.COMPLETE), (5, 15, TrialState.PRUNED), (20, 30, TrialState.COMPLETE),
-             (30, 90, TrialState.FAIL), (90, 97, TrialState.FAIL)]  # fmt: skip
-    for begin, end, state in spans:
-        trial = create_trial(state=state, value=1.0 if state == TrialState.COMPLETE else None)
-        trial.datetime_start, trial.datetime_complete = (start + timedelta(seconds=s) for s in (begin, end))
-        if end == 97:
-            trial.user_attrs = {FAILURE: "out of memory"}
-        study.add_trial(trial)
-    assert seconds_spent(study) == pytest.approx(25 + 7), "when a killed one ended is not known"
+KILLED = """
+import os, signal
+from cardio_mlflow.tuning import storage
+storage.HEARTBEAT, storage.GRACE = 1, 2
+study = storage.open_study({address!r}, "s", None)
+def killed(trial):
+    trial.suggest_float("x", 0, 1)
+    {wait}
+    os.kill(os.getpid(), signal.SIGKILL)
+study.optimize(killed, n_trials=1)
+"""
+ALIVE = "while not study.trials[-1].user_attrs.get('alive'): pass"
 
 
+@pytest.mark.parametrize("wait", ["pass", ALIVE])
 def test_a_killed_workers_trial_is_there_again(
-    address: str, lock: FileLock, monkeypatch: pytest.MonkeyPatch
+    address: str, lock: FileLock, monkeypatch: pytest.MonkeyPatch, wait: str
 ) -> None:
-    """A real process that is killed with SIGKILL in the middle of a trial."""
-    code = (
-        "import os, signal\n"
-        "from cardio_mlflow.tuning import storage\n"
-        "storage.HEARTBEAT, storage.GRACE = 1, 2\n"
-        f"study = storage.open_study({address!r}, 's', None)\n"
-        "def killed(trial):\n"
-        "    trial.suggest_float('x', 0, 1)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "study.optimize(killed, n_trials=1)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    """A real process, killed with SIGKILL as soon as its trial has begun, or after its first sign of life."""
+    code = KILLED.format(address=address, wait=wait)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     monkeypatch.setattr(storage, "HEARTBEAT", 1)
     monkeypatch.setattr(storage, "GRACE", 2)
     study = open_study(address, "s", None)
@@ -166,11 +172,10 @@ def test_a_killed_workers_trial_is_there_again(
 
 
 def test_a_trial_killed_before_its_first_sign_of_life_is_there_again(
-    address: str, lock: FileLock, monkeypatch: pytest.MonkeyPatch
+    study: Study, lock: FileLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its values are those that it was to have, though it never came to ask for them."""
     monkeypatch.setattr(storage, "GRACE", 1)
-    study = open_study(address, "s", {})
     enqueue_defaults(study, {"x": 0.25})
     study.ask()
     assert trials_left(study, 1) == 0
@@ -181,14 +186,18 @@ def test_a_trial_killed_before_its_first_sign_of_life_is_there_again(
     assert again.suggest_float("x", 0, 1) == 0.25
 
 
-def test_a_trial_at_work_is_left_alone(address: str) -> None:
-    """Begun long ago, with a sign of life just now; the same trial without one is not."""
-    study, other = open_study(address, "s", {}), open_study(address, "s", None)
-    silent, alive = study.ask(), study.ask()
-    long_ago = datetime.now() - timedelta(seconds=100 * storage.GRACE)
-    with create_engine(address).begin() as connection:
-        connection.execute(text("update trials set datetime_start = :then"), {"then": long_ago})
-    sign_of_life(study, alive)
-    fail_killed(other)
-    states = {trial.number: trial.state for trial in other.trials}
-    assert (states[silent.number], states[alive.number]) == (TrialState.FAIL, TrialState.RUNNING)
+def test_a_trial_at_work_is_left_alone(address: str, study: Study) -> None:
+    """Begun long ago, with a sign of life just now; one without any is not."""
+    silent, states = study.ask(), []
+
+    def look(trial: optuna.Trial) -> float:
+        while not study.trials[trial.number].user_attrs.get("alive"):
+            time.sleep(0.05)
+        long_ago = time.monotonic() - 100 * storage.GRACE
+        other = open_study(address, "s", None)
+        fail_killed(other, {silent.number: long_ago, trial.number: long_ago})
+        states.extend(t.state for t in other.trials[:2])
+        return 0.0
+
+    study.optimize(look, n_trials=1)
+    assert states == [TrialState.FAIL, TrialState.RUNNING]

@@ -26,10 +26,7 @@ def prepared_entries(files: Sequence[Content], store: ClipStore, jobs: int, limi
     """The entry of each clip file, from the store or prepared now, with a progress bar.
 
     On an error, Ctrl-C or SIGTERM the child processes, ``jobs`` of them, are ended at once; finished clips
-    are kept, and those in work leave nothing.
-
-    Raises:
-        InputError: the store cannot be written, or a sandbox cannot be started.
+    are kept. InputError: the store cannot be written, or a sandbox cannot be started.
     """
     known = {file.key: file for file in files if file.key}
     found = {key: entry for key in known if (entry := store.read(key, limits)) is not None}

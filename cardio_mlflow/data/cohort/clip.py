@@ -93,7 +93,7 @@ def natural_key(text: str) -> tuple[tuple[int, str], ...]:
 
 
 def is_inside(folder: Path, path: Path) -> bool:
-    """Tell whether a path, links followed, lies in a folder; a link to nowhere need only stand there."""
+    """Whether a path, links followed, lies in a folder; a link to nowhere need only stand there."""
     try:
         place = path.parent if leads_nowhere(path) else path
         return place.resolve().is_relative_to(folder.resolve())
@@ -102,7 +102,7 @@ def is_inside(folder: Path, path: Path) -> bool:
 
 
 def leads_nowhere(path: Path) -> bool:
-    """Tell whether a path is a link whose target is not there, or a link to itself."""
+    """Whether a path is a link whose target is not there, or a link to itself."""
     try:
         return path.is_symlink() and not path.exists()
     except OSError:

@@ -65,9 +65,8 @@ def same_ids(
 ) -> tuple[dict[str, str], list[str]]:
     """Match patients without clips with ids of clips (strangers) that differ only by what a spreadsheet does.
 
-    Returns:
-        The patient of each such id, where neither could be another's and the sheet's shows at least four
-        digits; and notes that name rows only.
+    A match needs that neither could be another's, and that the sheet's id shows at least four digits. The
+    notes name rows only.
     """
     whole: dict[str, list[str]] = defaultdict(list)
     for patient in sheet.table.index:
@@ -107,10 +106,7 @@ _SEPARATORS: Final = "_-. "
 
 
 class KnownPatients:
-    """The ids of the label sheet, found by their spelling in a file name.
-
-    An id is found as it is written, or in one of the further `spellings`; else in any case, where that leaves
-    one id only.
+    """The ids of the label sheet, found as written or in a further spelling, else in any case if one fits.
 
     >>> known = KnownPatients(["P01", "q", "Q", "7"], {"007": "7"})
     >>> known.find("p01"), known.find("q"), known.find("007"), known.find("P1") is None
@@ -149,10 +145,9 @@ def view_prefix(name: str) -> str | None:
 
 
 def view_within(name: str) -> str | None:
-    """The code of the one view that a name holds anywhere, spelled with its window.
+    """The code of the one view that a name holds anywhere, spelled with its window (apical or parasternal).
 
-    Only names that begin with the window (apical or parasternal) count: a "four chamber" within a name
-    can be subcostal, a "long axis" apical, an "LA" the left atrium.
+    A "four chamber" within a name can be subcostal, a "long axis" apical, an "LA" the left atrium.
 
     >>> view_within("IM_0012_A4C_rest"), view_within("subcostal four chamber") is None
     ('FC', True)
@@ -170,14 +165,11 @@ def view_within(name: str) -> str | None:
 
 
 def split_name(stem: str, patients: KnownPatients) -> tuple[str, str] | None:
-    """Split ``<patient>_<view>`` or ``<view>_<patient>``; any of ``_ - .`` and space may separate them.
+    """Patient and view's code of ``<patient>_<view>`` or ``<view>_<patient>``, a file name without suffix.
 
-    The stem is a file name without its suffix. Ids may hold separators themselves, and the longest known
-    id is taken.
-
-    Returns:
-        The patient, spelled as in the label sheet where it is known, and the view's code; None when the
-        name holds no view, or can be read as two different clips.
+    Any of ``_ - .`` and space may separate them. Ids may hold separators themselves; the longest known id is
+    taken, in the label sheet's spelling. None when the name holds no view, or can be read as two different
+    clips.
 
     >>> known = KnownPatients(["P", "P_1"])
     >>> split_name("P_1_A4C", known), split_name("psax-p_1", known), split_name("notes", known) is None

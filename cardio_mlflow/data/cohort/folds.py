@@ -75,7 +75,7 @@ def read_folds(
 ) -> pd.Series[int]:
     """The fold of each of Cohort I's patients, from the user's sheet with the columns patient_id and fold.
 
-    The folds are 1 to num_folds. All patients of one person must be in one fold; by default each is a person.
+    The folds are 1 to num_folds. All patients of a person must be in one; by default each is a person.
 
     Raises:
         InputError: names the row that is wrong, or counts the patients or folds left out; no id is repeated.

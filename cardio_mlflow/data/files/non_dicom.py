@@ -36,7 +36,7 @@ _LONGEST_S: Final = 0.25
 
 
 def is_video(path: Path) -> bool:
-    """Tell by its name whether a file is taken for a video clip.
+    """Whether a file is taken by its name for a video clip.
 
     >>> is_video(Path("P1_FC.AVI")), is_video(Path("P1_FC.dcm"))
     (True, False)

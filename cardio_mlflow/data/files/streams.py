@@ -24,11 +24,10 @@ _STDERR: Final = 2
 
 
 class CodecMessages:
-    """Catches what codecs write to the error stream of the process.
+    """Catches what codecs write to the error stream of the process, which decodes on one thread.
 
     libjpeg fills the rest of a cut frame with gray, says so only on the error stream, and reports
-    success; neither OpenCV nor Pillow passes that on. So the stream is caught for the milliseconds
-    that a frame takes. Meant for a process that decodes on one thread.
+    success; neither OpenCV nor Pillow passes that on.
 
     >>> with CodecMessages() as messages:
     ...     with messages.caught():
@@ -141,12 +140,9 @@ class StreamFacts:
 
 
 def stream_facts(codec: Codec, data: bytes, rows: int, columns: int, samples: int, bits: int) -> StreamFacts:
-    """Read the header of one compressed frame and see whether it is whole.
+    """Read the header of one compressed frame; ValueError when it is none of this codec, or does not end.
 
-    RLE does not hold its size: it is that of the header.
-
-    Raises:
-        ValueError: when it is not a frame of this codec, or does not end.
+    RLE does not hold its size: it is that of the file's header.
     """
     if codec is Codec.RLE:
         # Behind 64 bytes a segment has at most two bytes a pixel, if no run is longer, and is padded to even.
@@ -238,7 +234,7 @@ def _ends(data: bytes) -> bool:
 
 
 def closed(codec: Codec, data: bytes, facts: StreamFacts) -> bytes:
-    """A JPEG frame with its end marker: where libjpeg decodes a single scan, a lost one loses no pixel.
+    """A frame with its end marker, which a JPEG of a single scan may lack without losing a pixel.
 
     Raises:
         ValueError: when the end marker of another frame is missing, for then more may be.

@@ -41,7 +41,7 @@ HOSTILE = """
     from types import SimpleNamespace
 
     def prepare_clip(path, check_text=False):
-        return globals()[path.name](path, check_text)
+        return globals().get(path.name, send)(path, check_text)
 
     def clip(frames, quality):
         return SimpleNamespace(frames=frames, quality=quality, review=ClipReview(), instance="")
@@ -101,45 +101,34 @@ HOSTILE = """
         limits = [resource.getrlimit(kind) for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)]
         raise ClipRefused(Outcome.BAD_VIDEO, " ".join(sorted(os.environ)) + str(limits))
 
-    def blurt(path, check_text):
-        write_everywhere(b"\\x00\\x00\\x00\\x02{}" * 3)
-        return good(path, check_text)
+    def framed(data, length=None):
+        return (len(data) if length is None else length).to_bytes(4, "big") + data
 
-    def write_everywhere(data):
+    SENT = {
+        "blurt": framed(b"{}") * 3,
+        "promise_much": b"\\xff\\xff\\xff\\xff" + b"\\x7f" * 8,
+        "promise_too_much": framed(b"", 4 * 2**20 + 1),
+        "stall": framed(b"{", 256),
+        "pickled": framed(b"cbuiltins\\nprint\\n(S'WORDS'\\ntR."),
+        "old": framed(b'{"number":0,"quality":{"outcome":"NO_SECTOR","message":"of before"}}'),
+    }
+
+    def send(path, check_text):
         for descriptor in range(3, 999):
             try:
-                os.write(descriptor, data)
+                os.write(descriptor, SENT[path.name])
             except OSError:
                 pass
-
-    def promise_much(path, check_text):
-        write_everywhere(b"\\xff\\xff\\xff\\xff" + b"\\x7f" * 8)
-        time.sleep(60)
-
-    def promise_too_much(path, check_text):
-        write_everywhere((4 * 2**20 + 1).to_bytes(4, "big"))
-        time.sleep(60)
-
-    def stall(path, check_text):
-        write_everywhere(b"\\x00\\x00\\x01\\x00{")
-        time.sleep(60)
+        if path.name in ("promise_much", "promise_too_much", "stall"):
+            time.sleep(60)
+        return good(path, check_text)
 
     def shut(path, check_text):
         os.closerange(3, 999)
         time.sleep(60)
 
-    def pickled(path, check_text):
-        text = b"cbuiltins\\nprint\\n(S'WORDS'\\ntR."
-        write_everywhere(len(text).to_bytes(4, "big") + text)
-        return good(path, check_text)
-
     def descriptors(path, check_text):
         raise ClipRefused(Outcome.BAD_VIDEO, " ".join(sorted(os.listdir("/proc/self/fd"), key=int)))
-
-    def old(path, check_text):
-        head = b'{"number":0,"quality":{"outcome":"NO_SECTOR","message":"of before"}}'
-        write_everywhere(len(head).to_bytes(4, "big") + head)
-        return good(path, check_text)
 
     def lie(path, check_text):
         return clip(good(path, check_text).frames, Quality(rows="a patient"))

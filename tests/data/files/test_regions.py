@@ -5,34 +5,25 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.regions import claimed_regions, pixel_aspect, region_bound
+from tests.data.small_clips import dataset, region
 
 ROWS, COLUMNS = 240, 320
 HOSTILE = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, -0.05, 1e308, -1e308, 5e-324])
 
 
 def _region(x=0.05, y=0.05, units=(3, 3), place=(10, 20, 300, 200), **changes):
-    region = Dataset()
-    region.RegionSpatialFormat, region.RegionDataType = 1, 1
-    region.RegionLocationMinX0, region.RegionLocationMinY0 = place[:2]
-    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = place[2:]
-    region.PhysicalUnitsXDirection, region.PhysicalUnitsYDirection = units
-    region.PhysicalDeltaX, region.PhysicalDeltaY = x, y
-    for keyword, value in changes.items():
-        setattr(region, keyword, value) if value is not None else delattr(region, keyword)
-    return region
+    names = ("PhysicalUnitsXDirection", "PhysicalUnitsYDirection")
+    return region(place, x, y, **dict(zip(names, units, strict=True)) | changes)
 
 
 def _header(*regions):
-    header = Dataset()
-    header.SequenceOfUltrasoundRegions = list(regions)
-    return header
+    return dataset(SequenceOfUltrasoundRegions=list(regions))
 
 
 def _size(*regions):
-    return [region.mm_per_pixel for region in claimed_regions(_header(*regions), ROWS, COLUMNS)]
+    return [one.mm_per_pixel for one in claimed_regions(_header(*regions), ROWS, COLUMNS)]
 
 
 @given(st.floats(0.001, 1.0), st.floats(-0.019, 0.019))

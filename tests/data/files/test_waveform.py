@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from cardio_mlflow.data.cycle.ecg import find_r_waves
 from cardio_mlflow.data.files.waveform import ecg_waveform
 from cardio_mlflow.data.outcomes import pydicom_silenced
 from tests.data.cycle.hearts import beats, voltage
+from tests.data.small_clips import dataset
 
 RATE, SAMPLES = 500, 1500
 BEATS = beats(0.2, 2.8)
@@ -20,39 +20,25 @@ ECG = np.rint(1000 * voltage(np.arange(SAMPLES) / RATE, BEATS)).astype(np.int16)
 
 
 def _channel(code="", meaning="", scheme="MDC", **elements):
-    channel = Dataset()
-    if code or meaning:
-        source = Dataset()
-        source.CodeValue, source.CodingSchemeDesignator, source.CodeMeaning = code, scheme, meaning
-        channel.ChannelSourceSequence = Sequence([source])
-    for keyword, value in elements.items():
-        setattr(channel, keyword, value)
-    return channel
+    source = dataset(CodeValue=code, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+    return dataset(ChannelSourceSequence=[source] if code or meaning else None, **elements)
 
 
 def _group(samples=ECG, channels=(), **elements):
     samples = samples.reshape(len(samples), -1)
-    group = Dataset()
-    group.WaveformSampleInterpretation = {"i1": "SB", "u1": "UB", "i2": "SS", "u2": "US", "i4": "SL"}[
-        samples.dtype.str[1:]
-    ]
-    group.WaveformBitsAllocated = 8 * samples.dtype.itemsize
-    group.NumberOfWaveformSamples, group.NumberOfWaveformChannels = samples.shape
-    group.SamplingFrequency = RATE
-    group.ChannelDefinitionSequence = Sequence(list(channels))
-    group.WaveformData = samples.tobytes()
-    for keyword, value in elements.items():
-        if value is None:
-            delattr(group, keyword)
-        else:
-            setattr(group, keyword, value)
-    return group
+    kinds = {"i1": "SB", "u1": "UB", "i2": "SS", "u2": "US", "i4": "SL"}
+    sound = {
+        "WaveformSampleInterpretation": kinds[samples.dtype.str[1:]],
+        "WaveformBitsAllocated": 8 * samples.dtype.itemsize,
+        "NumberOfWaveformSamples": samples.shape[0], "NumberOfWaveformChannels": samples.shape[1],
+        "SamplingFrequency": RATE, "ChannelDefinitionSequence": list(channels),
+        "WaveformData": samples.tobytes(),
+    }  # fmt: skip
+    return dataset(**sound | elements)
 
 
 def _file(*groups):
-    dataset = Dataset()
-    dataset.WaveformSequence = Sequence(list(groups))
-    return dataset
+    return dataset(WaveformSequence=list(groups))
 
 
 def test_times_and_voltage_are_those_of_the_file():
@@ -146,8 +132,8 @@ def test_a_group_that_contradicts_itself_is_not_read(elements):
 
 
 def test_a_file_without_a_waveform_or_with_a_flat_one_has_none():
-    for dataset in (Dataset(), _file(), _file(_group(np.full(SAMPLES, 3, np.int16)))):
-        assert ecg_waveform(dataset) is None
+    for made in (Dataset(), _file(), _file(_group(np.full(SAMPLES, 3, np.int16)))):
+        assert ecg_waveform(made) is None
 
 
 _KEYWORDS = st.sampled_from([
