@@ -121,6 +121,14 @@ def process_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def stop_telemetry() -> None:
+    """Have MLflow, which is yet to be imported, report nothing to its makers, unless the user has set it to.
+
+    Its thread changes the environment while others read it, of which a request to a server can fail.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
 def prepare_for_ray(answer: float) -> None:
     """Set, before Ray is imported, what its client needs to join a cluster, as far as the user has not.
 

@@ -1,18 +1,11 @@
-"""What can become of one clip in preparation, and the refusal that carries it."""
+"""What can become of one clip: outcome codes, refusals, and the limits of what is decoded."""
 
 from __future__ import annotations
 
-import logging
-import struct
-import warnings
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, Self
-
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
 MAX_SIDE: Final = 4096
 """Rows or columns of a frame."""
@@ -102,24 +95,3 @@ class ClipRefused(Exception):  # noqa: N818 - what happened to the clip, in the 
 
     def __reduce__(self) -> tuple[type[ClipRefused], tuple[Outcome, str]]:
         return ClipRefused, (self.outcome, self.message)
-
-
-PARSING_FAULTS: Final = (
-    InvalidDicomError, BytesLengthException, OSError, EOFError, struct.error, ValueError, TypeError,
-    LookupError, AttributeError, OverflowError, RuntimeError, MemoryError, zlib.error,
-)  # fmt: skip
-"""What pydicom and its decoders raise on damaged or hostile files."""
-
-
-@contextmanager
-def pydicom_silenced() -> Iterator[None]:
-    """Keep pydicom from logging and warning, in words that repeat what stands in the file."""
-    logger = logging.getLogger("pydicom")  # those of its modules take their level from it
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -21,7 +21,7 @@ from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.catalogue import ablation_drawings
 from cardio_mlflow.model.backbone import load_backbone
 from cardio_mlflow.pipelines.inputs import load_inputs
-from cardio_mlflow.pipelines.train import refuse_variant, train_jobs, trained_before
+from cardio_mlflow.pipelines.train import refuse_variant, train_jobs, trained_folds
 from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import TrainingSet, check_backbone, load_training_set
 from cardio_mlflow.settings import Settings
@@ -59,9 +59,9 @@ def compare_variants(settings: Settings, run: Run, data: TrainingSet) -> None:
         for fold in folds
     ]
     run.set_tags({"cohort_digest": data.inputs.digest})
-    done = trained_before(settings, data, jobs)
+    done = trained_folds(settings, data, jobs)
     train_jobs(settings, run, data, [job for job in jobs if job not in done])
-    log_comparison(run, settings, trained_before(settings, data, jobs))
+    log_comparison(run, settings, trained_folds(settings, data, jobs))
 
 
 def _check_variants(settings: Settings, data: TrainingSet) -> None:
@@ -103,7 +103,7 @@ def log_comparison(run: Run, settings: Settings, runs: Runs) -> None:
     run.log_metrics(comparison_metrics(variants, apart))
     figures = ablation_drawings(tables, synthetic=settings.is_synthetic)
     run.log_figures({figure.name: figure.figure() for figure in figures}, settings.figure_formats)
-    _tell(run, settings, variants, [*in_words(apart), *paths_in_words(apart, alphas)])
+    _log_words(run, settings, variants, [*in_words(apart), *paths_in_words(apart, alphas)])
 
 
 def comparison_metrics(variants: pd.DataFrame, apart: pd.DataFrame) -> dict[str, float]:
@@ -144,7 +144,7 @@ def _histories(runs: Runs) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _tell(run: Run, settings: Settings, variants: pd.DataFrame, sentences: Sequence[str]) -> None:
+def _log_words(run: Run, settings: Settings, variants: pd.DataFrame, sentences: Sequence[str]) -> None:
     """Show the means, say what the differences come to, and what the intervals do not hold."""
     means = variants[variants["parameter"] == MEAN].set_index("variant")
     shown = means[["n", "r", "r_low", "r_high", "mae", "r_seed_sd"]].rename(columns={"mae": "mae (SD)"})

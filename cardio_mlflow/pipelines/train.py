@@ -22,10 +22,10 @@ from cardio_mlflow.pipelines.worker_pools import worker_pool
 from cardio_mlflow.pipelines.workers import (
     FAULTS,
     Work,
-    as_worker,
     load_once,
     shared_settings,
     training_set_of,
+    worker_process,
     workers_for,
 )
 from cardio_mlflow.settings import Settings
@@ -40,14 +40,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: its predictions table, or why it failed."""
+    """What became of a job: its predictions table, or why there is none."""
 
     job: FoldJob
     predictions: pd.DataFrame | None
     failure: str = ""
 
 
-def trained_before(
+def trained_folds(
     settings: Settings, data: TrainingSet, jobs: Sequence[FoldJob]
 ) -> dict[FoldJob, FinishedRun]:
     """The runs of the jobs that have been trained with these settings on this cohort."""
@@ -82,8 +82,8 @@ def train_jobs(
     workers = workers_for(settings, len(jobs))
     alone = workers <= 1 and not settings.cluster
     with run.ending_what_it_starts():
-        outcomes = list(_alone(settings, run, data, jobs) if alone else
-                        _side_by_side(settings, run, data, jobs, workers))  # fmt: skip
+        outcomes = list(_train_alone(settings, run, data, jobs) if alone else
+                        _train_side_by_side(settings, run, data, jobs, workers))  # fmt: skip
     if failed := [outcome for outcome in outcomes if outcome.predictions is None]:
         reasons = "\n".join(f"- {outcome.failure}" for outcome in failed)
         done = len(outcomes) - len(failed)
@@ -94,12 +94,14 @@ def train_jobs(
     return {o.job: o.predictions for o in outcomes if o.predictions is not None}
 
 
-def _alone(settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob]) -> Iterator[Outcome]:
+def _train_alone(
+    settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob]
+) -> Iterator[Outcome]:
     for job in jobs:
-        yield _outcome(settings, run, job, lambda own: training_set_of(own, settings, data), Place())
+        yield _train_job(settings, run, job, lambda own: training_set_of(own, settings, data), Place())
 
 
-def _side_by_side(
+def _train_side_by_side(
     settings: Settings, run: Run, data: TrainingSet, jobs: Sequence[FoldJob], wanted: int
 ) -> Iterator[Outcome]:
     store = current_store()
@@ -112,22 +114,22 @@ def _side_by_side(
             "-P jobs=1."
         )
         calls = ((work, number, job) for number, job in enumerate(jobs))
-        outcomes = pool.results(_in_worker, calls, advice)
+        outcomes = pool.results(_train_in_worker, calls, advice)
         yield from tqdm(outcomes, total=len(jobs), desc="folds", unit="fold", position=workers)
 
 
-def _in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
+def _train_in_worker(work: Work, number: int, job: FoldJob) -> Outcome:
     """Train one job in a worker process, which goes on with what a killed one of the same command started."""
-    with as_worker(work, number) as (device, place):
+    with worker_process(work, number) as (device, place):
         command, settings = Run(work.started_by), work.settings
         if command.end_left_running({"started_by": work.started_by, "mlflow.runName": job.name}):
             settings = settings.model_copy(update={"resume": True})
-        return _outcome(
+        return _train_job(
             settings, command, job, lambda own: load_once(own, work.inputs, device, work.workers), place
         )
 
 
-def _outcome(
+def _train_job(
     settings: Settings, started_by: Run, job: FoldJob, load: Callable[[Settings], TrainingSet], place: Place
 ) -> Outcome:
     """Train a job into a new run; a failure is reported, so that the other jobs go on."""
@@ -175,7 +177,7 @@ def train_folds(settings: Settings, run: Run, data: TrainingSet) -> None:
     """
     jobs = [FoldJob(fold) for fold in range(1, settings.num_folds + 1)]
     run.set_tags({"cohort_digest": data.inputs.digest})
-    done = trained_before(settings, data, jobs) if settings.resume else {}
+    done = trained_folds(settings, data, jobs) if settings.resume else {}
     tables = {job: found.predictions() for job, found in done.items()}
     tables |= train_jobs(settings, run, data, [job for job in jobs if job not in done])
     same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}

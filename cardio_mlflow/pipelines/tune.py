@@ -16,7 +16,7 @@ from cardio_mlflow.analysis.summary import mean_correlation, performance_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.inputs import load_inputs
 from cardio_mlflow.pipelines.study_runs import command, complete_folds
-from cardio_mlflow.pipelines.train import refuse_variant, train_folds, train_jobs, trained_before
+from cardio_mlflow.pipelines.train import refuse_variant, train_folds, train_jobs, trained_folds
 from cardio_mlflow.pipelines.train_fold import FoldJob
 from cardio_mlflow.pipelines.training_set import TrainingSet, load_training_set
 from cardio_mlflow.pipelines.trials import Tuning, trial_tags
@@ -175,23 +175,17 @@ def _tune_nested(settings: Settings, run: Run, data: TrainingSet) -> None:
     are those of each outer fold.
     """
     folds = range(1, settings.num_folds + 1)
-    tables: dict[int, pd.DataFrame] = {}
     chosen: dict[int, Tuned] = {}
     for fold in folds:
         others = tuple(other for other in folds if other != fold)
         inner = tuple(other for other in sorted(settings.tune_folds) if other != fold)
         tuned = chosen[fold] = _tuned_on(inner or others, settings, run, data, fold)
         log_tuning(run, settings, tuned, f"outer-{fold}/")
-        found = _trained_before(_outer_settings(settings, tuned), data, fold)
-        if found is None and tuned.is_own:
-            job = FoldJob(fold)
-            found = train_jobs(_outer_settings(settings, tuned), run, data, [job])[job]
-        if found is not None:
-            tables[fold] = found
-    for fold in [fold for fold in folds if fold not in tables]:  # another command may have trained it since
-        found = _trained_before(_outer_settings(settings, chosen[fold]), data, fold)
-        if found is not None:
-            tables[fold] = found
+        own = _outer_settings(settings, tuned)
+        if tuned.is_own and _trained_folds(own, data, fold) is None:
+            train_jobs(own, run, data, [FoldJob(fold)])
+    found = {f: _trained_folds(_outer_settings(settings, t), data, f) for f, t in chosen.items()}
+    tables = {fold: table for fold, table in found.items() if table is not None}
     if missing := [str(fold) for fold in folds if fold not in tables]:
         log.info(
             "Another command still trains the outer fold%s %s, and will pool them all. If it was killed, "
@@ -207,10 +201,10 @@ def _outer_settings(settings: Settings, tuned: Tuned) -> Settings:
     return tuned.settings.model_copy(update={"study": f"{settings.study_name}-nested", "resume": True})
 
 
-def _trained_before(own: Settings, data: TrainingSet, fold: int) -> pd.DataFrame | None:
+def _trained_folds(own: Settings, data: TrainingSet, fold: int) -> pd.DataFrame | None:
     """An outer fold's predictions, where this or another command has trained it with these settings."""
     job = FoldJob(fold)
-    done = trained_before(own, data, [job])
+    done = trained_folds(own, data, [job])
     return done[job].predictions() if job in done else None
 
 

@@ -25,7 +25,7 @@ from cardio_mlflow.explain.patient import checks_of, explain_patient
 from cardio_mlflow.figures.explanation_checks import deletion_insertion, sanity_bars
 from cardio_mlflow.model.frame_encoder import resize_frames
 from cardio_mlflow.model.network import unit_range
-from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION
+from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, VIEWS
 from cardio_mlflow.pipelines.explained_figures import Patient, log_cohort, log_patient
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs, training_subset
 from cardio_mlflow.pipelines.study_runs import FoldNetworks, find_networks
@@ -38,7 +38,7 @@ WORDS = (
 )
 
 
-def chosen_patients(asked: str, predictions: pd.DataFrame) -> dict[str, str]:
+def choose_patients(asked: str, predictions: pd.DataFrame) -> dict[str, str]:
     """Read a choice of patients.
 
     Args:
@@ -55,7 +55,7 @@ def chosen_patients(asked: str, predictions: pd.DataFrame) -> dict[str, str]:
     known = set(predictions["patient_id"])
     chosen: dict[str, str] = {}
     for word in filter(None, (part.strip() for part in asked.split(","))):
-        found = {word: "asked for"} if word in known else _by_word(word, ranked, predictions)
+        found = {word: "asked for"} if word in known else _patients_of(word, ranked, predictions)
         for patient, why in found.items():
             chosen.setdefault(patient, why)
     if not chosen:
@@ -63,7 +63,7 @@ def chosen_patients(asked: str, predictions: pd.DataFrame) -> dict[str, str]:
     return chosen
 
 
-def _by_word(word: str, ranked: list[str], predictions: pd.DataFrame) -> dict[str, str]:
+def _patients_of(word: str, ranked: list[str], predictions: pd.DataFrame) -> dict[str, str]:
     """The patients that a word stands for; ``ranked`` has the worst first."""
     name, equals, number = word.partition("=")
     if name in ("worst", "best"):
@@ -76,13 +76,13 @@ def _by_word(word: str, ranked: list[str], predictions: pd.DataFrame) -> dict[st
     if name == "median" and not equals:
         return {ranked[len(ranked) // 2]: "median error"}
     if name in ("ph", "no_ph") and not equals:
-        return _typical(name, ranked, predictions)
+        return _typical_patient(name, ranked, predictions)
     raise InputError(
         f"patients= names what is neither a patient of Cohort I with a prediction nor one of: {WORDS}."
     )
 
 
-def _typical(name: str, ranked: list[str], predictions: pd.DataFrame) -> dict[str, str]:
+def _typical_patient(name: str, ranked: list[str], predictions: pd.DataFrame) -> dict[str, str]:
     """The patient with or without PH whose error is the middle one of its kind."""
     ph = PULMONARY_HYPERTENSION
     reference = wide(predictions, "reference")[ph.key]
@@ -110,7 +110,7 @@ def visualize(settings: Settings, run: Run, patients: str, model: str, loose: st
     loose_frames = count_of_loose(loose)
     with tempfile.TemporaryDirectory() as folder:
         networks = find_networks(settings, model, Path(folder))
-        chosen = chosen_patients(patients, networks.predictions)
+        chosen = choose_patients(patients, networks.predictions)
         inputs = load_inputs(settings)
         if inputs.digest != networks.cohort_digest:
             raise InputError(
@@ -234,7 +234,7 @@ def _mean_images(settings: Settings, inputs: StudyInputs, bundle: Bundle, fold: 
     trained = [p for p in inputs.patients("I") if inputs.folds[p] != fold and p in trainable]
     chosen = [trained[i] for i in np.linspace(0, len(trained) - 1, min(MEAN_OF, len(trained))).astype(int)]
     size = bundle.network.encoder.image_size
-    total, count = torch.zeros(4, *size), torch.zeros(4, 1, 1)
+    total, count = torch.zeros(len(VIEWS), *size), torch.zeros(len(VIEWS), 1, 1)
     for patient in chosen:
         data = load_clips(
             inputs.prepared.clips_of, [patient], bundle.settings.training_frames, scale=bundle.scale

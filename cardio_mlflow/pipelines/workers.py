@@ -34,7 +34,7 @@ from cardio_mlflow.training.processes import Processes
 FAULTS: Final = (
     OSError, RuntimeError, ArithmeticError, ValueError, LookupError, MemoryError, SafetensorError, StoreError,
 )  # fmt: skip
-"""What a job may fail of, beside an ``InputError``, while the others go on."""
+"""What a job may fail with, beside an ``InputError``, while the others go on."""
 
 WORKER_STEP: Final = 4.0
 """GiB that a worker's step has, where ``step_memory`` does not say and all cores or GPUs are to be used."""
@@ -106,7 +106,7 @@ def shared_settings(settings: Settings, workers: int, networks: int = 1) -> Sett
 
 
 @contextmanager
-def as_worker(work: Work, number: int) -> Iterator[tuple[torch.device, Place]]:
+def worker_process(work: Work, number: int) -> Iterator[tuple[torch.device, Place]]:
     """Be a worker process: write to the command's store, with this worker's share of cores and its device.
 
     The process ends afterwards, where the command that it works for has died meanwhile.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -160,6 +161,12 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _workers_as_quick_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray starts its workers at a niceness of 15."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 both = pytest.mark.parametrize("cluster", ["ray", "dask"], indirect=True)
 
 
@@ -250,6 +257,54 @@ def test_a_cluster_that_lets_nobody_in_is_reported_at_once(ray: Cluster, tmp_pat
     assert "RAY_AUTH_TOKEN" in said[0]
     assert said[1] == said[0]
     assert said[2] == "joined\n"
+
+
+@pytest.mark.parametrize("backend", ["ray", "dask"])
+def test_calls_of_killed_workers_are_made_again(backend: str, tmp_path: Path) -> None:
+    """On this machine, without a cluster; the results are those of all calls."""
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+
+    def dies_once(value: int, marker: Path) -> int:
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return value
+
+    calls = [(value, tmp_path / str(value % 2)) for value in range(4)]
+    with worker_pool(load_settings({"backend": backend}, {}), ELSEWHERE, 2) as pool:
+        assert sorted(pool.results(dies_once, calls, "")) == [0, 1, 2, 3]
+        with pytest.raises(InputError, match=r"^as it is$"):
+            list(pool.results(raises, [(InputError("as it is"),)], ""))
+
+
+@pytest.mark.parametrize("backend", ["loky", "ray"])
+def test_a_call_whose_workers_are_all_killed_is_reported_with_advice(backend: str) -> None:
+    pytest.importorskip({"loky": "joblib"}.get(backend, backend))
+
+    def dies() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    settings, said = load_settings({"backend": backend}, {}), r"A worker process was killed, .* Take fewer\."
+    with pytest.raises(InputError, match=said), worker_pool(settings, ELSEWHERE, 2) as pool:
+        list(pool.results(dies, [()], "Take fewer."))
+
+
+def raises(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"backend": "ray", "cluster": "ray://head:10001"}, "Start a tracking server"),
+        ({"cluster": "tcp://head:8786"}, "cluster is for backend=ray and backend=dask"),
+        ({"backend": "dask", "cluster": "head/8786/"}, "Nothing answers|no address"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_refused(given: dict[str, str], said: str) -> None:
+    store = ELSEWHERE if given["cluster"].startswith("head") else Store("sqlite:///mlflow.db", "0")
+    with pytest.raises(InputError, match=said), worker_pool(load_settings(given, {}), store, 2):
+        pass
 
 
 @pytest.mark.parametrize(("backend", "scheme"), [("ray", "ray"), ("dask", "tcp")])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import joblib
 import pytest
+import torch
 
 from cardio_mlflow.pipelines import workers as processes
 from cardio_mlflow.pipelines.workers import workers_for
@@ -21,11 +22,10 @@ def losses(runs) -> dict[str, float]:
     return {run.info.run_name: run.data.metrics["best/loss"] for run in runs}
 
 
-@pytest.mark.parametrize("backend", ["loky", "ray", "dask"])
-def test_workers_train_what_one_process_trains(studied, backend: str) -> None:
-    assert studied.command("train", jobs="2", backend=backend, study=backend) == 0
-    folds = studied.runs(study=backend, step="train_fold")
-    (summary,) = studied.runs(study=backend, step="train")
+def test_workers_train_what_one_process_trains(studied) -> None:
+    assert studied.command("train", jobs="2", study="loky") == 0
+    folds = studied.runs(study="loky", step="train_fold")
+    (summary,) = studied.runs(study="loky", step="train")
     assert sorted(losses(folds)) == ["fold-1", "fold-2"]
     assert {run.info.status for run in folds} == {"FINISHED"}
     assert {run.data.tags["started_by"] for run in folds} == {summary.info.run_id}
@@ -70,31 +70,27 @@ def damage_a_checkpoint(studied, study: str) -> Path:
     return checkpoint.folder
 
 
-def test_workers_are_the_jobs_the_gpus_or_the_cores(monkeypatch) -> None:
-    import torch
-
+def test_workers_are_the_jobs_the_gpus_or_the_cores(monkeypatch, caplog) -> None:
     def workers(todo: int, **given: str) -> int:
         return workers_for(load_settings(given, {}), todo)
 
-    free = [64]
-    monkeypatch.setattr(processes, "free_memory", lambda: free[0] * 2**30)
+    cpu, gpus, memory = torch.device("cpu"), [torch.device("cuda", i) for i in range(2)], {}
+    monkeypatch.setattr(processes, "memory_of", lambda device: memory[device] * 2**30)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
-    monkeypatch.setattr(processes, "available_devices", lambda: [torch.device("cpu")])
+    monkeypatch.setattr(processes, "available_devices", lambda: [cpu])
+    memory[cpu] = 64
     assert [workers(30), workers(3), workers(30, jobs="2"), workers(0)] == [8, 3, 2, 0]
-    free[0] = 20
+    memory[cpu] = 20
     assert [workers(30), workers(30, step_memory="1"), workers(30, jobs="7")] == [3, 6, 7]
-    free[0] = 1
+    assert "jobs=7: there is room for 3 at 6.0 GiB each." in caplog.text
+    memory[cpu] = 1
     assert workers(30) == 1
-    monkeypatch.setattr(processes, "available_devices", lambda: [torch.device("cuda", i) for i in range(2)])
-    assert [workers(30), workers(1), workers(30, jobs="1")] == [2, 1, 1]
-    assert workers(30, backend="ray", cluster="ray://head:10001") == 30
-
-
-def test_a_cluster_needs_a_store_that_it_can_reach(studied, capsys) -> None:
-    assert studied.command("train", study="far", backend="ray", cluster="ray://head:10001") == 1
-    assert "Start a tracking server" in capsys.readouterr().err
-    assert studied.command("train", study="far", cluster="tcp://head:8786") == 1
-    assert "cluster is for backend=ray and backend=dask" in capsys.readouterr().err
+    monkeypatch.setattr(processes, "available_devices", lambda: gpus)
+    memory |= dict.fromkeys(gpus, 15)
+    assert [workers(30), workers(1), workers(30, jobs="1"), workers(30, jobs="16")] == [2, 1, 1, 4]
+    assert "so there are 4" in caplog.text
+    far = {"backend": "ray", "cluster": "ray://head:10001"}
+    assert [workers(30, **far), workers(30, jobs="3", **far)] == [30, 3]
 
 
 def test_two_processes_train_a_fold_as_one_does(studied, tmp_path: Path) -> None:

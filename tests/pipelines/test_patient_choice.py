@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.pipelines.visualize import chosen_patients
+from cardio_mlflow.pipelines.visualize import choose_patients
 
 
 def test_the_choice_of_patients(table) -> None:
@@ -15,16 +15,16 @@ def test_the_choice_of_patients(table) -> None:
         "std"
     )
     ranked = errors.groupby(one["patient_id"]).mean().sort_values(ascending=False)
-    found = chosen_patients("worst=2, best=1, P005", one)
+    found = choose_patients("worst=2, best=1, P005", one)
     assert list(found)[:2] == list(ranked.index[:2])
     assert list(found.values())[:3] == ["worst 1", "worst 2", "best 1"]
     assert "P005" in found
-    sick = chosen_patients("ph,no_ph", one)
+    sick = choose_patients("ph,no_ph", one)
     values = one[one["parameter"] == "meanPAP"].set_index("patient_id")["reference"]
     assert [values[p] > 20 for p in sick] == [True, False]
-    again = chosen_patients(f"{ranked.index[0]},worst=1", one)
+    again = choose_patients(f"{ranked.index[0]},worst=1", one)
     assert again == {ranked.index[0]: "asked for"}, "nobody twice"
     with pytest.raises(InputError, match="neither a patient") as caught:
-        chosen_patients("SMITH^JOHN", one)
+        choose_patients("SMITH^JOHN", one)
     assert "SMITH" not in str(caught.value)
     assert np.isfinite(ranked).all()

@@ -24,7 +24,7 @@ from cardio_mlflow.data.cohort.clip_names import (
     view_within,
 )
 from cardio_mlflow.data.cohort.labels import LabelSheet
-from cardio_mlflow.data.outcomes import PARSING_FAULTS, pydicom_silenced
+from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, view
 

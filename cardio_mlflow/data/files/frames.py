@@ -31,7 +31,8 @@ from cardio_mlflow.data.files.streams import (
     mended,
     stream_facts,
 )  # fmt: skip
-from cardio_mlflow.data.outcomes import PARSING_FAULTS, ClipRefused, Outcome
+from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 _FEW: Final = 16  # steps between neighbours that must speak for it, of which a marked pixel gives two
 

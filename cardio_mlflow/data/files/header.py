@@ -27,22 +27,11 @@ from cardio_mlflow.data.files.header_values import (
     text_of,
 )
 from cardio_mlflow.data.files.pixel_data import Spans, locate_encapsulated, locate_native, read_palette
-from cardio_mlflow.data.files.regions import (
-    Bound,
-    ClaimedRegion,
-    claimed_regions,
-    pixel_aspect,
-    region_bound,
-)
-from cardio_mlflow.data.files.timing import (
-    TIMING,
-    FrameTiming,
-    frame_timing,
-    heart_rate,
-    tagged_r_waves,
-)
+from cardio_mlflow.data.files.regions import Bound, ClaimedRegion, claimed_regions, pixel_aspect, region_bound
+from cardio_mlflow.data.files.timing import TIMING, FrameTiming, frame_timing, heart_rate, tagged_r_waves
 from cardio_mlflow.data.files.waveform import ecg_waveform
-from cardio_mlflow.data.outcomes import PARSING_FAULTS, ClipRefused, Outcome, pydicom_silenced
+from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 
 
 @dataclass(frozen=True)

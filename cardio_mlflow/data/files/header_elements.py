@@ -15,15 +15,10 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator
 
-from cardio_mlflow.data.files.header_values import (
-    BIG_ENDIAN,
-    DEFLATED,
-    STANDARD,
-    Codec,
-    codec_of,
-)
+from cardio_mlflow.data.files.header_values import BIG_ENDIAN, DEFLATED, STANDARD, Codec, codec_of
 from cardio_mlflow.data.files.streams import inflated
-from cardio_mlflow.data.outcomes import PARSING_FAULTS, ClipRefused, Outcome
+from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _MAX_FILE_BYTES: Final = 2 * 1024**3

@@ -20,10 +20,10 @@ from cardio_mlflow.data.outcomes import (
     MAX_FRAMES,
     MAX_INFLATED_BYTES,
     MAX_SIDE,
-    PARSING_FAULTS,
     ClipRefused,
     Outcome,
 )
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 _TEXT_VRS: Final = ("DS", "IS", "LO", "SH", "CS", "ST", "LT", "UT", "AE", "AS", "UC")
 _NUMBER: Final = re.compile(rb"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")

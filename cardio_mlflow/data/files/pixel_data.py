@@ -16,13 +16,9 @@ from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.uid import UID
 
 from cardio_mlflow.data.files.header_elements import UNDEFINED_LENGTH, ClipFile, PixelElement
-from cardio_mlflow.data.files.header_values import (
-    HALVED,
-    Codec,
-    PixelFormat,
-    numbers_of,
-)
-from cardio_mlflow.data.outcomes import MAX_FRAMES, PARSING_FAULTS, ClipRefused, Outcome, pydicom_silenced
+from cardio_mlflow.data.files.header_values import HALVED, Codec, PixelFormat, numbers_of
+from cardio_mlflow.data.outcomes import MAX_FRAMES, ClipRefused, Outcome
+from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 
 Span = tuple[int, int]
 """Offset and length of a piece of the file, in bytes."""

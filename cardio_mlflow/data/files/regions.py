@@ -9,7 +9,7 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.header_values import number_of
-from cardio_mlflow.data.outcomes import PARSING_FAULTS
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 Bound = tuple[int, int, int, int]
 """A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""

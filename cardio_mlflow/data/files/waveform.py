@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.header_values import number_of, numbers_of, text_of
-from cardio_mlflow.data.outcomes import PARSING_FAULTS
+from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 Array = NDArray[np.float64]
 

@@ -246,6 +246,11 @@ def test_the_child_has_no_more_than_it_needs(hostile, monkeypatch, tmp_path, cap
     assert "WORDS" not in "".join(capfd.readouterr())
 
 
+def test_the_child_imports_no_numpy_before_it_may_use_one_thread_only():
+    code = "import sys, cardio_mlflow.data.batch.child; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")
 def test_the_child_has_no_file_of_its_parent(hostile, tmp_path):
     with (tmp_path / "secret").open("w") as secret:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.cycle.ecg import find_r_waves
 from cardio_mlflow.data.files.waveform import ecg_waveform
-from cardio_mlflow.data.outcomes import pydicom_silenced
+from cardio_mlflow.data.parsing import pydicom_silenced
 from tests.data.cycle.hearts import beats, voltage
 from tests.data.small_clips import dataset
 
