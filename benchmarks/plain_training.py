@@ -37,7 +37,7 @@ def plain_training(network: Network, data: FoldData, settings: Settings, seed: i
     """Train a fold plainly; the draws of an epoch are those of the engine, so that losses can be compared."""
     optimizer = AdamW(parameter_groups(network, settings))
     device = data.features.device
-    for epoch, stage in enumerate(stage_schedule(settings), start=1):
+    for epoch, stage in enumerate(stage_schedule(settings, network.encoder), start=1):
         start = time.perf_counter()
         prepare_stage(network, stage)
         torch.manual_seed(seed * 100_003 + epoch)

@@ -132,7 +132,7 @@ def patch_side(found: Explanation) -> int:
 def _attribute(
     case: Case, baseline: Tensor, settings: Settings, bundle: Bundle, steps: int, tolerance: float
 ) -> Attribution:
-    device = case.images.device  # on CPUs bfloat16 makes the way back of small backbones slower
+    device = case.images.device  # on CPUs bfloat16 makes the backward pass of small backbones slower
     dtype = compute_dtype(bundle.settings.precision, device) if device.type == "cuda" else torch.float32
     memory = step_bytes(settings.step_memory, device, CPU_MOST)
     return integrate(case, baseline, steps, tolerance, memory, dtype)

@@ -1,4 +1,4 @@
-"""From gray frames to one feature a frame, with the backbone's frozen and trained parts separable."""
+"""From gray frames to one feature per frame, with the backbone's frozen and trained parts separable."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class FrameEncoder(nn.Module):
         return list(self.vit.get_submodule(self._family.blocks).children())
 
     def attentions(self) -> list[nn.Module]:
-        """Each block's attention, which gives its output and, on the plain path, (N, heads, L, L) weights."""
+        """Each block's attention: returns its output and, on the plain path, (N, heads, L, L) weights."""
         return [block.get_submodule(self._family.attention) for block in self.layer_groups()]
 
     def forward(self, frames: Tensor) -> Tensor:

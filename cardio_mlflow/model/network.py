@@ -39,25 +39,16 @@ class TemporalAttention(AttentionPool):
 
 
 class ViewFusion(AttentionPool):
-    """Gated attention over a patient's views; when it attends, a learned vector tells the views apart."""
+    """Gated attention over a patient's views: (B, V, D) to (B, D) patient features and (B, V) weights.
+
+    When it attends, a learned vector tells the views apart; the mean sees the features as they are.
+    """
 
     def __init__(self, width: int, heads: int, pooling: Pooling, views: int):
         """Build for ``views`` views with features of ``width`` numbers."""
         super().__init__(width, heads, pooling)
         if pooling != "mean":
             self.view_embedding = nn.Parameter(torch.randn(views, width) * 0.02)
-
-    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool over views; the mean path sees the features as they are.
-
-        Args:
-            features: (B, V, D) view features.
-            present: (B, V) bool view mask, at least one view a patient.
-
-        Returns:
-            (B, D) patient features; and (B, V) view weights, which sum to 1 over the present views.
-        """
-        return super().forward(features, present)
 
     def _attend(self, features: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         return super()._attend(features + self.view_embedding, present)
@@ -150,7 +141,7 @@ class Network(nn.Module):
 
         Args:
             clips: (B, V, T, H, W), uint8 or float 0-1.
-            present: (B, V) bool view mask, at least one view a patient.
+            present: (B, V) bool view mask, at least one view per patient.
             phased: (B, V) bool, the clips whose first frame is known to stand at an R wave; None: no clip's.
         """
         features = self.encoder(unit_range(clips[present].flatten(0, 1)))
@@ -192,10 +183,10 @@ def build_network(
 
     Args:
         vit: a one-channel vision transformer (see ``model.backbone``).
-        variant: which one.
-        attention_heads: heads of both attention stages.
-        dropout: dropout in the heads.
-        seed: seed of the new parts.
+        variant: see ``VARIANTS``.
+        attention_heads: of both attention stages.
+        dropout: in the heads.
+        seed: of the new parts.
         motion: with a motion path, unless the variant is without.
         stroke: heads beside the nine, of stroke volume and its index.
 

@@ -23,7 +23,7 @@ from cardio_mlflow.errors import InputError
 UNMASKED: Final = {"mask_ratio": 0.0}
 FIXED_ROTATION: Final = dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale"))
 """Fields that keep rotary positions the same in training: else they are drawn anew in each pass, and what
-frozen blocks give could not be kept."""
+frozen blocks compute could not be kept."""
 
 
 def embed(model: PreTrainedModel, images: Tensor) -> Tensor:
@@ -44,19 +44,13 @@ class Family(NamedTuple):
     """Where a family keeps its parts; names are paths of submodules of ``model``.
 
     Attributes:
-        title: what people call it.
-        model: class of transformers.
-        blocks: the list of transformer blocks, in the model.
-        final_norm: the layer norm after the last block, in the model.
-        projection: the convolution that embeds patches, in the model.
-        attention: the attention, in a block.
+        attention: in a block, not in the model.
         prefix: the tokens before the patch tokens: parameters (1, n, D) of the embeddings.
         any_size: whether its positions are made for images of any size.
         rotary: whether blocks take rotary position embeddings.
         fields: fields of the configuration that are fixed here.
         options: what the model's class takes beside the configuration.
-        embed: from images to tokens.
-        saved_widths: tensors as wide as a token that a block saves for its way back beyond ViT's (layer
+        saved_widths: tensors as wide as a token that a block saves for its backward pass beyond ViT's (layer
             scale, rotation); measured on a CPU in bfloat16.
     """
 

@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from cardio_mlflow import __version__
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.model.network import Network
 from cardio_mlflow.pipelines.fold_results import (
     PARTICIPANTS,
     TrainedFold,
@@ -39,7 +38,6 @@ from cardio_mlflow.tracking.store import page_command
 from cardio_mlflow.training.bundle import Bundle
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
-from cardio_mlflow.training.forward import predict
 from cardio_mlflow.training.processes import join_processes
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
@@ -93,7 +91,7 @@ class Place:
     """Where a job is trained.
 
     Attributes:
-        line: the line of its progress bar, where several are shown.
+        line: of its progress bar, where several are shown.
         parent: id of the process that started this one for it; 0 where none did.
     """
 
@@ -251,21 +249,9 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     )  # fmt: skip
     network = put_weights(data.network(settings), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")
-    stage = int(table.loc[table["epoch"] == state.best_epoch, "stage"].iloc[0])
-    features = _features(fold, network, stage)
+    features = features_table(patients, {job.fold: state.best_features})
     bundle = Bundle(network, settings, fold.scaler, data.scale)
     return TrainedFold(bundle, state.best_epoch, state.best_loss, table, predictions, features)
-
-
-def _features(fold: _Fold, network: Network, blocks: int) -> pd.DataFrame:
-    """The features table of the validation patients, by the network that is kept."""
-    data, validation = fold.data, fold.validation
-    data.features.prepare(network.encoder.depth - blocks, [])
-    try:
-        found = predict(network, data.features, validation, blocks, fold.settings, data.processes)
-    finally:
-        data.features.close()
-    return features_table([data.patients[i] for i in validation], {fold.job.fold: found.features})
 
 
 def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:

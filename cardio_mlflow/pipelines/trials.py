@@ -75,11 +75,8 @@ class _TrialFold:
 def run_trial(tuning: Tuning, trial: Trial, data: TrainingSet, parent_process: int = 0) -> float:
     """Train a trial's folds and judge them.
 
-    Args:
-        tuning: what all trials share.
-        trial: suggests the settings, and takes the loss of each epoch.
-        data: Cohort I.
-        parent_process: id of the process that started this one for it; 0 where none did.
+    The ``trial`` suggests the settings and takes the loss of each epoch. ``parent_process`` is the id of the
+    process that started this one for it; 0 where none did.
 
     Returns:
         The mean over the folds of each fold's lowest validation loss.

@@ -175,23 +175,17 @@ def _tune_nested(settings: Settings, run: Run, data: TrainingSet) -> None:
     are those of each outer fold.
     """
     folds = range(1, settings.num_folds + 1)
-    tables: dict[int, pd.DataFrame] = {}
     chosen: dict[int, Tuned] = {}
     for fold in folds:
         others = tuple(other for other in folds if other != fold)
         inner = tuple(other for other in sorted(settings.tune_folds) if other != fold)
         tuned = chosen[fold] = _tuned_on(inner or others, settings, run, data, fold)
         log_tuning(run, settings, tuned, f"outer-{fold}/")
-        found = _trained_folds(_outer_settings(settings, tuned), data, fold)
-        if found is None and tuned.is_own:
-            job = FoldJob(fold)
-            found = train_jobs(_outer_settings(settings, tuned), run, data, [job])[job]
-        if found is not None:
-            tables[fold] = found
-    for fold in [fold for fold in folds if fold not in tables]:  # another command may have trained it since
-        found = _trained_folds(_outer_settings(settings, chosen[fold]), data, fold)
-        if found is not None:
-            tables[fold] = found
+        own = _outer_settings(settings, tuned)
+        if tuned.is_own and _trained_folds(own, data, fold) is None:
+            train_jobs(own, run, data, [FoldJob(fold)])
+    found = {f: _trained_folds(_outer_settings(settings, t), data, f) for f, t in chosen.items()}
+    tables = {fold: table for fold, table in found.items() if table is not None}
     if missing := [str(fold) for fold in folds if fold not in tables]:
         log.info(
             "Another command still trains the outer fold%s %s, and will pool them all. If it was killed, "

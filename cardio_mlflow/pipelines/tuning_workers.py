@@ -84,15 +84,7 @@ def run_trials(tuning: Tuning, study: Study, data: TrainingSet) -> None:
 
 
 def begin_trial(tuning: Tuning, study: Study, train: Callable[[Trial], float]) -> bool:
-    """Run the next trial, if there is to be one.
-
-    Args:
-        tuning: what all trials share.
-        study: the tuning's.
-        train: trains a trial and returns its loss.
-
-    Returns:
-        Whether there was one.
+    """Run the next trial, if there is to be one; ``train`` returns its loss. Returns whether there was one.
 
     Raises:
         InputError: the first trials have all failed.
@@ -223,11 +215,7 @@ def _show(bar: tqdm[Any], study: Study, wanted: int) -> None:
 
 def locked(tuning: Tuning) -> FileLock:
     """The lock that all workers of a tuning share, on all machines that share the cache folder."""
-    return FileLock(_lock_file(tuning))
-
-
-def _lock_file(tuning: Tuning) -> str:
     folder = tuning.settings.cache / "tuning"
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2b(f"{tuning.address} {tuning.name}".encode(), digest_size=8).hexdigest()
-    return str(folder / f"{digest}.lock")
+    return FileLock(folder / f"{digest}.lock")

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import joblib
@@ -35,19 +36,23 @@ WORKERLESS: Final = 60.0
 log = logging.getLogger(__name__)
 
 
-class WorkerPool(Protocol):
-    """Workers that make calls for this process."""
+@dataclass(frozen=True)
+class WorkerPool:
+    """Workers that make calls for this process, ``count`` at a time."""
 
-    @property
-    def count(self) -> int:
-        """How many calls are made at a time."""
+    count: int
+    _results: Callable[[Callable[..., Any], Iterable[Arguments], str], Iterator[Any]]
 
     def results(self, call: Callable[..., T], arguments: Iterable[Arguments], advice: str) -> Iterator[T]:
         """The results of calling a function with each of the arguments, as they come.
 
+        On a cluster a call whose worker is killed is made again by another.
+
         Raises:
-            InputError: a worker was killed, which ``advice`` follows; on a cluster after all other results.
+            InputError: a worker was killed (on a cluster: again and again; raised after all other results),
+                or the cluster has gone. ``advice`` says what to do.
         """
+        return self._results(call, arguments, advice)
 
 
 @contextmanager
@@ -75,28 +80,22 @@ def worker_pool(settings: Settings, store: Store, workers: int) -> Iterator[Work
     if cluster:
         _check_reachable(cluster)
     if settings.backend == "loky":
-        yield ProcessPool(workers)
+        yield WorkerPool(workers, partial(_of_processes, workers))
         return
     with (_ray if settings.backend == "ray" else _dask)(cluster, workers) as pool:
         yield pool
 
 
-@dataclass(frozen=True)
-class ProcessPool:
-    """Processes of this machine, by joblib."""
-
-    count: int
-
-    def results(self, call: Callable[..., T], arguments: Iterable[Arguments], advice: str) -> Iterator[T]:
-        """See `WorkerPool.results`."""
-        parallel = joblib.Parallel(
-            self.count, backend="loky", batch_size=1, pre_dispatch=self.count,
-            return_as="generator_unordered",
-        )  # fmt: skip
-        try:
-            yield from parallel(joblib.delayed(call)(*given) for given in arguments)
-        except BrokenProcessPool as error:
-            raise _killed(advice) from error
+def _of_processes(
+    count: int, call: Callable[..., T], arguments: Iterable[Arguments], advice: str
+) -> Iterator[T]:
+    parallel = joblib.Parallel(
+        count, backend="loky", batch_size=1, pre_dispatch=count, return_as="generator_unordered"
+    )
+    try:
+        yield from parallel(joblib.delayed(call)(*given) for given in arguments)
+    except BrokenProcessPool as error:
+        raise _killed(advice) from error
 
 
 def _killed(advice: str) -> InputError:
@@ -140,7 +139,8 @@ def _ray(cluster: str, workers: int) -> Iterator[WorkerPool]:
         found = ray.cluster_resources()
         gpus = int(found.get("GPU", 0))
         count = max(1, min(workers, gpus or int(found["CPU"])))
-        yield RayPool(ray, count, {"num_cpus": 1, "num_gpus": 1 if gpus else 0})
+        start = ray.remote(_Actor).options(num_cpus=1, num_gpus=1 if gpus else 0).remote
+        yield WorkerPool(count, partial(_of_actors, ray, start, count))
     finally:
         ray.shutdown()
 
@@ -166,43 +166,39 @@ class _Actor:
         return function(*given)
 
 
-@dataclass(frozen=True)
-class RayPool:
-    """Actors of Ray, each with a GPU of its own or, without any, a CPU."""
-
-    ray: Any
-    count: int
-    needs: dict[str, int]
-
-    def results(self, call: Callable[..., T], arguments: Iterable[Arguments], advice: str) -> Iterator[T]:
-        """See `WorkerPool.results`; a call whose worker is killed is made again by another."""
-        calls = list(arguments)
-        left, tries = deque(range(len(calls))), Counter[int]()
-        idle, running = list[Any](), dict[Any, tuple[Any, int]]()
-        start = self.ray.remote(_Actor).options(**self.needs).remote
-        errors = self.ray.exceptions
-        while left or running:
-            while left and len(running) < self.count:
+def _of_actors(
+    ray: Any,
+    start: Callable[[], Any],
+    count: int,
+    call: Callable[..., T],
+    arguments: Iterable[Arguments],
+    advice: str,
+) -> Iterator[T]:
+    calls, errors = list(arguments), ray.exceptions
+    left, tries = deque(range(len(calls))), Counter[int]()
+    idle, running = list[Any](), dict[Any, tuple[Any, int]]()
+    while left or running:
+        try:
+            while left and len(running) < count:
                 number, worker = left.popleft(), idle.pop() if idle else start()
                 running[worker.call.remote(call, *calls[number])] = (worker, number)
-            try:
-                (done,), _ = self.ray.wait(list(running))
-                worker, number = running.pop(done)
-                result = self.ray.get(done)
-            except errors.ActorDiedError:
-                tries[number] += 1
-                if tries[number] < ATTEMPTS:
-                    log.warning("A worker was killed; what it had started is done again.")
-                    left.append(number)
-            except errors.RayTaskError as error:
-                raise _of_a_worker(error.cause) from error
-            except (ConnectionError, errors.RayError) as error:
-                raise InputError(f"The Ray cluster no longer answers. {advice}") from error
-            else:
-                idle.append(worker)
-                yield result
-        if max(tries.values(), default=0) >= ATTEMPTS:
-            raise _killed(advice)
+            (done,), _ = ray.wait(list(running))
+            worker, number = running.pop(done)
+            result = ray.get(done)
+        except errors.ActorDiedError:
+            tries[number] += 1
+            if tries[number] < ATTEMPTS:
+                log.warning("A worker was killed; what it had started is done again.")
+                left.append(number)
+        except errors.RayTaskError as error:
+            raise _of_a_worker(error.cause) from error
+        except (ConnectionError, errors.RayError) as error:
+            raise InputError(f"The Ray cluster no longer answers. {advice}") from error
+        else:
+            idle.append(worker)
+            yield result
+    if max(tries.values(), default=0) >= ATTEMPTS:
+        raise _killed(advice)
 
 
 @contextmanager
@@ -219,79 +215,77 @@ def _dask(cluster: str, workers: int) -> Iterator[WorkerPool]:
             f"same versions as this machine: distributed {distributed.__version__}."
         ) from error
     with client:
-        pool = DaskPool(distributed, client, workers)
-        pool.check_workers()
-        yield pool
+        _check_workers(client)
+        yield WorkerPool(workers, partial(_of_dask, distributed, client, workers))
 
 
-@dataclass(frozen=True)
-class DaskPool:
-    """Workers of Dask, of one thread each."""
-
-    distributed: Any
-    client: Any
-    count: int
-
-    def check_workers(self) -> None:
-        """Check that the workers are fit for folds.
-
-        Raises:
-            InputError: one has several threads, or another Python or Dask than this process.
-        """
-        if any(worker["nthreads"] > 1 for worker in self._workers().values()):
+def _check_workers(client: Any) -> None:
+    """Refuse workers with several threads, or with another Python or Dask than this process."""
+    if any(worker["nthreads"] > 1 for worker in _workers(client).values()):
+        raise InputError(
+            "Dask workers must have one thread each, since folds in one process would share its random "
+            "numbers: start them with dask worker --nthreads 1."
+        )
+    versions = client.get_versions()
+    here = _versions(versions["client"])
+    for other in [versions["scheduler"], *versions["workers"].values()]:
+        if other and _versions(other) != here:
             raise InputError(
-                "Dask workers must have one thread each, since folds in one process would share its random "
-                "numbers: start them with dask worker --nthreads 1."
+                f"The Dask cluster has other versions ({_versions(other)}) than this machine ({here}). "
+                "Install the same on all machines."
             )
-        versions = self.client.get_versions()
-        here = _versions(versions["client"])
-        for other in [versions["scheduler"], *versions["workers"].values()]:
-            if other and _versions(other) != here:
-                raise InputError(
-                    f"The Dask cluster has other versions ({_versions(other)}) than this machine ({here}). "
-                    "Install the same on all machines."
-                )
 
-    def results(self, call: Callable[..., T], arguments: Iterable[Arguments], advice: str) -> Iterator[T]:
-        """See `WorkerPool.results`; Dask itself makes a call again whose worker was killed."""
-        left, running, lost = deque(arguments), set[Any](), 0
-        while left or running:
-            while left and len(running) < self.count:
-                running.add(self.client.submit(call, *left.popleft(), pure=False))
-            for future in self._done(running, advice):
-                running.remove(future)
-                try:
-                    result = future.result()
-                except self.distributed.scheduler.KilledWorker:
-                    lost += 1
-                except self.distributed.client.FutureCancelledError as error:
-                    raise InputError(f"The Dask cluster no longer answers. {advice}") from error
-                else:
-                    yield result
-        if lost:
-            raise _killed(advice)
 
-    def _done(self, running: set[Any], advice: str) -> set[Any]:
-        """Those of the calls that have ended, once there is one.
-
-        Raises:
-            InputError: the cluster has had no worker for long.
-        """
-        alone_since = time.monotonic()
-        while True:
+def _of_dask(
+    distributed: Any,
+    client: Any,
+    count: int,
+    call: Callable[..., T],
+    arguments: Iterable[Arguments],
+    advice: str,
+) -> Iterator[T]:
+    left, running, lost = deque(arguments), set[Any](), 0
+    while left or running:
+        while left and len(running) < count:
+            running.add(client.submit(call, *left.popleft(), pure=False))
+        for future in _ended(distributed, client, running, advice):
+            running.remove(future)
             try:
-                done: set[Any] = self.distributed.wait(running, ANSWER, "FIRST_COMPLETED").done
-            except TimeoutError:
-                if self._workers():
-                    alone_since = time.monotonic()
-                elif time.monotonic() - alone_since > WORKERLESS:
-                    raise InputError(f"The Dask cluster has no worker left. {advice}") from None
+                result = future.result()
+            except distributed.scheduler.KilledWorker:  # Dask itself has made the call again before
+                lost += 1
+            except (ImportError, AttributeError) as error:
+                raise _of_a_worker(error) from error
+            except distributed.client.FutureCancelledError as error:
+                raise InputError(f"The Dask cluster answers no more. {advice}") from error
             else:
-                return done
+                yield result
+    if lost:
+        raise _killed(advice)
 
-    def _workers(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
-        return found
+
+def _ended(distributed: Any, client: Any, running: set[Any], advice: str) -> set[Any]:
+    """Those of the calls that have ended, once there is one.
+
+    Raises:
+        InputError: the cluster has had no worker for long.
+    """
+    alone_since = time.monotonic()
+    while True:
+        try:
+            ended: set[Any] = distributed.wait(running, ANSWER, "FIRST_COMPLETED").done
+        except TimeoutError:
+            if _workers(client):
+                alone_since = time.monotonic()
+            elif time.monotonic() - alone_since > WORKERLESS:
+                raise InputError(f"The Dask cluster has no worker left. {advice}") from None
+        else:
+            return ended
+
+
+def _workers(client: Any) -> dict[str, Any]:
+    found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return found
 
 
 def _versions(of: dict[str, Any]) -> str:
@@ -301,9 +295,10 @@ def _versions(of: dict[str, Any]) -> str:
 
 def _of_a_worker(cause: BaseException) -> BaseException:
     """An error of a worker, as this process reports it."""
-    if isinstance(cause, ImportError):
+    if isinstance(cause, ImportError) or "Can't get attribute" in str(cause):
         return InputError(
-            f"The cluster's machines lack what this one has ({cause}). Install the same package on all."
+            f"The cluster's machines lack what this one has ({cause}). Install the same version of this "
+            "package on all of them."
         )
     return cause
 

@@ -110,26 +110,16 @@ def distinct_frames(images: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class PassPlan:
-    """How a batch goes through the trained blocks.
-
-    Attributes:
-        frames: frames of a chunk.
-        recompute: whether activations are dropped and computed again.
-    """
+    """How a batch goes through the trained blocks: frames of a chunk, and whether they are recomputed."""
 
     frames: int
     recompute: bool
 
 
 def plan_pass(encoder: FrameEncoder, blocks: int, frames: int, dtype: torch.dtype, memory: float) -> PassPlan:
-    """The plan that keeps a batch's activations within a memory, without recomputing where that is enough.
+    """The plan that keeps the saved activations of a batch of so many frames within a memory (bytes).
 
-    Args:
-        encoder: the encoder.
-        blocks: trained blocks.
-        frames: frames of the batch.
-        dtype: compute dtype.
-        memory: bytes that saved activations may take.
+    Activations are recomputed only where that is needed.
     """
     chunk = chunk_frames(encoder)
     each = saved_bytes(encoder, blocks, dtype)
@@ -160,13 +150,13 @@ def frame_features(encoder: FrameEncoder, tokens: Tensor, depth: int, plan: Pass
     """Frame features of the tokens at a depth, with gradients for the blocks that are trained.
 
     Args:
-        encoder: the encoder.
-        tokens: (F, L, D) after the first ``depth`` blocks.
+        encoder: its first ``depth`` blocks are frozen.
+        tokens: (F, L, D) after those.
         depth: number of frozen blocks.
         plan: how to go through the others.
 
     Returns:
-        (F, D) frame features.
+        (F, D).
     """
     if not len(tokens):  # a process that has no patient of the batch
         return tokens.new_zeros(0, encoder.width)

@@ -43,9 +43,6 @@ class Bundle:
     """A trained network with all it takes to use it.
 
     Attributes:
-        network: the network.
-        settings: that it was trained with.
-        scaler: of its targets.
         scale: the physical scale at which it sees clips; None: as they are prepared, cropped to the sector.
     """
 
@@ -101,12 +98,7 @@ def network_of(vit: PreTrainedModel, settings: Settings) -> Network:
 
 
 class Prediction(NamedTuple):
-    """A bundle's predictions for N patients.
-
-    Attributes:
-        predicted: (N, 9) in table order, in their units, and which way they came.
-        features: (N, D) fused features, those that the heads see.
-    """
+    """A bundle's predictions for N patients, (N, 9) in table order, and their (N, D) fused features."""
 
     predicted: Predicted
     features: NDArray[np.float64]

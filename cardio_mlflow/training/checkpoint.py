@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _STATE: Final = "state.json"
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq", "step")
 _PREDICTIONS: Final = "predictions"
+_FEATURES: Final = "features"
 _MEAN: Final = "mean"
 
 
@@ -134,6 +135,7 @@ class Checkpoint:
             best = load_file(self._tensors("best", stored["best_epoch"])) if stored["best_epoch"] else {}
             if best:
                 state.best_predictions = best.pop(_PREDICTIONS).numpy()
+                state.best_features = best.pop(_FEATURES).numpy()
             state.best_weights = best
             state.epoch, state.best_epoch = stored["epoch"], stored["best_epoch"]
             state.best_loss = stored["best_loss"]
@@ -214,6 +216,7 @@ def _after_epoch(state: TrainingState, notes: Mapping[str, Any], *, copy: bool) 
     best = dict(state.best_weights)
     if state.best_epoch:
         best[_PREDICTIONS] = torch.from_numpy(state.best_predictions)
+        best[_FEATURES] = torch.from_numpy(state.best_features)
     return _Epoch(state.epoch, last | mean, best, state.best_epoch, json.dumps(stored))
 
 

@@ -15,16 +15,14 @@ from torch import Tensor, nn
 
 from cardio_mlflow.errors import DivergedError
 from cardio_mlflow.settings import Settings
-from cardio_mlflow.training.forward import Batch, forward, predict, read_batches
+from cardio_mlflow.training.forward import Batch, ScaledPredictions, forward, predict, read_batches
 from cardio_mlflow.training.frozen_features import FrozenFeatures
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.state import TrainingState, put_weights, rate_factor, set_rates
 from cardio_mlflow.training.unfreezing import (
-    check_stages,
     prepare_stage,
     stage_schedule,
     trained_modules,
-    warn_of_skipped_stages,
 )
 
 AVERAGED: Final = 0.5
@@ -103,10 +101,7 @@ def fit(
         InputError: there are more stages than blocks.
     """
     depth = state.network.encoder.depth
-    check_stages(settings.stages, state.network.encoder)
-    if settings.unfreezing == "progressive":
-        warn_of_skipped_stages(settings.epochs, settings.stages)
-    stages = stage_schedule(settings)
+    stages = stage_schedule(settings, state.network.encoder)
     try:
         for epoch in range(state.epoch + 1, settings.epochs + 1):
             frozen, later = depth - stages[epoch - 1], [depth - blocks for blocks in stages[epoch:]]
@@ -144,33 +139,35 @@ def _run_epoch(
         optimizer.step()
         losses.append(loss.item())
 
-    predictions, val_loss = _validate(state, data, settings, blocks, processes)
+    found, val_loss = _validate(state, data, settings, blocks, processes)
     if not math.isfinite(val_loss):
-        unknown = [data.validation[i] for i in np.flatnonzero(~np.isfinite(predictions).all(1))]
+        unknown = [data.validation[i] for i in np.flatnonzero(~np.isfinite(found.targets).all(1))]
         raise _diverged("validation loss", data, unknown, epoch, "after its last batch")
     state.epoch = epoch
-    improved = settings.keep == "best" and state.keep_best(val_loss, predictions)
+    improved = settings.keep == "best" and val_loss < state.best_loss
+    if improved:
+        state.keep(val_loss, found)
     if settings.keep == "last" and settings.epochs - epoch < math.ceil(AVERAGED * stages.count(stages[-1])):
         state.average()
     if settings.keep == "last" and epoch == settings.epochs:
         put_weights(network, state.mean_weights)
-        mean_predictions, mean_loss = _validate(state, data, settings, blocks, processes)
-        state.keep(mean_loss, mean_predictions, state.trained_weights())
+        mean, mean_loss = _validate(state, data, settings, blocks, processes)
+        state.keep(mean_loss, mean)
     rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
     backbone_lr = rates[f"block-{network.encoder.depth}"] if blocks else 0.0
     return EpochRecord(
-        epoch, blocks, float(np.mean(losses)), val_loss, predictions, network.alphas(), rates["task"],
+        epoch, blocks, float(np.mean(losses)), val_loss, found.targets, network.alphas(), rates["task"],
         backbone_lr, improved,
     )  # fmt: skip
 
 
 def _validate(
     state: TrainingState, data: FoldData, settings: Settings, blocks: int, processes: Processes
-) -> tuple[NDArray[np.float64], float]:
-    """Scaled predictions of the validation patients on their unaugmented clips, and their loss."""
+) -> tuple[ScaledPredictions, float]:
+    """Predictions of the validation patients on their unaugmented clips, and their loss."""
     found = predict(state.network, data.features, data.validation, blocks, settings, processes)
     loss = masked_loss(torch.from_numpy(found.targets), data.targets_of(data.validation))
-    return found.targets, float(loss)
+    return found, float(loss)
 
 
 def draw_batches(data: FoldData, settings: Settings) -> list[Batch]:

@@ -44,7 +44,7 @@ class Batch:
     phased: Tensor
 
 
-class Predicted(NamedTuple):
+class ScaledPredictions(NamedTuple):
     """The network's output for N patients: (N, 9 or 11) scaled targets, (N, D) fused features."""
 
     targets: NDArray[np.float64]
@@ -86,7 +86,7 @@ def forward(
 def predict(
     network: Network, features: FrozenFeatures, patients: Sequence[int], blocks: int, settings: Settings,
     processes: Processes,
-) -> Predicted:  # fmt: skip
+) -> ScaledPredictions:  # fmt: skip
     """Predict N patients of the cohort on their unaugmented clips; the network is left in evaluation mode.
 
     Args:
@@ -109,7 +109,7 @@ def predict(
         output = forward(network, batch, activations, blocks, settings, processes)
         targets.append(output.targets.double().cpu().numpy())
         fused.append(output.features.double().cpu().numpy())
-    return Predicted(np.concatenate(targets), np.concatenate(fused))
+    return ScaledPredictions(np.concatenate(targets), np.concatenate(fused))
 
 
 def read_batches(

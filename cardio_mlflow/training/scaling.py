@@ -56,37 +56,24 @@ class TargetScale:
 
 @dataclass(frozen=True)
 class TargetScaler:
-    """How a fold's targets are scaled.
-
-    Attributes:
-        scales: one ``TargetScale`` per parameter, in table order.
-        stroke: those of stroke volume and its index, where they are predicted too.
-    """
+    """How a fold's targets are scaled: each parameter, in table order, then stroke volume and its index."""
 
     scales: tuple[TargetScale, ...]
     stroke: tuple[TargetScale, ...] = ()
 
     def targets(self, references: FloatArray, facts: FloatArray) -> FloatArray:
-        """Scaled targets of N patients.
+        """Scaled targets of N patients: (N, 9), or (N, 11) with stroke volume and its index; NaN stays NaN.
 
         Args:
             references: (N, 9) in their units, NaN where one is missing.
             facts: (N, 3), see `FACTS`.
-
-        Returns:
-            (N, 9), or (N, 11) with stroke volume and its index; NaN stays NaN.
         """
         columns = [s.scale(references[:, i]) for i, s in enumerate(self.scales)]
         volumes = stroke_volumes(references, facts)
         return np.stack(columns + [s.scale(volumes[:, i]) for i, s in enumerate(self.stroke)], 1)
 
     def predicted(self, targets: FloatArray, facts: FloatArray) -> Predicted:
-        """Predicted targets, (N, 9 or 11) scaled, to values in their units, by identities where facts allow.
-
-        Args:
-            targets: as the network gives them.
-            facts: (N, 3), see `FACTS`.
-        """
+        """Predicted targets, (N, 9 or 11) scaled, in their units, by identities where (N, 3) facts allow."""
         scales = (*self.scales, *self.stroke)
         unscaled = np.stack([s.unscale(targets[:, i]) for i, s in enumerate(scales)], 1)
         direct, volumes = np.split(unscaled, [len(KEYS)], axis=1)

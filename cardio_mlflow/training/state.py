@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_swa_avg_fn
 from cardio_mlflow.model.network import Network
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.settings import Settings
+from cardio_mlflow.training.forward import ScaledPredictions
 
 
 def build_optimizer(network: Network, settings: Settings) -> AdamW:
@@ -83,6 +84,7 @@ class TrainingState:
         best_loss: its validation loss.
         best_weights: what training had changed by then, by name, in host memory.
         best_predictions: (N_val, 9 or 11) its scaled predictions.
+        best_features: (N_val, D) its fused features.
         mean_weights: with ``keep=last`` the mean over the epochs that are averaged.
         averaged: over how many epochs.
     """
@@ -94,6 +96,7 @@ class TrainingState:
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     best_predictions: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, len(KEYS))))
+    best_features: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     mean_weights: dict[str, Tensor] = field(default_factory=dict)
     averaged: int = 0
 
@@ -116,17 +119,11 @@ class TrainingState:
             self.mean_weights[name] = update(mean, weight, self.averaged)
         self.averaged += 1
 
-    def keep(self, loss: float, predictions: NDArray[np.float64], weights: dict[str, Tensor]) -> None:
-        """Keep weights of the present epoch, and what they give for the validation patients."""
-        self.best_epoch, self.best_loss, self.best_predictions = self.epoch, loss, predictions
-        self.best_weights = weights
-
-    def keep_best(self, loss: float, predictions: NDArray[np.float64]) -> bool:
-        """Take note of an epoch's validation; whether it is the best so far."""
-        if loss >= self.best_loss:
-            return False
-        self.keep(loss, predictions, self.trained_weights())
-        return True
+    def keep(self, loss: float, found: ScaledPredictions) -> None:
+        """Keep the present weights, their validation loss and what they predict for those patients."""
+        self.best_epoch, self.best_loss = self.epoch, loss
+        self.best_predictions, self.best_features = found
+        self.best_weights = self.trained_weights()
 
 
 def new_state(network: Network, settings: Settings) -> TrainingState:

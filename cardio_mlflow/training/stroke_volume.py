@@ -44,14 +44,9 @@ def all_direct(values: FloatArray) -> Predicted:
 
 
 def stroke_volumes(references: FloatArray, facts: FloatArray) -> FloatArray:
-    """Stroke volume and its index of catheterised patients: 1000 · CO / HR and 1000 · CI / HR.
+    """Stroke volume and its index, (N, 2) in mL and mL/m²: 1000 · CO / HR and 1000 · CI / HR.
 
-    Args:
-        references: (N, 9) in their units, NaN where one is missing.
-        facts: (N, 3), see `FACTS`.
-
-    Returns:
-        (N, 2), mL and mL/m²; NaN where a part is missing.
+    Of (N, 9) references in their units and (N, 3) facts, see `FACTS`; NaN where a part is missing.
     """
     return 1000 * references[:, [_CO, _CI]] / facts[:, :1]
 

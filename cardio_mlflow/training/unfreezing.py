@@ -39,10 +39,20 @@ def unfrozen_blocks(epoch: int, epochs: int, stages: int, stage_epochs: Sequence
     return (epoch - 1) * (stages + 1) // epochs
 
 
-def stage_schedule(settings: Settings) -> list[int]:
-    """How many of the topmost blocks are trained in each epoch, the first one's first."""
+def stage_schedule(settings: Settings, encoder: FrameEncoder) -> list[int]:
+    """How many of the topmost blocks are trained in each epoch, the first one's first.
+
+    Warns where there are fewer epochs than stages, so that some blocks are never trained by themselves.
+
+    Raises:
+        InputError: there are more stages than blocks.
+    """
+    check_stages(settings.stages, encoder)
     if settings.unfreezing == "at_once":
         return [settings.stages] * settings.epochs
+    if settings.epochs <= settings.stages:
+        log.warning("epochs=%d is too few for stages=%d: each needs an epoch, so some are skipped.",
+                    settings.epochs, settings.stages)  # fmt: skip
     return [
         unfrozen_blocks(epoch, settings.epochs, settings.stages, settings.stage_epochs)
         for epoch in range(1, settings.epochs + 1)
@@ -59,14 +69,6 @@ def check_stages(stages: int, encoder: FrameEncoder) -> None:
         raise InputError(
             f"stages={stages} is not allowed: this backbone has {encoder.depth} blocks. "
             f"Allowed: a whole number at least 0 and at most {encoder.depth}."
-        )
-
-
-def warn_of_skipped_stages(epochs: int, stages: int) -> None:
-    """Say so when there are fewer epochs than stages, so that some blocks are never trained by themselves."""
-    if epochs <= stages:
-        log.warning(
-            "epochs=%d is too few for stages=%d: each needs an epoch, so some are skipped.", epochs, stages
         )
 
 

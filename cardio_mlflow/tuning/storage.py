@@ -75,7 +75,7 @@ def open_study(address: str, name: str, identity: Mapping[str, object] | None) -
     """Open a study, which is made if there is none of this name.
 
     Args:
-        address: of the database, as SQLAlchemy has it.
+        address: as SQLAlchemy has it.
         name: of the study.
         identity: what all of its trials share; None in a worker, where the command has checked it.
 
@@ -227,10 +227,7 @@ def running(study: Study) -> list[FrozenTrial]:
 def wait_for_the_others(study: Study, lock: BaseFileLock, seconds: float = 1.0) -> None:
     """Wait until no other process runs a trial; those of killed ones are then in the queue again.
 
-    Args:
-        study: the tuning's.
-        lock: of all that work on it, so that a killed trial is put in the queue once.
-        seconds: between two looks.
+    It looks every few ``seconds``, under the tuning's ``lock``, so that a killed trial is queued once.
     """
     seen: dict[int, float] = {}
     while running(study):
@@ -242,11 +239,8 @@ def wait_for_the_others(study: Study, lock: BaseFileLock, seconds: float = 1.0) 
 def fail_killed(study: Study, seen: dict[int, float]) -> None:
     """Have the trials of killed workers begun again by whoever comes next; under the lock of the tuning.
 
-    Optuna knows them by their signs of life; one that was killed before its first has none.
-
-    Args:
-        study: the tuning's.
-        seen: when this process first saw a trial run, by number, in seconds of ``time.monotonic``.
+    Optuna knows them by their signs of life; one that was killed before its first has none, so ``seen`` keeps
+    by number when this process first saw a trial run, in seconds of ``time.monotonic``.
     """
     for trial in running(study):
         silent = time.monotonic() - seen.setdefault(trial.number, time.monotonic())
@@ -261,10 +255,7 @@ def fail_killed(study: Study, seen: dict[int, float]) -> None:
 def retry(study: Study, trial: FrozenTrial, *, killed: bool = True) -> None:
     """Put a trial that did not end in the queue again, once, with its values.
 
-    Args:
-        study: the tuning's.
-        trial: the one to begin again.
-        killed: whether it counts as one of the trial's `RETRIES`; one that the user stops does not.
+    Where it was ``killed`` that is one of its `RETRIES`; where the user has stopped it, it is not.
     """
     count = trial.user_attrs.get(_KILLED, 0) + killed
     if count <= RETRIES and not any(trial.number in _history(other) for other in trials_of(study)):

@@ -21,39 +21,10 @@ def test_sizes(encoder):
 
 
 @torch.no_grad()
-def test_forward_is_the_mean_of_the_patch_tokens(encoder, frames):
-    tokens = encoder.vit(pixel_values=frames.unsqueeze(1)).last_hidden_state
-    assert torch.allclose(encoder(frames), tokens[:, 1:].mean(1), atol=1e-6)
-
-
-@pytest.mark.parametrize("depth", range(4))
-@torch.no_grad()
-def test_the_parts_compose_at_every_depth(encoder, frames, depth):
-    tokens = encoder.tokens(frames, depth)
-    assert tokens.shape == (4, 17, 16)
-    assert torch.allclose(encoder.pool(encoder.blocks(tokens, depth)), encoder(frames), atol=1e-6)
-
-
-@torch.no_grad()
 def test_tokens_are_the_models_hidden_states(encoder, frames):
     states = encoder.vit(pixel_values=frames.unsqueeze(1), output_hidden_states=True).hidden_states
     for depth in range(encoder.depth):
         assert torch.allclose(encoder.tokens(frames, depth), states[depth], atol=1e-6)
-
-
-@torch.no_grad()
-def test_layer_groups_run_from_the_lowest_up(encoder, frames):
-    tokens = encoder.tokens(frames, 0)
-    for group in encoder.layer_groups():
-        tokens = group(tokens)
-    assert torch.allclose(encoder.pool(tokens), encoder(frames), atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [(64, 64), (224, 224), (20, 48), (32, 32)])
-@torch.no_grad()
-def test_frames_of_any_size(encoder, size):
-    frames = torch.rand(2, *size, generator=torch.Generator().manual_seed(3))
-    assert torch.allclose(encoder(frames), encoder(resize_frames(frames, (32, 32))), atol=1e-6)
 
 
 def test_resizing_by_a_whole_factor_keeps_the_mean_and_flat_images():

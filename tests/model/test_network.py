@@ -8,16 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.model.network import build_network, unit_range
+from cardio_mlflow.model.network import Heads, build_network, unit_range
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.variants import VARIANTS, Variant
 
-POOL = {
-    "norm.weight",
-    "norm.bias",
-    "query",
-    *(f"{n}.{p}" for n in ("key", "value", "output") for p in ("weight", "bias")),
-}
+POOL = {"query", *(f"{n}.{p}" for n in ("norm", "key", "value", "output") for p in ("weight", "bias"))}
 TEMPORAL = {f"temporal.{name}" for name in POOL}
 FUSION = {f"fusion.{name}" for name in POOL} | {"fusion.view_embedding"}
 MOTION = {"motion.linear.weight", "motion.linear.bias", "motion.gate"}
@@ -160,9 +155,15 @@ def test_alphas(network_of):
     assert network_of("no_fusion", motion=False).alphas() == {"temporal": 0.5, "fusion": 0.0}
 
 
-def test_heads_must_divide_the_backbones_width(tiny_vit):
-    with pytest.raises(ValueError, match="5 heads"):
-        build_network(tiny_vit(), "full", 5, 0.1, 0)
+def test_each_parameter_has_a_head_of_its_own_with_a_linear_path():
+    heads, features = Heads(8, 9, 0.5).requires_grad_(False), torch.randn(4, 8)
+    assert not torch.equal(heads.train()(features), heads(features)), "dropout acts in training"
+    before = heads.eval()(features)
+    assert before.shape == (4, 9)
+    heads.heads[3].linear.bias += 1
+    assert torch.allclose((heads(features) - before).abs().max(0).values, torch.eye(9)[3], atol=1e-6)
+    widths = [layer.out_features for layer in heads.heads[0].layers if isinstance(layer, torch.nn.Linear)]
+    assert widths == [256, 128, 1]
 
 
 def scattered(count, start):

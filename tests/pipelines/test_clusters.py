@@ -161,6 +161,12 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _workers_as_quick_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray starts its workers at a niceness of 15."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 both = pytest.mark.parametrize("cluster", ["ray", "dask"], indirect=True)
 
 
@@ -292,7 +298,7 @@ def raises(error: Exception) -> None:
     [
         ({"backend": "ray", "cluster": "ray://head:10001"}, "Start a tracking server"),
         ({"cluster": "tcp://head:8786"}, "cluster is for backend=ray and backend=dask"),
-        ({"backend": "dask", "cluster": "head/8786/"}, "Nobody answers|no address"),
+        ({"backend": "dask", "cluster": "head/8786/"}, "Nothing answers|no address"),
     ],
 )
 def test_a_cluster_that_cannot_be_used_is_refused(given: dict[str, str], said: str) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +23,14 @@ from tests.waiting import PATIENCE, wait_for, wait_for_the_end_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {
+    "fold": "2",
     "synthetic_patients": "10", "cohort1_size": "6", "num_folds": "2", "epochs": "6", "stages": "2",
-    "training_frames": "2", "augmented_copies": "1", "bootstrap": "100", "jobs": "1", "fold": "2",
+    "training_frames": "2", "augmented_copies": "1", "bootstrap": "100", "jobs": "1",
     "batch_size": "2", "checkpoint_minutes": "0", "prepare_jobs": "1",
 }  # fmt: skip
 
+FOLD = 2
+"""Words that choose the fold; train takes none."""
 ENDLESS = {"epochs": "10000", "stages": "0"}
 """A training that has not ended before it is stopped, however long that takes."""
 
@@ -94,8 +98,11 @@ class Place:
 
     def train(self, kill: str = "never:0", **given: str) -> Done:
         """Run train_fold in a process of its own, which kills itself where it is told to."""
-        words = [w for k, v in (SETTINGS | {"cache": str(self.cache)} | given).items() for w in (f"--{k}", v)]
-        return Forked(KILLER, [kill, *words], self.folder, environment()).wait()
+        return Forked(KILLER, [kill, *self.words(given)], self.folder, environment()).wait()
+
+    def words(self, given: Mapping[str, str]) -> list[str]:
+        """The command's words: the settings of these tests with changes."""
+        return [w for k, v in (SETTINGS | {"cache": str(self.cache)} | given).items() for w in (f"--{k}", v)]
 
     def runs(self) -> list[Run]:
         return list(self.client.search_runs(["0"], order_by=["attributes.start_time"]))
@@ -189,26 +196,13 @@ def test_a_stop_by_the_user_says_so_and_how_to_go_on(prepared, tmp_path: Path, s
     place = new_place(tmp_path, prepared.cache)
     given = SETTINGS | ENDLESS | {"cache": str(place.cache), "checkpoint_minutes": "60"}
     words = [w for k, v in given.items() for w in ("-P", f"{k}={v}")]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "run",
-        str(PROJECT),
-        "-e",
-        "train_fold",
-        "--env-manager",
-        "local",
-    ]
+    command = [sys.executable, "-m", "mlflow", "run", str(PROJECT)]
+    command += ["-e", "train_fold", "--env-manager", "local"]
     with (tmp_path / "said").open("w") as said:
         process = subprocess.Popen(
-            [*command, *words],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=said,
-            stderr=said,
+            [*command, *words], cwd=tmp_path, env=environment(), stdout=said, stderr=said,
             start_new_session=True,
-        )
+        )  # fmt: skip
         try:
             wait_for_an_epoch(place)
             wait_for(lambda: epochs_logged(place) > 2)
@@ -239,10 +233,7 @@ def test_a_stop_by_the_user_says_so_and_how_to_go_on(prepared, tmp_path: Path, s
 
 def test_workers_end_soon_after_their_command_was_killed(prepared, tmp_path: Path) -> None:
     place = new_place(tmp_path, prepared.cache)
-    given = SETTINGS | ENDLESS | {"cache": str(place.cache), "jobs": "2"}
-    del given["fold"]
-    words = [w for k, v in given.items() for w in (f"--{k}", v)]
-    with Forked(TRAIN, words, tmp_path, environment()) as process:
+    with Forked(TRAIN, place.words(ENDLESS | {"jobs": "2"})[FOLD:], tmp_path, environment()) as process:
         wait_for_an_epoch(place, folds=2)
         workers = psutil.Process(process.pid).children()
         os.kill(process.pid, signal.SIGKILL)
@@ -258,10 +249,7 @@ def test_workers_end_soon_after_their_command_was_killed(prepared, tmp_path: Pat
 @pytest.mark.parametrize("killed", ["the command", "a worker"])
 def test_folds_side_by_side_are_stopped_together(prepared, tmp_path: Path, killed: str) -> None:
     place = new_place(tmp_path, prepared.cache)
-    given = SETTINGS | ENDLESS | {"cache": str(place.cache), "jobs": "2"}
-    del given["fold"]
-    words = [w for k, v in given.items() for w in (f"--{k}", v)]
-    with Forked(TRAIN, words, tmp_path, environment()) as process:
+    with Forked(TRAIN, place.words(ENDLESS | {"jobs": "2"})[FOLD:], tmp_path, environment()) as process:
         wait_for_an_epoch(place, folds=2)
         children = psutil.Process(process.pid).children()
         worker = next(child for child in children if "popen_loky" in " ".join(child.cmdline()))
@@ -311,8 +299,7 @@ runpy.run_module("entry_points.train_fold", run_name="__main__", alter_sys=True)
 def test_a_full_disk_is_told_and_the_fold_goes_on_from_before(never_killed, prepared, tmp_path: Path) -> None:
     """The system refuses the third checkpoint's bytes, as a full disk or quota does."""
     place = new_place(tmp_path, prepared.cache)
-    words = [w for k, v in (SETTINGS | {"cache": str(place.cache)}).items() for w in (f"--{k}", v)]
-    done = Forked(FULL, words, place.folder, environment()).wait()
+    done = Forked(FULL, place.words({}), place.folder, environment()).wait()
     assert done.returncode == 1
     assert "The disk is full: the checkpoint of epoch 3" in done.stderr
     assert "Traceback" not in done.stderr

@@ -26,6 +26,7 @@ from tests.forked import Forked
 from tests.pipelines.conftest import SMALL, Workplace
 from tests.pipelines.test_resume import environment
 
+CHOSEN = "were chosen by the validation loss of these same patients"
 FOLDS = {"num_folds": "3", "cohort1_size": "9", "epochs": "4", "stages": "1"}
 
 # Runs `tune`, and kills its own process at the n-th report of a trial.
@@ -114,7 +115,8 @@ def test_it_ends_with_the_best_settings_and_what_led_to_them(tuned) -> None:
     )
 
 
-def test_train_takes_what_was_found(tuned, tmp_path: Path) -> None:
+def test_train_takes_what_was_found_and_keeps_where_it_is_from(tuned) -> None:
+    """By the tuning's run, name or file, and from a fold that was trained so."""
     (run,) = tuned.runs(step="tune")
     file = tuned.artifact(run, "best_settings.yaml")
     found = yaml.safe_load(file.read_text())
@@ -124,12 +126,24 @@ def test_train_takes_what_was_found(tuned, tmp_path: Path) -> None:
         (fold,) = tuned.runs(study=study)
         assert float(fold.data.params["cfg/task_lr"]) == pytest.approx(found["task_lr"])
         assert float(fold.data.params["cfg/dropout"]) == 0.33, "what is given by itself wins"
-    (first,) = tuned.runs(study="by-run")
-    assert first.data.params["cfg/epochs"] == "4"
-    own = first.info.run_id
-    assert tuned.command("train_fold", **FOLDS, study="again", fold="1", settings=own) == 0
+        assert fold.data.params["cfg/epochs"] == "4"
+        assert fold.data.tags["tuned_by"] == run.info.run_id
+    assert tuned.command("train_fold", **FOLDS, study="again", fold="1", settings=fold.info.run_id) == 0
     (again,) = tuned.runs(study="again")
-    assert again.data.tags["settings_digest"] == tuned.runs(study="by-run")[0].data.tags["settings_digest"]
+    for tag in ("settings_digest", "tuned_by"):
+        assert again.data.tags[tag] == fold.data.tags[tag]
+
+
+def test_a_study_trained_with_what_a_tuning_found_says_so_in_its_report(tuned, few_figures) -> None:
+    (tuning, *_) = tuned.runs(step="tune")
+    for study, settings in (("chosen", {"settings": tuning.info.run_id}), ("by-hand", {})):
+        assert tuned.command("train", **FOLDS, study=study, **settings) == 0
+        assert tuned.command("validate", **FOLDS, study=study, **settings) == 0
+        (judged,) = tuned.runs(step="validate", study=study)
+        assert (CHOSEN in tuned.artifact(judged, "report.html").read_text()) == bool(settings)
+        folds = tuned.runs(step="train_fold", study=study)
+        origins = {run.data.tags.get("tuned_by") for run in folds}
+        assert origins == {settings.get("settings")}
 
 
 @pytest.mark.parametrize(
@@ -399,33 +413,6 @@ def test_nested_tuning_never_sees_the_outer_fold(
     workplace.client.delete_run(folds[1].info.run_id)
     assert workplace.command("tune", **NESTED) == 0
     assert "Another command still trains the outer fold 2, and will pool them all." in caplog.text
-
-
-CHOSEN = "were chosen by the validation loss of these same patients"
-
-
-def test_a_study_trained_with_what_a_tuning_found_says_so_in_its_report(
-    tuned, few_figures, tmp_path: Path
-) -> None:
-    """By the tuning's id, by its file, by a fold of such a study; one with other settings says nothing."""
-    (tuning, *_) = tuned.runs(step="tune")
-    sources = {"of-run": tuning.info.run_id, "of-file": str(tuned.artifact(tuning, "best_settings.yaml"))}
-    for study, source in sources.items():
-        assert tuned.command("train", **FOLDS, study=study, settings=source) == 0
-        assert tuned.command("validate", **FOLDS, study=study, settings=source) == 0
-    sources["of-fold"] = tuned.runs(step="train_fold", study="of-file")[0].info.run_id
-    for fold in "123":
-        given = {"fold": fold, "study": "of-fold", "settings": sources["of-fold"]}
-        assert tuned.command("train_fold", **FOLDS, **given) == 0
-    assert tuned.command("validate", **FOLDS, study="of-fold", settings=sources["of-fold"]) == 0
-    assert tuned.command("train", **FOLDS, study="by-hand") == 0
-    assert tuned.command("validate", **FOLDS, study="by-hand") == 0
-    for study in (*sources, "by-hand"):
-        (judged,) = tuned.runs(step="validate", study=study)
-        assert (CHOSEN in tuned.artifact(judged, "report.html").read_text()) == (study != "by-hand")
-        folds = tuned.runs(step="train_fold", study=study)
-        origins = {run.data.tags.get("tuned_by") for run in folds}
-        assert origins == {tuning.info.run_id if study in sources else None}
 
 
 def test_the_challenger_leaves_the_champion_alone(workplace, few_figures) -> None:

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.explain import patient as explained
 from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.pipelines import explaining, main
+from cardio_mlflow.pipelines import main
 from cardio_mlflow.pipelines.study_runs import FoldNetworks, find_networks
 from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.training.bundle import load_bundle
@@ -139,7 +140,7 @@ def test_a_check_that_fails_says_which_and_keeps_what_was_found(
     seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, _ = seen
-    attribute, calls = explaining._attribute, []
+    attribute, calls = explained._attribute, []
 
     def second_fails(*given: object) -> object:
         calls.append(given)
@@ -147,7 +148,7 @@ def test_a_check_that_fails_says_which_and_keeps_what_was_found(
             raise InputError("missed")
         return attribute(*given)
 
-    monkeypatch.setattr(explaining, "_attribute", second_fails)
+    monkeypatch.setattr(explained, "_attribute", second_fails)
     assert place.command("visualize", patients="best=1", ig_tolerance="0.05", ig_steps="8") == 1
     run = place.runs(step="visualize")[-1]
     assert run.data.tags["failure"] == "Patient 1 (best 1): The check with randomised weights failed. missed"

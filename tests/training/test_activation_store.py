@@ -273,28 +273,3 @@ def test_a_plan_that_cannot_be_read_counts_nothing_but_what_is_stored(store):
     for broken in ('{"byt', '{"bytes": 1200}', "[]"):
         (held.folder / "plan.json").write_text(broken)
         assert store.used() == 3 * ROW
-
-
-FULL = """
-import resource, signal, sys, torch
-from pathlib import Path
-from cardio_mlflow.files import is_disk_full
-from cardio_mlflow.training.activation_store import ActivationStore
-from cardio_mlflow.training.backbone_pass import Activations
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
-opened = ActivationStore(Path(sys.argv[1]), 1e6).open("a", 1, ["small", "large"], 400)
-opened.write("small", Activations(torch.zeros(10), torch.zeros(1)))
-try:
-    opened.write("large", Activations(torch.zeros(10_000), torch.zeros(1)))
-except OSError as error:
-    print(is_disk_full(error), sorted(path.name for path in opened.folder.glob("*.[sp]*t*")))
-"""
-
-
-def test_no_room_for_a_row_is_told_and_leaves_nothing_of_it(tmp_path):
-    """The system refuses a file that is too large, as a full disk or quota does."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "True ['small.safetensors']\n"

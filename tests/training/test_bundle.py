@@ -42,6 +42,9 @@ def values(bundle, data):
 def test_round_trip_gives_identical_predictions(bundle_of, tiny_clips, tmp_path, variant):
     motion = str(variant == "no_motion").lower()
     bundle, data = bundle_of(variant=variant, motion=motion, seed=3), tiny_clips(4)
+    with torch.no_grad():
+        for parameter in bundle.network.parameters():
+            parameter.add_(0.1)  # so that the weights come from the file, not from the seed
     save_bundle(bundle, tmp_path / "new" / "folder")
     loaded = load_bundle(tmp_path / "new" / "folder")
     assert loaded.settings == bundle.settings
@@ -66,25 +69,11 @@ def test_a_bundle_keeps_scale_motion_and_stroke_volume(bundle_of, tiny_clips, tm
         assert not np.array_equal(predict(bundle, changed, facts).predicted.direct, found.direct)
 
 
-def test_weights_come_from_the_file_and_not_from_the_seed(bundle_of, tiny_clips, tmp_path):
-    bundle, data = bundle_of(), tiny_clips(3)
-    with torch.no_grad():
-        for parameter in bundle.network.parameters():
-            parameter.add_(0.1)
-    save_bundle(bundle, tmp_path)
-    assert np.array_equal(values(load_bundle(tmp_path), data), values(bundle, data))
-
-
 def test_the_files_are_these_four_and_none_is_a_pickle(bundle_of, tmp_path):
     save_bundle(bundle_of(), tmp_path)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(files) == {
-        "weights.safetensors",
-        "settings.yaml",
-        "scaler.json",
-        "backbone.json",
-        "version.json",
-    }
+    stems = ("scaler", "backbone", "version")
+    assert set(files) == {"weights.safetensors", "settings.yaml", *(f"{stem}.json" for stem in stems)}
     assert not any(content.startswith((b"\x80", b"PK")) for content in files.values())
     assert set(json.loads(files["scaler.json"])) == {p.key for p in PARAMETERS}
 

@@ -67,6 +67,7 @@ def test_training_goes_on_as_if_never_stopped(checkpoint, trained, stopped, minu
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert (resumed.best_epoch, resumed.best_loss) == (whole.best_epoch, whole.best_loss)
     assert np.array_equal(resumed.best_predictions, whole.best_predictions)
+    assert np.array_equal(resumed.best_features, whole.best_features)
     assert resumed.best_weights.keys() == whole.best_weights.keys()
     assert all(torch.equal(whole.best_weights[n], w) for n, w in resumed.best_weights.items())
     assert len(list(checkpoint.folder.iterdir())) == 3, "what is no longer needed is removed"
@@ -87,17 +88,19 @@ def test_starting_anew_does_not_take_the_best_of_before(checkpoint, trained):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+import numpy as np
 import torch
 from tests.conftest import make_settings, make_vit
 from cardio_mlflow.model.network import build_network
 from cardio_mlflow.training.checkpoint import Checkpoint
+from cardio_mlflow.training.forward import ScaledPredictions
 from cardio_mlflow.training.state import new_state
 torch.set_num_threads(1)
 settings = make_settings()
 state = new_state(build_network(make_vit(), "full", 2, 0, 0), settings)
 checkpoint = Checkpoint(Path(sys.argv[1]))
 state.epoch = 1
-state.keep_best(3.0, __import__("numpy").zeros((2, 9)))
+state.keep(3.0, ScaledPredictions(np.zeros((2, 9)), np.zeros((2, 16))))
 checkpoint.keep(state, {"kept": "first"})
 renamed = []
 def stop(event, arguments):
@@ -107,7 +110,7 @@ def stop(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(stop)
 state.epoch = 2
-state.keep_best(2.0, __import__("numpy").ones((2, 9)))
+state.keep(2.0, ScaledPredictions(np.ones((2, 9)), np.ones((2, 16))))
 checkpoint.keep(state, {"kept": "second"})
 """
 
@@ -171,18 +174,6 @@ def test_two_cannot_train_the_same_at_once(checkpoint):
         pass
 
 
-def test_removing_leaves_nothing(checkpoint, trained):
-    settings, data, start = trained
-    state = start()
-    next(fit(state, data, settings, 0))
-    checkpoint.keep(state, {})
-    assert checkpoint.exists()
-    checkpoint.remove()
-    checkpoint.remove()
-    assert not checkpoint.exists()
-    assert not checkpoint.folder.exists()
-
-
 def test_only_what_training_changes_is_written(checkpoint, trained):
     settings, data, start = trained
     state = start()
@@ -195,6 +186,10 @@ def test_only_what_training_changes_is_written(checkpoint, trained):
         assert not any("embeddings" in name for name in names)
         assert {f"exp_avg/{n}" for n in names if "/" not in n} <= names
     assert len(list(checkpoint.folder.iterdir())) == 3
+    checkpoint.remove()
+    checkpoint.remove()
+    assert not checkpoint.exists()
+    assert not checkpoint.folder.exists()
 
 
 def test_weights_of_another_network_are_refused(tiny_settings, tiny_network):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import numpy as np
@@ -17,12 +16,11 @@ from cardio_mlflow.training.augmentation import Augmentation
 from cardio_mlflow.training.backbone_pass import PassPlan, frame_features, saved_bytes
 from cardio_mlflow.training.bundle import BACKBONE, Bundle, load_bundle, predict, save_bundle
 from cardio_mlflow.training.devices import backbone_autocast
-from cardio_mlflow.training.fit import FoldData, fit
 from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources, frozen
 from cardio_mlflow.training.scaling import fit_scaler
-from cardio_mlflow.training.state import build_optimizer, new_state
+from cardio_mlflow.training.state import build_optimizer
 from cardio_mlflow.training.unfreezing import prepare_stage
-from tests.families import FAMILIES, frames_of, gray_family
+from tests.families import FAMILIES, gray_family
 
 STILL = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0)
 
@@ -103,27 +101,3 @@ def test_a_bundle_gives_the_same_predictions_again(network, tiny_clips, tiny_set
         predict(load_bundle(tmp_path / "bundle"), data).predicted.predictions,
         predict(bundle, data).predicted.predictions,
     )
-
-
-def test_the_embeddings_are_kept_as_they_are_at_any_stage(network, name):
-    prepare_stage(network, 3)
-    network.encoder(frames_of(name)).sum().backward()
-    embeddings = network.encoder.vit.embeddings
-    assert not any(p.requires_grad for p in embeddings.parameters())
-
-
-def test_training_is_the_same_from_kept_and_from_recomputed_activations(
-    name, tiny_clips, tiny_settings, tmp_path
-):
-    settings, losses = tiny_settings(), []
-    targets = np.random.default_rng(1).normal(size=(5, len(PARAMETERS)))
-    for disk in (1e9, 0):
-        vit = gray_family(name, tmp_path / "vit")
-        encoder = frozen(FrameEncoder(copy.deepcopy(vit)), torch.float32)
-        sources = Sources(encoder, tiny_clips(5), STILL, 0, torch.float32)
-        features = FrozenFeatures(sources, ActivationStore(tmp_path / f"kept-{disk}", disk))
-        state = new_state(build_network(vit, "full", 2, 0.1, 0), settings)
-        data = FoldData(features, targets, (0, 1, 2), (3, 4))
-        losses.append([record.val_loss for record in fit(state, data, settings, 0)])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert len(set(losses[0])) == 3

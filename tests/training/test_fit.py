@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardio_mlflow.errors import InputError
-from cardio_mlflow.training.fit import fit, hide_views, masked_loss
+from cardio_mlflow.errors import DivergedError, InputError
+from cardio_mlflow.training.fit import fit, fit_together, hide_views, masked_loss
+from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.state import new_state, put_weights
 
 
@@ -184,29 +185,6 @@ def test_views_are_hidden_at_the_stated_rate():
     assert float((~hide_views(present, 0.2)).float().mean()) == pytest.approx(0.2, abs=0.01)
 
 
-def test_predictions_do_not_depend_on_the_batch(
-    tiny_settings, tiny_fold, tiny_network, predicted, monkeypatch
-):
-    settings = tiny_settings()
-    data, network = tiny_fold(settings), tiny_network(settings)
-    whole = predicted(network, data, settings, 1, range(10))
-    monkeypatch.setattr("cardio_mlflow.training.forward.VALIDATION_BATCH", 3)
-    assert predicted(network, data, settings, 1, range(10)) == pytest.approx(whole, abs=1e-5)
-    assert predicted(network, data, settings, 1, [7, 2]) == pytest.approx(whole[[7, 2]], abs=1e-5)
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_data_workers_change_nothing(tiny_settings, tiny_fold, tiny_network, records_of, workers):
-    changes = {"augmented_copies": 1, "speckle": 0.2, "view_dropout": 0.3, "batch_size": 2, "dropout": 0.2}
-
-    def run(number):
-        settings = tiny_settings(data_workers=number, **changes)
-        records = records_of(tiny_network(settings), tiny_fold(settings), settings, 4)
-        return [(r.train_loss, r.val_loss, *r.predictions.ravel()) for r in records]
-
-    assert run(workers) == run(0)
-
-
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_learning_rates_follow_the_schedule_within_each_stage(
     tiny_settings, tiny_fold, tiny_network, schedule
@@ -229,3 +207,44 @@ def test_learning_rates_follow_the_schedule_within_each_stage(
         assert [rates[name] for rates in taken] == pytest.approx(rate * factors), name
     assert [r.task_lr for r in records] == pytest.approx(0.01 * factors[3::4])
     assert [r.backbone_lr for r in records] == pytest.approx([0, 0, *(0.001 * factors[3::4][2:])])
+
+
+def test_folds_together_are_what_each_is_alone(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(epochs=4, stages=1, view_dropout=0.3)
+    one = tiny_fold(settings)
+    folds, seeds = [one, dataclasses.replace(one, training=one.validation, validation=one.training)], [5, 6]
+    states = [new_state(tiny_network(settings), settings) for _ in folds]
+    together = list(fit_together(states, folds, settings, seeds, Processes()))
+    assert [joint.epoch for joint in together] == [1, 2, 3, 4]
+    for place, (fold, seed) in enumerate(zip(folds, seeds, strict=True)):
+        alone = list(fit(new_state(tiny_network(settings), settings), fold, settings, seed))
+        for joint, record in zip(together, alone, strict=True):
+            assert joint.records[place].val_loss == record.val_loss
+            assert joint.records[place].train_loss == record.train_loss
+            np.testing.assert_array_equal(joint.records[place].predictions, record.predictions)
+    losses = [[record.val_loss for record in joint.records] for joint in together]
+    assert [joint.val_loss for joint in together] == pytest.approx(np.mean(losses, axis=1))
+    assert [state.best_loss for state in states] == np.min(losses, axis=0).tolist()
+
+
+def test_leaving_early_lets_go_of_the_features(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(epochs=4, stages=1)
+    fold = tiny_fold(settings)
+    state = new_state(tiny_network(settings), settings)
+    joint = fit_together([state], [fold], settings, [1], Processes())
+    next(joint)
+    assert fold.features.is_kept(state.network.encoder.depth)
+    joint.close()
+    assert not fold.features.is_kept(state.network.encoder.depth)
+
+
+def test_a_fold_that_diverges_ends_them_all(tiny_settings, tiny_fold, tiny_network):
+    settings = tiny_settings(epochs=3, stages=0)
+    fold = tiny_fold(settings)
+    states = [new_state(tiny_network(settings), settings) for _ in range(2)]
+    joint = fit_together(states, [fold, fold], settings, [1, 2], Processes())
+    next(joint)
+    for group in states[1].optimizer.param_groups:
+        group["initial_lr"] = float("inf")
+    with pytest.raises(DivergedError, match="not finite in epoch"):
+        list(joint)

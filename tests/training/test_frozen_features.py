@@ -53,21 +53,6 @@ def passes(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("depth", range(4))
-def test_kept_is_what_the_encoder_gives(features_of, depth):
-    features = features_of()
-    features.prepare(depth)
-    kept = by_view(features.batch([2, 1], [0, 0], depth))
-    assert kept.shape == ((2, 4, 2, 16) if depth == 3 else (2, 4, 2, 17, 16))
-    for row, patient in enumerate([2, 1]):
-        frames = features.clips.clips[patient].flatten(0, 1).float() / 255
-        with torch.no_grad():
-            tokens = features.encoder.tokens(frames, depth)
-            expected = (features.encoder.pool(tokens) if depth == 3 else tokens).view(kept.shape[1:])
-        present = features.clips.present[patient]
-        assert torch.allclose(kept[row][present], expected[present], atol=1e-5)
-
-
 @pytest.mark.parametrize("depth", [0, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_kept_equals_computed_anew(features_of, depth, dtype):
@@ -170,26 +155,14 @@ def test_with_room_for_two_depths_every_second_stage_needs_a_pass(tiny_vit, tiny
     assert firsts == [(0, 4)] * 2 + [(0, 2)] * 2 + [(0, 0), (0, 1)] * 2
 
 
-def test_other_folds_and_runs_take_what_is_stored(features_of, passes):
-    features_of().prepare(3, [2])
-    passes.clear()
-    again = features_of()
-    again.prepare(3, [2])
-    assert not passes
-    assert again.batch([0], [0], 3).frame_of.shape == (1, 4, 2)
-
-
 def test_what_all_share_is_in_the_set_and_what_a_patient_is_in_the_row(features_of, tiny_clips):
     first, other = features_of(), features_of()
     other.encoder.vit.layers[0].mlp.fc1.bias.data += 1e-3
     still = Augmentation(10.0, 0.05, 0.1, 0.2, 0.2, 3)
     other_sets = [
-        other,
-        features_of(augmentation=still),
-        features_of(dtype=torch.bfloat16),
-        features_of(copies=0),
+        other, features_of(augmentation=still), features_of(dtype=torch.bfloat16), features_of(copies=0),
         features_of(data=tiny_clips(4, frames=3)),
-    ]
+    ]  # fmt: skip
     digests = {features.sources.digest() for features in [first, *other_sets]}
     assert len(digests) == 6
     same = [features_of(), features_of(copies=1), features_of(data=tiny_clips(3))]
@@ -400,65 +373,44 @@ def test_the_encoder_is_frozen_and_in_evaluation_mode(features_of):
     assert not features.batch([0], [0], 1).rows.requires_grad
 
 
-SCHEDULES = [
-    {"epochs": 8, "stages": 3, "gradient_clip": 0.3},
-    {
-        "epochs": 4,
-        "stages": 1,
-        "augmented_copies": 2,
-        "rotation": 8,
-        "gain": 0.2,
-        "speckle": 0.1,
-        "view_dropout": 0.3,
-    },
-    {"epochs": 4, "stages": 3, "variant": "fusion_only", "layer_decay": 0.5, "dropout": 0},
-]
+SCHEDULES = {
+    "stages": {"epochs": 8, "stages": 3, "gradient_clip": 0.3},
+    "augmented": {"epochs": 4, "stages": 1, "augmented_copies": 2, "rotation": 8, "gain": 0.2, "speckle": 0.1,
+                  "view_dropout": 0.3},
+    "fusion_only": {"epochs": 4, "stages": 3, "variant": "fusion_only", "layer_decay": 0.5, "dropout": 0},
+    "frames that stand twice": {"epochs": 8, "stages": 3, "view_dropout": 0.3},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("side", [32, 48])
-@pytest.mark.parametrize("disk", [1e9, 0.0])
-@pytest.mark.parametrize("step_memory", [1.0, 1e-6], ids=["saved", "recomputed"])
-@pytest.mark.parametrize("changes", SCHEDULES, ids=["stages", "augmented", "fusion_only"])
+@pytest.mark.parametrize(
+    ("side", "disk", "step_memory"),
+    [(32, 1e9, 1.0), (48, 0.0, 1.0), (32, 0.0, 1e-6), (48, 1e9, 1e-6)],
+    ids=["kept", "resized, computed anew", "computed anew, recomputed", "resized, kept, recomputed"],
+)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_training_equals_the_plain_loop(
-    tiny_settings, tiny_fold, tiny_network, records_of, plain_loop, changes, step_memory, disk, side
+    tiny_settings, tiny_fold, tiny_network, records_of, plain_loop, schedule, step_memory, disk, side
 ):
     """A whole staged schedule, in fp32, against all pixels through the whole network in every step."""
-    settings = tiny_settings(task_lr=1e-3, vit_lr=1e-3, weight_decay=0.01, step_memory=step_memory, **changes)
+    rates = {"task_lr": 1e-3, "vit_lr": 1e-3, "weight_decay": 0.01}
+    settings = tiny_settings(step_memory=step_memory, **rates, **SCHEDULES[schedule])
     data = tiny_fold(settings, disk, side)
+    if schedule == "frames that stand twice":
+        data.features.clips.clips[::2, :, 1] = data.features.clips.clips[::2, :, 0]
+        assert len(data.features.batch([0], [0], 1).rows) == 4, "one of two frames in each of four views"
     fast, plain = tiny_network(settings), tiny_network(settings)
-    expected = plain_loop(plain, data, settings, seed=5)
     records = records_of(fast, data, settings, 5)
-    assert [r.stage for r in records][-1] == settings.stages
+    assert records[-1].stage == settings.stages
+    expected = plain_loop(plain, data, settings, seed=5)
     for record, (train_loss, val_loss, predictions) in zip(records, expected, strict=True):
         assert record.train_loss == pytest.approx(train_loss, rel=2e-4)
         assert record.val_loss == pytest.approx(val_loss, rel=2e-4)
         assert record.predictions == pytest.approx(predictions, abs=2e-3)
-    moved = [
-        name
-        for name, p in tiny_network(settings).state_dict().items()
-        if not torch.equal(p, fast.state_dict()[name])
-    ]
-    assert {name.split(".")[3] for name in moved if ".layers." in name and name.startswith("encoder")} == {
-        str(i) for i in range(3 - settings.stages, 3)
-    }
+    start, end = tiny_network(settings).state_dict(), fast.state_dict()
+    moved = [name for name, weight in start.items() if not torch.equal(weight, end[name])]
+    blocks = {name.split(".")[3] for name in moved if ".layers." in name and name.startswith("encoder")}
+    assert blocks == {str(i) for i in range(3 - settings.stages, 3)}
     assert not any("embeddings." in name for name in moved)
-
-
-@pytest.mark.parametrize("disk", [1e9, 0.0])
-def test_training_on_frames_that_stand_twice_equals_the_plain_loop(
-    tiny_settings, tiny_fold, tiny_network, records_of, plain_loop, disk
-):
-    settings = tiny_settings(epochs=8, stages=3, task_lr=1e-3, vit_lr=1e-3, view_dropout=0.3)
-    data = tiny_fold(settings, disk)
-    data.features.clips.clips[::2, :, 1] = data.features.clips.clips[::2, :, 0]
-    assert len(data.features.batch([0], [0], 1).rows) == 4, "one of two frames in each of four views"
-    expected = plain_loop(tiny_network(settings), data, settings, seed=5)
-    for record, (train_loss, val_loss, predictions) in zip(
-        records_of(tiny_network(settings), data, settings, 5), expected, strict=True
-    ):
-        assert record.train_loss == pytest.approx(train_loss, rel=2e-4)
-        assert record.val_loss == pytest.approx(val_loss, rel=2e-4)
-        assert record.predictions == pytest.approx(predictions, abs=2e-3)
 
 
 def test_bf16_training_is_close_to_fp32(tiny_settings, tiny_fold, tiny_network, records_of):

@@ -51,3 +51,26 @@ def test_an_error_reaches_the_reader_in_its_place(workers):
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="no"):
         next(results)
+
+
+def test_predictions_do_not_depend_on_the_batch(
+    tiny_settings, tiny_fold, tiny_network, predicted, monkeypatch
+):
+    settings = tiny_settings()
+    data, network = tiny_fold(settings), tiny_network(settings)
+    whole = predicted(network, data, settings, 1, range(10))
+    monkeypatch.setattr("cardio_mlflow.training.forward.VALIDATION_BATCH", 3)
+    assert predicted(network, data, settings, 1, range(10)) == pytest.approx(whole, abs=1e-5)
+    assert predicted(network, data, settings, 1, [7, 2]) == pytest.approx(whole[[7, 2]], abs=1e-5)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_data_workers_change_nothing(tiny_settings, tiny_fold, tiny_network, records_of, workers):
+    changes = {"augmented_copies": 1, "speckle": 0.2, "view_dropout": 0.3, "batch_size": 2, "dropout": 0.2}
+
+    def run(number):
+        settings = tiny_settings(data_workers=number, **changes)
+        records = records_of(tiny_network(settings), tiny_fold(settings), settings, 4)
+        return [(r.train_loss, r.val_loss, *r.predictions.ravel()) for r in records]
+
+    assert run(workers) == run(0)
