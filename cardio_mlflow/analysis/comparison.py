@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from cardio_mlflow.analysis.bootstrap import (
     LEAST_COMPARED,
@@ -23,35 +24,24 @@ from cardio_mlflow.analysis.paired_variants import MEASURES, PairedVariants, Tab
 from cardio_mlflow.analysis.predictions import FloatArray
 from cardio_mlflow.parameters import parameter
 
-
-def holm(p: FloatArray) -> FloatArray:
-    """Correct a family of p-values by Holm's step-down method.
-
-    Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70: the i-th
-    smallest of m is multiplied by m − i + 1; none is smaller than the one before, or larger than 1.
-
-    Args:
-        p: (m,); NaN is no test, and stays.
-
-    Returns:
-        (m,) corrected, in the same order.
-
-    >>> holm(np.array([0.04, 0.01, np.nan, 0.03])).round(3).tolist()
-    [0.06, 0.03, nan, 0.06]
-    """
-    corrected, known = np.full(p.size, np.nan), np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    stepped = np.maximum.accumulate(p[order] * np.arange(order.size, 0, -1))
-    corrected[order] = np.minimum(stepped, 1.0)
-    return corrected
-
-
 MEAN: Final = "mean"
 """What stands in the column ``parameter`` for the mean over the parameters."""
 LEAST_RESAMPLES: Final = 10_000
 """With fewer, no p value could be small enough to be left below 0.05 by Holm's correction of 45."""
 AGAINST: Final = ("full", "no_attention")
 """What every variant is set against."""
+PATHS: Final = {
+    "temporal": ("no_temporal", "temporal attention"),
+    "fusion": ("no_fusion", "view fusion"),
+    "motion": ("no_motion", "motion"),
+}
+"""The paths that have a gate, by its name: the variant without the path, and the path in words."""
+AT_THE_START: Final = 0.5
+"""Alpha of every gate before training."""
+_COLUMNS: Final = [
+    "variant", "against", "parameter", "unit", "n",
+    *(f"{name}_{what}" for name in MEASURES for what in ("difference", "low", "high", "p", "p_holm")),
+]  # fmt: skip
 
 
 def variant_table(tables: Tables, resamples: int, seed: int) -> pd.DataFrame:
@@ -113,14 +103,8 @@ def differences(tables: Tables, resamples: int, seed: int, against: Sequence[str
     table = pd.DataFrame([row for pair in pairs for row in _pair(values, *pair)], columns=_COLUMNS)
     for _, rows in table.groupby(["against", table["parameter"].eq(MEAN)]):
         for name in MEASURES:
-            table.loc[rows.index, f"{name}_p_holm"] = holm(rows[f"{name}_p"].to_numpy(np.float64))
+            table.loc[rows.index, f"{name}_p_holm"] = _holm(rows[f"{name}_p"].to_numpy(np.float64))
     return table
-
-
-_COLUMNS: Final = [
-    "variant", "against", "parameter", "unit", "n",
-    *(f"{name}_{what}" for name in MEASURES for what in ("difference", "low", "high", "p", "p_holm")),
-]  # fmt: skip
 
 
 def _interval(values: FloatArray, persons: int, level: float) -> Interval:
@@ -163,18 +147,20 @@ def _two_sided(apart: FloatArray) -> float:
     return min(1.0, 2 * (beyond + 1) / (defined.size + 1))
 
 
+def _holm(p: FloatArray) -> FloatArray:
+    """Holm's step-down correction (Scand J Stat 1979;6:65-70); NaN is no test, and stays.
+
+    >>> _holm(np.array([0.04, 0.01, np.nan, 0.03])).round(3).tolist()
+    [0.06, 0.03, nan, 0.06]
+    """
+    corrected, known = p.copy(), np.isfinite(p)
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
+    return corrected
+
+
 def _unit(key: str) -> str:
     return "SD" if key == MEAN else parameter(key).unit
-
-
-PATHS: Final = {
-    "temporal": ("no_temporal", "temporal attention"),
-    "fusion": ("no_fusion", "view fusion"),
-    "motion": ("no_motion", "motion"),
-}
-"""The paths that have a gate, by its name: the variant without the path, and the path in words."""
-AT_THE_START: Final = 0.5
-"""Alpha of every gate before training."""
 
 
 def in_words(table: pd.DataFrame) -> list[str]:

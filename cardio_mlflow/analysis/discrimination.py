@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import special, stats
+from sklearn.metrics import roc_curve
 
 from cardio_mlflow.analysis.agreement import is_constant
 from cardio_mlflow.analysis.bootstrap import Interval, Statistic, bootstrap_interval
@@ -227,17 +228,7 @@ def roc_points(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curve(task: Task) -> pd.DataFrame:
-    order = np.argsort(-task.score, kind="stable")
-    score, positive = task.score[order], task.positive[order]
-    last = np.append(np.flatnonzero(np.diff(score)), score.size - 1)
-    hits, alarms = np.cumsum(positive)[last], np.cumsum(~positive)[last]
+    fpr, tpr, threshold = roc_curve(task.positive, task.score, drop_intermediate=False)
     sign = 1.0 if task.parameter.abnormal == "above" else -1.0
-    return pd.DataFrame(
-        {
-            "parameter": task.parameter.key,
-            "outcome": task.outcome,
-            "threshold": sign * np.append(np.inf, score[last]),
-            "fpr": np.append(0, alarms) / alarms[-1],
-            "tpr": np.append(0, hits) / hits[-1],
-        }
-    )
+    return pd.DataFrame({"parameter": task.parameter.key, "outcome": task.outcome,
+                         "threshold": sign * threshold, "fpr": fpr, "tpr": tpr})  # fmt: skip

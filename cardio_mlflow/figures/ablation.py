@@ -25,6 +25,7 @@ from cardio_mlflow.figures.style import (
     say_empty,
     signed,
     styled,
+    with_interval,
 )
 from cardio_mlflow.parameters import KEYS
 
@@ -181,7 +182,7 @@ def _draw_rows(
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.6)
         for place, span in enumerate([] if small else spans):
             beside = axes.get_yaxis_transform()
-            axes.text(1.02, place, with_interval(*span), transform=beside, va="center", fontsize=6.5)
+            axes.text(1.02, place, with_interval(*span, "n/a"), transform=beside, va="center", fontsize=6.5)
     else:
         say_empty(axes, "not defined")
     names = variant_names(rows["variant"]) if named else [""] * len(rows)
@@ -219,12 +220,6 @@ def _draw_cells(axes: Axes, grid: Floats, colours: Normalize) -> None:
         if np.isfinite(low) and np.isfinite(high):
             interval = f"{signed(low)}, {signed(high)}" if high >= 0 else f"{signed(low)},\n{signed(high)}"
             axes.text(x, row + 0.04, interval, ha="center", va="top", color=ink, fontsize=6.5)
-
-
-def with_interval(value: float, low: float, high: float) -> str:
-    """Text such as ``0.61 (0.55 to 0.67)``."""
-    interval = f"{signed(low)} to {signed(high)}" if np.isfinite([low, high]).all() else "no interval"
-    return "n/a" if np.isnan(value) else f"{signed(value)} ({interval})"
 
 
 def _patients(rows: pd.DataFrame) -> str:

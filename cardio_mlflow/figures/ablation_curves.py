@@ -23,7 +23,6 @@ from cardio_mlflow.figures.ablation import (
     holm_handles,
     row_pitch,
     variant_names,
-    with_interval,
 )
 from cardio_mlflow.figures.style import (
     NEUTRAL,
@@ -34,6 +33,7 @@ from cardio_mlflow.figures.style import (
     say_empty,
     signed,
     styled,
+    with_interval,
 )
 from cardio_mlflow.figures.training_curves import draw_stages
 from cardio_mlflow.parameters import KEYS
@@ -84,7 +84,7 @@ def ablation_contributions(differences: pd.DataFrame, *, synthetic: bool) -> Fig
             spans = -found[["r_difference", "r_high", "r_low"]].to_numpy(np.float64)
             significant = found["r_p_holm"].to_numpy(np.float64) < 0.05
             draw_spans(axes, PLACES + shift, spans, significant, colour, marker, upright=True)
-            handles.append(dot(f"{words}, mean {with_interval(*spans[-1])}", colour, marker))
+            handles.append(dot(f"{words}, mean {with_interval(*spans[-1], 'n/a')}", colour, marker))
         axes.axhline(0, color=NEUTRAL, linewidth=0.7, zorder=1)
         axes.axvline(len(KEYS) - 0.35, color=NEUTRAL, linewidth=0.6, linestyle=":", zorder=1)
         axes.set_xticks(PLACES, COLUMNS)

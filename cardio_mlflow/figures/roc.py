@@ -1,4 +1,4 @@
-"""ROC curves: one parameter, or a page of all nine, at the own cut-off and for pulmonary hypertension."""
+"""Predictions as tests: ROC curves, two-by-two tables, and the decision curve for pulmonary hypertension."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ from cardio_mlflow.figures.style import (
     new_figure,
     parameter_page,
     say_empty,
-    signed,
     styled,
+    with_interval,
 )
 from cardio_mlflow.parameters import PULMONARY_HYPERTENSION, Parameter, parameter
 
 _OUTCOMES: Final = ("cut-off", "PH")
+_SPLITS: Final = {
+    "cut-off": "split at the clinical cut-off",
+    "median": "split at the references' median, not a clinical cut-off",
+}
+_PALE_BLUE: Final = "#D3DFEB"
 
 
 def roc_curves(roc: pd.DataFrame, discrimination: pd.DataFrame, key: str, *, synthetic: bool) -> Figure:
@@ -38,7 +43,7 @@ def roc_curves(roc: pd.DataFrame, discrimination: pd.DataFrame, key: str, *, syn
     with styled():
         figure = new_figure(ONE_COLUMN, ONE_COLUMN * 1.2, synthetic=synthetic)
         axes = figure.subplots()
-        _draw(axes, roc, discrimination, parameter(key))
+        _draw_curves(axes, roc, discrimination, parameter(key))
         axes.set(xlabel="1 − specificity (no unit)", ylabel="sensitivity (no unit)")
     return figure
 
@@ -47,7 +52,7 @@ def roc_page(roc: pd.DataFrame, discrimination: pd.DataFrame, *, synthetic: bool
     """Draw all nine parameters on one page; arguments as in `roc_curves`."""
 
     def draw(axes: Axes, wanted: Parameter) -> None:
-        _draw(axes, roc, discrimination, wanted)
+        _draw_curves(axes, roc, discrimination, wanted)
         axes.set_xlabel("1 − specificity", fontsize=7)
         axes.set_ylabel("sensitivity", fontsize=7)
 
@@ -56,7 +61,7 @@ def roc_page(roc: pd.DataFrame, discrimination: pd.DataFrame, *, synthetic: bool
         return parameter_page(draw, synthetic=synthetic, height=TWO_COLUMNS * 1.3, shown=shown)
 
 
-def _draw(axes: Axes, roc: pd.DataFrame, discrimination: pd.DataFrame, wanted: Parameter) -> None:
+def _draw_curves(axes: Axes, roc: pd.DataFrame, discrimination: pd.DataFrame, wanted: Parameter) -> None:
     axes.set_title(wanted.key)
     axes.set_box_aspect(1)
     rows = discrimination[discrimination["parameter"] == wanted.key].set_index("outcome")
@@ -84,16 +89,7 @@ def _draw(axes: Axes, roc: pd.DataFrame, discrimination: pd.DataFrame, wanted: P
 
 
 def _label(row: pd.Series) -> str:
-    interval = "no interval"
-    if np.isfinite(row["auc_low"]):
-        interval = f"{signed(row['auc_low'])} to {signed(row['auc_high'])}"
-    return f"{row['criterion']}\nAUC {signed(row['auc'])} ({interval})"
-
-
-_TITLES = {
-    "cut-off": "split at the clinical cut-off",
-    "median": "split at the references' median, not a clinical cut-off",
-}
+    return f"{row['criterion']}\nAUC {with_interval(*row[['auc', 'auc_low', 'auc_high']])}"
 
 
 def confusion_page(
@@ -112,7 +108,7 @@ def confusion_page(
         _draw_confusion(axes, rows.iloc[0] if len(rows) else None, wanted)
 
     with styled():
-        title = f"{_TITLES[split]}: patients, and percentage of the reference's row"
+        title = f"{_SPLITS[split]}: patients, and percentage of the reference's row"
         return parameter_page(
             draw, synthetic=synthetic, height=TWO_COLUMNS * 0.95, title=title, shown=set(chosen.index)
         )
@@ -128,9 +124,6 @@ def _draw_confusion(axes: Axes, row: pd.Series | None, wanted: Parameter) -> Non
     draw_counts(axes, counts, ("yes", "no"), ("yes", "no"))
     axes.set_xlabel("prediction", fontsize=7)
     axes.set_ylabel("reference", fontsize=7)
-
-
-_PALE_BLUE = "#D3DFEB"
 
 
 def decision_curve_figure(decision_curve: pd.DataFrame, note: str, *, synthetic: bool) -> Figure:

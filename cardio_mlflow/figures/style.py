@@ -30,25 +30,10 @@ DPI: Final = 300
 FORMATS: Final = ("png", "eps", "tiff", "pdf", "svg")
 SYNTHETIC_MARK: Final = "synthetic cohort"
 
-PARAMETER_COLOURS: Final[Mapping[str, str]] = MappingProxyType(
-    dict(
-        zip(
-            KEYS,
-            (
-                "#332288",
-                "#88CCEE",
-                "#44AA99",
-                "#117733",
-                "#999933",
-                "#DDCC77",
-                "#CC6677",
-                "#882255",
-                "#AA4499",
-            ),
-            strict=True,
-        )
-    )
-)
+_MUTED: Final = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499",
+)  # fmt: skip
+PARAMETER_COLOURS: Final[Mapping[str, str]] = MappingProxyType(dict(zip(KEYS, _MUTED, strict=True)))
 """One colour per parameter, everywhere: Paul Tol's colour-blind-safe "muted" scheme."""
 WITHOUT_PH: Final = "#4477AA"
 WITH_PH: Final = "#CC3311"
@@ -82,6 +67,11 @@ _STYLE: Final[Mapping[str, object]] = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "cardio_mlflow",
 }
+_COLOURS_OF: Final = ("get_facecolor", "get_edgecolor", "get_color")
+_METADATA: Final[Mapping[str, Mapping[str, None]]] = MappingProxyType(
+    {"pdf": MappingProxyType({"CreationDate": None}), "svg": MappingProxyType({"Date": None})}
+)
+"""No time of writing, so that the same figure gives the same file."""
 
 
 @contextmanager
@@ -109,19 +99,58 @@ def fit_to_page(figure: Figure, width: float, height: float, *, synthetic: bool)
     return figure
 
 
+def parameter_page(
+    draw: Callable[[Axes, Parameter], None],
+    handles: Sequence[Artist] = (),
+    *,
+    synthetic: bool,
+    height: float = TWO_COLUMNS * 1.02,
+    title: str = "",
+    shown: Collection[str] = KEYS,
+) -> Figure:
+    """Draw 3×3 axes, one parameter each in table order, with one legend below and one title above.
+
+    Args:
+        draw: draws one parameter in its axes.
+        handles: of the legend; none leaves it out.
+        height: of the page in inches.
+        title: in words; empty leaves it out.
+        shown: the parameters that there are; the place of another stays empty.
+    """
+    figure = new_figure(TWO_COLUMNS, height, synthetic=synthetic)
+    for axes, wanted in zip(figure.subplots(3, 3).flat, PARAMETERS, strict=True):
+        if wanted.key in shown:
+            draw(axes, wanted)
+        else:
+            axes.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=8)
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=len(handles))
+    return figure
+
+
 def label_with_unit(parameter: Parameter, what: str) -> str:
     """An axis label such as ``reference meanPAP (mmHg)``."""
     return f"{what} {parameter.key} ({parameter.unit})"
 
 
 def r_with_interval(performance: pd.DataFrame, key: str) -> str:
-    """Text such as ``r 0.81 (0.74–0.86)`` from a performance table; says when r is not defined."""
+    """Text such as ``r 0.81 (0.74 to 0.86)`` from a performance table; says when r is not defined."""
     rows = performance[performance["parameter"] == key]
     if rows.empty or np.isnan(rows["r"].iloc[0]):
         return "r not defined"
-    r, low, high = (float(rows[name].iloc[0]) for name in ("r", "r_low", "r_high"))
-    interval = "no interval" if np.isnan(low) else f"{signed(low)} to {signed(high)}"
-    return f"r {signed(r)} ({interval})"
+    return f"r {with_interval(*rows[['r', 'r_low', 'r_high']].iloc[0])}"
+
+
+def with_interval(value: float, low: float, high: float, undefined: str = "not defined") -> str:
+    """Text such as ``0.61 (0.55 to 0.67)``; says where the value or the interval is not defined.
+
+    >>> with_interval(0.61, -0.55, 0.67), with_interval(0.61, np.nan, np.nan)
+    ('0.61 (−0.55 to 0.67)', '0.61 (no interval)')
+    """
+    interval = f"{signed(low)} to {signed(high)}" if np.isfinite([low, high]).all() else "no interval"
+    return undefined if np.isnan(value) else f"{signed(value)} ({interval})"
 
 
 def signed(value: float, decimals: int = 2) -> str:
@@ -139,13 +168,6 @@ def say_empty(axes: Axes, reason: str) -> None:
     axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=NEUTRAL, wrap=True)
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-_COLOURS_OF: Final = ("get_facecolor", "get_edgecolor", "get_color")
-_METADATA: Final[Mapping[str, Mapping[str, None]]] = MappingProxyType(
-    {"pdf": MappingProxyType({"CreationDate": None}), "svg": MappingProxyType({"Date": None})}
-)
-"""No time of writing, so that the same figure gives the same file."""
 
 
 def save_figure(figure: Figure, path_without_suffix: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
@@ -217,34 +239,3 @@ def _rendered(figure: Figure) -> Image.Image:
         figure.savefig(buffer, format="rgba", dpi=DPI)
     width, height = (int(inches * DPI) for inches in figure.get_size_inches())
     return Image.frombytes("RGBA", (width, height), buffer.getvalue()).convert("RGB")
-
-
-def parameter_page(
-    draw: Callable[[Axes, Parameter], None],
-    handles: Sequence[Artist] = (),
-    *,
-    synthetic: bool,
-    height: float = TWO_COLUMNS * 1.02,
-    title: str = "",
-    shown: Collection[str] = KEYS,
-) -> Figure:
-    """Draw 3×3 axes, one parameter each in table order, with one legend below and one title above.
-
-    Args:
-        draw: draws one parameter in its axes.
-        handles: of the legend; none leaves it out.
-        height: of the page in inches.
-        title: in words; empty leaves it out.
-        shown: the parameters that there are; the place of another stays empty.
-    """
-    figure = new_figure(TWO_COLUMNS, height, synthetic=synthetic)
-    for axes, wanted in zip(figure.subplots(3, 3).flat, PARAMETERS, strict=True):
-        if wanted.key in shown:
-            draw(axes, wanted)
-        else:
-            axes.set_axis_off()
-    if title:
-        figure.suptitle(title, fontsize=8)
-    if handles:
-        figure.legend(handles=list(handles), loc="outside lower center", ncols=len(handles))
-    return figure

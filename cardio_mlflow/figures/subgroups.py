@@ -1,4 +1,4 @@
-"""Forest plot: the mean absolute error of each parameter by subgroup of patients."""
+"""How errors differ between groups of patients, and how identities and phenotypes come out."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from cardio_mlflow.figures.style import (
     say_empty,
     signed,
     styled,
+    with_interval,
 )
 from cardio_mlflow.parameters import PARAMETERS, Parameter
+
+_SIDES: Final = ("references", "predictions")
 
 
 def subgroup_forest(subgroups: pd.DataFrame, *, synthetic: bool) -> Figure:
@@ -41,11 +44,11 @@ def subgroup_forest(subgroups: pd.DataFrame, *, synthetic: bool) -> Figure:
         grid = figure.subplots(3, 3)
         for position, (axes, wanted) in enumerate(zip(grid.flat, PARAMETERS, strict=True)):
             rows = subgroups[subgroups["parameter"] == wanted.key].set_index(["subgroup", "level"])
-            _draw(axes, rows, levels, wanted, named=position % 3 == 0)
+            _draw_errors(axes, rows, levels, wanted, named=position % 3 == 0)
     return figure
 
 
-def _draw(
+def _draw_errors(
     axes: Axes, rows: pd.DataFrame, levels: list[tuple[str, str]], wanted: Parameter, *, named: bool
 ) -> None:
     axes.set_title(wanted.key)
@@ -78,9 +81,6 @@ def _draw(
             axes.axhline(border - 0.5, color=PALE, linewidth=0.5, zorder=0)
 
 
-_SIDES: Final = ("references", "predictions")
-
-
 def identity_page(identity_pairs: pd.DataFrame, identities: pd.DataFrame, *, synthetic: bool) -> Figure:
     """Draw the left against the right side of each identity, of references above and predictions below.
 
@@ -101,11 +101,11 @@ def identity_page(identity_pairs: pd.DataFrame, identities: pd.DataFrame, *, syn
                 pairs = identity_pairs[
                     (identity_pairs["identity"] == name) & (identity_pairs["side"] == side)
                 ]
-                _draw_identities(axes, pairs.dropna(subset=["left", "right"]), tested, side)
+                _draw_identity(axes, pairs.dropna(subset=["left", "right"]), tested, side)
     return figure
 
 
-def _draw_identities(axes: Axes, pairs: pd.DataFrame, tested: pd.DataFrame, side: str) -> None:
+def _draw_identity(axes: Axes, pairs: pd.DataFrame, tested: pd.DataFrame, side: str) -> None:
     axes.set_box_aspect(1)
     name = str(tested["identity"].iloc[0]) if len(tested) else side
     left_name, _, right_name = name.replace("-", "−").partition(" = ")
@@ -162,17 +162,11 @@ def phenotype_matrix(
         counts = counts.reindex(index=classes, columns=classes)
         names = [name.replace(" ", "\n").replace("-cap", "-\ncap") for name in classes]
         draw_counts(axes, counts.to_numpy(np.float64).astype(np.int64), classes, names)
+        agreement = [
+            f"{name} {with_interval(*row[[name, f'{name}_low', f'{name}_high']])}"
+            for name in ("accuracy", "kappa")
+        ]
         axes.set_title(
-            f"n = {row['n']}, accuracy {_with_interval(row, 'accuracy')}, "
-            f"kappa {_with_interval(row, 'kappa')}\n"
-            "patients, and percentage of the reference's row"
+            f"n = {row['n']}, {', '.join(agreement)}\npatients, and percentage of the reference's row"
         )
     return figure
-
-
-def _with_interval(row: pd.Series, name: str) -> str:
-    if np.isnan(row[name]):
-        return "not defined"
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    interval = "no interval" if np.isnan(low) else f"{signed(low)} to {signed(high)}"
-    return f"{signed(row[name])} ({interval})"

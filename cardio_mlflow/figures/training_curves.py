@@ -1,7 +1,8 @@
-"""Training curves: losses and mean validation r by epoch, the unfreezing stages as bands."""
+"""What an epoch left: losses, validation r and learning rates, the unfreezing stages as bands."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from cardio_mlflow.parameters import Parameter
 
 MOST_STAGE_NUMBERS: Final = 14
 """More numbers than this do not fit above one axes."""
+_RATES: Final = {"lr_task": "task layers", "lr_backbone": "backbone"}
 
 
 def training_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
@@ -56,16 +58,32 @@ def parameter_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
         history: a row for each epoch: epoch, stage, val_r_<key> and, for several folds, fold.
     """
     folds = by_fold(history)
-    colours = series_colours(len(folds))
 
     def draw(axes: Axes, wanted: Parameter) -> None:
         _draw_parameter(axes, folds, wanted)
 
-    handles = [Line2D([], [], color=colour, label=name) for name, colour in zip(folds, colours, strict=True)]
     with styled():
-        return parameter_page(
-            draw, handles if len(folds) > 1 else [], synthetic=synthetic, height=TWO_COLUMNS * 0.9
-        )
+        handles = _fold_handles(folds) if len(folds) > 1 else []
+        return parameter_page(draw, handles, synthetic=synthetic, height=TWO_COLUMNS * 0.9)
+
+
+def learning_rate_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
+    """Draw both learning rates on a log scale, a line a fold, with the longest fold's stages as bands.
+
+    Args:
+        history: a row for each epoch: epoch, stage, lr_task, lr_backbone and, for several folds, fold;
+            a rate of zero (a frozen backbone) leaves a gap.
+    """
+    folds = by_fold(history)
+    with styled():
+        figure = new_figure(TWO_COLUMNS, 2.8, synthetic=synthetic)
+        for axes, (column, name) in zip(figure.subplots(1, 2), _RATES.items(), strict=True):
+            _draw_rates(axes, folds, column)
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(f"learning rate, {name} (no unit)", fontsize=7)
+        if len(folds) > 1:
+            figure.legend(handles=_fold_handles(folds), loc="outside lower center", ncols=8)
+    return figure
 
 
 def _draw_parameter(axes: Axes, folds: dict[str, pd.DataFrame], wanted: Parameter) -> None:
@@ -85,6 +103,23 @@ def _draw_parameter(axes: Axes, folds: dict[str, pd.DataFrame], wanted: Paramete
     axes.set_ylim(min(-0.05, axes.get_ylim()[0]), 1.0)
     axes.set_xlabel("epoch", fontsize=7)
     axes.set_ylabel("validation r (no unit)", fontsize=7)
+
+
+def _draw_rates(axes: Axes, folds: dict[str, pd.DataFrame], column: str) -> None:
+    rates = {name: rows[column].to_numpy(np.float64) for name, rows in folds.items() if column in rows}
+    if not any(bool((values > 0).any()) for values in rates.values()):
+        say_empty(axes, "no learning rate above zero")
+        return
+    draw_stages(axes, longest(folds))
+    axes.set_yscale("log")
+    colours = series_colours(len(folds))
+    widths = np.linspace(0.9 + 0.5 * (len(folds) - 1), 0.9, len(folds))  # equal rates stay visible
+    for (name, values), colour, width in zip(rates.items(), colours, widths, strict=False):
+        shown = np.where(values > 0, values, np.nan)
+        axes.plot(
+            folds[name]["epoch"], shown, color=colour, linewidth=width, marker="o" if len(shown) < 3 else "",
+            markersize=2,
+        )  # fmt: skip
 
 
 def by_fold(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -148,50 +183,9 @@ def _handles(names: list[str]) -> list[Line2D]:
         Line2D([], [], color=NEUTRAL, label="validation"),
         Line2D([], [], color=NEUTRAL, linestyle="", marker="D", markersize=4, label="lowest loss"),
     ]
-    if len(names) == 1:
-        return handles
+    return [*handles, *(_fold_handles(names) if len(names) > 1 else [])]
+
+
+def _fold_handles(names: Collection[str]) -> list[Line2D]:
     named = zip(names, series_colours(len(names)), strict=True)
-    return [*handles, *(Line2D([], [], color=colour, label=name) for name, colour in named)]
-
-
-_NAMES = {"lr_task": "task layers", "lr_backbone": "backbone"}
-
-
-def learning_rate_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
-    """Draw both learning rates on a log scale, a line a fold, with the longest fold's stages as bands.
-
-    Args:
-        history: a row for each epoch: epoch, stage, lr_task, lr_backbone and, for several folds, fold;
-            a rate of zero (a frozen backbone) leaves a gap.
-    """
-    folds = by_fold(history)
-    with styled():
-        figure = new_figure(TWO_COLUMNS, 2.8, synthetic=synthetic)
-        for axes, (column, name) in zip(figure.subplots(1, 2), _NAMES.items(), strict=True):
-            _draw(axes, folds, column)
-            axes.set_xlabel("epoch")
-            axes.set_ylabel(f"learning rate, {name} (no unit)", fontsize=7)
-        if len(folds) > 1:
-            handles = [
-                Line2D([], [], color=colour, label=fold)
-                for fold, colour in zip(folds, series_colours(len(folds)), strict=True)
-            ]
-            figure.legend(handles=handles, loc="outside lower center", ncols=8)
-    return figure
-
-
-def _draw(axes: Axes, folds: dict[str, pd.DataFrame], column: str) -> None:
-    rates = {name: rows[column].to_numpy(np.float64) for name, rows in folds.items() if column in rows}
-    if not any(bool((values > 0).any()) for values in rates.values()):
-        say_empty(axes, "no learning rate above zero")
-        return
-    draw_stages(axes, longest(folds))
-    axes.set_yscale("log")
-    colours = series_colours(len(folds))
-    widths = np.linspace(0.9 + 0.5 * (len(folds) - 1), 0.9, len(folds))  # equal rates stay visible
-    for (name, values), colour, width in zip(rates.items(), colours, widths, strict=False):
-        shown = np.where(values > 0, values, np.nan)
-        axes.plot(
-            folds[name]["epoch"], shown, color=colour, linewidth=width, marker="o" if len(shown) < 3 else "",
-            markersize=2,
-        )  # fmt: skip
+    return [Line2D([], [], color=colour, label=name) for name, colour in named]

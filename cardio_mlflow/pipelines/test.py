@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -80,13 +81,21 @@ def find_version(settings: Settings, model: str) -> Version:
             f"{study!r}. Run the steps that make one first:\n    {command('train', settings)}\n"
             f"    {command('validate', settings)}"
         )
+    raise InputError(_other_study(champion, study, own))
+
+
+def _other_study(champion: Version, study: str, own: Sequence[Version]) -> str:
+    """That the champion is not of the study that is asked for, and how to name either."""
     theirs = champion.tags.get("study", "")
     known = f"has version {own[0].number}" if own else "has no registered model in this experiment"
-    raise InputError(
-        f"The champion, version {champion.number}, is of the study {theirs!r} (in the experiment of the run "
-        f"{champion.run_id}); the study {study!r} that this command is for {known}. Say which is to be "
-        f"tested:\n    -P study={shlex.quote(study if own else theirs)}, the model of that study, or\n"
-        f"    -P model={CHAMPION}, or another alias, a version, or the id of the run that registered it."
+    here = own or champion in versions_with({"study": theirs})
+    offered = study if own else theirs
+    return (
+        f"The champion, version {champion.number}, is of the study {theirs!r}"
+        f"{'' if here else ' in another experiment'}; the study {study!r}, which this command is for, "
+        f"{known}. Say which is to be tested:\n"
+        + (f"    -P study={shlex.quote(offered)}, the model of that study, or\n" if here else "")
+        + f"    -P model={CHAMPION}, or another alias, a version, or the id of the run that registered it."
     )
 
 
