@@ -182,7 +182,14 @@ def _draw_rows(
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.6)
         for place, span in enumerate([] if small else spans):
             beside = axes.get_yaxis_transform()
-            axes.text(1.02, place, with_interval(*span, "n/a"), transform=beside, va="center", fontsize=6.5)
+            axes.text(
+                1.02,
+                place,
+                with_interval(*span, undefined="n/a"),
+                transform=beside,
+                va="center",
+                fontsize=6.5,
+            )
     else:
         say_empty(axes, "not defined")
     names = variant_names(rows["variant"]) if named else [""] * len(rows)

@@ -84,7 +84,7 @@ def ablation_contributions(differences: pd.DataFrame, *, synthetic: bool) -> Fig
             spans = -found[["r_difference", "r_high", "r_low"]].to_numpy(np.float64)
             significant = found["r_p_holm"].to_numpy(np.float64) < 0.05
             draw_spans(axes, PLACES + shift, spans, significant, colour, marker, upright=True)
-            handles.append(dot(f"{words}, mean {with_interval(*spans[-1], 'n/a')}", colour, marker))
+            handles.append(dot(f"{words}, mean {with_interval(*spans[-1], undefined='n/a')}", colour, marker))
         axes.axhline(0, color=NEUTRAL, linewidth=0.7, zorder=1)
         axes.axvline(len(KEYS) - 0.35, color=NEUTRAL, linewidth=0.6, linestyle=":", zorder=1)
         axes.set_xticks(PLACES, COLUMNS)

@@ -143,7 +143,7 @@ def r_with_interval(performance: pd.DataFrame, key: str) -> str:
     return f"r {with_interval(*rows[['r', 'r_low', 'r_high']].iloc[0])}"
 
 
-def with_interval(value: float, low: float, high: float, undefined: str = "not defined") -> str:
+def with_interval(value: float, low: float, high: float, *, undefined: str = "not defined") -> str:
     """Text such as ``0.61 (0.55 to 0.67)``; says where the value or the interval is not defined.
 
     >>> with_interval(0.61, -0.55, 0.67), with_interval(0.61, np.nan, np.nan)

@@ -152,11 +152,12 @@ def test_numbers_of_a_workbook_look_as_their_format_shows_them(read_xlsx):
 def test_a_result_counts_where_its_writer_has_computed_it(read_xlsx):
     rows, stored = [["id", "CO", "CI"], ["a", "=1+2", '=""']], FORMULA.replace("<v />", "<v>3</v>")
     assert "a formula whose result is not stored" in problem(read_xlsx(rows))
-    computed = (SHEET1, FORMULA, stored)
+    computed, never = (SHEET1, FORMULA, stored), (BOOK, 'fullCalcOnLoad="1"', "")
+    assert "result is not stored" in problem(read_xlsx(rows, parts=[never]))
     # XlsxWriter stores 0 for every formula, and asks Excel to compute it when the file is opened.
     assert "result is not stored" in problem(read_xlsx(rows, parts=[computed]))
     empty = (SHEET1, '<c r="C2"><f>""</f><v /></c>', '<c r="C2" t="str"><f>""</f><v /></c>')
-    sheet = read_xlsx(rows, parts=[computed, empty, (BOOK, 'fullCalcOnLoad="1"', "")])
+    sheet = read_xlsx(rows, parts=[computed, empty, never])
     assert sheet.number(sheet.rows[0], 1) == 3.0
     assert texts(sheet)[0][2] == "", "an empty text is missing"
 

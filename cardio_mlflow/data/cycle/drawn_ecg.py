@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from cardio_mlflow.data.cycle.scroll import read_scroll, read_tissue_scroll
-from cardio_mlflow.data.cycle.strip import Array, Image, Rows, Strip, Trace, cut_strips, read_curve
+from cardio_mlflow.data.cycle.strip import Rows, Strip, Trace, cut_strips, read_curve
 from cardio_mlflow.data.cycle.sweep import (
     Rises,
     SweepPath,
@@ -19,7 +19,7 @@ from cardio_mlflow.data.cycle.sweep import (
     read_sweep,
     refine_path,
 )
-from cardio_mlflow.data.picture.sector import ClipStatistics
+from cardio_mlflow.data.picture.sector import Array, ClipStatistics, Image
 
 Style = Literal["sweep", "scroll", "cursor"]
 """How a trace moves: a head redraws it, it scrolls as a whole, or a cursor moves over it."""

@@ -13,9 +13,8 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from cardio_mlflow.data.cycle.drawn_ecg import Style, read_traces
 from cardio_mlflow.data.cycle.rhythm import whole_beats
-from cardio_mlflow.data.cycle.strip import Array, Flags, Image, Numbers
 from cardio_mlflow.data.files.header import ClipHeader
-from cardio_mlflow.data.picture.sector import ClipStatistics
+from cardio_mlflow.data.picture.sector import Array, ClipStatistics, Flags, Image, Numbers
 
 # Tuned on the hard clips atrial_fibrillation, ectopic_beat, inverted_qrs, tall_t, biphasic_qrs,
 # noisy_baseline; see benchmarks.tuned_constants.

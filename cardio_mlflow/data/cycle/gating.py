@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cardio_mlflow.data.cycle.period import Array
 from cardio_mlflow.data.cycle.rhythm import NEAR, Rhythm, RWaveSource, judged_sources, whole_beats
 from cardio_mlflow.data.files.timing import plausible_intervals, typical_interval, usual_interval
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
+from cardio_mlflow.data.picture.sector import Array, Numbers
 
 _WRAPS: Final = "the cycle's last part is taken from before its R wave"
 _SHORTEST_CLIP_S: Final = 0.4  # 150 beats per minute: the fastest heart of which a clip is taken as it is
@@ -55,7 +54,7 @@ class Gating:
         """Number of R waves known in the clip."""
         return len(self.r_waves_s) if self.phase_verified else 0
 
-    def frames(self, times_s: Array, count: int) -> NDArray[np.int64]:
+    def frames(self, times_s: Array, count: int) -> Numbers:
         """Frames equally spaced in phase over the chosen cycle: (count,), from 0.
 
         They rise, but for one step back at a seam. Each phase takes the nearest frame as it is, so a short

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from cardio_mlflow.data.picture.sector import Array, Image
 
 # Tuned on the hard clips no_ecg, atrial_fibrillation, ectopic_beat; see benchmarks.tuned_constants.
 _AROUND_S: Final = np.arange(-0.09, 0.28, 0.03)  # an R wave: end of diastole and systole, at any rate
@@ -30,7 +29,7 @@ class Period:
     depth: float
 
 
-def differences(frames: NDArray[np.uint8]) -> Array:
+def differences(frames: Image) -> Array:
     """Mean squared difference of any two frames, frames × frames."""
     flat = frames.reshape(len(frames), -1).astype(np.float64)
     products = flat @ flat.T  # whole numbers below 2**53: the same at any order of summation

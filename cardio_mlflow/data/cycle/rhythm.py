@@ -12,10 +12,10 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cardio_mlflow.data.cycle.period import Array, Period, differences, find_period, unlike_after
+from cardio_mlflow.data.cycle.period import Period, differences, find_period, unlike_after
 from cardio_mlflow.data.files.timing import plausible, plausible_intervals
+from cardio_mlflow.data.picture.sector import Array, Image
 
 # Tuned on the hard clips atrial_fibrillation, ectopic_beat, tall_t, r_wave_vector, uneven_times; see
 # benchmarks.tuned_constants.
@@ -46,7 +46,7 @@ class Rhythm:
     times_s: Array  # of the frames
     r_waves_s: Array  # of tags
     heart_rate: float | None  # of tags, per minute
-    thumbnails: NDArray[np.uint8]  # small copies of the frames, 0 outside the sector
+    thumbnails: Image  # small copies of the frames, 0 outside the sector
     waveform_r_waves_s: Array = field(default_factory=lambda: np.empty(0))  # of an ECG in the file
     trace_r_waves_s: Array = field(default_factory=lambda: np.empty(0))  # of one on the screen
 

@@ -8,12 +8,11 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft
 
-from cardio_mlflow.data.cycle.strip import Array, Curve, Image, Numbers, Strip, Trace, read_curve
+from cardio_mlflow.data.cycle.strip import Curve, Strip, Trace, read_curve
+from cardio_mlflow.data.picture.sector import Array, Floats, Image, Numbers
 
-Floats = NDArray[np.float32]
 Pictures = Callable[[Numbers], Floats]
 
 # Tuned on the hard clips ecg_*_scroll, tissue_*_scroll; see benchmarks.tuned_constants.

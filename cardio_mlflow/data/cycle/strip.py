@@ -10,14 +10,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from cardio_mlflow.data.picture.sector import ClipStatistics
-
-Array = NDArray[np.float64]
-Numbers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-Image = NDArray[np.uint8]
+from cardio_mlflow.data.picture.sector import Array, ClipStatistics, Flags, Floats, Image, Numbers
 
 Trace = tuple[Array, Array]
 """Times of a trace's columns in seconds since the first frame, and their heights in rows, rising upward."""
@@ -174,7 +168,7 @@ def _extent(filled: Flags, start: int, stop: int, longest_gap: int) -> tuple[int
     return int(firsts[touching[0]]), int(lasts[touching[-1]])
 
 
-def _heights(bright: Flags, contrast: NDArray[np.float32]) -> Array:
+def _heights(bright: Flags, contrast: Floats) -> Array:
     runs = find_runs(bright, contrast)
     chosen = smoothest_path(runs)
     top, bottom, columns = runs.top[chosen], runs.bottom[chosen], runs.column[chosen]
@@ -194,7 +188,7 @@ def _sums(values: Array, columns: Numbers, top: Numbers, bottom: Numbers) -> Arr
     return sums[bottom + 1, columns] - sums[top, columns]
 
 
-def find_runs(bright: Flags, contrast: NDArray[np.float32]) -> Runs:
+def find_runs(bright: Flags, contrast: Floats) -> Runs:
     """All vertical runs of bright pixels; the contrast is relative to the usual line."""
     edges = np.diff(np.pad(bright.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     column, top = np.nonzero(edges == 1)

@@ -8,16 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from cardio_mlflow.data.cycle.strip import (
-    Array,
-    Flags,
-    Image,
-    Numbers,
-    Strip,
-    Trace,
-    read_curve,
-    read_outside,
-)
+from cardio_mlflow.data.cycle.strip import Strip, Trace, read_curve, read_outside
+from cardio_mlflow.data.picture.sector import Array, Flags, Image, Numbers
 
 # Tuned on the hard clips ecg_*_sweep, ecg_*_cursor, ecg_*_marker, tissue_*_sweep; see
 # benchmarks.tuned_constants.

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cardio_mlflow.data.picture.fine_fit import within
-from cardio_mlflow.data.picture.sector import Sector
+from cardio_mlflow.data.picture.sector import Array, Flags, Floats, Mask, Numbers, Sector
 
-Mask = NDArray[np.uint8]
-Array = NDArray[np.float64]
 Line = tuple[float, float]
 """An edge ``x = at + slope * row``: slope and ``at``."""
 
@@ -119,7 +117,7 @@ def _lowest_apex(blob: Mask, slope: float, at: float) -> float:
     return float(np.quantile(apexes, _BEYOND_MIRRORED)) + 1.0
 
 
-def _edge(rows: NDArray[np.int64], border: Array) -> Line | None:
+def _edge(rows: Numbers, border: Array) -> Line | None:
     """The line along the left border, by Hough vote of its pixels; pixels beyond a line vote against it.
 
     Where the picture cuts the fan, there is no border to see.
@@ -166,7 +164,7 @@ def _radii(blob: Mask, apex_x: float, apex_y: float, left: float, right: float) 
 
 def _along_rays(
     mask: Mask, apex_x: float, apex_y: float, angles: Array, radii: NDArray[np.floating]
-) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Flags, Floats, Floats]:
     """Whether a mask is set at angles (radians) and radii around an apex; x and y there. Angles × radii."""
     x = (apex_x + np.outer(np.sin(angles), radii)).astype(np.float32)
     y = (apex_y + np.outer(np.cos(angles), radii)).astype(np.float32)
@@ -174,7 +172,7 @@ def _along_rays(
     return np.asarray(lit > 0), x, y
 
 
-def _outer(outer: NDArray[np.int64], whole: NDArray[np.bool_], longest: int) -> float:
+def _outer(outer: Numbers, whole: Flags, longest: int) -> float:
     """The radius where most rays end that the picture does not cut, and that few others exceed."""
     if np.count_nonzero(whole) < 20:
         return _mode(outer[outer >= np.quantile(outer, 0.95)], longest)
@@ -185,7 +183,7 @@ def _outer(outer: NDArray[np.int64], whole: NDArray[np.bool_], longest: int) -> 
     return float(outer.max()) if exceeded else radius
 
 
-def _mode(values: NDArray[np.int64], longest: int, against: NDArray[np.int64] | None = None) -> float:
+def _mode(values: Numbers, longest: int, against: Numbers | None = None) -> float:
     votes = np.convolve(np.bincount(values, minlength=longest), np.ones(5), mode="same")
     if against is not None:
         votes[:-5] -= against[5:]
@@ -223,7 +221,7 @@ def empty_beyond(sector: Sector, faint: Mask) -> bool:
     halo = float(np.rad2deg(1.6 * _HALO / (0.5 * (sector.inner + sector.outer))))
     degrees = halo + np.arange(0.0, 4.0, 0.5)
     sides = (sector.left - degrees, sector.right + degrees)
-    return all(_mean(_shares(sector, faint, radii, np.deg2rad(beyond))) < 0.03 for beyond in sides)
+    return all(_means(_shares(sector, faint, radii, np.deg2rad(beyond)), None) < 0.03 for beyond in sides)
 
 
 def _shares(sector: Sector, faint: Mask, radii: Array, angles: Array) -> Array:
@@ -245,13 +243,13 @@ def _reach(shares: Array, step: float, halo: float, segments: int = 1) -> float:
 def _lit_rows(shares: Array) -> int:
     """How many rows of shares stay lit, from the first on, but for small gaps."""
     seen = np.isfinite(shares).mean(axis=1) > 0.3
-    lit = np.array([_mean(row) >= _LEAST_SHARE for row in shares]) & seen
+    lit = (_means(shares, 1) >= _LEAST_SHARE) & seen
     for end in np.flatnonzero(~lit):
         if not lit[end : end + _GAP].any():
             return int(end)
     return len(lit) if lit.all() else 0
 
 
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else 0.0
+def _means(shares: Array, axis: int | None) -> Array:
+    """Mean of what is seen of shares, 0 where nothing is."""
+    return np.asarray(np.nansum(shares, axis=axis) / np.maximum(np.isfinite(shares).sum(axis=axis), 1))

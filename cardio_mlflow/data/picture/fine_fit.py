@@ -9,9 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.picture.sector import Sector
-
-Array = NDArray[np.float64]
+from cardio_mlflow.data.picture.sector import Array, Flags, Floats, Sector
 
 # Tuned on the hard clips jpeg_50, halo, gray_background, apex_above, convex; see benchmarks.tuned_constants.
 # "Levels" are of the picture that is fitted to: the root of each pixel's range over time.
@@ -27,9 +25,7 @@ _TOP_ROWS: Final = 12  # rows below the middle of the curved top that tell the u
 _TOP_LEVEL: Final = 0.4  # of it a row of tissue reaches
 
 
-def refine(
-    sector: Sector, image: NDArray[np.float32], symmetry: float, unseen: str = ""
-) -> tuple[Sector, Array]:
+def refine(sector: Sector, image: Floats, symmetry: float, unseen: str = "") -> tuple[Sector, Array]:
     """Move a sector that is at most some pixels off.
 
     The mean profile across each piece of border says how far the piece is off; all pieces together give one
@@ -61,7 +57,7 @@ def refine(
     return sector, support
 
 
-def steepness(sector: Sector, image: NDArray[np.float32]) -> tuple[float, float]:
+def steepness(sector: Sector, image: Floats) -> tuple[float, float]:
     """How much the image falls across the left and the right edge: the mean over what it holds of them."""
     r, falls = np.linspace(sector.inner, sector.outer, 400), []
     for degrees, sign in ((sector.left, -1.0), (sector.right, 1.0)):
@@ -76,7 +72,7 @@ def steepness(sector: Sector, image: NDArray[np.float32]) -> tuple[float, float]
     return falls[0], falls[1]
 
 
-def first_row(sector: Sector, image: NDArray[np.float32]) -> float:
+def first_row(sector: Sector, image: Floats) -> float:
     """The first row of tissue, at most the middle of the curved top; nearly black rows before it go."""
     inside = sector.mask(*image.shape) > 0
     middle = int(np.clip(sector.apex_y + sector.inner, 0, image.shape[0] - 1))
@@ -86,13 +82,13 @@ def first_row(sector: Sector, image: NDArray[np.float32]) -> float:
     return float(min(lit[0] if len(lit) else middle, middle))
 
 
-def within(x: NDArray[Any], y: NDArray[Any], image: NDArray[Any], margin: int = 0) -> NDArray[np.bool_]:
+def within(x: NDArray[Any], y: NDArray[Any], image: NDArray[Any], margin: int = 0) -> Flags:
     """Which points lie in an image, a margin of pixels from its border."""
     bottom, right = image.shape[0] - 1 - margin, image.shape[1] - 1 - margin
     return np.asarray((x >= margin) & (y >= margin) & (x <= right) & (y <= bottom))
 
 
-def _edge(sector: Sector, image: NDArray[np.float32], side: str, reach: float) -> tuple[Array, Array]:
+def _edge(sector: Sector, image: Floats, side: str, reach: float) -> tuple[Array, Array]:
     """Rows of the design matrix and outward shifts (pixels) of an edge's pieces."""
     angle, sign = (np.deg2rad(sector.left), -1.0) if side == "left" else (np.deg2rad(sector.right), 1.0)
     length = sector.outer - sector.inner
@@ -105,7 +101,7 @@ def _edge(sector: Sector, image: NDArray[np.float32], side: str, reach: float) -
     return design, _shifts(image, points, np.broadcast_to(reach * normal, points.shape)) * reach
 
 
-def _arc(sector: Sector, image: NDArray[np.float32], which: str, reach: float) -> tuple[Array, Array]:
+def _arc(sector: Sector, image: Floats, which: str, reach: float) -> tuple[Array, Array]:
     """Rows of the design matrix and outward shifts (pixels) of an arc's pieces."""
     left, right = np.deg2rad([sector.left, sector.right])
     margin = 0.04 * (right - left)
@@ -121,7 +117,7 @@ def _arc(sector: Sector, image: NDArray[np.float32], which: str, reach: float) -
     return design, _shifts(image, points, sign * reach * away) * reach
 
 
-def _shifts(image: NDArray[np.float32], points: Array, normals: Array) -> Array:
+def _shifts(image: Floats, points: Array, normals: Array) -> Array:
     """How far outward each piece's border lies, in lengths of the normals.
 
     NaN where none is seen, infinite where the piece lies beyond the image.
@@ -136,7 +132,7 @@ def _shifts(image: NDArray[np.float32], points: Array, normals: Array) -> Array:
     return np.where(count[:, 0] < _LEAST_SEEN, np.inf, _crossings(profiles))
 
 
-def _crossings(profiles: NDArray[np.float32]) -> Array:
+def _crossings(profiles: Floats) -> Array:
     """Offset at which each profile (a row) falls most steeply through the border's level, from inside out."""
     outside = profiles[:, -8:].min(axis=1, keepdims=True).astype(np.float64)
     inside = np.median(profiles[:, : len(_OFFSETS) // 2], axis=1, keepdims=True).astype(np.float64)

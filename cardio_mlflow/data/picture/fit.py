@@ -29,9 +29,8 @@ from cardio_mlflow.data.picture.coarse_fit import (
     mirror_edge,
 )
 from cardio_mlflow.data.picture.fine_fit import first_row, refine, steepness
-from cardio_mlflow.data.picture.sector import ClipStatistics, Sector, overlap
+from cardio_mlflow.data.picture.sector import Array, ClipStatistics, Floats, Mask, Sector, overlap
 
-Mask = NDArray[np.uint8]
 Blobs = tuple[Mask, Mask]
 
 # Tuned on the hard clips dim_edge(s), shadow, dark_near_field, low_gain, steered, convex, cut_bottom, halo,
@@ -77,7 +76,7 @@ _SLOPE: Final = 1.5  # rise of the image at the curved top where it is no dark n
 class _Pixels:
     """A clip's picture with square pixels, as the fit sees it."""
 
-    image: NDArray[np.float32]  # root of each pixel's range over time
+    image: Floats  # root of each pixel's range over time
     faint: Mask  # moves at all, but less than what is drawn moves
     drawn: Mask  # ever bright enough to be read
     inked: Mask  # ever as bright as words on black, or always bright enough to be read
@@ -124,9 +123,7 @@ def _with_square_pixels(image: NDArray[Any], aspect: float, zoom: int) -> NDArra
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
 
 
-def _blobs(
-    spread: Mask, activity: NDArray[np.float32], bound: Bound | None, aspect: float
-) -> Iterator[Blobs]:
+def _blobs(spread: Mask, activity: Floats, bound: Bound | None, aspect: float) -> Iterator[Blobs]:
     """The largest blob of what moves and all that moves, from faint movement to strong."""
     for least in _RANGES:
         moving = np.where((spread >= least) & (activity >= _LEAST_ACTIVITY), np.uint8(255), np.uint8(0))
@@ -177,7 +174,7 @@ def _fit_by_edges(blob: Mask, opened: Mask, pixels: _Pixels) -> Sector | None:
 
 
 def _accept_or_mend(
-    sector: Sector, support: NDArray[np.float64], pixels: _Pixels, blob: Mask, opened: Mask
+    sector: Sector, support: Array, pixels: _Pixels, blob: Mask, opened: Mask
 ) -> Sector | None:
     """The sector with its score where it is upright or both its edges are sharp, else a mended one."""
     upright = abs(sector.left + sector.right) <= _MOST_LEAN

@@ -10,12 +10,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.picture.overlay_lines import LineRule, beyond_sector, find_lines, footprint, line_luma
-
-Image = NDArray[np.uint8]
+from cardio_mlflow.data.picture.sector import Image
 
 # Tuned on the hard clips tissue_*_sweep, tissue_*_scroll, ecg_*_sweep, moving_line; see
 # benchmarks.tuned_constants.

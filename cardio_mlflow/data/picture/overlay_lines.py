@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Array = NDArray[np.float64]
+from cardio_mlflow.data.picture.sector import Array, Flags, Image
 
 # Tuned on the hard clips ticks_inside, words_inside, dotted_line, cursor_line, calipers; see
 # benchmarks.tuned_constants.
@@ -115,7 +114,7 @@ class _Pieces:
         self.flicker = _medians(self.label[top], restless[top], count)
         self.across, self.down = facts[:, cv2.CC_STAT_WIDTH], facts[:, cv2.CC_STAT_HEIGHT]
 
-    def accepted(self, rule: LineRule) -> NDArray[np.bool_]:
+    def accepted(self, rule: LineRule) -> Flags:
         """Which pieces are strokes by a rule."""
         tall = (self.height >= rule.height) & (self.height >= rule.steepness * self.luma)
         bright = (self.brightest >= rule.luma) & (self.unrest <= rule.unrest * self.brightest)
@@ -222,7 +221,7 @@ def hidden_dashes(core: Image, sector_mask: Image) -> Image:
     return np.asarray(cv2.bitwise_and(out, sector_mask))
 
 
-def _line(points: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def _line(points: Array) -> tuple[Array, Array, Flags]:
     """A point and the downward direction of the line that most points lie on, and which do."""
     best = (points[0], np.array([0.0, 1.0]), np.zeros(len(points), bool))
     for one, other in combinations(points, 2):

@@ -8,7 +8,6 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.picture.moving_overlays import ChangingOverlays
@@ -21,10 +20,7 @@ from cardio_mlflow.data.picture.overlay_lines import (
     line_luma,
     straight_lines,
 )
-from cardio_mlflow.data.picture.sector import ClipStatistics
-
-Image = NDArray[np.uint8]
-
+from cardio_mlflow.data.picture.sector import ClipStatistics, Image, Numbers
 
 # Tuned on the hard clips ticks_inside, focus_inside, words_inside, calipers, moving_line, small_screen; see
 # benchmarks.tuned_constants.
@@ -267,7 +263,7 @@ def text_in_sector(statistics: ClipStatistics, sector_mask: Image) -> bool:
     return stands_in_a_row(facts[1:, :4].astype(np.int64))
 
 
-def stands_in_a_row(boxes: NDArray[np.int64]) -> bool:
+def stands_in_a_row(boxes: Numbers) -> bool:
     """Whether two boxes or more (N × 4: left, top, width, height) hold three letters of a word.
 
     They stand on one line, close together, and are of like heights.
@@ -278,7 +274,7 @@ def stands_in_a_row(boxes: NDArray[np.int64]) -> bool:
     return any(_letters_after(letters, first) >= _LETTERS for first in range(len(letters) - 1))
 
 
-def _letters_after(letters: NDArray[np.int64], first: int) -> int:
+def _letters_after(letters: Numbers, first: int) -> int:
     """Number of letters in the row that begins with a box, 1 where it is none; boxes from left to right."""
     left, top, width, height = (int(v) for v in letters[first])
     line, end, row = top + height, left + width, [(width, height)]

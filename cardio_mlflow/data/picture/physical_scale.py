@@ -9,9 +9,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from cardio_mlflow.data.picture.sector import PREPARED_SIZE
+from cardio_mlflow.data.picture.sector import PREPARED_SIZE, Array, Image
 
 FIELD_MM: Final = 200.0
 """What a frame shows at one physical scale: so many mm across and down, the sector's apex top centre."""
@@ -49,15 +49,13 @@ def median_scale(placement: ArrayLike, present: ArrayLike) -> PhysicalScale:
     )
 
 
-def mm_shown(placement: NDArray[np.float64], fallback_mm: ArrayLike) -> NDArray[np.float64]:
+def mm_shown(placement: Array, fallback_mm: ArrayLike) -> Array:
     """A pixel of each view's prepared clip in mm, (V,); arguments as of `at_physical_scale`."""
     size = placement[:, 0]
     return np.where(np.isfinite(size), size, np.asarray(fallback_mm, np.float64))
 
 
-def at_physical_scale(
-    clips: NDArray[np.uint8], placement: NDArray[np.float64], fallback_mm: ArrayLike
-) -> NDArray[np.uint8]:
+def at_physical_scale(clips: Image, placement: Array, fallback_mm: ArrayLike) -> Image:
     """Show a patient's prepared clips with every frame `FIELD_MM` across.
 
     The apex comes to lie in the middle of the upper border; what lies deeper than the field is cut off, and
@@ -82,7 +80,7 @@ def at_physical_scale(
     return shown
 
 
-def _zoomed(frame: NDArray[np.uint8], zoom: float, apex: tuple[float, float]) -> NDArray[np.uint8]:
+def _zoomed(frame: Image, zoom: float, apex: tuple[float, float]) -> Image:
     """A square frame enlarged about its apex, which moves to the middle of the upper border.
 
     Made smaller, it is sampled 2 × 2 times or more per pixel and averaged, so that nothing is left to alias.

@@ -15,12 +15,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind, scaled
-from cardio_mlflow.data.picture.sector import ClipStatistics, Sector
-
-Array = NDArray[np.float64]
+from cardio_mlflow.data.picture.sector import Array, ClipStatistics, Flags, Image, Sector
 
 # Tuned on the hard clips flipped_scale, ticks_inside, and the cohort; see benchmarks.tuned_constants.
 _SHALLOWEST_MM: Final = 40.0  # of a transthoracic picture of a heart; a child's is 50 to 80 mm deep
@@ -59,9 +56,7 @@ class TrueScale:
     note: str = ""  # what contradicts what, in fixed words and numbers
 
 
-def region_scale(
-    regions: Sequence[ClaimedRegion], sector: Sector, mask: NDArray[np.uint8], scale: float
-) -> float | None:
+def region_scale(regions: Sequence[ClaimedRegion], sector: Sector, mask: Image, scale: float) -> float | None:
     """Height of a pixel of the file in mm, as the 2-D tissue region that holds the sector says.
 
     None where there is no such region, where two of them differ, or where the sector's depth would be
@@ -79,7 +74,7 @@ def region_scale(
     return sizes[0] if _SHALLOWEST_MM <= depth <= _DEEPEST_MM else None
 
 
-def _holds(region: ClaimedRegion, mask: NDArray[np.uint8], scale: float) -> bool:
+def _holds(region: ClaimedRegion, mask: Image, scale: float) -> bool:
     left, top, right, bottom = scaled(region.rectangle, scale)
     return cv2.countNonZero(mask[top:bottom, left:right]) >= _HELD * cv2.countNonZero(mask)
 
@@ -104,11 +99,11 @@ class _Marks:
     aside: Array  # distance from that line
     area: Array
 
-    def take(self, which: NDArray[np.bool_]) -> _Marks:
+    def take(self, which: Flags) -> _Marks:
         return _Marks(self.along[which], self.aside[which], self.area[which])
 
 
-def tick_scale(statistics: ClipStatistics, sector: Sector, mask: NDArray[np.uint8]) -> float | None:
+def tick_scale(statistics: ClipStatistics, sector: Sector, mask: Image) -> float | None:
     """Height of a (square) pixel in mm by the drawn depth scale, if there is one beyond doubt."""
     steps = [
         step for marks in _lines(statistics, sector, mask)
@@ -119,7 +114,7 @@ def tick_scale(statistics: ClipStatistics, sector: Sector, mask: NDArray[np.uint
     return 10.0 / steps[0]
 
 
-def _lines(statistics: ClipStatistics, sector: Sector, mask: NDArray[np.uint8]) -> Iterator[_Marks]:
+def _lines(statistics: ClipStatistics, sector: Sector, mask: Image) -> Iterator[_Marks]:
     """The marks near each edge, and those in each upright line, of which there are enough."""
     zoom = max(1.0, len(mask) / 480)
     pieces = _pieces(statistics.minimum, mask, _LARGEST_MARK * zoom)
@@ -133,7 +128,7 @@ def _lines(statistics: ClipStatistics, sector: Sector, mask: NDArray[np.uint8]) 
         yield from _marks_in_lines(_place_marks(pieces, sector, side, 0.0, True))
 
 
-def _pieces(minimum: NDArray[np.uint8], mask: NDArray[np.uint8], largest: float) -> list[Array]:
+def _pieces(minimum: Image, mask: Image, largest: float) -> list[Array]:
     """The pixels of each small thing that stands still outside the sector: x and y, each (2, N)."""
     outside = cv2.dilate(mask, np.ones((3, 3), np.uint8)) == 0
     if not outside.any():

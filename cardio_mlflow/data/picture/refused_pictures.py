@@ -9,16 +9,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cardio_mlflow.data.files.frames import decode_rgb
 from cardio_mlflow.data.files.header import ClipHeader
 from cardio_mlflow.data.files.regions import Bound, ClaimedRegion, RegionKind, scaled
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.picture.sector import ClipStatistics
-
-Mask = NDArray[np.uint8]
-Colours = NDArray[np.uint8]
+from cardio_mlflow.data.picture.sector import ClipStatistics, Flags, Floats, Image, Mask
 
 # Tuned on the hard clips biplane, frozen_beside_live, m_mode, spectral_with_2d, report, moving_line,
 # color_doppler, sepia, blue; see benchmarks.tuned_constants.
@@ -176,7 +172,7 @@ def _pictures(dense: Mask) -> list[_Picture]:
     return found
 
 
-def _stands_upright(piece: NDArray[np.bool_], slack: float, least: int) -> bool:
+def _stands_upright(piece: Flags, slack: float, least: int) -> bool:
     """Whether both sides are straight down for half of the rows, and for ``least`` rows."""
     first, last = piece.argmax(axis=1), piece.shape[1] - piece[:, ::-1].argmax(axis=1)
     straight = np.abs(first - np.percentile(first, 10)) <= slack
@@ -231,7 +227,7 @@ def refuse_colour_doppler(header: ClipHeader, sector_mask: Mask) -> None:
         )
 
 
-def doppler_shares(frames: Sequence[Colours], sector: NDArray[np.bool_]) -> list[float]:
+def doppler_shares(frames: Sequence[Image], sector: Flags) -> list[float]:
     """Share of the sector away from the clip's tint, in patches that are no lines, of each RGB frame."""
     inside = max(1, int(np.count_nonzero(sector)))
     pictures = [cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in frames]
@@ -243,7 +239,7 @@ def doppler_shares(frames: Sequence[Colours], sector: NDArray[np.bool_]) -> list
     return [float(np.count_nonzero(_patches(picture, table, sector)) / inside) for picture in pictures]
 
 
-def _patches(picture: Colours, table: NDArray[np.float32], sector: NDArray[np.bool_]) -> Mask:
+def _patches(picture: Image, table: Floats, sector: Flags) -> Mask:
     """Where whole squares of a Y Cr Cb picture are away from the tint (0 or 1)."""
     tint = table[picture[..., 0].astype(np.int32) * _LEVELS // 256]
     distance = np.linalg.norm(picture[..., 1:].astype(np.float32) - 128.0 - tint, axis=-1)
@@ -251,7 +247,7 @@ def _patches(picture: Colours, table: NDArray[np.float32], sector: NDArray[np.bo
     return np.asarray(cv2.morphologyEx(away, cv2.MORPH_OPEN, np.ones((_FILLED, _FILLED), np.uint8)))
 
 
-def _tint(pixels: Colours) -> NDArray[np.float32]:
+def _tint(pixels: Image) -> Floats:
     """Chroma of the clip's tint at each of 16 levels of luma, 16 × 2; from the sector's Y Cr Cb, N × 3.
 
     It is the median, as long as that grows with luma or changes little from one level to the next. Where a

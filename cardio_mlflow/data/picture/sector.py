@@ -11,7 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+Image = NDArray[np.uint8]  # luma, rows × columns (× 3: RGB)
+Mask = NDArray[np.uint8]  # 0 or 255, rows × columns
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
 
 PREPARED_SIZE: Final = 224
 """Height and width of a prepared clip in pixels."""
@@ -29,7 +34,7 @@ class ClipStatistics:
     maximum: Image  # largest luma of each pixel
     minimum: Image  # smallest luma of each pixel
     mean: Image  # rounded
-    activity: NDArray[np.float32]  # mean absolute difference of neighbouring frames
+    activity: Floats  # mean absolute difference of neighbouring frames
     thumbnails: Image  # small copies of all frames, frames × height × width
 
     @property
@@ -38,7 +43,7 @@ class ClipStatistics:
         return np.asarray(cv2.subtract(self.maximum, self.minimum))
 
     @property
-    def passing(self) -> NDArray[np.bool_]:
+    def passing(self) -> Flags:
         """Pixels that something bright passes now and then, as a moving trace or cursor does.
 
         Tissue is above the middle of its range about as often as below.
@@ -110,7 +115,7 @@ class Sector:
             inner=factor * self.inner, outer=factor * self.outer, top=factor * (self.top + 0.5) - 0.5,
         )  # fmt: skip
 
-    def outline(self) -> NDArray[np.float64]:
+    def outline(self) -> Array:
         """Polygon along the border, clockwise from the upper left: (K, 2), x and y as above."""
         angles = np.deg2rad(np.linspace(self.left, self.right, _ARC_POINTS))
         away = np.stack([np.sin(angles), np.cos(angles)], axis=1)
@@ -142,7 +147,7 @@ class Crop:
         masked = cv2.bitwise_and(_cut(frame, self.top, self.left, self.rows, self.columns), self.mask)
         return np.asarray(cv2.bitwise_and(_resized(masked), self.small_mask), dtype=np.uint8)
 
-    def place(self, points: NDArray[np.float64], aspect: float) -> NDArray[np.float64]:
+    def place(self, points: Array, aspect: float) -> Array:
         """Points (N, 2) of the frame, as of `Sector.outline`, in pixels of the prepared clip; corner at 0."""
         x = (points[:, 0] / aspect + 0.5 - self.left) / self.columns
         y = (points[:, 1] + 0.5 - self.top) / self.rows

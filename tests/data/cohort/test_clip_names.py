@@ -47,6 +47,7 @@ def test_the_longest_known_id_wins_and_strangers_stay_strangers(stem, read):
 
 def test_a_name_with_two_readings_is_none():
     assert split_name("A4C_P_A2C", KnownPatients(["P_A2C", "A4C_P"])) is None
+    assert KnownPatients(["Ab", "aB"]).find("ab") is None
 
 
 @given(st.text(max_size=15))

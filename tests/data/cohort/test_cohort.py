@@ -78,7 +78,8 @@ def test_clips_are_in_sheet_order_and_view_order(folder):
             "whose name contradicts": ("P_1/A4C_and_A2C/A2C.dcm", "P_1/A4C/A2C.dcm", "P_1/P_2_A4C.dcm",
                                        "A4C/P_1_A2C.dcm"),
             "no DICOM, video or tensor": ("P_1_FC.jpg",),
-            "folders that name no patient": ("P_1/excluded/A4C.dcm", "../old/P_1_FC.dcm"),
+            "folders that name no patient": ("P_1/excluded/A4C.dcm", "P_1/P_2/A4C.dcm",
+                                              "../old/P_1_FC.dcm"),
             "patients who are not in the label sheet": ("Q_9_FC.dcm", "Q_9/FC.dcm", "Q_9/P_1_FC.dcm",
                                                         "P_1_2_FC.dcm"),
         }.items()

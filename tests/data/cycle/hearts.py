@@ -1,7 +1,5 @@
 """ECGs and pictures of ECGs whose R waves are known exactly."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

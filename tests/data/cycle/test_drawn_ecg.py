@@ -1,7 +1,5 @@
 """ECGs drawn on small screens, read back; and nothing read where there is none."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
@@ -198,7 +196,7 @@ def _sine(frame, now):
 
 NO_ECG = {
     "nothing": lambda frame, now: None, "line": _moving_line, "level": _level_line, "both": _both,
-    "digits": _digits, "bar": _bar, "sine": _sine,
+    "digits": _digits, "bar": _bar, "sine": _sine, "no heart": scrolling(np.array([]), 2.4),
 }  # fmt: skip
 
 
@@ -216,17 +214,8 @@ def test_tissue_that_drifts_is_no_ecg(drift, bright):
     assert _read(np.where(BEHIND > 0, moved, np.uint8(0)), BEHIND) is None
 
 
-def test_a_single_trace_that_moves_without_a_heart_is_no_ecg():
-    show = scrolling(np.array([]), 2.4)
-    assert _read(clip(np.zeros((FRAMES, ROWS, COLUMNS), np.uint8), TIMES, show), ABOVE) is None
-
-
-def test_a_clip_of_few_frames_is_not_read():
-    frames = _show("cursor", ABOVE)[:7]
-    assert _read(frames, ABOVE, TIMES[:7]) is None
-
-
-def test_frames_are_not_asked_for_without_a_candidate():
+def test_a_clip_of_few_frames_is_not_read_and_no_frames_are_asked_for_without_a_candidate():
+    assert _read(_show("cursor", ABOVE)[:7], ABOVE, TIMES[:7]) is None
     frames = np.where(ABOVE > 0, speckle(FRAMES), np.uint8(0))
 
     def unreadable():

@@ -1,7 +1,5 @@
 """The ECG of a clip, in the file, on the screen, in both, or nowhere; and R waves that are known."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

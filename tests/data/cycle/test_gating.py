@@ -1,7 +1,5 @@
 """The gating ladder and the choice of frames."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """R waves, the picture and the heart rate checked against each other."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Paths and speeds of traces that move at a known one, and the line of a trace whose heights are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

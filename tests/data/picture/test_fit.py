@@ -1,7 +1,5 @@
 """The sector fit on made-up fans, on square crops as public sets have them, and on real clips."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which thin bright pieces are strokes, how wide, which are straight lines, and where a line goes on."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Overlays in single frames or on the edge; words and other marks. All kinds: `test_hard_clips`."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

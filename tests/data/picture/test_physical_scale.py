@@ -1,7 +1,5 @@
 """Prepared frames at one physical scale."""
 
-from __future__ import annotations
-
 import logging
 
 import cv2

@@ -1,7 +1,5 @@
 """The true size of a pixel: by region tags and by the depth scale drawn beside the sector, or not at all."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

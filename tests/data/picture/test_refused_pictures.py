@@ -1,7 +1,5 @@
 """Other pictures than one gray sector, and colour Doppler, are refused by name; ordinary screens pass."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The review page: its data, its pictures, its policy, and ids that would break out of it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -1,7 +1,5 @@
 """Films and contact sheets: what they show, what they don't, and that hostile ids do no harm."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
