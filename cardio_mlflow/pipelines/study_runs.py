@@ -60,8 +60,15 @@ def _by_fold(latest_first: Iterable[FinishedRun]) -> dict[int, FinishedRun]:
 
 
 def is_tuned(fold: FinishedRun) -> bool:
-    """Whether a fold was trained with settings that a tuning has chosen on the same patients."""
-    return TUNED_BY in fold.tags
+    """Whether a fold was trained with settings that a tuning has chosen on the same patients.
+
+    Folds of earlier versions have it from the run that started them, where that has not been deleted.
+    """
+    starter = fold.tags.get("started_by", "")
+    try:
+        return TUNED_BY in fold.tags or (bool(starter) and TUNED_BY in run_by_id(starter).tags)
+    except InputError:
+        return False
 
 
 def complete_folds(settings: Settings, given: Collection[str] = ()) -> dict[int, FinishedRun]:
