@@ -17,9 +17,12 @@ import numpy as np, pandas as pd
 from cardio_mlflow.pipelines.evaluate import _maps
 logging.basicConfig()
 values = pd.DataFrame(np.random.default_rng(0).normal(size=(12, 3)), columns=["f0", "f1", "f2"])
-print(_maps(values.assign(patient_id=[f"P{i}" for i in range(12)], network="1"), 0))
+print("left out:", _maps(values.assign(patient_id=[f"P{i}" for i in range(12)], network="1"), 0))
 """
 
+
+READABLE: Final = "import mlflow, os; assert os.access(mlflow.__file__, os.R_OK); import cardio_mlflow"
+"""What a user can run who may enter the folders of the packages, not only by a right to read everything."""
 
 NOBODY: Final = 54321
 AS_NOBODY: Final = [
@@ -45,7 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("theirs")
     try:
         os.chown(made, NOBODY, NOBODY)
-        tried = as_nobody(["-c", "import cardio_mlflow"], made)
+        tried = as_nobody(["-c", f"import os; assert os.access({str(PROJECT)!r}, os.R_OK)"], made)
+        tried = tried if tried.returncode else as_nobody(["-c", READABLE], made)
     except OSError as error:
         pytest.skip(f"no process of another user can be started here: {error}")
     if tried.returncode:
@@ -66,7 +70,6 @@ def test_commands_work_for_a_user_without_name_and_home(folder: Path) -> None:
 
 def test_the_maps_are_left_out_where_nothing_compiled_can_be_kept(folder: Path) -> None:
     found = as_nobody(["-c", FEATURES], folder)
-    assert found.stdout == "None\n", found.stderr
-    assert "The maps of the features are left out. UMAP cannot be used on this machine" in found.stderr
+    assert found.stdout.startswith("left out: UMAP cannot be used on this machine"), found.stderr
     kept = as_nobody(["-c", COMPILED, f"--cache={folder}/cache"], folder)
     assert kept.returncode == 0, kept.stderr

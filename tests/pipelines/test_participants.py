@@ -23,8 +23,13 @@ def inputs():
         index=pd.Index(ids, name="patient_id"),
     )  # fmt: skip
     quality = pd.DataFrame(
-        [("000", "FC", "OK"), ("000", "TC", "NO_SECTOR"), ("001", "LA", "TRUNCATED"), ("007", "FC", "OK")],
-        columns=["patient_id", "view", "outcome"],
+        [
+            ("000", "FC", "OK", "tags"),
+            ("000", "TC", "NO_SECTOR", None),
+            ("001", "LA", "TRUNCATED", None),
+            ("007", "FC", "OK", "clip"),
+        ],
+        columns=["patient_id", "view", "outcome", "gating"],
     )
     folds = pd.Series({patient: i % 2 + 1 for i, patient in enumerate(ids[:7])}, name="fold")
     used = {"I": ("000",), "II": ("007",)}
@@ -37,6 +42,7 @@ def test_every_patient_of_the_cohort_with_outcomes_and_folds():
     assert list(table["patient_id"]) == [f"{i:03d}" for i in range(7)]
     assert list(table["used"]) == [True] + [False] * 6
     assert list(table.loc[0, ["FC", "TC", "SA", "LA"]]) == ["OK", "NO_SECTOR", "", ""]
+    assert list(table.loc[0, ["gating_FC", "gating_TC", "gating_SA"]]) == ["tags", "", ""]
     assert list(table["fold"]) == [1, 2, 1, 2, 1, 2, 1]
     assert participants(inputs(), "II")["fold"].isna().all()
 
