@@ -14,12 +14,12 @@ PATIENCE: Final = 300.0
 Found = TypeVar("Found")
 
 
-def wait_for(look: Callable[[], Found]) -> Found:
-    """What a look finds, once it finds something."""
+def wait_for(look: Callable[[], Found], every: float = 0.05) -> Found:
+    """What a look finds, once it finds something; one that costs much is had seconds apart."""
     end = time.monotonic() + PATIENCE
     while not (found := look()):
         assert time.monotonic() < end, "it has not come"
-        time.sleep(0.05)
+        time.sleep(every)
     return found
 
 

@@ -40,6 +40,7 @@ database_uri = sqlite:///{folder}/users.db
 admin_username = cardio
 admin_password = {password}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 600
 """
 
 
@@ -209,7 +210,7 @@ def test_a_fold_whose_worker_is_killed_is_gone_on_with(
     """The other fold is kept, no run stays RUNNING, and the numbers are those of an undisturbed fold."""
     for name, value in server.access.items():
         monkeypatch.setenv(name, value)
-    client, study, long = MlflowClient(server.address), f"killed-{cluster.backend}", {"epochs": "80"}
+    client, study, long = MlflowClient(server.address), f"killed-{cluster.backend}", {"epochs": "30"}
 
     def runs() -> list[Run]:
         return list(client.search_runs(["0"], f"tags.study = '{study}' and tags.step = 'train_fold'"))
@@ -217,7 +218,7 @@ def test_a_fold_whose_worker_is_killed_is_gone_on_with(
     training = command(cluster, server, workplace.cache, tmp_path, study=study, **long)
     assert training.stdout is not None
     said = all_of(training.stdout)
-    wait_for(lambda: training.poll() is not None or in_mid_fold(runs()))
+    wait_for(lambda: training.poll() is not None or in_mid_fold(runs()), every=1.0)
     assert training.poll() is None, said()
     cluster.workers()[0].kill()
     assert training.wait(PATIENCE) == 0, said()
