@@ -26,7 +26,7 @@ from cardio_mlflow.settings_reading import (
     load_settings,
     read_settings_yaml,
 )
-from cardio_mlflow.tracking.finished import FinishedRun, runs_called
+from cardio_mlflow.tracking.finished import FinishedRun, only_run, runs_called
 from cardio_mlflow.tracking.new_runs import TUNED_BY, command_run, tags_of
 from cardio_mlflow.tracking.runs import STOPPED_BY, Run
 from cardio_mlflow.tracking.store import StoreError
@@ -74,11 +74,9 @@ def stored_settings(source: str) -> tuple[dict[str, Any], str]:
             f"settings={source}: there is no such file (looked for it from {Path.cwd()}), and no run of this "
             "store has that id or name. Give a file's absolute path, or the run id that the tuning printed."
         )
-    if len(found) > 1:
-        ids = ", ".join(run.run_id for run in found[:5])
-        raise InputError(f"settings={source}: {len(found)} runs have that name. Give the id of one: {ids}.")
-    values, tuned_by = _parsed(_text_of(found[0]), source)
-    return values, tuned_by or _tuning_of(found[0])
+    run = only_run(found, f"settings={source}")
+    values, tuned_by = _parsed(_text_of(run), source)
+    return values, tuned_by or _tuning_of(run)
 
 
 def _tuning_of(run: FinishedRun) -> str:

@@ -13,7 +13,14 @@ import pandas as pd
 from cardio_mlflow.analysis.predictions import pool_out_of_fold
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.settings import Settings, Use, settings_for
-from cardio_mlflow.tracking.finished import FinishedRun, find_runs, is_run_id, run_by_id, runs_called
+from cardio_mlflow.tracking.finished import (
+    FinishedRun,
+    find_runs,
+    is_run_id,
+    only_run,
+    run_by_id,
+    runs_called,
+)
 from cardio_mlflow.tracking.new_runs import TUNED_BY, user_name
 from cardio_mlflow.tracking.registry import (
     ARTIFACT,
@@ -277,10 +284,7 @@ def _of_a_run(model: str) -> FinishedRun:
             f"model={model} is neither {STUDY}, nor an alias or version of {MODEL_NAME} in this store, nor "
             "the id or name of a run of train_fold or validate that has a model."
         )
-    if len(runs) > 1:
-        ids = ", ".join(run.run_id for run in runs[:5])
-        raise InputError(f"model={model}: {len(runs)} runs have that name. Give the id of one: {ids}.")
-    return runs[0]
+    return only_run(runs, f"model={model}")
 
 
 def _fold_of(bundle: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +157,22 @@ def predictions_of(run_id: str) -> pd.DataFrame:
 def is_run_id(text: str) -> bool:
     """Whether a text is what MLflow calls a run by."""
     return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
+def only_run(runs: Sequence[FinishedRun], asked: str) -> FinishedRun:
+    """The one run that was found.
+
+    Args:
+        runs: at least one.
+        asked: the setting and its value, such as ``model=validate``.
+
+    Raises:
+        InputError: there are several (lists the ids of the latest).
+    """
+    if len(runs) > 1:
+        ids = ", ".join(run.run_id for run in runs[:5])
+        raise InputError(f"{asked}: {len(runs)} runs have that name. Give the id of one: {ids}.")
+    return runs[0]
 
 
 def runs_called(name: str) -> list[FinishedRun]:

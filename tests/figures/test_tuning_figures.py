@@ -139,5 +139,7 @@ def test_curves_tell_the_best_and_the_defaults_from_the_others() -> None:
 def test_equal_losses_and_fixed_settings_are_drawn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        for figure in drawn(study_of(12, dict.fromkeys(range(12), 0.5)), synthetic=False).values():
+        figures = drawn(study_of(12, dict.fromkeys(range(12), 0.5)), synthetic=False)
+        for figure in figures.values():
             figure.canvas.draw()
+    assert figures.keys() == drawn(study_of(20), synthetic=False).keys()
