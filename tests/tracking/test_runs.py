@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.errors import InputError, PrunedError
 from cardio_mlflow.figures.style import new_figure
+from cardio_mlflow.tracking.finished import FinishedRun, only_run
 from cardio_mlflow.tracking.new_runs import command_run
 from cardio_mlflow.tracking.runs import Run, SilentRun
 from cardio_mlflow.tracking.store import prepare_store
@@ -143,3 +144,10 @@ def test_two_processes_log_a_cohort_that_neither_has_logged_before(client, new_r
         assert done.returncode == 0, done.stderr
     for run in runs:
         assert len(client.get_run(run.run_id).inputs.dataset_inputs) == 20
+
+
+def test_a_name_that_several_runs_have_is_refused_with_their_ids() -> None:
+    runs = [FinishedRun(f"id-{number}", "validate", {}, {}, {}) for number in range(7)]
+    assert only_run(runs[:1], "model=validate") is runs[0]
+    with pytest.raises(InputError, match=r"^model=validate: 7 runs have that name\. .* id-0, .*id-4\.$"):
+        only_run(runs, "model=validate")
