@@ -52,7 +52,8 @@ class HeaderFacts:
         outcome: OK, or why the header alone refuses the file, as `prepare` would; a still is OK here.
         message: the reason in words, of sizes and counts only.
         kind: by the number of frames.
-        pictures: what the claimed regions show: "2-D", "colour", "M-mode", "spectral"; two "2-D" are two panels.
+        pictures: what the claimed regions show: "2-D", "colour", "M-mode", "spectral"; two "2-D" are two
+            panels.
         instance: as `uid_digest`.
     """
 
