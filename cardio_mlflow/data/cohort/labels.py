@@ -110,8 +110,8 @@ def _read(
     )
     if (unread := reading.unread_dates("rhc_date")) and not in_file_names:
         reading.warnings.append(
-            f"{len(unread)} days of catheterisation cannot be read (row {first_few(unread)} of {sheet.name}): write "
-            "year-month-day, or format the column as dates. Those patients have no distance in days"
+            f"{len(unread)} days of catheterisation cannot be read (row {first_few(unread)} of "
+            f"{sheet.name}): write year-month-day, or format the column as dates"
         )
     raise_problems(sheet.name, reading.problems)
     labels = pd.DataFrame(columns, index=pd.Index(ids, name=PATIENT_ID, dtype="object"))
