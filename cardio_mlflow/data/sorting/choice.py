@@ -144,7 +144,7 @@ def _ranked(
     whole = quality.gating in _CYCLES and (quality.beats or 0) >= 1
     known, depth = one.days is not None, quality.depth_cm
     fit, rate = quality.fit_score or 0.0, quality.frame_rate or 0.0
-    zoom = round(abs(math.log(depth / usual)) / _DEPTH_STEP) if depth and usual else 1
+    zoom = round(abs(math.log(depth) - math.log(usual)) / _DEPTH_STEP) if depth and usual else 1
     compared: list[tuple[tuple[float, ...], str]] = [
         ((not one.chosen,), "chosen on the page" if one.chosen else "not chosen on the page"),
         ((0, abs(one.days or 0)) if known else (1, 0), _days(one.days)),
