@@ -95,8 +95,8 @@ def test_one_content_for_two_patients_is_nobodys():
 qualities = st.builds(
     Quality, st.sampled_from([Outcome.OK, Outcome.OK, Outcome.NO_SECTOR]),
     fit_score=st.none() | st.floats(0, 1), gating=st.sampled_from(["trace", "periodicity", "clip"]),
-    phase_verified=st.none() | st.booleans(), beats=st.none() | st.integers(0, 3), depth_cm=st.none() | st.floats(0, 30),
-    frame_rate=st.none() | st.floats(0, 200),
+    phase_verified=st.none() | st.booleans(), beats=st.none() | st.integers(0, 3),
+    depth_cm=st.none() | st.floats(0, 30), frame_rate=st.none() | st.floats(0, 200),
 )  # fmt: skip
 candidates = st.lists(
     st.builds(
