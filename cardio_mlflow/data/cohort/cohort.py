@@ -24,6 +24,7 @@ from cardio_mlflow.data.cohort.clip_names import KnownPatients, same_ids
 from cardio_mlflow.data.cohort.columns import PATIENT_NAMES
 from cardio_mlflow.data.cohort.labels import LabelSheet, read_labels
 from cardio_mlflow.data.cohort.persons import PERSON
+from cardio_mlflow.data.cohort.zip_members import is_member
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS, is_view, view
 from cardio_mlflow.sheets.cells import canonical_id
@@ -180,7 +181,7 @@ def _row_problem(folder: Path, sheet: Sheet, row: Row, positions: Sequence[int],
 
 def _is_file(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.is_file() or is_member(path)
     except (OSError, ValueError):  # too long a name, or one that no file can have
         return False
 
