@@ -78,7 +78,7 @@ def canonical_id(text: str) -> str:
     return re.sub(r"^(\d+)[.,]0+$", r"\1", text)
 
 
-def id_problem(cell: Cell) -> str | None:
+def id_problem(cell: Cell, in_file_names: bool = True) -> str | None:
     """Say why a cell cannot be used as an id, also as part of a file name; None if it can.
 
     >>> id_problem(Cell("E-0012")) is None, id_problem(Cell("../x")) is None
@@ -93,7 +93,7 @@ def id_problem(cell: Cell) -> str | None:
         return "no patient id; if this row is no patient's, delete it"
     if _ERROR.fullmatch(text):
         return "an error of the spreadsheet where a patient id belongs"
-    if len(text) > 100 or text.startswith(".") or re.search(r'[/\\:*?"<>|]', text):
+    if in_file_names and (len(text) > 100 or text.startswith(".") or re.search(r'[/\\:*?"<>|]', text)):
         return (
             'a patient id may not start with a dot, hold any of / \\ : * ? " < > | or exceed 100 characters'
         )

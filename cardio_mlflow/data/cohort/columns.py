@@ -19,6 +19,8 @@ from cardio_mlflow.sheets.sheet import Sheet, raise_problems
 from cardio_mlflow.sheets.units import canonical_unit, wrong_unit
 
 PATIENT_ID: Final = "patient_id"
+ACCESSION: Final = "accession"
+"""The column of accession numbers, by which an export can be matched too."""
 PATIENT_NAMES: Final = ("patient_id", "patient", "pid", "subject_id", "subject", "id")
 """Headings of the column of patient ids; the first that is there wins."""
 NUMBERS: Final[dict[str, tuple[str, ...]]] = {
@@ -35,6 +37,7 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     "cohort": (),
     PERSON: ALIASES,
     "study": ("study folder", "echo study"),
+    ACCESSION: ("accession number", "accession no", "accession nr", "accession id"),
     "rhc_date": ("date of RHC", "catheterisation date", "catheterization date"),
     "HR": ("heart rate",),
     "BSA": ("body surface area",),
@@ -56,8 +59,11 @@ def implausible(value: float, name: str) -> str | None:
     return f"{value:g} is outside {low:g} to {high:g} {unit}; leave the cell empty where it is not known"
 
 
-def match_columns(sheet: Sheet) -> dict[str, int]:
+def match_columns(sheet: Sheet, values_wanted: bool = True) -> dict[str, int]:
     """Find the position of each known column; the names are compared without case and punctuation.
+
+    Without ``values_wanted`` a column of ids alone will do, and where none is called so, one of persons'
+    numbers (MRN) holds them before the first column does.
 
     Raises:
         InputError: no parameter has a column, one may be misspelt, two columns hold one value, a heading
@@ -75,12 +81,30 @@ def match_columns(sheet: Sheet) -> dict[str, int]:
             _check_unit(sheet, position, name, brackets.group(1))
         positions[name] = position
     patient = sheet.find(PATIENT_NAMES)
-    if patient is None and positions.get(PERSON) == 0:  # then it is the only id
-        del positions[PERSON]
-    _check_parameters(sheet, positions, patient)
+    if patient is None:
+        patient = _only_id(positions, values_wanted)
+    if values_wanted:
+        _check_known(sheet, positions, patient)
+    elif not positions and patient is None:
+        raise InputError(
+            f"{sheet.name}: no heading in its {len(sheet.columns)} cells is known. The first row must hold "
+            f"the names of the columns: {PATIENT_ID} for the ids that the export has; optional: accession, "
+            f"rhc_date, {PERSON}, cohort, {', '.join(KEYS)}."
+        )
+    _check_misspelt(sheet, positions, patient)
     if patient is None and 0 in positions.values():
         raise InputError(f"{sheet.name}: no patient_id column, and the first one is no id either.")
     return positions | {PATIENT_ID: patient or 0}
+
+
+def _only_id(positions: dict[str, int], values_wanted: bool) -> int | None:
+    """Take a column of another kind of id for the patients' where it is the only one."""
+    for name in (PERSON, ACCESSION):
+        anywhere = name == PERSON and not values_wanted
+        if positions.get(name) == 0 or (anywhere and name in positions):
+            column = positions.pop(name)
+            return column if anywhere else None
+    return None
 
 
 def _check_unit(sheet: Sheet, position: int, name: str, unit: str) -> None:
@@ -94,15 +118,19 @@ def _check_unit(sheet: Sheet, position: int, name: str, unit: str) -> None:
         )
 
 
-def _check_parameters(sheet: Sheet, positions: Mapping[str, int], patient: int | None) -> None:
-    """Refuse a sheet without any parameter, or with a column that may be a missing one misspelt."""
-    missing = [key for key in KEYS if key not in positions]
-    if len(positions) + (patient is not None) < 2 or len(missing) == len(KEYS):
+def _check_known(sheet: Sheet, positions: Mapping[str, int], patient: int | None) -> None:
+    """Refuse a sheet without any parameter."""
+    if len(positions) + (patient is not None) < 2 or positions.keys().isdisjoint(KEYS):
         raise InputError(
             f"{sheet.name}: the row of headings names none, or too few, of the columns {PATIENT_ID}, "
             f"{', '.join(KEYS)} in its {len(sheet.columns)} cells. It must hold the names of the columns; "
             "each patient has a row below it."
         )
+
+
+def _check_misspelt(sheet: Sheet, positions: Mapping[str, int], patient: int | None) -> None:
+    """Refuse a sheet with a column that may be a missing parameter misspelt."""
+    missing = [key for key in KEYS if key not in positions]
     taken = {*positions.values(), patient}
     unknown = {i: heading for i, heading in enumerate(sheet.columns) if i not in taken}
     lines = []

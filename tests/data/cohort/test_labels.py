@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cardio_mlflow.data.cohort.labels import read_labels
+from cardio_mlflow.data.cohort.labels import read_labels, read_patients
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 
@@ -286,3 +286,43 @@ def test_any_cells_give_labels_or_an_input_error(tmp_path, cells):
         assert labels.index.is_unique
     assert len(refused.splitlines()) <= 14
     assert "Qx7" not in refused
+
+
+def patients(tmp_path, text):
+    path = tmp_path / "rhc 2018.csv"
+    path.write_text(text)
+    return read_patients(path, 2)
+
+
+def test_a_sheet_for_sorting_needs_no_value_and_no_name_for_files(tmp_path):
+    text = "rhc_date,MRN,accession,mPAP\n2018-05-12,12/345,A1,22\n05/12/2018,007,,\n,8,?,30\n"
+    read = patients(tmp_path, text)
+    assert list(read.table.index) == ["12/345", "007", "8"]
+    assert (read.dates, read.accessions) == ({"12/345": datetime.date(2018, 5, 12)}, {"12/345": "A1"})
+    assert read.given == {"rhc_date", "accession", "meanPAP", "patient_id"}
+    assert "1 days of catheterisation cannot be read (row 3 of rhc 2018.csv)" in read.warnings[0]
+    assert "no patient_id column: column B (MRN) holds the patient ids" in read.notes
+    assert patients(tmp_path, "accession,rhc_date\nA1,2018-05-12\n").rows == {"A1": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "patient_id,RAP\n7,5\n8,6\n7,6\n",
+            "row 4, column A (patient_id): duplicate id: it is already in row 2",
+        ),
+        ("id\n2.018E+11\n8\n", "row 2, column A (id): Ids like 2E+11 have lost digits"),
+        ("id\n2E+11\n2E+11\n", "row 3, column A (id): duplicate id: it is already in row 2. Ids like 2E+11"),
+        ("Jane Roe,12\nJohn Doe,13\n", "no heading in its 2 cells is known"),
+        ("rhc_date,RAP\n2018-05-12,5\n", "no patient_id column, and the first one is no id either"),
+        ("id,RAP\n7,Roe\n", "row 2, column B (RAP): not a number"),
+    ],
+)
+def test_what_is_wrong_with_a_sheet_for_sorting(tmp_path, text, words):
+    with pytest.raises(InputError) as error:
+        patients(tmp_path, text)
+    assert words in str(error.value)
+    assert "Roe" not in str(error.value)
+    with pytest.raises(InputError, match="no label sheet absent"):
+        read_patients(tmp_path / "absent.csv", 2)
