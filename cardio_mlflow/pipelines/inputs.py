@@ -17,7 +17,7 @@ import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.batch.sandbox import Limits
+from cardio_mlflow.data.batch.child_process import Limits
 from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
 from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
