@@ -52,9 +52,9 @@ def test_known_identities_are_told_from_counters(place, alike):
 
 @pytest.mark.parametrize(
     ("text", "harmless"),
-    [("Vivid E95", True), ("EPIQ 7C", True), ("sinus", True), ("", True), ("mork's", False), ("dr vera", False),
-     ("AB 12345", False), ("room 004711", False), ("MRN-1234", False), ("伟", False), ("born 12.5.47", False),
-     ("1947-02-11", False), ("serial 19370211", False)],
+    [("Vivid E95", True), ("EPIQ 7C", True), ("sinus", True), ("", True), ("mork's", False),
+     ("dr vera", False), ("AB 12345", False), ("room 004711", False), ("MRN-1234", False), ("伟", False),
+     ("born 12.5.47", False), ("1947-02-11", False), ("serial 19370211", False)],
 )  # fmt: skip
 def test_a_short_text_of_a_sheet(text, harmless):
     assert tells_nobody(text, KNOWN) is harmless
