@@ -9,57 +9,52 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cardio_mlflow.data.batch.clip_store import ClipStore, Entry, Hold
-from cardio_mlflow.data.batch.duplicates import read_contents
-from cardio_mlflow.data.batch.parallel import prepared_entries
-from cardio_mlflow.data.batch.sandbox import Limits
-from cardio_mlflow.data.cohort.export_files import list_export
+import pandas as pd
+
 from cardio_mlflow.data.cohort.labels import LabelSheet, read_patients
-from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.data.quality import Quality
-from cardio_mlflow.data.sorting.choice import TAKEN, Candidate, choose_clips
+from cardio_mlflow.data.outcomes import Outcome, outcome_table
+from cardio_mlflow.data.sorting.cohort_folder import REPORT, CohortFolder, SortedFile, known_identities
 from cardio_mlflow.data.sorting.collecting import FoundFile, collect_files, worth_preparing
-from cardio_mlflow.data.sorting.eye_labels import OTHER, read_eye_labels
+from cardio_mlflow.data.sorting.dicomdir import find_files
+from cardio_mlflow.data.sorting.eye_labels import EyeLabel, read_eye_labels
 from cardio_mlflow.data.sorting.header_reading import read_all_facts
-from cardio_mlflow.data.sorting.known_views import KnownView, labelled_views, with_suggestions
 from cardio_mlflow.data.sorting.matching import match_patients
-from cardio_mlflow.data.sorting.page import ShownClip, sort_film, write_sort_page
-from cardio_mlflow.data.sorting.page_order import page_order
-from cardio_mlflow.data.sorting.suggestions import Suggestions, suggest
-from cardio_mlflow.data.sorting.view_tags import load_view_table
+from cardio_mlflow.data.sorting.page import write_sort_page
+from cardio_mlflow.data.sorting.suggestions import Suggestions
+from cardio_mlflow.data.sorting.view_tags import ViewTable, load_view_table
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.pipelines.inputs import pseudonym_names
+from cardio_mlflow.pipelines.inputs import patient_names
+from cardio_mlflow.pipelines.sorted_clips import SortedClips, prepare_pictures
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.tracking.runs import Run
-from cardio_mlflow.training.clip_features import Features, clip_features
 
 OPTIONS: Final[Mapping[str, str]] = {
     "labels": "", "views": "", "view_tags": "", "threshold": "auto", "within_days": "",
 }  # fmt: skip
 """The options of the command beside the settings, and their defaults."""
 
-_ID: Final = 16  # of a store's key, what is enough to tell a cohort's clips apart
+PAGE: Final = "sort.html"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """Prepared clips of an export.
+class Options:
+    """The options of the command, read.
 
     Attributes:
-        clips: of a file's place the clip's id; absent where its content could not be read.
-        entries: by clip id; ``keys`` those in the store.
-        features: (D,) of each clip that could be prepared.
+        seen: what persons decided on the page, by clip, earlier and now.
+        threshold: None: chosen by cross-validation.
+        within_days: None: any.
     """
 
-    store: ClipStore
-    clips: Mapping[str, str]
-    entries: Mapping[str, Entry]
-    keys: Mapping[str, str]
-    features: Mapping[str, Features]
-    hold: Hold
+    export: Path
+    labels: Path
+    view_table: ViewTable
+    seen: Mapping[str, EyeLabel]
+    threshold: float | None
+    within_days: int | None
 
 
 def sort(
@@ -72,69 +67,124 @@ def sort(
     views: what the page sort.html has saved. view_tags: a YAML file of your scanners' words for views.
     threshold: probability from which a suggested view is taken. within_days: of the catheterisation.
     """
+    options = read_options(settings, labels, views, view_tags, threshold, within_days)
+    listing = find_files(options.export)
+    folder = CohortFolder.of(Path(settings.data), listing.root)
+    sheet = read_patients(options.labels, settings.cohort1_size)
+    headers = list(read_all_facts(listing.files, settings.workers))
+    matches = match_patients([(file.place, facts) for file, facts in headers], sheet)
+    names = patient_names(settings, sheet, listing.root)
+    found = collect_files(headers, matches, sheet, names, options.view_table)
+    _say(*listing.notes, _kinds(found), *sheet.notes, *sheet.warnings, *matches.notes)
+    pictures = prepare_pictures(worth_preparing(found, bool(options.seen)), settings)
+    clips = SortedClips(found, pictures, options.seen, options.threshold, options.within_days)
+    identities = known_identities([facts for _, facts in headers], sheet)
+    by_eye = {clip: (label.view, label.chosen) for clip, label in options.seen.items()}
+    rows = clips.rows()
+    _say(*folder.write(sheet, names, rows, by_eye, identities, settings.cache))
+    _write_page(folder, clips, settings)
+    _log_results(run, folder, clips, rows)
+    log.info("%s", "\n".join(_summary(folder, sheet, clips, rows)))
 
 
-def _pictures(found: Sequence[FoundFile], settings: Settings, limits: Limits) -> _Pictures:
-    """Prepare the clips of these files, each content once, as `prepare` would, which then finds them done."""
-    store = ClipStore(settings.cache / "prepared", settings.cache_disk * 2**30)
-    files = read_contents([one.file.path for one in found], store.folder, settings.workers)
-    hold = store.hold([file.key for file in files if file.key], "")
-    entries = prepared_entries(files, store, settings.workers, limits)
-    known = {file.key[:_ID]: (file.key, entry) for file, entry in zip(files, entries, strict=True) if file.key}
-    prepared = [clip for clip, (_, entry) in known.items() if entry.quality.outcome == Outcome.OK]
-    features = clip_features(
-        prepared, lambda clip: store.frames(known[clip][0]), settings.backbone,
-        settings.cache / "view_features", settings.precision,
-    ) if prepared else {}  # fmt: skip
-    return _Pictures(
-        store,
-        {one.file.place: file.key[:_ID] for one, file in zip(found, files, strict=True) if file.key},
-        {clip: entry for clip, (_, entry) in known.items()},
-        {clip: key for clip, (key, _) in known.items()},
-        features, hold,
+def read_options(
+    settings: Settings, labels: str, views: str, view_tags: str, threshold: str, within_days: str
+) -> Options:
+    """Read the command's options; what was given or labelled before counts where nothing is said.
+
+    Raises:
+        InputError: one is missing or makes no sense.
+    """
+    if settings.is_synthetic:
+        raise InputError("Say which folder shall be written: -P cohort=<absolute path of a new folder>.")
+    cohort = Path(settings.data)
+    before = remembered(cohort, settings.cache)
+    export, sheet = settings.export or before.get("export", ""), labels or before.get("labels", "")
+    if not export:
+        raise InputError("Say where the export lies: -P export=<absolute path of a folder, zip or DICOMDIR>.")
+    if not sheet:
+        raise InputError("Give the label sheet: -P labels=<absolute path of a csv or xlsx file>.")
+    earlier = cohort / LABELLED
+    seen = read_eye_labels(earlier) if earlier.is_file() else {}
+    if views:
+        seen |= read_eye_labels(Path(views).expanduser())
+    return Options(
+        Path(export), Path(sheet).expanduser(), load_view_table(Path(view_tags) if view_tags else None), seen,
+        None if threshold == "auto" else _number("threshold", threshold, 0.5, 1.0),
+        int(_number("within_days", within_days, 0, 36500)) if within_days else None,
     )  # fmt: skip
 
 
-def _candidates(
-    found: Sequence[FoundFile], pictures: _Pictures, views: Mapping[str, KnownView]
-) -> list[Candidate]:
-    """The clips among which is chosen: of the sheet's patients, by what is known of their views."""
-    candidates = []
-    for one in found:
-        if one.is_candidate and (clip := pictures.clips.get(one.file.place)):
-            known, identity = views[clip], one.facts.identity
-            candidates.append(Candidate(
-                clip, one.file.place, one.patient, known.view if known.source else "",
-                pictures.entries[clip].quality, one.days, identity.study, identity.moment, known.chosen,
-            ))  # fmt: skip
-    return candidates
+def _number(name: str, text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise InputError(f"{name}={text}: a number from {low:g} to {high:g} is expected.")
+    return value
 
 
-def _shown(
-    found: Sequence[FoundFile], pictures: _Pictures, views: Mapping[str, KnownView],
-    suggested: Suggestions | None, why: Mapping[str, str],
-) -> dict[str, ShownClip]:  # fmt: skip
-    """What the page shows, by clip: each content once, of the file that is taken where one is."""
-    shown: dict[str, ShownClip] = {}
-    for one in found:
-        clip = pictures.clips.get(one.file.place, "")
-        taken = why.get(one.file.place) == TAKEN
-        if clip not in pictures.features or (clip in shown and not taken):
-            continue
-        known, quality = views[clip], pictures.entries[clip].quality
-        film = shown[clip].film if clip in shown else sort_film(pictures.store.frames(pictures.keys[clip]))
-        doubt = suggested.doubts.get(clip, "") if suggested and not known.chosen else ""
-        shown[clip] = ShownClip(
-            clip, one.patient, one.days, film, known.view, known.source, known.probability, taken,
-            why.get(one.file.place, ""), _facts(quality), quality.rr_ms, doubt and f"looks like {doubt}",
-        )  # fmt: skip
-    return shown
+def _say(*lines: str) -> None:
+    for line in filter(None, lines):
+        log.info("%s", line)
 
 
-def _facts(quality: Quality) -> str:
-    """A clip's quality in a line."""
-    depth = "" if quality.depth_cm is None else f"{quality.depth_cm:.0f} cm"
-    rate = "" if quality.frame_rate is None else f"{quality.frame_rate:.0f}/s"
-    fit = "" if quality.fit_score is None else f"fit {quality.fit_score:.2f}"
-    phase = "phase verified" if quality.phase_verified else "phase not verified"
-    return " · ".join(filter(None, (depth, rate, fit, quality.gating.replace("_", " "), phase)))
+def _kinds(found: Sequence[FoundFile]) -> str:
+    kinds = Counter(one.facts.kind for one in found)
+    words = {"cine": "cines", "still": "stills", "no picture": "without a picture that can be used"}
+    counts = ", ".join(f"{kinds[kind]} {word}" for kind, word in words.items() if kinds[kind])
+    return f"{len(found)} files: {counts}"
+
+
+def _write_page(folder: CohortFolder, clips: SortedClips, settings: Settings) -> None:
+    found = clips.suggestions
+    accuracy: dict[str, object] = {"notes": [found]} if isinstance(found, str) else {
+        "accuracy": found.accuracy, "coverage": found.coverage, "threshold": found.threshold,
+        "confusion": found.confusion.to_numpy(), "notes": found.notes,
+    }  # fmt: skip
+    write_sort_page(folder.folder / PAGE, clips.shown(), name=folder.link.salt[:16], accuracy=accuracy,
+                    synthetic=False)  # fmt: skip
+
+
+def _log_results(run: Run, folder: CohortFolder, clips: SortedClips, rows: Sequence[SortedFile]) -> None:
+    run.log_file(folder.folder / REPORT, "tables")
+    run.log_file(folder.folder / PAGE)
+    sources = Counter(known.source for known in clips.views.values())
+    run.log_metrics({
+        "files": float(len(rows)), "clips/prepared": float(len(clips.pictures.features)),
+        "clips/taken": float(sum(row.taken for row in rows)),
+        **{f"views/{source or 'asked'}": float(count) for source, count in sources.items()},
+    })  # fmt: skip
+    if isinstance(found := clips.suggestions, Suggestions):
+        run.log_table(found.confusion.reset_index(names="label"), "tables/view_confusion.csv")
+        run.log_figures({"view_confusion": view_confusion(found.confusion)}, ("png",))
+        run.log_metrics({"suggestions/accuracy": found.accuracy, "suggestions/coverage": found.coverage})
+
+
+def _summary(
+    folder: CohortFolder, sheet: LabelSheet, clips: SortedClips, rows: Sequence[SortedFile]
+) -> list[str]:
+    """The closing lines: what there is, where to look, and what comes next."""
+    sources = Counter(known.source for known in clips.views.values())
+    taken = Counter(row.patient for row in rows if row.taken)
+    places, patients = taken.total(), len(sheet.table)
+    asked = sources[""]
+    lines = [
+        outcome_table(row.outcome for row in rows if row.outcome),
+        f"Views of {len(clips.views)} clips: {sources['tags']} by tags, {sources['eye']} by eye, "
+        f"{sources['suggested']} suggested, {asked} not known yet.",
+        f"{places} of {patients * len(VIEW_CODES)} places (patient and view) have a clip; "
+        f"{sum(count == len(VIEW_CODES) for count in taken.values())} of {patients} patients have all four "
+        f"views, {patients - len(taken)} have none.",
+    ]
+    lines += [f"  {name:<8} {folder.folder / file}" for name, file in (("page", PAGE), ("table", REPORT))]
+    if asked:
+        lines.append(f"Label in the page, then: {_command('sort', folder, 'cohort', views='<saved clips.csv>')}")
+    return [*lines, f"Next: {_command('prepare', folder, 'data')}"]
+
+
+def _command(step: str, folder: CohortFolder, name: str, **more: str) -> str:
+    given = " ".join(f"-P {key}={value}" for key, value in more.items())
+    words = f"mlflow run . -e {step} -P {name}={shlex.quote(str(folder.folder.absolute()))} {given}".strip()
+    return f"{words} --env-manager local"
