@@ -122,7 +122,8 @@ def load_inputs(settings: Settings) -> StudyInputs:
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them
     patient_ids = ORIGINAL_IDS
     if settings.pseudonymize:
-        names, patient_ids = _pseudonyms(settings, cohort)
+        everyone = [*cohort.labels.index, *cohort.labels[PERSON]]
+        names, patient_ids = _pseudonyms(settings, everyone, cohort.folder)
         cohort, folds = cohort.renamed(names), folds.rename(index=names)
     prepared = prepare_cohort(
         cohort.clips, settings.cache, settings.workers,
@@ -215,12 +216,26 @@ def _cohort_folder(settings: Settings) -> Path:
     return folder
 
 
-def _pseudonyms(settings: Settings, cohort: Cohort) -> tuple[dict[str, str], str]:
-    """The pseudonym of each patient and person, kept beside the key, and `StudyInputs.patient_ids`."""
+def patient_names(settings: Settings, sheet: LabelSheet, export: Path) -> dict[str, str]:
+    """What the patients of a sheet that an export is sorted by are called: by row, or by pseudonym.
+
+    Raises:
+        InputError: the pseudonym key is unusable.
+    """
+    if not settings.pseudonymize:
+        return row_ids(sheet)
+    return _pseudonyms(settings, list(sheet.table.index), export)[0]
+
+
+def _pseudonyms(settings: Settings, ids: Sequence[str], folder: Path) -> tuple[dict[str, str], str]:
+    """The pseudonym of each id, kept beside the key, and `StudyInputs.patient_ids`.
+
+    The key may not lie in ``folder``, where the ids come from.
+    """
     default = Path(platformdirs.user_config_dir("cardio_mlflow"), "pseudonym.key")
     key_file = Path(settings.pseudonym_key or default)
-    key = read_key(key_file, (cohort.folder, settings.cache, _PACKAGE))
-    names = pseudonyms(key, [*cohort.labels.index, *cohort.labels[PERSON]])
+    key = read_key(key_file, (folder, settings.cache, _PACKAGE))
+    names = pseudonyms(key, ids)
     keep_mapping(key_file, names)
     log.info("Patient ids are replaced by pseudonyms; the table that leads back lies beside %s", key_file)
     return names, f"pseudonyms of key {key_name(key)}"
