@@ -67,8 +67,8 @@ def test_readme_names_every_entry_point() -> None:
 def test_the_page_of_settings_is_what_the_code_says() -> None:
     from tests.settings_page import settings_page
 
-    page = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert page == settings_page(), "make it anew: python -m tests.settings_page > docs/settings.md"
+    page = (PROJECT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    assert page == settings_page(), "make it anew: python -m tests.settings_page > docs/reference/settings.md"
 
 
 def test_every_file_beside_the_code_is_installed_with_it() -> None:
