@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.batch.child_process import Limits
 from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
 from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
+from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
 from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
 from cardio_mlflow.data.dataset import open_clips
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
+from cardio_mlflow.data.sorting.sorted_labels import row_ids
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
 from cardio_mlflow.settings import Settings

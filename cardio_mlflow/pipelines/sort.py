@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import logging
+import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pandas as pd
-
+from cardio_mlflow.data.cohort.export_link import remembered
 from cardio_mlflow.data.cohort.labels import LabelSheet, read_patients
-from cardio_mlflow.data.outcomes import Outcome, outcome_table
-from cardio_mlflow.data.sorting.cohort_folder import REPORT, CohortFolder, SortedFile, known_identities
+from cardio_mlflow.data.outcomes import outcome_table
+from cardio_mlflow.data.sorting.cohort_folder import (
+    LABELLED,
+    REPORT,
+    CohortFolder,
+    SortedFile,
+    known_identities,
+)
 from cardio_mlflow.data.sorting.collecting import FoundFile, collect_files, worth_preparing
 from cardio_mlflow.data.sorting.dicomdir import find_files
 from cardio_mlflow.data.sorting.eye_labels import EyeLabel, read_eye_labels
+from cardio_mlflow.data.sorting.facts import Kind
 from cardio_mlflow.data.sorting.header_reading import read_all_facts
 from cardio_mlflow.data.sorting.matching import match_patients
 from cardio_mlflow.data.sorting.page import write_sort_page
 from cardio_mlflow.data.sorting.suggestions import Suggestions
 from cardio_mlflow.data.sorting.view_tags import ViewTable, load_view_table
 from cardio_mlflow.errors import InputError
+from cardio_mlflow.figures.view_sorting import view_confusion
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.pipelines.inputs import patient_names
 from cardio_mlflow.pipelines.sorted_clips import SortedClips, prepare_pictures
@@ -81,8 +90,9 @@ def sort(
     identities = known_identities([facts for _, facts in headers], sheet)
     by_eye = {clip: (label.view, label.chosen) for clip, label in options.seen.items()}
     rows = clips.rows()
-    _say(*folder.write(sheet, names, rows, by_eye, identities, settings.cache))
-    _write_page(folder, clips, settings)
+    made_from = {"export": options.export, "labels": options.labels}
+    _say(*folder.write(sheet, names, rows, by_eye, identities, made_from, settings.cache))
+    _write_page(folder, clips)
     _log_results(run, folder, clips, rows)
     log.info("%s", "\n".join(_summary(folder, sheet, clips, rows)))
 
@@ -99,17 +109,18 @@ def read_options(
         raise InputError("Say which folder shall be written: -P cohort=<absolute path of a new folder>.")
     cohort = Path(settings.data)
     before = remembered(cohort, settings.cache)
-    export, sheet = settings.export or before.get("export", ""), labels or before.get("labels", "")
-    if not export:
+    export = Path(settings.export) if settings.export else before.get("export")
+    sheet = Path(labels).expanduser() if labels else before.get("labels")
+    if export is None:
         raise InputError("Say where the export lies: -P export=<absolute path of a folder, zip or DICOMDIR>.")
-    if not sheet:
+    if sheet is None:
         raise InputError("Give the label sheet: -P labels=<absolute path of a csv or xlsx file>.")
     earlier = cohort / LABELLED
     seen = read_eye_labels(earlier) if earlier.is_file() else {}
     if views:
         seen |= read_eye_labels(Path(views).expanduser())
     return Options(
-        Path(export), Path(sheet).expanduser(), load_view_table(Path(view_tags) if view_tags else None), seen,
+        export, sheet, load_view_table(Path(view_tags) if view_tags else None), seen,
         None if threshold == "auto" else _number("threshold", threshold, 0.5, 1.0),
         int(_number("within_days", within_days, 0, 36500)) if within_days else None,
     )  # fmt: skip
@@ -132,12 +143,12 @@ def _say(*lines: str) -> None:
 
 def _kinds(found: Sequence[FoundFile]) -> str:
     kinds = Counter(one.facts.kind for one in found)
-    words = {"cine": "cines", "still": "stills", "no picture": "without a picture that can be used"}
+    words: dict[Kind, str] = {"cine": "cines", "still": "stills", "no picture": "without a picture that can be used"}
     counts = ", ".join(f"{kinds[kind]} {word}" for kind, word in words.items() if kinds[kind])
     return f"{len(found)} files: {counts}"
 
 
-def _write_page(folder: CohortFolder, clips: SortedClips, settings: Settings) -> None:
+def _write_page(folder: CohortFolder, clips: SortedClips) -> None:
     found = clips.suggestions
     accuracy: dict[str, object] = {"notes": [found]} if isinstance(found, str) else {
         "accuracy": found.accuracy, "coverage": found.coverage, "threshold": found.threshold,
@@ -158,7 +169,7 @@ def _log_results(run: Run, folder: CohortFolder, clips: SortedClips, rows: Seque
     })  # fmt: skip
     if isinstance(found := clips.suggestions, Suggestions):
         run.log_table(found.confusion.reset_index(names="label"), "tables/view_confusion.csv")
-        run.log_figures({"view_confusion": view_confusion(found.confusion)}, ("png",))
+        run.log_figures({"view_confusion": view_confusion(found.confusion, synthetic=False)}, ("png",))
         run.log_metrics({"suggestions/accuracy": found.accuracy, "suggestions/coverage": found.coverage})
 
 
@@ -180,7 +191,9 @@ def _summary(
     ]
     lines += [f"  {name:<8} {folder.folder / file}" for name, file in (("page", PAGE), ("table", REPORT))]
     if asked:
-        lines.append(f"Label in the page, then: {_command('sort', folder, 'cohort', views='<saved clips.csv>')}")
+        lines.append(
+            f"Label in the page, then: {_command('sort', folder, 'cohort', views='<saved clips.csv>')}"
+        )
     return [*lines, f"Next: {_command('prepare', folder, 'data')}"]
 
 

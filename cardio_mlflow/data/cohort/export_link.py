@@ -81,8 +81,14 @@ def write_link(folder: Path, link: ExportLink) -> None:
         write_whole(path, text, mode=_PRIVATE)
 
 
-def remember(folder: Path, salt: str, root: Path, cache: Path) -> None:
-    """Keep in the cache folder, for its owner alone, where the export of a cohort folder lies.
+def remember(folder: Path, salt: str, places: Mapping[str, Path], cache: Path) -> None:
+    """Keep in the cache folder, for its owner alone, what a cohort folder was made from.
+
+    Args:
+        folder: the cohort folder.
+        salt: of its link.
+        places: "root", the export's folder or zip file; "export", as it was given; "labels", the sheet.
+        cache: the cache folder.
 
     Raises:
         InputError: the cache folder cannot be written.
@@ -90,7 +96,8 @@ def remember(folder: Path, salt: str, root: Path, cache: Path) -> None:
     path = _memory(folder, salt, cache)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({"root": str(root.absolute())}), mode=_PRIVATE)
+        text = json.dumps({name: str(place.absolute()) for name, place in places.items()})
+        write_whole(path, text, mode=_PRIVATE)
     except OSError as fault:
         raise InputError(
             f"The cache folder cannot be written ({fault.strerror}). Make room there or give another one: "
@@ -98,17 +105,20 @@ def remember(folder: Path, salt: str, root: Path, cache: Path) -> None:
         ) from None
 
 
+def remembered(folder: Path, cache: Path) -> dict[str, Path]:
+    """What a cohort folder was made from, as `remember` keeps it; empty where this machine does not know."""
+    link = read_link(folder)
+    try:
+        found = json.loads(_memory(folder, link.salt, cache).read_text("ascii")) if link else {}
+    except (OSError, ValueError):
+        return {}
+    known = found.items() if isinstance(found, dict) else ()
+    return {name: Path(place) for name, place in known if isinstance(place, str)}
+
+
 def _memory(folder: Path, salt: str, cache: Path) -> Path:
     known = json.dumps([str(folder.resolve()), salt])
     return cache / "exports" / f"{hashlib.blake2b(known.encode(), digest_size=16).hexdigest()}.json"
-
-
-def _remembered(folder: Path, salt: str, cache: Path) -> Path | None:
-    try:
-        found = json.loads(_memory(folder, salt, cache).read_text("ascii"))["root"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return Path(found) if isinstance(found, str) else None
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def linked_export(folder: Path, export: Path | None, cache: Path | None) -> Link
     salt = link.salt if link else ""
     if export is not None:
         return LinkedExport(export_root(export), salt)
-    return LinkedExport(_remembered(folder, salt, cache) if link and cache else None, salt)
+    return LinkedExport(remembered(folder, cache).get("root") if cache else None, salt)
 
 
 def is_clip_file(path: Path) -> bool:

@@ -45,7 +45,7 @@ def collect_files(
     headers: Sequence[tuple[ExportFile, HeaderFacts]], matches: Matches, sheet: LabelSheet,
     names: Mapping[str, str], views: ViewTable,
 ) -> list[FoundFile]:  # fmt: skip
-    """One record per file, in the order given; ``names`` are the ids in the cohort of the sheet's patients."""
+    """One record per file, in the order given; ``names`` are the cohort's ids of the sheet's patients."""
     found = []
     for file, facts in headers:
         owner = matches.rows.get(file.place, "")

@@ -60,9 +60,7 @@ def read_eye_labels(path: Path) -> dict[str, EyeLabel]:
     return labels
 
 
-def _label(
-    sheet: Sheet, row: Row, clip_at: int, view_at: int, chosen_at: int | None
-) -> tuple[str, EyeLabel]:
+def _label(sheet: Sheet, row: Row, clip_at: int, view_at: int, chosen_at: int | None) -> tuple[str, EyeLabel]:
     """One row; ValueError says what is wrong with it."""
     clip, seen = row.cells[clip_at].text.lower(), row.cells[view_at].text
     if not _CLIP.fullmatch(clip):
