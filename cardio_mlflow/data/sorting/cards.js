@@ -76,6 +76,7 @@ function aboutOf(clip) {
 // A patient's row: the candidates of each view side by side.
 function patientRow(patient) {
   const row = element("section", { class: "patient", role: "group", "aria-label": `Patient ${patient}` });
+  row.patient = patient;
   const rest = BY_PATIENT.get(patient).filter((clip) => !viewOf(clip) || viewOf(clip) === "other").length;
   row.append(element("h2", {}, element("bdi", {}, patient), element("small", {}, rest ? `and ${several(rest, "clip")} of another view, or of none yet` : "")));
   for (const view of VIEWS.slice(0, -1)) {
