@@ -112,18 +112,33 @@ function notice() {
 
 const command = () => element("code", {}, "mlflow run . -e sort … -P views=<the saved clips.csv>");
 
+// What stands in place of clips: that no clip matches, or what to do when none is left.
 function finished() {
   const left = CLIPS.filter(isAsked).length;
-  const filtered = get("filter").value !== "ask" || get("search").value;
-  const box = element("div", { class: "finished" });
-  if (filtered && CLIPS.length) box.append(element("h2", {}, "No clip matches."), element("p", {}, left ? `${several(left, "clip")} of all are still to be asked.` : "None is left to be asked."));
-  else box.append(element("h2", {}, CLIPS.length ? "Nothing is left to be asked." : "There are no clips."),
-    element("p", {}, "1. Save clips.csv. 2. Run ", command(), ", with the other settings as before. It makes this page anew, with what it learned from your labels."),
-    element("p", {}, "What tags and suggestions say can be looked through under “all clips”, and the clips of one view compared under “Choose”."));
-  const all = element("button", { type: "button" }, "show all clips");
-  all.addEventListener("click", () => { get("filter").value = "all"; get("search").value = ""; fresh(); });
-  box.append(all);
-  return box;
+  if (left || !CLIPS.length || get("filter").value !== "ask" || get("search").value) {
+    const rest = left ? `${several(left, "clip")} of all ${left === 1 ? "is" : "are"} still to be asked.` : "None is left to be asked.";
+    return element("div", { class: "finished" }, element("h2", {}, CLIPS.length ? "No clip matches." : "There are no clips."),
+      element("p", {}, rest), ways(["show all clips", () => show("all")], ["to be asked", () => show("ask")]));
+  }
+  return element("div", { class: "finished" }, element("h2", {}, "Nothing is left to be asked."), element("ol", {},
+    element("li", {}, "Save clips.csv."),
+    element("li", {}, "Run ", command(), " with the other settings as before. It makes this page anew, with what it learned from your labels."),
+    element("li", {}, "Look through what it suggests under “all clips”, “least sure first”; compare the clips of one view under “Choose”.")),
+  ways(["Save clips.csv", save], ["show all clips", () => show("all")], ["choose between clips", () => change("choose")]));
+}
+
+function ways(...choices) {
+  return element("p", { class: "ways" }, ...choices.map(([text, go]) => {
+    const button = element("button", { type: "button" }, text);
+    button.addEventListener("click", go);
+    return button;
+  }));
+}
+
+function show(filter) {
+  get("filter").value = filter;
+  get("search").value = "";
+  fresh();
 }
 
 function about() {
@@ -187,8 +202,9 @@ function accept() {
 }
 
 function clear() {
-  if (state.current && decide([[state.current, undefined]])) say(`${state.current.patient}: label taken off`);
-  refresh(state.current ? [state.current] : []);
+  if (!state.current) return;
+  say(decide([[state.current, undefined]]) ? `${state.current.patient}: label taken off` : "Only a label given on this page can be taken off.");
+  refresh([state.current]);
   select(state.current);
 }
 
