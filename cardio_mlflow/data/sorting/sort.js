@@ -96,15 +96,16 @@ function tell() {
   get("accept").lastElementChild.textContent = rest ? `accept ${rest}` : open().length ? "accept" : "next screen";
   get("accept").title = `accept the ${several(rest, "suggestion or tag", "suggestions and tags")} of this screen that nobody labelled`;
   get("undo").disabled = !steps.length;
+  get("accept").disabled = !visible().length;
   about();
 }
 
 function notice() {
   const changes = unsaved();
   get("save").classList.toggle("urgent", changes > 0);
-  const where = keeps ? "this browser keeps them until you save" : "this browser can't keep them: save before you close the page";
-  if (changes) get("notice").replaceChildren(`${several(changes, "decision")} not in a file yet; ${where}.`);
-  else if (labels.size) get("notice").replaceChildren(`All ${labels.size} decisions are in a file. Next: `, command());
+  const where = keeps ? "only this browser keeps them" : "this browser can't keep them: save before you close the page";
+  if (changes) get("notice").replaceChildren(`${several(changes, "decision")} not saved yet; ${where}.`);
+  else if (labels.size) get("notice").replaceChildren(`All saved (${labels.size}). Next: `, command());
   else get("notice").replaceChildren("Press ", element("kbd", {}, "?"), " for the keys.");
 }
 
@@ -152,12 +153,14 @@ function refresh() {
   tell();
 }
 
+const done = (text) => say(open().length ? text : `${text} The screen is done: Enter brings the next.`);
+
 function give(view) {
   const clip = state.current;
   if (!clip) return;
   const nodes = visible(), place = nodes.findIndex((node) => node.clip === clip);
   decide([labelled(clip, view)]);
-  say(`${clip.patient}: ${view}`);
+  done(`${clip.patient}: ${view}.`);
   const next = nodes.slice(place + 1).find((node) => !byEye(node.clip));
   refresh();
   select(next && nodeOf(next.clip) ? next.clip : nodeOf(clip) ? clip : visible()[0]?.clip ?? null);
@@ -166,7 +169,7 @@ function give(view) {
 function giveAll(view) {
   const clips = open();
   decide(clips.map((clip) => labelled(clip, view)));
-  say(clips.length ? `${several(clips.length, "clip")}: ${view}` : "All clips of this screen are labelled.");
+  done(`${several(clips.length, "clip")}: ${view}.`);
   refresh();
 }
 
@@ -176,7 +179,7 @@ function accept() {
   if (!clips.length && !open().length) return turn(1);
   if (!clips.length) return say(`${several(open().length, "clip")} of this screen ${open().length === 1 ? "has" : "have"} no view yet: give one with 1 to 4 or 0.`);
   decide(clips.map((clip) => labelled(clip, viewOf(clip))));
-  say(`${several(clips.length, "clip")} accepted.`);
+  done(`${several(clips.length, "clip")} accepted.`);
   return refresh();
 }
 
@@ -322,6 +325,7 @@ function clicks() {
     if (button.dataset.all) giveAll(button.dataset.all);
     if (button.dataset.all) get("whole").open = false;
     if (button.closest("#layout")) change(button.value);
+    if (event.detail) button.blur();
     if (event.detail && state.current && !document.querySelector("dialog[open]") && button.id !== "load") select(state.current);
   });
 }
@@ -329,6 +333,7 @@ function clicks() {
 function change(layout) {
   state.layout = layout;
   for (const button of get("layout").children) button.setAttribute("aria-pressed", String(button.value === layout));
+  say("");
   get("size").disabled = layout === "choose";
   get("filter").value = layout === "choose" ? CLIPS.some(FILTERS.several[1]) ? "several" : "all" : CLIPS.some(isAsked) ? "ask" : "all";
   fresh();
