@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import F_DUPFD, fcntl
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -27,7 +28,7 @@ class Tab:
 
     def __init__(self, asks: BinaryIO, answers: BinaryIO, downloads: Path) -> None:
         self._asks, self._answers, self._numbers = asks, answers, itertools.count(1)
-        self._session, self.downloads, self.faults = "", downloads, list[str]()
+        self._session, self._loaded, self.downloads, self.faults = "", False, downloads, list[str]()
         where = {"behavior": "allow", "downloadPath": str(downloads), "eventsEnabled": False}
         self.send("Browser.setDownloadBehavior", **where)
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -56,19 +57,24 @@ class Tab:
         return dict(json.loads(bytes(message[:-1])))
 
     def _note(self, event: dict[str, Any]) -> None:
+        self._loaded |= event.get("method") == "Page.loadEventFired"
         if event.get("method") == "Runtime.exceptionThrown":
             self.faults.append(json.dumps(event["params"]["exceptionDetails"]))
         if event.get("method") == "Log.entryAdded":
             self.faults.append(event["params"]["entry"]["text"])
 
     def open(self, page: Path) -> None:
-        self.send("Page.navigate", url=page.as_uri())
-        self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+        self._go("Page.navigate", url=page.as_uri())
 
     def reload(self) -> None:
-        self.run("window.isOld = true")
-        self.send("Page.reload")
-        self.wait("document.readyState === 'complete' && !window.isOld")
+        self._go("Page.reload")
+
+    def _go(self, method: str, **params: Any) -> None:
+        """Start to load a page, and wait until it is there."""
+        self._loaded = False
+        self.send(method, **params)
+        while not self._loaded:
+            self._note(self._next())
 
     def run(self, script: str) -> Any:
         """The value of an expression, awaited."""
@@ -129,16 +135,17 @@ class Tab:
 def driven_browser(folder: Path, *options: str) -> Iterator[Tab]:
     """A browser of its own; what it saves lies in ``downloads`` in the folder."""
     assert BROWSER is not None
-    (its_end, asks), (answers, other_end) = os.pipe(), os.pipe()
+    (asked, asks), (answers, answered) = os.pipe(), os.pipe()
     command = [
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
         f"--user-data-dir={folder / 'browser'}", *options, "about:blank",
     ]  # fmt: skip
-    # The browser reads what it is asked from 3 and writes its answers to 4.
-    shell = ["sh", "-c", f'exec "$@" 3<&{its_end} 4>&{other_end}', "sh", *command]
-    process = subprocess.Popen(shell, pass_fds=(its_end, other_end), stderr=subprocess.DEVNULL)
-    os.close(its_end)
-    os.close(other_end)
+    # The browser reads what it is asked from 3 and answers to 4; the ends are moved out of the way.
+    ends = [fcntl(end, F_DUPFD, 20) for end in (asked, answered)]
+    shell = ["bash", "-c", f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}', "bash", *command]
+    process = subprocess.Popen(shell, pass_fds=ends, stderr=subprocess.DEVNULL)
+    for end in (asked, answered, *ends):
+        os.close(end)
     (folder / "downloads").mkdir(exist_ok=True)
     with os.fdopen(asks, "wb") as questions, os.fdopen(answers, "rb") as said:
         try:

@@ -13,14 +13,14 @@ function cutFilms() {
   return all;
 }
 
-// The words and the look of what is known of a clip's view.
-function markOf(clip) {
-  const view = viewOf(clip), source = sourceOf(clip);
+// Look and words of what is known of a clip's view; short where the column names the view.
+function markOf(clip, short = false) {
+  const view = viewOf(clip), source = sourceOf(clip), name = short ? "" : view;
   const sure = known(clip.probability) ? ` ${percent(clip.probability)}` : "";
-  if (source === "eye") return ["eye", `✓ ${view}`, `${view} by eye`];
-  if (source === "tags") return ["tags", `${view} tag`, `${view} by tag`];
+  if (source === "eye") return ["eye", `✓ ${name}`, `${view} by eye`];
+  if (source === "tags") return ["tags", `${name} tag`, `${view} by tag`];
   if (!view) return ["none", "?", "no view yet"];
-  return source ? ["suggested", view + sure, `${view} suggested${sure}`] : ["ask", `${view}?${sure}`, `perhaps ${view}${sure}`];
+  return source ? ["suggested", name + sure, `${view} suggested${sure}`] : ["ask", `${name}?${short ? sure.trim() : sure}`, `perhaps ${view}${sure}`];
 }
 
 function card(clip) {
@@ -39,8 +39,8 @@ function card(clip) {
 
 // All that changes with a decision.
 function dress(node) {
-  const clip = node.clip, [kind, text, spoken] = markOf(clip);
-  const choosing = state.layout === "choose";
+  const clip = node.clip, choosing = state.layout === "choose";
+  const [kind, text, spoken] = markOf(clip, choosing);
   const place = viewOf(clip) && viewOf(clip) !== "other" ? candidates(clip.patient, viewOf(clip)) : [];
   const taken = takenOf(place) === clip;
   node.querySelectorAll(".tag, .star, .reason, .doubt").forEach((old) => old.remove());
@@ -48,7 +48,7 @@ function dress(node) {
   node.classList.toggle("taken", choosing && taken);
   const box = node.querySelector(".picture");
   node.querySelector(".whose").prepend(element("span", { class: `tag ${kind} ${viewOf(clip).toLowerCase()}` }, text));
-  if (isChosen(clip) || (choosing && taken)) box.append(element("span", { class: "star" }, isChosen(clip) ? "★ your choice" : "taken"));
+  if (isChosen(clip) || (choosing && taken)) box.append(element("span", { class: "star" }, isChosen(clip) ? "★ chosen" : "taken"));
   if (clip.doubt && kind !== "eye") box.append(element("span", { class: "doubt", title: clip.doubt }, "doubtful"));
   const reason = choosing && !taken ? reasonOf(clip, place) : "";
   if (reason) node.append(element("p", { class: "reason", title: reason }, reason));
@@ -67,7 +67,7 @@ function reasonOf(clip, place) {
 function aboutOf(clip) {
   const place = candidates(clip.patient, viewOf(clip) || " ");
   const [kind, , spoken] = markOf(clip);
-  const reason = clip.view && takenOf(place) !== clip ? reasonOf(clip, place) : "";
+  const reason = !isAsked(clip) && takenOf(place) !== clip ? reasonOf(clip, place) : "";
   const study = known(clip.days) ? `study ${clip.days === 0 ? "on the day" : several(Math.abs(clip.days), "day")} ${clip.days < 0 ? "before" : clip.days > 0 ? "after" : "of"} the catheterisation` : "";
   const parts = [study, clip.facts, spoken, kind !== "eye" && clip.doubt ? `doubtful: ${clip.doubt}` : "", reason && viewOf(clip) !== "other" ? `not taken: ${reason}` : ""];
   return [element("strong", {}, element("bdi", {}, clip.patient)), ...parts.filter(Boolean).map((part) => element("span", {}, part))];
@@ -75,13 +75,14 @@ function aboutOf(clip) {
 
 // A patient's row: the candidates of each view side by side.
 function patientRow(patient) {
-  const row = element("section", { class: "patient", role: "group", "aria-label": `Patient ${patient}` });
+  const row = element("section", { class: "patient", role: "presentation" });
+  row.patient = patient;
   const rest = BY_PATIENT.get(patient).filter((clip) => !viewOf(clip) || viewOf(clip) === "other").length;
   row.append(element("h2", {}, element("bdi", {}, patient), element("small", {}, rest ? `and ${several(rest, "clip")} of another view, or of none yet` : "")));
   for (const view of VIEWS.slice(0, -1)) {
     const place = candidates(patient, view);
     const cards = place.length ? place.map(card) : [element("p", { class: "missing" }, "no clip")];
-    row.append(element("div", { class: "place", role: "group", "aria-label": view }, element("h3", {}, view), ...cards));
+    row.append(element("div", { class: "place", role: "group", "aria-label": `${patient}, ${view}` }, element("h3", {}, view), ...cards));
   }
   return row;
 }

@@ -86,8 +86,9 @@ function render() {
 
 // Counts, notice and buttons: all that follows from the labels.
 function tell() {
-  const counts = Object.fromEntries(["eye", "tags", "suggested", ""].map((source) => [source, CLIPS.filter((clip) => sourceOf(clip) === source).length]));
   const names = { eye: "by eye", tags: "by tags", suggested: "suggested", "": "open" };
+  const counts = Object.fromEntries(Object.keys(names).map((source) => [source, 0]));
+  for (const clip of CLIPS) counts[sourceOf(clip)] += 1;
   get("bar").setAttribute("aria-label", Object.entries(names).map(([source, name]) => `${counts[source]} ${name}`).join(", "));
   for (const source of Object.keys(names)) get("bar").querySelector(`.${source || "open"}`).style.flexGrow = counts[source];
   get("counts").replaceChildren(...Object.entries(names).map(([source, name]) => element("li", {}, element("i", { class: source || "open" }), element("b", {}, String(counts[source])), ` ${name}`)));
@@ -96,32 +97,48 @@ function tell() {
   get("accept").lastElementChild.textContent = rest ? `accept ${rest}` : open().length ? "accept" : "next screen";
   get("accept").title = `accept the ${several(rest, "suggestion or tag", "suggestions and tags")} of this screen that nobody labelled`;
   get("undo").disabled = !steps.length;
+  get("accept").disabled = !visible().length;
   about();
 }
 
 function notice() {
   const changes = unsaved();
   get("save").classList.toggle("urgent", changes > 0);
-  const where = keeps ? "this browser keeps them until you save" : "this browser can't keep them: save before you close the page";
-  if (changes) get("notice").replaceChildren(`${several(changes, "decision")} not in a file yet; ${where}.`);
-  else if (labels.size) get("notice").replaceChildren(`All ${labels.size} decisions are in a file. Next: `, command());
+  const where = keeps ? "only this browser keeps them" : "this browser can't keep them: save before you close the page";
+  if (changes) get("notice").replaceChildren(`${several(changes, "decision")} not saved yet; ${where}.`);
+  else if (labels.size) get("notice").replaceChildren(`All saved (${labels.size}). Next: `, command());
   else get("notice").replaceChildren("Press ", element("kbd", {}, "?"), " for the keys.");
 }
 
 const command = () => element("code", {}, "mlflow run . -e sort … -P views=<the saved clips.csv>");
 
+// What stands in place of clips: that no clip matches, or what to do when none is left.
 function finished() {
   const left = CLIPS.filter(isAsked).length;
-  const filtered = get("filter").value !== "ask" || get("search").value;
-  const box = element("div", { class: "finished" });
-  if (filtered && CLIPS.length) box.append(element("h2", {}, "No clip matches."), element("p", {}, left ? `${several(left, "clip")} of all are still to be asked.` : "None is left to be asked."));
-  else box.append(element("h2", {}, CLIPS.length ? "Nothing is left to be asked." : "There are no clips."),
-    element("p", {}, "1. Save clips.csv. 2. Run ", command(), ", with the other settings as before. It makes this page anew, with what it learned from your labels."),
-    element("p", {}, "What tags and suggestions say can be looked through under “all clips”, and the clips of one view compared under “Choose”."));
-  const all = element("button", { type: "button" }, "show all clips");
-  all.addEventListener("click", () => { get("filter").value = "all"; get("search").value = ""; fresh(); });
-  box.append(all);
-  return box;
+  if (left || !CLIPS.length || get("filter").value !== "ask" || get("search").value) {
+    const rest = left ? `${several(left, "clip")} of all ${left === 1 ? "is" : "are"} still to be asked.` : "None is left to be asked.";
+    return element("div", { class: "finished" }, element("h2", {}, CLIPS.length ? "No clip matches." : "There are no clips."),
+      element("p", {}, rest), ways(["show all clips", () => show("all")], ["to be asked", () => show("ask")]));
+  }
+  return element("div", { class: "finished" }, element("h2", {}, "Nothing is left to be asked."), element("ol", {},
+    element("li", {}, "Save clips.csv."),
+    element("li", {}, "Run ", command(), " with the other settings as before. It makes this page anew, with what it learned from your labels."),
+    element("li", {}, "Look through what it suggests under “all clips”, “least sure first”; compare the clips of one view under “Choose”.")),
+  ways(["Save clips.csv", save], ["show all clips", () => show("all")], ["choose between clips", () => change("choose")]));
+}
+
+function ways(...choices) {
+  return element("p", { class: "ways" }, ...choices.map(([text, go]) => {
+    const button = element("button", { type: "button" }, text);
+    button.addEventListener("click", go);
+    return button;
+  }));
+}
+
+function show(filter) {
+  get("filter").value = filter;
+  get("search").value = "";
+  fresh();
 }
 
 function about() {
@@ -145,29 +162,33 @@ function select(clip, focus = true) {
   about();
 }
 
-// After a decision: the marks anew; where it moves clips between places, the rows anew.
-function refresh() {
-  if (state.layout === "choose") render();
-  else for (const node of visible()) dress(node);
+// After a decision: the marks anew; where it may have moved clips between places, their patients' rows anew.
+function refresh(clips) {
+  if (state.layout === "label") for (const node of visible()) dress(node);
+  const patients = new Set(clips.map((clip) => clip.patient));
+  for (const row of document.querySelectorAll(".patient")) if (patients.has(row.patient)) row.replaceWith(patientRow(row.patient));
+  if (!state.current || !nodeOf(state.current)) select(visible()[0]?.clip ?? null, false);
   tell();
 }
+
+const done = (text) => say(open().length ? text : `${text} The screen is done: Enter brings the next.`);
 
 function give(view) {
   const clip = state.current;
   if (!clip) return;
   const nodes = visible(), place = nodes.findIndex((node) => node.clip === clip);
   decide([labelled(clip, view)]);
-  say(`${clip.patient}: ${view}`);
+  done(`${clip.patient}: ${view}.`);
   const next = nodes.slice(place + 1).find((node) => !byEye(node.clip));
-  refresh();
-  select(next && nodeOf(next.clip) ? next.clip : nodeOf(clip) ? clip : visible()[0]?.clip ?? null);
+  refresh([clip]);
+  select(next && nodeOf(next.clip) ? next.clip : nodeOf(clip) ? clip : state.current);
 }
 
 function giveAll(view) {
   const clips = open();
   decide(clips.map((clip) => labelled(clip, view)));
-  say(clips.length ? `${several(clips.length, "clip")}: ${view}` : "All clips of this screen are labelled.");
-  refresh();
+  done(`${several(clips.length, "clip")}: ${view}.`);
+  refresh(clips);
 }
 
 function accept() {
@@ -176,13 +197,14 @@ function accept() {
   if (!clips.length && !open().length) return turn(1);
   if (!clips.length) return say(`${several(open().length, "clip")} of this screen ${open().length === 1 ? "has" : "have"} no view yet: give one with 1 to 4 or 0.`);
   decide(clips.map((clip) => labelled(clip, viewOf(clip))));
-  say(`${several(clips.length, "clip")} accepted.`);
-  return refresh();
+  done(`${several(clips.length, "clip")} accepted.`);
+  return refresh(clips);
 }
 
 function clear() {
-  if (state.current && decide([[state.current, undefined]])) say(`${state.current.patient}: label taken off`);
-  refresh();
+  if (!state.current) return;
+  say(decide([[state.current, undefined]]) ? `${state.current.patient}: label taken off` : "Only a label given on this page can be taken off.");
+  refresh([state.current]);
   select(state.current);
 }
 
@@ -192,7 +214,7 @@ function take() {
   if (!view || view === "other") return void say("Give the clip one of the four views first.");
   decide(choiceOf(clip));
   say(isChosen(clip) ? `${clip.patient}: this clip is taken as ${view}` : `${clip.patient}: choice taken back`);
-  refresh();
+  refresh([clip]);
   select(clip);
 }
 
@@ -205,7 +227,7 @@ function takeBack() {
     state.first = place - place % state.count;
     render();
   }
-  refresh();
+  refresh(clips);
   if (nodeOf(clips[0])) select(clips[0]);
   return say(`Undone: ${several(clips.length, "clip")}.`);
 }
@@ -275,8 +297,8 @@ async function load() {
   decide(found.labels);
   for (const [clip, label] of found.labels) saved.set(clip.id, label);
   keep();
+  refresh(CLIPS);
   const rest = [found.strange && `${several(found.strange, "row")} of clips that aren't on this page`, found.wrong && `${several(found.wrong, "row")} without a known view`];
-  refresh();
   say([`${several(found.labels.length, "label")} loaded`, ...rest.filter(Boolean)].join("; ") + ".");
 }
 
@@ -322,6 +344,7 @@ function clicks() {
     if (button.dataset.all) giveAll(button.dataset.all);
     if (button.dataset.all) get("whole").open = false;
     if (button.closest("#layout")) change(button.value);
+    if (event.detail) button.blur();
     if (event.detail && state.current && !document.querySelector("dialog[open]") && button.id !== "load") select(state.current);
   });
 }
@@ -329,6 +352,7 @@ function clicks() {
 function change(layout) {
   state.layout = layout;
   for (const button of get("layout").children) button.setAttribute("aria-pressed", String(button.value === layout));
+  say("");
   get("size").disabled = layout === "choose";
   get("filter").value = layout === "choose" ? CLIPS.some(FILTERS.several[1]) ? "several" : "all" : CLIPS.some(isAsked) ? "ask" : "all";
   fresh();
@@ -347,7 +371,7 @@ function start() {
   document.addEventListener("keydown", pressed);
   addEventListener("resize", render);
   // Another window with the same page: the labels are the same.
-  addEventListener("storage", (event) => { if (event.key === KEY) { remember(); steps.length = 0; refresh(); } });
+  addEventListener("storage", (event) => { if (event.key === KEY) { remember(); steps.length = 0; refresh(CLIPS); } });
   addEventListener("beforeunload", (event) => { if (!keeps && unsaved()) event.preventDefault(); });
   clicks();
   get("controls").hidden = get("actions").hidden = false;
