@@ -44,13 +44,12 @@ ZIPPED: Final = 10
 
 
 @dataclass(frozen=True)
-class Walked:
-    """A walk over an export: seconds, outcomes, and MiB of the parent and of a child twice."""
+class Usage:
+    """MiB of this process and of the largest of its children, and seconds of processor time of all."""
 
-    seconds: float
-    outcomes: Counter[Outcome]
-    early: tuple[float, float]
-    end: tuple[float, float]
+    parent: float
+    child: float
+    processor: float
 
 
 def main() -> None:
@@ -60,46 +59,53 @@ def main() -> None:
         start = time.perf_counter()
         listing = list_export(export)
         print(f"{len(listing.files)} files listed in {time.perf_counter() - start:.1f} s")
-        walked = walk(listing)
-        rate = len(listing.files) / walked.seconds
-        print(f"{rate:.0f} files/s with {cpu_count()} child processes, their start included; target 300")
-        for who, early, end in zip(("parent", "a child"), walked.early, walked.end, strict=True):
-            print(f"{who}: {early:.0f} MiB after a tenth, {end:.0f} MiB at the end")
-        plain = plain_rate(listing)
-        print(f"plain pydicom loop, one process: {plain:.0f} files/s; ratio {rate / plain:.2f}")
-        print(", ".join(f"{count} {outcome}" for outcome, count in walked.outcomes.most_common()))
+        rate = walk(listing)
+        plain, each = plain_rate(listing)
+        print(f"plain pydicom loop, one process: {plain:.0f} files/s, {each:.2f} ms of processor time each; "
+              f"ratio of files/s {rate / plain:.2f}")  # fmt: skip
 
 
-def walk(listing: Listing) -> Walked:
-    """Read all headers, and keep none."""
+def walk(listing: Listing) -> float:
+    """Read all headers, keep none, and print what that took; files per second."""
     outcomes: Counter[Outcome] = Counter()
-    early = end = (0.0, 0.0)
+    used = {}
     tenth, last = len(listing.files) // 10, len(listing.files) - 200  # while the children still work
     start = time.perf_counter()
     for number, (_, facts) in enumerate(read_all_facts(listing.files, -1)):
         outcomes[facts.outcome] += 1
-        early = memory() if number == tenth else early
-        end = memory() if number == last else end
-    return Walked(time.perf_counter() - start, outcomes, early, end)
+        if number in (tenth, last):
+            used[number] = usage()
+    rate = len(listing.files) / (time.perf_counter() - start)
+    early, end = used[tenth], used[last]
+    each = 1000 * (end.processor - early.processor) / (last - tenth)
+    print(f"{rate:.0f} files/s with {cpu_count()} child processes, their start included; target 300")
+    print(f"{each:.2f} ms of processor time a file, of parent and children")
+    print(f"parent: {early.parent:.0f} MiB after a tenth, {end.parent:.0f} MiB at the end; "
+          f"a child: {early.child:.0f}, {end.child:.0f}")  # fmt: skip
+    print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common()))
+    return rate
 
 
-def memory() -> tuple[float, float]:
-    """Resident MiB of this process, and of the largest of its children."""
+def usage() -> Usage:
+    """What is in use now, and what was used."""
     here = psutil.Process()
-    children = [child.memory_info().rss for child in here.children(recursive=True)]
-    return here.memory_info().rss / 2**20, max(children, default=0) / 2**20
+    children = here.children(recursive=True)
+    largest = max(child.memory_info().rss for child in children) / 2**20
+    times = [process.cpu_times() for process in (here, *children)]
+    return Usage(here.memory_info().rss / 2**20, largest, sum(t.user + t.system for t in times))
 
 
-def plain_rate(listing: Listing) -> float:
-    """Files per second of the plain loop."""
+def plain_rate(listing: Listing) -> tuple[float, float]:
+    """Files per second of the plain loop, and its ms of processor time a file."""
     paths = [file.path for file in listing.files if ".zip" not in file.place]
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path in paths:
             with suppress(Exception):
                 pydicom.dcmread(path, stop_before_pixels=True, force=True)
-    return len(paths) / (time.perf_counter() - start)
+    used = time.process_time() - used
+    return len(paths) / (time.perf_counter() - start), 1000 * used / len(paths)
 
 
 def write_export(folder: Path, number: int) -> Path:

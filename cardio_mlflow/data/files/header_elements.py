@@ -261,20 +261,20 @@ class _Walk:
         return dataset
 
     def _keep(self, element: RawDataElement | DataElement, found: _Elements) -> None:
-        length = element.length if isinstance(element, RawDataElement) else 0
-        limit = _MAX_WAVEFORM_BYTES if element.tag == _WAVEFORM else _MAX_ELEMENT_BYTES
-        if element.tag not in self._tags or (length > limit and length != UNDEFINED_LENGTH):
+        tag, length = int(element.tag), element.length if isinstance(element, RawDataElement) else 0
+        limit = _MAX_WAVEFORM_BYTES if tag == _WAVEFORM else _MAX_ELEMENT_BYTES
+        if tag not in self._tags or (length > limit and length != UNDEFINED_LENGTH):
             return
         if element.tag in found:
-            name, same = keyword_for_tag(element.tag), found[element.tag].value == element.value
-            if not same and element.tag in _TAGS and name not in _SHAPE_NOTHING:
+            name, same = keyword_for_tag(tag), found[element.tag].value == element.value
+            if not same and tag in _TAGS and name not in _SHAPE_NOTHING:
                 raise ClipRefused(Outcome.NOT_DICOM, f"{name} stands twice in the header, and differs")
             self._notes.append("an element twice" if same else f"{name} twice, the last taken")
         found[element.tag] = element
 
     def _stops(self, tag: int, vr: str | None, length: int) -> bool:
         """What pydicom asks at each element, the file standing at its value."""
-        at = self._file.tell()
+        at, tag = self._file.tell(), int(tag)  # pydicom's own kind of number is slow to compare
         if tag == _PIXEL_DATA:
             self.pixels = PixelElement(vr, at, length)
             return True

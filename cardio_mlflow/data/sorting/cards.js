@@ -20,7 +20,7 @@ function markOf(clip, short = false) {
   if (source === "eye") return ["eye", `✓ ${name}`, `${view} by eye`];
   if (source === "tags") return ["tags", `${name} tag`, `${view} by tag`];
   if (!view) return ["none", "?", "no view yet"];
-  return source ? ["suggested", name + sure, `${view} suggested${sure}`] : ["ask", `${name}?${sure}`, `perhaps ${view}${sure}`];
+  return source ? ["suggested", name + sure, `${view} suggested${sure}`] : ["ask", `${name}?${short ? sure.trim() : sure}`, `perhaps ${view}${sure}`];
 }
 
 function card(clip) {
@@ -75,13 +75,14 @@ function aboutOf(clip) {
 
 // A patient's row: the candidates of each view side by side.
 function patientRow(patient) {
-  const row = element("section", { class: "patient", role: "group", "aria-label": `Patient ${patient}` });
+  const row = element("section", { class: "patient", role: "presentation" });
+  row.patient = patient;
   const rest = BY_PATIENT.get(patient).filter((clip) => !viewOf(clip) || viewOf(clip) === "other").length;
   row.append(element("h2", {}, element("bdi", {}, patient), element("small", {}, rest ? `and ${several(rest, "clip")} of another view, or of none yet` : "")));
   for (const view of VIEWS.slice(0, -1)) {
     const place = candidates(patient, view);
     const cards = place.length ? place.map(card) : [element("p", { class: "missing" }, "no clip")];
-    row.append(element("div", { class: "place", role: "group", "aria-label": view }, element("h3", {}, view), ...cards));
+    row.append(element("div", { class: "place", role: "group", "aria-label": `${patient}, ${view}` }, element("h3", {}, view), ...cards));
   }
   return row;
 }

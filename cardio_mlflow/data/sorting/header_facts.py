@@ -164,7 +164,8 @@ def shown(text: str) -> str:
 
 def _bytes(dataset: Dataset, keyword: str) -> bytes:
     """A value as it stands in the file, whatever its VR; empty where it is absent or no bytes."""
-    element = dataset.get_item(keyword)
+    tag = tag_for_keyword(keyword)
+    element = None if tag is None else dataset.get_item(tag)
     value = element.value if isinstance(element, RawDataElement) else None
     return value.strip(b"\0 ") if isinstance(value, bytes) else b""
 

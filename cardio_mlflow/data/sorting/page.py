@@ -26,6 +26,7 @@ _QUALITIES: Final = (60, 45, 30, 15, 5, 0)
 
 OTHER: Final = "other"
 _NAMES: Final = {view.code: view.name for view in VIEWS} | {OTHER: OTHER, "": ""}
+_SHARES: Final = ("accuracy", "taken_accuracy", "coverage", "threshold")
 _SOURCES: Final = ("eye", "tags", "suggested", "")
 
 
@@ -84,9 +85,10 @@ def write_sort_page(
         path: the file.
         clips: in the order to show them.
         name: under which the browser keeps the labels; the same for every page of one cohort.
-        accuracy: of the suggestions, None for none yet. "accuracy", "coverage" and "threshold", 0 to 1;
-            "confusion", 5 × 5 counts, rows by label, columns by suggestion, in the order of the four views
-            and "other"; "notes", lines of text. Any may be absent.
+        accuracy: of the suggestions, None for none yet. "accuracy", "taken_accuracy" (of those taken),
+            "coverage" (share of the unlabelled that are taken) and "threshold", each 0 to 1; "confusion",
+            5 × 5 counts, rows by label, columns by suggestion, in the order of the four views and "other";
+            "notes", lines of text. Any may be absent.
         synthetic: whether to say at the top that no real patient is shown.
 
     Raises:
@@ -129,5 +131,5 @@ def _accuracy(given: Mapping[str, object] | None) -> dict[str, object] | None:
         [(int(count), float(count / total) if total else 0.0) for count in row]
         for row, total in zip(counts, totals, strict=True)
     ]
-    shares = {key: plain(given.get(key)) for key in ("accuracy", "coverage", "threshold")}
+    shares = {key: plain(given.get(key)) for key in _SHARES}
     return {**shares, "rows": rows, "notes": given.get("notes", ())}

@@ -86,8 +86,9 @@ function render() {
 
 // Counts, notice and buttons: all that follows from the labels.
 function tell() {
-  const counts = Object.fromEntries(["eye", "tags", "suggested", ""].map((source) => [source, CLIPS.filter((clip) => sourceOf(clip) === source).length]));
   const names = { eye: "by eye", tags: "by tags", suggested: "suggested", "": "open" };
+  const counts = Object.fromEntries(Object.keys(names).map((source) => [source, 0]));
+  for (const clip of CLIPS) counts[sourceOf(clip)] += 1;
   get("bar").setAttribute("aria-label", Object.entries(names).map(([source, name]) => `${counts[source]} ${name}`).join(", "));
   for (const source of Object.keys(names)) get("bar").querySelector(`.${source || "open"}`).style.flexGrow = counts[source];
   get("counts").replaceChildren(...Object.entries(names).map(([source, name]) => element("li", {}, element("i", { class: source || "open" }), element("b", {}, String(counts[source])), ` ${name}`)));
@@ -111,18 +112,33 @@ function notice() {
 
 const command = () => element("code", {}, "mlflow run . -e sort … -P views=<the saved clips.csv>");
 
+// What stands in place of clips: that no clip matches, or what to do when none is left.
 function finished() {
   const left = CLIPS.filter(isAsked).length;
-  const filtered = get("filter").value !== "ask" || get("search").value;
-  const box = element("div", { class: "finished" });
-  if (filtered && CLIPS.length) box.append(element("h2", {}, "No clip matches."), element("p", {}, left ? `${several(left, "clip")} of all are still to be asked.` : "None is left to be asked."));
-  else box.append(element("h2", {}, CLIPS.length ? "Nothing is left to be asked." : "There are no clips."),
-    element("p", {}, "1. Save clips.csv. 2. Run ", command(), ", with the other settings as before. It makes this page anew, with what it learned from your labels."),
-    element("p", {}, "What tags and suggestions say can be looked through under “all clips”, and the clips of one view compared under “Choose”."));
-  const all = element("button", { type: "button" }, "show all clips");
-  all.addEventListener("click", () => { get("filter").value = "all"; get("search").value = ""; fresh(); });
-  box.append(all);
-  return box;
+  if (left || !CLIPS.length || get("filter").value !== "ask" || get("search").value) {
+    const rest = left ? `${several(left, "clip")} of all ${left === 1 ? "is" : "are"} still to be asked.` : "None is left to be asked.";
+    return element("div", { class: "finished" }, element("h2", {}, CLIPS.length ? "No clip matches." : "There are no clips."),
+      element("p", {}, rest), ways(["show all clips", () => show("all")], ["to be asked", () => show("ask")]));
+  }
+  return element("div", { class: "finished" }, element("h2", {}, "Nothing is left to be asked."), element("ol", {},
+    element("li", {}, "Save clips.csv."),
+    element("li", {}, "Run ", command(), " with the other settings as before. It makes this page anew, with what it learned from your labels."),
+    element("li", {}, "Look through what it suggests under “all clips”, “least sure first”; compare the clips of one view under “Choose”.")),
+  ways(["Save clips.csv", save], ["show all clips", () => show("all")], ["choose between clips", () => change("choose")]));
+}
+
+function ways(...choices) {
+  return element("p", { class: "ways" }, ...choices.map(([text, go]) => {
+    const button = element("button", { type: "button" }, text);
+    button.addEventListener("click", go);
+    return button;
+  }));
+}
+
+function show(filter) {
+  get("filter").value = filter;
+  get("search").value = "";
+  fresh();
 }
 
 function about() {
@@ -146,10 +162,12 @@ function select(clip, focus = true) {
   about();
 }
 
-// After a decision: the marks anew; where it moves clips between places, the rows anew.
-function refresh() {
-  if (state.layout === "choose") render();
-  else for (const node of visible()) dress(node);
+// After a decision: the marks anew; where it may have moved clips between places, their patients' rows anew.
+function refresh(clips) {
+  if (state.layout === "label") for (const node of visible()) dress(node);
+  const patients = new Set(clips.map((clip) => clip.patient));
+  for (const row of document.querySelectorAll(".patient")) if (patients.has(row.patient)) row.replaceWith(patientRow(row.patient));
+  if (!state.current || !nodeOf(state.current)) select(visible()[0]?.clip ?? null, false);
   tell();
 }
 
@@ -162,15 +180,15 @@ function give(view) {
   decide([labelled(clip, view)]);
   done(`${clip.patient}: ${view}.`);
   const next = nodes.slice(place + 1).find((node) => !byEye(node.clip));
-  refresh();
-  select(next && nodeOf(next.clip) ? next.clip : nodeOf(clip) ? clip : visible()[0]?.clip ?? null);
+  refresh([clip]);
+  select(next && nodeOf(next.clip) ? next.clip : nodeOf(clip) ? clip : state.current);
 }
 
 function giveAll(view) {
   const clips = open();
   decide(clips.map((clip) => labelled(clip, view)));
   done(`${several(clips.length, "clip")}: ${view}.`);
-  refresh();
+  refresh(clips);
 }
 
 function accept() {
@@ -180,12 +198,13 @@ function accept() {
   if (!clips.length) return say(`${several(open().length, "clip")} of this screen ${open().length === 1 ? "has" : "have"} no view yet: give one with 1 to 4 or 0.`);
   decide(clips.map((clip) => labelled(clip, viewOf(clip))));
   done(`${several(clips.length, "clip")} accepted.`);
-  return refresh();
+  return refresh(clips);
 }
 
 function clear() {
-  if (state.current && decide([[state.current, undefined]])) say(`${state.current.patient}: label taken off`);
-  refresh();
+  if (!state.current) return;
+  say(decide([[state.current, undefined]]) ? `${state.current.patient}: label taken off` : "Only a label given on this page can be taken off.");
+  refresh([state.current]);
   select(state.current);
 }
 
@@ -195,7 +214,7 @@ function take() {
   if (!view || view === "other") return void say("Give the clip one of the four views first.");
   decide(choiceOf(clip));
   say(isChosen(clip) ? `${clip.patient}: this clip is taken as ${view}` : `${clip.patient}: choice taken back`);
-  refresh();
+  refresh([clip]);
   select(clip);
 }
 
@@ -208,7 +227,7 @@ function takeBack() {
     state.first = place - place % state.count;
     render();
   }
-  refresh();
+  refresh(clips);
   if (nodeOf(clips[0])) select(clips[0]);
   return say(`Undone: ${several(clips.length, "clip")}.`);
 }
@@ -278,8 +297,8 @@ async function load() {
   decide(found.labels);
   for (const [clip, label] of found.labels) saved.set(clip.id, label);
   keep();
+  refresh(CLIPS);
   const rest = [found.strange && `${several(found.strange, "row")} of clips that aren't on this page`, found.wrong && `${several(found.wrong, "row")} without a known view`];
-  refresh();
   say([`${several(found.labels.length, "label")} loaded`, ...rest.filter(Boolean)].join("; ") + ".");
 }
 
@@ -352,7 +371,7 @@ function start() {
   document.addEventListener("keydown", pressed);
   addEventListener("resize", render);
   // Another window with the same page: the labels are the same.
-  addEventListener("storage", (event) => { if (event.key === KEY) { remember(); steps.length = 0; refresh(); } });
+  addEventListener("storage", (event) => { if (event.key === KEY) { remember(); steps.length = 0; refresh(CLIPS); } });
   addEventListener("beforeunload", (event) => { if (!keeps && unsaved()) event.preventDefault(); });
   clicks();
   get("controls").hidden = get("actions").hidden = false;

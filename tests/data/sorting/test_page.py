@@ -211,6 +211,20 @@ def test_labels_outlive_a_reload_and_a_saved_file_brings_them_back(opened, tmp_p
 
 
 @needs_browser
+def test_a_page_made_from_a_newer_file_wins_over_what_was_saved_but_not_over_what_was_not(opened) -> None:
+    clips = _clips(6)
+    tab = opened(clips)
+    tab.press("1")
+    _saved(tab)
+    tab.press("2")
+    newer = [replace(clip, view="SA", view_from="eye") for clip in clips[:2]]
+    opened([*newer, *clips[2:]])
+    tab.run("get('filter').value = 'all'; fresh(); 0")
+    assert _marks(tab)[:2] == ["✓ PSAX", "✓ A2C"]
+    assert _saved(tab) == [[clips[1].clip, "A2C", ""]]
+
+
+@needs_browser
 def test_one_clip_is_taken_for_a_patient_and_a_view_until_it_is_taken_back(opened) -> None:
     clips = [replace(clip, view="FC", view_from="tags", taken=i == 1) for i, clip in enumerate(_clips(4))]
     tab = opened([*clips, *(replace(clip, clip=clip.clip[::-1], patient="R0009") for clip in clips)])
