@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cardio_mlflow.data.cohort.export_link import remembered
+from cardio_mlflow.data.cohort.export_link import reference, remembered
 from cardio_mlflow.data.cohort.labels import LabelSheet, read_patients
 from cardio_mlflow.data.outcomes import outcome_table
 from cardio_mlflow.data.sorting.cohort_folder import (
@@ -143,7 +143,11 @@ def _say(*lines: str) -> None:
 
 def _kinds(found: Sequence[FoundFile]) -> str:
     kinds = Counter(one.facts.kind for one in found)
-    words: dict[Kind, str] = {"cine": "cines", "still": "stills", "no picture": "without a picture that can be used"}
+    words: dict[Kind, str] = {
+        "cine": "cines",
+        "still": "stills",
+        "no picture": "without a picture that can be used",
+    }
     counts = ", ".join(f"{kinds[kind]} {word}" for kind, word in words.items() if kinds[kind])
     return f"{len(found)} files: {counts}"
 
@@ -154,7 +158,7 @@ def _write_page(folder: CohortFolder, clips: SortedClips) -> None:
         "accuracy": found.accuracy, "coverage": found.coverage, "threshold": found.threshold,
         "confusion": found.confusion.to_numpy(), "notes": found.notes,
     }  # fmt: skip
-    write_sort_page(folder.folder / PAGE, clips.shown(), name=folder.link.salt[:16], accuracy=accuracy,
+    write_sort_page(folder.folder / PAGE, clips.shown(), name=reference(folder.link.salt, PAGE), accuracy=accuracy,
                     synthetic=False)  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -52,10 +52,12 @@ class ExportLink:
 
     Attributes:
         salt: 64 hexadecimal digits, the key of references.
+        root: keyed digest of the path of the export's root, by which paths are known after it has moved.
         written: digests of each file that sort wrote, or was about to write, into the cohort folder.
     """
 
     salt: str = field(default_factory=lambda: secrets.token_hex(32))
+    root: str = ""
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -74,7 +76,8 @@ def read_link(folder: Path) -> ExportLink | None:
 
 def write_link(folder: Path, link: ExportLink) -> None:
     """Write a link, whole; OSError where that fails. The folder of the export is told by `remember`."""
-    content = {"salt": link.salt, "written": {name: list(own) for name, own in link.written.items()}}
+    written = {name: list(own) for name, own in link.written.items()}
+    content = {"salt": link.salt, "root": link.root, "written": written}
     text = f"{json.dumps(content, indent=1)}\n"
     path = folder / LINK
     if not (path.is_file() and path.read_bytes() == text.encode()):
@@ -128,10 +131,12 @@ class LinkedExport:
     Attributes:
         root: its folder or zip file; None where there is none, or none that may be followed.
         salt: of its references; empty where the folder has no link.
+        was: keyed digest of the root when the folder was sorted.
     """
 
     root: Path | None
     salt: str
+    was: str = ""
 
     def find(self, name: str) -> Path | None:
         """The file of a reference or a place of the export; None where there is no such place.
@@ -147,8 +152,15 @@ class LinkedExport:
             )
         if _REFERENCE.fullmatch(name):
             return self._of_reference(name)
-        path = None if self.root is None else self.root / name
+        path = None if self.root is None else self.root / self._within(name)
         return path if path and is_inside(self.root or path, path) and is_clip_file(path) else None
+
+    def _within(self, name: str) -> str | PurePath:
+        """An absolute path within the root of the time of sorting as a place; anything else as it is."""
+        given = Path(name)
+        parents = given.parents if self.was and given.is_absolute() else ()
+        root = next((one for one in parents if reference(self.salt, str(one)) == self.was), None)
+        return name if root is None else given.relative_to(root)
 
     def check_followed(self) -> None:
         """InputError where the folder was sorted from an export of which it is not known where it lies."""
@@ -184,10 +196,14 @@ def linked_export(folder: Path, export: Path | None, cache: Path | None) -> Link
         InputError: the one given is none.
     """
     link = read_link(folder)
-    salt = link.salt if link else ""
-    if export is not None:
-        return LinkedExport(export_root(export), salt)
-    return LinkedExport(remembered(folder, cache).get("root") if cache else None, salt)
+    root = (
+        export_root(export)
+        if export is not None
+        else remembered(folder, cache).get("root")
+        if cache
+        else None
+    )
+    return LinkedExport(root, link.salt, link.root) if link else LinkedExport(root, "")
 
 
 def is_clip_file(path: Path) -> bool:
