@@ -1,4 +1,4 @@
-"""Draw the README's picture of the review page: a small synthetic cohort, hard and refused clips included.
+"""Draw the picture of the review page: a small synthetic cohort, hard and refused clips included.
 
     python -m benchmarks.review_page_picture docs/images/review_page.png chromium
 

@@ -118,6 +118,9 @@ class Settings(BaseModel):
     preset: Preset = setting(RUN, "the set of defaults to start from")
     data: FilePath = setting(RUN | PRIVATE, "'synthetic', or the path of a cohort folder",
         "synthetic", min_length=1)
+    export: FilePath = setting(RUN | PRIVATE,
+        "a PACS export (a folder, a zip file or a DICOMDIR): what sort reads, and where clips.csv may point; "
+        "empty: the one that the cohort folder was sorted from on this machine", "")
     study: str = setting(RUN, "name that ties runs together; empty: <preset>-<cohort>", "")
     cache: Annotated[Path, BeforeValidator(_home)] = setting(RUN | FEATURES | PRIVATE,
         "folder for the synthetic cohort, prepared clips, frozen features and checkpoints",

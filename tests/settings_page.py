@@ -1,4 +1,4 @@
-"""The page of all settings, made from the code: ``python -m tests.settings_page > docs/settings.md``."""
+"""The page of all settings, from the code: ``python -m tests.settings_page > docs/reference/settings.md``."""
 
 from __future__ import annotations
 

@@ -24,6 +24,17 @@ def test_conda_yaml_has_the_versions_of_pyproject_under_pip() -> None:
     assert {d.split("=")[0] for d in conda["dependencies"] if isinstance(d, str)} == {"python", "pip"}
 
 
+def test_every_file_of_the_package_is_installed_with_it() -> None:
+    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    package, globs = (
+        PROJECT / "cardio_mlflow",
+        pyproject["tool"]["setuptools"]["package-data"]["cardio_mlflow"],
+    )
+    installed = {path for glob in globs for path in package.glob(glob)}
+    files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if path.suffix != ".py"} == installed
+
+
 def test_every_entry_point_is_declared_and_runs_as_a_module() -> None:
     assert sorted(MLPROJECT["entry_points"]) == ENTRY_POINTS
     for name, entry in MLPROJECT["entry_points"].items():
@@ -56,5 +67,14 @@ def test_readme_names_every_entry_point() -> None:
 def test_the_page_of_settings_is_what_the_code_says() -> None:
     from tests.settings_page import settings_page
 
-    page = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert page == settings_page(), "make it anew: python -m tests.settings_page > docs/settings.md"
+    page = (PROJECT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    assert page == settings_page(), "make it anew: python -m tests.settings_page > docs/reference/settings.md"
+
+
+def test_every_file_beside_the_code_is_installed_with_it() -> None:
+    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    package = PROJECT / "cardio_mlflow"
+    patterns = pyproject["tool"]["setuptools"]["package-data"]["cardio_mlflow"]
+    installed = {path for pattern in patterns for path in package.glob(pattern)}
+    beside = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert beside <= installed

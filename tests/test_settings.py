@@ -170,7 +170,7 @@ def test_every_setting_says_what_it_is_for() -> None:
             uses_of(model.model_fields)
     assert set(TUNED) <= set(settings_for(TRAINING))
     assert {"cache", "feature_disk", "gain", "scale"} <= set(settings_for(Use.FEATURES))
-    paths = {"data", "cache", "folds", "pseudonym_key", "cluster", "storage"}
+    paths = {"data", "export", "cache", "folds", "pseudonym_key", "cluster", "storage"}
     assert paths <= set(settings_for(Use.PRIVATE))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,6 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import UID
 
 from cardio_mlflow.data.cohort.clip import TENSOR_SUFFIX
 from cardio_mlflow.data.cycle.ecg import ClipEcg, read_ecg
@@ -20,6 +18,7 @@ from cardio_mlflow.data.files.frames import LumaFrames
 from cardio_mlflow.data.files.header import ClipHeader, read_header
 from cardio_mlflow.data.files.non_dicom import is_video, read_tensor, video_header
 from cardio_mlflow.data.files.regions import scaled
+from cardio_mlflow.data.files.uids import uid_digest
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.picture.fit import fit_sector
 from cardio_mlflow.data.picture.overlays import Overlays, find_overlays, inpaint, text_in_sector
@@ -45,9 +44,6 @@ Image = NDArray[np.uint8]
 
 PREPARED_FRAMES: Final = 32
 """Number of frames of a prepared clip."""
-
-PLACEHOLDER: Final = "0" * 16
-"""How the digest of a UID starts that is none; see `uid_digest`."""
 
 __all__ = ["PREPARED_FRAMES", "PREPARED_SIZE", "PreparedClip", "prepare_clip"]
 
@@ -133,19 +129,6 @@ def _from_picture(picture: _Picture, check_text: bool) -> PreparedClip:
     stack = _stack(frames, overlays, mask, crop, chosen)
     review_data = _review(picture, ecg, gating, rhythm, crop)
     return PreparedClip(stack, quality, review_data, uid_digest(picture.header.sop_uid))
-
-
-def uid_digest(uid: str) -> str:
-    """Digest of a SOP Instance UID, 32 hexadecimal digits; empty for no UID.
-
-    It starts with `PLACEHOLDER` for one that no archive gives, such as 1.2.3.4.5: no valid UID, shorter than
-    16 characters, or without a number of three digits, as every organisation's root has.
-    """
-    if not uid:
-        return ""
-    digest = hashlib.blake2b(uid.encode("utf-8", "replace"), digest_size=16).hexdigest()
-    real = len(uid) >= 16 and any(len(part) > 2 for part in uid.split(".")) and UID(uid).is_valid
-    return digest if real else PLACEHOLDER + digest[len(PLACEHOLDER) :]
 
 
 def _rhythm(picture: _Picture) -> Rhythm:

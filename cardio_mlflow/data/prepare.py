@@ -16,10 +16,10 @@ from typing import Final
 import pandas as pd
 from joblib import cpu_count
 
+from cardio_mlflow.data.batch.child_process import Limits
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry, Hold, alone, made, unwritable, write_bytes
 from cardio_mlflow.data.batch.duplicates import Content, compare_clips, read_contents
 from cardio_mlflow.data.batch.parallel import prepared_entries
-from cardio_mlflow.data.batch.sandbox import Limits
 from cardio_mlflow.data.cohort.clip import Clip
 from cardio_mlflow.data.outcomes import Outcome, outcome_table
 from cardio_mlflow.data.quality import DUPLICATE, QUALITY_COLUMNS, TEXT_LEFT, UNMASKED, Quality

@@ -17,7 +17,7 @@ import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.batch.sandbox import Limits
+from cardio_mlflow.data.batch.child_process import Limits
 from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
 from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
@@ -113,7 +113,10 @@ def load_inputs(settings: Settings) -> StudyInputs:
     Raises:
         InputError: the folder, the sheet, the folds, the pseudonym key or every clip is unusable.
     """
-    cohort = read_cohort(_cohort_folder(settings), settings.cohort1_size, settings.studies)
+    export = Path(settings.export) if settings.export and not settings.is_synthetic else None
+    cohort = read_cohort(
+        _cohort_folder(settings), settings.cohort1_size, settings.studies, export, settings.cache
+    )
     _log_findings(cohort)
     folds_from = "given" if _folds_file(settings, cohort) else "drawn"
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them

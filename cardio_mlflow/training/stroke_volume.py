@@ -56,7 +56,7 @@ def by_identities(direct: FloatArray, stroke: FloatArray, facts: FloatArray) -> 
 
     CO = SV · HR; CI = CO / BSA; SVRI = 80 · (MAP − RAP) / CI with the predicted RAP. Where body surface is
     known, stroke volume is predicted twice, as itself and as index times surface: the geometric mean of the
-    two counts, which is better than either alone (docs/recommended.md). Where it is not, CI = SVI · HR.
+    two counts, better than either alone (docs/explanation/recommended.md). Where it is not, CI = SVI · HR.
 
     Args:
         direct: (N, 9) predictions of the nine heads.

@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,20 @@ def test_any_number_of_jobs_gives_the_same_bytes(tmp_path, clips, decoded):
     prepare_cohort(clips, tmp_path / "two", jobs=2)
     assert _kept(tmp_path / "one") == _kept(tmp_path / "two")
     assert sorted(decoded) == sorted(2 * ["good.dcm", "other.dcm", "third.dcm", "bad.dcm"])
+
+
+def test_members_of_a_zip_file_are_prepared_as_the_files_are(tmp_path, clips):
+    archive = tmp_path / "export.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for clip in clips[:4]:
+            file.write(clip.path, f"ST1/{clip.path.name}")
+    inside = [replace(clip, path=archive / "ST1" / clip.path.name) for clip in clips]
+    prepare_cohort(clips, tmp_path / "files", jobs=1)
+    prepared = prepare_cohort(inside, tmp_path / "members", jobs=1)
+    assert _outcomes(prepared)[:3] == ["OK"] * 3
+    assert _kept(tmp_path / "members") == _kept(tmp_path / "files")
+    gone = [replace(inside[0], path=archive / "none.dcm"), *inside[1:]]
+    assert _outcomes(prepare_cohort(gone, tmp_path / "members", jobs=1))[:2] == ["UNREADABLE", "OK"]
 
 
 def test_nothing_is_made_twice(tmp_path, clips, decoded):

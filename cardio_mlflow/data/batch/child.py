@@ -1,6 +1,6 @@
-"""The process that decodes files nobody vouches for: started, watched and replaced by ``sandbox.py``.
+"""The process that decodes files nobody vouches for: started, watched and replaced by ``child_process.py``.
 
-Before the first clip it gives up what decoding does not need: more memory than the limit, files, core dumps,
+Before the first file it gives up what decoding does not need: more memory than the limit, files, core dumps,
 the environment, its standard streams. It ends when its parent does. What is heavy is imported in `serve`,
 once the environment says that libraries shall use one thread.
 """
@@ -34,18 +34,20 @@ _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_
 _MIB: Final = 1024**2
 _FILE_BYTES: Final = _MIB  # for what codecs say about damaged frames, in a nameless temporary file
 _SPARE_SECONDS: Final = 5.0  # the parent's clock comes first; this one counts when the parent has gone
+_PREPARATION: Final = "prepare_clip"
 _NO_MEMORY: Final = -4  # OpenCV's StsNoMem
 
 
-def serve(connection: Connection, module: str, memory: int, seconds: float) -> None:
+def serve(connection: Connection, module: str, function: str, memory: int, seconds: float) -> None:
     """Say that all is imported, then answer requests with a head and, of a prepared clip, its frames.
 
-    Requests and heads are JSON. ``module`` holds the ``prepare_clip`` to call; it may use so many MiB of
-    ``memory`` over what is in use when all is imported, and so many ``seconds`` of processor time per clip.
+    Requests and heads are JSON. The ``function`` of a ``module`` is called with a path and options, and gives
+    a `PreparedClip` if it is called ``prepare_clip``, else a record; it may use so many MiB of ``memory``
+    over what is in use when all is imported, and so many ``seconds`` of processor time per file.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     _keep_little(connection)
-    prepare = importlib.import_module(module).prepare_clip
+    work = getattr(importlib.import_module(module), function)
     importlib.import_module("cv2").setNumThreads(1)
     _limit("RLIMIT_CORE", 0, 0)
     _limit("RLIMIT_FSIZE", _FILE_BYTES, _FILE_BYTES)
@@ -63,7 +65,7 @@ def serve(connection: Connection, module: str, memory: int, seconds: float) -> N
         _limit("RLIMIT_CPU", math.ceil(time.process_time() + seconds + _SPARE_SECONDS))
         number = {"number": request["number"]}
         try:
-            head, frames = _answer(request, prepare, memory)
+            head, frames = _answer(request, work, memory)
             text = json.dumps(number | head, allow_nan=False, default=methodcaller("item"))
         except BaseException as fault:
             connection.send_bytes(json.dumps(number | _fault(fault)).encode())
@@ -73,11 +75,11 @@ def serve(connection: Connection, module: str, memory: int, seconds: float) -> N
             connection.send_bytes(frames)
 
 
-def _answer(request: dict[str, Any], prepare: Callable[..., Any], memory: int) -> tuple[Any, bytes]:
+def _answer(request: dict[str, Any], work: Callable[..., Any], memory: int) -> tuple[Any, bytes]:
     import cv2
 
     try:
-        clip = prepare(Path(request["path"]), check_text=request["check_text"])
+        made = work(Path(request["path"]), **request["options"])
     except (ClipRefused, MemoryError, cv2.error) as fault:
         if _out_of_memory(fault):
             words = f"needs more than {memory} MiB of memory"
@@ -85,8 +87,10 @@ def _answer(request: dict[str, Any], prepare: Callable[..., Any], memory: int) -
         if isinstance(fault, ClipRefused):
             return _refusal(fault.outcome, fault.message), b""
         raise
-    head = {"quality": asdict(clip.quality), "review": asdict(clip.review), "instance": clip.instance}
-    return head, clip.frames.tobytes()
+    if work.__name__ != _PREPARATION:
+        return {"record": asdict(made)}, b""
+    head = {"quality": asdict(made.quality), "review": asdict(made.review), "instance": made.instance}
+    return head, made.frames.tobytes()
 
 
 def _refusal(outcome: Outcome, message: str) -> dict[str, Any]:

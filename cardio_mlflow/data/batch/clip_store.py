@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from cardio_mlflow.data.batch.sandbox import Limits
+from cardio_mlflow.data.batch.child_process import Limits
 from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
 from cardio_mlflow.data.cohort.clip import KINDS, kind_of
 from cardio_mlflow.data.outcomes import Outcome

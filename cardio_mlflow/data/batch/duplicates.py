@@ -18,8 +18,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from cardio_mlflow.data.batch.clip_store import Entry, clip_key, write_bytes
-from cardio_mlflow.data.clips import PLACEHOLDER
 from cardio_mlflow.data.cohort.clip import Clip
+from cardio_mlflow.data.cohort.zip_members import MemberFile, member_of
+from cardio_mlflow.data.files.uids import PLACEHOLDER
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.quality import DUPLICATE, Quality
 
@@ -78,9 +79,10 @@ def read_contents(paths: Sequence[Path], folder: Path, jobs: int) -> list[Conten
 
 
 def marked(path: Path) -> Content:
-    """A file as it is now, not read."""
+    """A file as it is now, not read; of a member of a zip file, that file."""
     try:
-        facts = path.stat()
+        member = member_of(path)
+        facts = (member[0] if member else path).stat()
         place = str(path.resolve())
     except OSError as fault:
         return Content(path, fault=fault.strerror or "it is not there")
@@ -94,7 +96,8 @@ def marked(path: Path) -> Content:
 
 def _digested(found: Content) -> Content:
     try:
-        with found.path.open("rb") as file:
+        member = member_of(found.path)
+        with MemberFile(*member) if member else found.path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     except OSError as fault:
         return replace(found, fault=fault.strerror or "it cannot be read")

@@ -15,9 +15,10 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cardio_mlflow.data.batch.child_process import ClipStopped, Limits, SandboxClosedError
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry, unwritable
 from cardio_mlflow.data.batch.duplicates import Content, marked
-from cardio_mlflow.data.batch.sandbox import ClipStopped, Limits, Sandbox, SandboxClosedError
+from cardio_mlflow.data.batch.sandbox import Sandbox
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.quality import Quality
 

@@ -16,26 +16,18 @@ from cardio_mlflow.data.cohort.clip import (
     Findings,
     is_inside,
     kind_of,
-    leads_nowhere,
     natural_key,
 )
 from cardio_mlflow.data.cohort.clip_folders import Choice, choose_studies, search_folders
 from cardio_mlflow.data.cohort.clip_names import KnownPatients, same_ids
-from cardio_mlflow.data.cohort.columns import PATIENT_NAMES
+from cardio_mlflow.data.cohort.clip_sheet import clip_sheet_in, read_clip_sheet
+from cardio_mlflow.data.cohort.export_link import LinkedExport, linked_export
 from cardio_mlflow.data.cohort.labels import LabelSheet, read_labels
 from cardio_mlflow.data.cohort.persons import PERSON
-from cardio_mlflow.data.cohort.zip_members import is_member
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import VIEW_CODES, VIEWS, is_view, view
-from cardio_mlflow.sheets.cells import canonical_id
-from cardio_mlflow.sheets.sheet import SHOWN_PROBLEMS, Row, Sheet, first_few, raise_problems, read_sheet
+from cardio_mlflow.parameters import VIEW_CODES, VIEWS
+from cardio_mlflow.sheets.sheet import SHOWN_PROBLEMS, first_few, read_sheet
 
-_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "patient_id": PATIENT_NAMES,
-    "view": ("view", "view_name", "view_code", "echo_view"),
-    "path": ("path", "file_path", "filename", "file_name", "file", "clip", "dicom", "location"),
-}
-"""The columns of clips.csv and other headings for them; the first wins."""
 _LAYOUTS: Final = (
     "dicom/<patient>_<view>.dcm, dicom/<patient>/<view>*.dcm, dicom/<patient>/<view>/*.dcm, "
     "dicom/<patient>/<study>/<view>*.dcm, "
@@ -85,7 +77,13 @@ class Cohort:
         return replace(self, labels=labels, clips=clips, rows=rows)
 
 
-def read_cohort(folder: Path, cohort1_size: int, studies: Choice = "ask") -> Cohort:
+def read_cohort(
+    folder: Path,
+    cohort1_size: int,
+    studies: Choice = "ask",
+    export: Path | None = None,
+    cache: Path | None = None,
+) -> Cohort:
     """Read a cohort folder.
 
     A clips.csv, where there is one, is the only source of clips. Of several clips of one patient and view a
@@ -96,32 +94,30 @@ def read_cohort(folder: Path, cohort1_size: int, studies: Choice = "ask") -> Coh
         folder: holds labels.csv or labels.xlsx, and clips in folders or named by a clips.csv.
         cohort1_size: how many of the first rows are Cohort I when the sheet has no cohort column.
         studies: which of a patient's several studies is taken; see `choose_studies`.
+        export: a folder, zip file or DICOMDIR that clips.csv may name files of, besides the cohort folder.
+        cache: the cache folder, which knows the export that a cohort folder was sorted from.
 
     Raises:
         InputError: the label sheet or clips.csv has errors, no clip matches a patient, a file lies outside
-            the folder, or the user has to choose a study; names row and column.
+            the folder and the export, the export is not known or gone, or the user has to choose a study;
+            names row and column.
     """
     sheet = read_labels(folder, cohort1_size)
-    clips, notes = _find_clips(folder, sheet, studies)
+    clips, notes = _find_clips(folder, sheet, studies, linked_export(folder, export, cache))
     notes = [*sheet.notes, *notes]
     name = folder.resolve().name
     return Cohort(name, folder, sheet.table, tuple(clips), tuple(notes), sheet.rows, sheet.warnings)
 
 
-def _find_clips(folder: Path, sheet: LabelSheet, studies: Choice) -> tuple[list[Clip], list[str]]:
+def _find_clips(
+    folder: Path, sheet: LabelSheet, studies: Choice, export: LinkedExport
+) -> tuple[list[Clip], list[str]]:
     """One clip for each patient and view, in the order of the sheet and of the views; and notes."""
     patients = list(sheet.table.index)
-    found = _search(folder, sheet, KnownPatients(patients))
+    found = _search(folder, sheet, KnownPatients(patients), export)
     spellings, id_notes = same_ids(sheet, {clip.patient_id for clip in found.all_clips()}, found.strangers)
     if spellings:
-        found = _search(folder, sheet, KnownPatients(patients, spellings))
-    for clip in found.all_clips():
-        if not is_inside(folder, clip.path):
-            raise InputError(
-                f"{sheet.row(clip.patient_id)}, view {clip.view}: the clip is a link to a place outside the "
-                "cohort folder, which is not followed. Put the file itself there; or put the label sheet "
-                "beside the folder that holds the files and give that place as data."
-            )
+        found = _search(folder, sheet, KnownPatients(patients, spellings), export)
     study_notes = choose_studies(found, sheet, studies)
     if not found.clips:
         reasons = "; ".join([*_left_out(found), *id_notes, *study_notes])
@@ -133,57 +129,22 @@ def _find_clips(folder: Path, sheet: LabelSheet, studies: Choice) -> tuple[list[
     return chosen, [*id_notes, *study_notes, *notes, *_left_out(found), *_absences(chosen, sheet)]
 
 
-def _search(folder: Path, sheet: LabelSheet, patients: KnownPatients) -> Findings:
-    for path in sorted(folder.iterdir()):
-        if path.name.lower() == "clips.csv" and path.is_file():
-            return _read_clip_sheet(folder, read_sheet(path), patients)
-    return search_folders(folder, patients, sheet.studies.values())
-
-
-def _read_clip_sheet(folder: Path, sheet: Sheet, patients: KnownPatients) -> Findings:
-    r"""The clips of a clips.csv; paths are taken from the cohort folder, or lie in it; with / or \."""
-    places = {column: sheet.find(names) for column, names in _COLUMNS.items()}
-    if missing := [column for column, position in places.items() if position is None]:
+def _search(folder: Path, sheet: LabelSheet, patients: KnownPatients, export: LinkedExport) -> Findings:
+    if path := clip_sheet_in(folder):
+        return read_clip_sheet(folder, read_sheet(path), patients, export)
+    if export.salt:
         raise InputError(
-            f"{sheet.name} lacks the column {', '.join(missing)}: expected patient_id, view, path."
+            f"{folder.name} holds no clips.csv: sort was stopped before it had written it. Run sort again."
         )
-    positions = [position for position in places.values() if position is not None]
-    found, problems = Findings(), []
-    for row in sheet.rows:
-        patient_id, view_name, place = (row.cells[p].text for p in positions)
-        file = folder / place
-        if "\\" in place and not _is_file(file):  # written on Windows
-            file = folder / place.replace("\\", "/")
-        if problem := _row_problem(folder, sheet, row, positions, file):
-            problems.append(problem)
-        elif (patient := patients.find(canonical_id(patient_id))) is None:
-            found.strangers[canonical_id(patient_id)] += 1
-        else:
-            found.clips.append(Clip(patient, view(view_name).code, file))
-    raise_problems(sheet.name, problems)
+    found = search_folders(folder, patients, sheet.studies.values())
+    for clip in found.all_clips():
+        if not is_inside(folder, clip.path):
+            raise InputError(
+                f"{sheet.row(clip.patient_id)}, view {clip.view}: the clip is a link to a place outside the "
+                "cohort folder, which is not followed. Put the file itself there; or put the label sheet "
+                "beside the folder that holds the files and give that place as data."
+            )
     return found
-
-
-def _row_problem(folder: Path, sheet: Sheet, row: Row, positions: Sequence[int], file: Path) -> str | None:
-    patient, view_name, place = positions
-    if not row.cells[patient].text:
-        return sheet.problem(row, patient, "no patient id")
-    if not is_view(row.cells[view_name].text):
-        known = ", ".join(f"{v.code}/{v.name}" for v in VIEWS)
-        return sheet.problem(row, view_name, f"not one of {known}")
-    if not row.cells[place].text or not is_inside(folder, file):
-        reason = "the file must lie in the cohort folder, also when links are followed"
-        return sheet.problem(row, place, reason)
-    if not _is_file(file) and not leads_nowhere(file):
-        return sheet.problem(row, place, "there is no such file")
-    return None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file() or is_member(path)
-    except (OSError, ValueError):  # too long a name, or one that no file can have
-        return False
 
 
 def _choose(clips: Sequence[Clip], sheet: LabelSheet) -> tuple[list[Clip], list[str]]:

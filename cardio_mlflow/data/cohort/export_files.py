@@ -74,7 +74,7 @@ def list_export(export: Path) -> Listing:
     Raises:
         InputError: it is not there, is none of these, or has more than 500,000 files.
     """
-    root = _root_of(export)
+    root = export_root(export)
     walk = _Walk(root, root.resolve())
     if root.is_dir():
         _walk_folders(walk)
@@ -94,7 +94,11 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def _root_of(export: Path) -> Path:
+def export_root(export: Path) -> Path:
+    """The folder or zip file that the places of an export start from; InputError where it is none.
+
+    A DICOMDIR stands for its folder.
+    """
     export = export.absolute()
     if export.is_dir():
         return export

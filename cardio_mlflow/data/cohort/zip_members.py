@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import SEEK_CUR, SEEK_END, SEEK_SET, FileIO, RawIOBase
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -186,6 +186,9 @@ class _Bounded(FileIO):
             raise BadZipFile
         return super().read(-1 if size is None else size) or b""
 
+    def __del__(self) -> None:
+        self.close()  # quietly: Python's warning would name the file
+
 
 def _archive(path: Path) -> _Archive:
     facts = path.stat()
@@ -219,10 +222,10 @@ def _entangled(file: ZipFile) -> frozenset[int]:
 def _sound_name(name: str) -> str:
     """A member's name with "/" between its parts; empty for one that leads out, or that no file has."""
     name = name.replace("\\", "/")  # as some programs write under Windows
-    path = PurePosixPath(name)
-    bad = path.is_absolute() or _DRIVE.match(name) or ".." in path.parts or "\0" in name
-    long = len(name) > _MAX_NAME or any(len(part.encode(errors="replace")) > _MAX_PART for part in path.parts)
-    return "" if bad or long or not path.parts else path.as_posix()
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    leads_out = name.startswith("/") or _DRIVE.match(name) or ".." in parts
+    long = len(name) > _MAX_NAME or any(len(part.encode(errors="replace")) > _MAX_PART for part in parts)
+    return "" if leads_out or long or "\0" in name else "/".join(parts)
 
 
 def _fault(info: ZipInfo) -> str:
@@ -232,7 +235,7 @@ def _fault(info: ZipInfo) -> str:
         NOT_REGULAR: kind not in (0, stat.S_IFREG),
         "encrypted zip member": info.flag_bits & _ENCRYPTED,
         "zip member of a compression that is not read": info.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
-        "zip within a zip": PurePosixPath(info.filename).suffix.lower() == ".zip",
+        "zip within a zip": info.filename.lower().endswith(".zip"),
         f"inflates to more than {_MAX_BYTES} bytes": info.file_size > _MAX_BYTES,
         f"inflates to more than {_MAX_RATIO} times its size":
             info.file_size > max(_SMALL, _MAX_RATIO * info.compress_size),

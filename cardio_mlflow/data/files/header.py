@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -107,13 +108,8 @@ def read_header(path: Path, stills: bool = False) -> ClipHeader:
 def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
     taken = take_elements(file)
     dataset = taken.dataset
-    if text_of(dataset, "Modality") != "US":
-        raise ClipRefused(Outcome.WRONG_MODALITY, "the modality is not US")
-    if text_of(dataset, "SOPClassUID") not in _SOP:
-        raise ClipRefused(Outcome.WRONG_SOP, "not an ultrasound image or clip")
-    rows, columns, declared = check_size(dataset)
-    form = check_format(dataset, taken.syntax, codec_of(taken.syntax), columns)
-    form, spans, notes = _locate(file, taken, form, (rows, columns, declared))
+    form, (rows, columns, declared) = check_claims(taken)
+    form, spans, notes = locate_frames(file, taken, form, (rows, columns, declared))
     frames = len(spans)
     if declared is None and frames > 1:
         notes.append("number of frames not given")
@@ -121,8 +117,7 @@ def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
     if frames < 2 and not stills:
         raise ClipRefused(Outcome.SINGLE_FRAME, "a still image, not a clip")
     numbers = {keyword: numbers_of(dataset, keyword) for keyword in TIMING}
-    unreadable = [keyword for keyword in TIMING if not numbers[keyword] and is_given(dataset, keyword)]
-    timing = frame_timing(numbers, frames, unreadable)
+    timing = timing_of(dataset, numbers, frames)
     if any(b"," in bytes_of(dataset, keyword) for keyword in TIMING if numbers[keyword]):
         notes.append("decimal commas")
     words = taken.pixels is not None and taken.pixels.vr == "OW"
@@ -141,7 +136,28 @@ def _checked(path: Path, file: ClipFile, stills: bool) -> ClipHeader:
     )  # fmt: skip
 
 
-def _locate(
+def check_claims(taken: HeaderElements) -> tuple[PixelFormat, tuple[int, int, int | None]]:
+    """The format of the pixels, and rows, columns and frames (or None), as a header claims them.
+
+    Raises:
+        ClipRefused: as `read_header`, of what can be told without a look at the pixel data.
+    """
+    dataset = taken.dataset
+    if text_of(dataset, "Modality") != "US":
+        raise ClipRefused(Outcome.WRONG_MODALITY, "the modality is not US")
+    if text_of(dataset, "SOPClassUID") not in _SOP:
+        raise ClipRefused(Outcome.WRONG_SOP, "not an ultrasound image or clip")
+    rows, columns, declared = check_size(dataset)
+    return check_format(dataset, taken.syntax, codec_of(taken.syntax), columns), (rows, columns, declared)
+
+
+def timing_of(dataset: Dataset, numbers: Mapping[str, Sequence[float]], frames: int) -> FrameTiming:
+    """When the frames of a header were taken, of which the numbers of `TIMING` are given."""
+    unreadable = [keyword for keyword in TIMING if not numbers[keyword] and is_given(dataset, keyword)]
+    return frame_timing(numbers, frames, unreadable)
+
+
+def locate_frames(
     file: ClipFile, taken: HeaderElements, form: PixelFormat, shape: tuple[int, int, int | None]
 ) -> tuple[PixelFormat, Spans, list[str]]:
     """Where the frames lie, the format with its photometric interpretation set right, and notes."""

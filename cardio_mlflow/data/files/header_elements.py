@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator
 
+from cardio_mlflow.data.cohort.zip_members import MemberFile, member_of
 from cardio_mlflow.data.files.header_values import BIG_ENDIAN, DEFLATED, STANDARD, Codec, codec_of
 from cardio_mlflow.data.files.streams import inflated
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
@@ -25,6 +27,7 @@ _MAX_FILE_BYTES: Final = 2 * 1024**3
 _MOST_READ: Final = 64 * 1024**2
 _PRICE: Final = 256  # of a read beside its bytes: an element of no bytes takes memory too
 _CHUNK: Final = 8192  # what pydicom reads at a time where it does not know what there is
+_MEMBER_BUFFER: Final = 64 * 1024  # inflated at a time
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a pipe put in the file's place must not block either
 
 
@@ -38,19 +41,19 @@ class ClipFile(BufferedReader):
     """
 
     def __init__(self, path: Path, deflated_at: int = 0) -> None:
-        """Open a file; a pipe, a device or a folder is refused before it can block.
+        """Open a file or a zip file's member; a pipe, a device or a folder is refused before it can block.
 
         Raises:
             ClipRefused: NOT_DICOM when it is no regular file, TOO_LARGE beyond 2 GiB, or as `inflate`.
             OSError: when it cannot be opened.
         """
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ClipRefused(Outcome.NOT_DICOM, "not a regular file")
-        self.size = status.st_size
-        if self.size > _MAX_FILE_BYTES:
-            raise ClipRefused(Outcome.TOO_LARGE, f"the file has {self.size} bytes, at most {_MAX_FILE_BYTES}")
-        super().__init__(FileIO(path, opener=lambda name, flags: os.open(name, flags | _NO_WAIT)))
+        if member := member_of(path):
+            raw = MemberFile(*member)
+            self.size = raw.size
+            super().__init__(raw, _MEMBER_BUFFER)
+        else:
+            self.size = _size_of(path)
+            super().__init__(FileIO(path, opener=lambda name, flags: os.open(name, flags | _NO_WAIT)))
         self.torn = False
         self._left = _MOST_READ
         self.deflated_at = 0
@@ -86,6 +89,16 @@ class ClipFile(BufferedReader):
         """Bytes of the pixel data, fewer where the file ends."""
         self.seek(start)
         return super().read(length)
+
+
+def _size_of(path: Path) -> int:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ClipRefused(Outcome.NOT_DICOM, "not a regular file")
+    if status.st_size > _MAX_FILE_BYTES:
+        text = f"the file has {status.st_size} bytes, at most {_MAX_FILE_BYTES}"
+        raise ClipRefused(Outcome.TOO_LARGE, text)
+    return status.st_size
 
 
 _COLOURS: Final = ("Red", "Green", "Blue")
@@ -131,23 +144,24 @@ class HeaderElements:
     notes: tuple[str, ...]
 
 
-def take_elements(file: ClipFile) -> HeaderElements:
-    """Read a file up to its pixel data and take the elements of the allow-list.
+def take_elements(file: ClipFile, more: Collection[int] = (), any_syntax: bool = False) -> HeaderElements:
+    """Read a file up to its pixel data and take the elements of the allow-list, and ``more``.
 
-    A deflated file is inflated. What is not on the list, or is larger than any sound one, is skipped.
+    A deflated file is inflated. What is not on the list, or is larger than any sound one, is skipped. With
+    ``any_syntax`` a transfer syntax that cannot be decoded is not refused yet.
 
     Raises:
         ClipRefused: NOT_DICOM, UNSUPPORTED_TRANSFER_SYNTAX, TRUNCATED or TOO_LARGE.
     """
     try:
-        return _take(file)
+        return _take(file, frozenset(more), any_syntax)
     except PARSING_FAULTS as fault:
         if isinstance(fault, EOFError) or file.tell() >= file.size:
             raise _truncated() from None
         raise
 
 
-def _take(file: ClipFile) -> HeaderElements:
+def _take(file: ClipFile, more: frozenset[int], any_syntax: bool) -> HeaderElements:
     head = file.read_at(0, 132)
     if head[128:] != b"DICM" and not head.startswith(_FIRST_GROUPS):
         raise ClipRefused(Outcome.NOT_DICOM, "no DICOM file: the mark DICM is missing")
@@ -155,7 +169,7 @@ def _take(file: ClipFile) -> HeaderElements:
     syntaxes = _read_meta(file)
     notes = ["a second set of file-meta elements"] if len(syntaxes) > 1 else []
     different = list(dict.fromkeys(syntaxes))
-    for syntax in different:
+    for syntax in () if any_syntax else different:
         codec_of(syntax)
     start = file.tell()
     if different == [DEFLATED]:
@@ -163,7 +177,7 @@ def _take(file: ClipFile) -> HeaderElements:
     first = file.read_at(start, 6)
     implicit = not _is_vr(first[4:])
     little = BIG_ENDIAN not in different and (bool(different) or first[:2] != b"\0\x08")
-    walk = _Walk(file, implicit, little, notes)
+    walk = _Walk(file, implicit, little, notes, more)
     dataset = walk.dataset(start)
     packed = walk.pixels is not None and walk.pixels.length == UNDEFINED_LENGTH
     if not different:
@@ -217,8 +231,11 @@ def _is_vr(text: bytes) -> bool:
 class _Walk:
     """Goes from element to element by pydicom, up to the pixel data, and keeps what is on the list."""
 
-    def __init__(self, file: ClipFile, implicit: bool, little: bool, notes: list[str]) -> None:
+    def __init__(
+        self, file: ClipFile, implicit: bool, little: bool, notes: list[str], more: frozenset[int]
+    ) -> None:
         self.pixels: PixelElement | None = None
+        self._tags = _TAGS | more
         self._little = little
         self._implicit = implicit
         self._file = file
@@ -233,7 +250,7 @@ class _Walk:
             self._goes_on = None
             elements = data_element_generator(
                 self._file, self._implicit, self._little, self._stops, _MAX_WAVEFORM_BYTES,
-                specific_tags=list(_TAGS),
+                specific_tags=list(self._tags),
             )  # fmt: skip
             for element in elements:
                 self._keep(element, found)
@@ -244,20 +261,20 @@ class _Walk:
         return dataset
 
     def _keep(self, element: RawDataElement | DataElement, found: _Elements) -> None:
-        length = element.length if isinstance(element, RawDataElement) else 0
-        limit = _MAX_WAVEFORM_BYTES if element.tag == _WAVEFORM else _MAX_ELEMENT_BYTES
-        if element.tag not in _TAGS or (length > limit and length != UNDEFINED_LENGTH):
+        tag, length = int(element.tag), element.length if isinstance(element, RawDataElement) else 0
+        limit = _MAX_WAVEFORM_BYTES if tag == _WAVEFORM else _MAX_ELEMENT_BYTES
+        if tag not in self._tags or (length > limit and length != UNDEFINED_LENGTH):
             return
         if element.tag in found:
-            name, same = keyword_for_tag(element.tag), found[element.tag].value == element.value
-            if not same and name not in _SHAPE_NOTHING:
+            name, same = keyword_for_tag(tag), found[element.tag].value == element.value
+            if not same and tag in _TAGS and name not in _SHAPE_NOTHING:
                 raise ClipRefused(Outcome.NOT_DICOM, f"{name} stands twice in the header, and differs")
             self._notes.append("an element twice" if same else f"{name} twice, the last taken")
         found[element.tag] = element
 
     def _stops(self, tag: int, vr: str | None, length: int) -> bool:
         """What pydicom asks at each element, the file standing at its value."""
-        at = self._file.tell()
+        at, tag = self._file.tell(), int(tag)  # pydicom's own kind of number is slow to compare
         if tag == _PIXEL_DATA:
             self.pixels = PixelElement(vr, at, length)
             return True
@@ -266,7 +283,7 @@ class _Walk:
                 raise _truncated() if vr or self._implicit else _broken()
             if tag >> 16 == _SEQUENCE_END >> 16 and (tag != _SEQUENCE_END or length):
                 raise _broken()
-        elif tag not in _TAGS:  # skipped here where its items have lengths: they may hold anything
+        elif tag not in self._tags:  # skipped here where its items have lengths: they may hold anything
             self._goes_on = self._behind_items()
             self._file.seek(at)
             return self._goes_on is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -99,7 +100,7 @@ def _opened(path: Path) -> Iterator[_Video]:
     try:
         with ClipFile(path) as file, CodecMessages() as messages:
             _check_start(file.read_at(0, 16), file.size)
-            stream = open(file.fileno(), "rb", closefd=False)  # noqa: SIM115 - without the limits of a header
+            stream = BufferedReader(file.raw)  # without the limits of a header
             stream.seek(0)
             video = _Video(stream, messages)
             try:
@@ -205,9 +206,13 @@ def read_tensor(path: Path) -> NDArray[np.float32]:
     import torch  # here, so that workers which only read DICOM start without it
 
     try:
-        if path.stat().st_size > _MAX_TENSOR_BYTES:
-            raise ClipRefused(Outcome.TOO_LARGE, f"the file has more than {_MAX_TENSOR_BYTES} bytes")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with ClipFile(path) as file:
+            _check_tensor_size(file.size)
+            loaded = torch.load(BufferedReader(file.raw), map_location="cpu", weights_only=True)
+    except ClipRefused as refusal:
+        if refusal.outcome is Outcome.NOT_DICOM:
+            raise ClipRefused(Outcome.BAD_TENSOR, refusal.message) from None
+        raise
     except _LOADING_FAULTS as fault:
         text = f"not a readable tensor file ({type(fault).__name__})"
         raise ClipRefused(Outcome.BAD_TENSOR, text) from None
@@ -224,3 +229,8 @@ def read_tensor(path: Path) -> NDArray[np.float32]:
     if not np.isfinite(clip).all() or clip.min() < -1e-6 or clip.max() > 1 + 1e-6:
         raise ClipRefused(Outcome.BAD_TENSOR, "values that are not numbers from 0 to 1")
     return clip
+
+
+def _check_tensor_size(size: int) -> None:
+    if size > _MAX_TENSOR_BYTES:
+        raise ClipRefused(Outcome.TOO_LARGE, f"the file has more than {_MAX_TENSOR_BYTES} bytes")

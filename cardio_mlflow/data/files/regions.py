@@ -29,16 +29,17 @@ class ClaimedRegion:
     """A region as the tags claim it, inside the image but unchecked against the pixels.
 
     Data of ``tissue`` are not colour flow, Doppler or graphics. ``mm_per_pixel`` is None where the tags give
-    no size of square pixels.
+    no size of square pixels; ``flow`` says that its data are colour flow.
     """
 
     kind: RegionKind
     tissue: bool
     rectangle: Bound
     mm_per_pixel: float | None = None
+    flow: bool = False
 
 
-_TISSUE: Final = 1
+_TISSUE, _FLOW = 1, 2
 _CENTIMETRE: Final = 3
 _MAX_REGIONS: Final = 16
 _MOST_UNEQUAL: Final = 0.02  # width and height of square pixels, whose last digits scanners round
@@ -66,9 +67,9 @@ def claimed_regions(dataset: Dataset, rows: int, columns: int) -> tuple[ClaimedR
                                     ("MinX0", "MinY0", "MaxX1", "MaxY1"))  # fmt: skip
         if 0 <= left < right < columns and 0 <= top < bottom < rows:
             kind = _KINDS.get(int(_number(region, "RegionSpatialFormat")), RegionKind.OTHER)
-            tissue = _number(region, "RegionDataType") == _TISSUE
+            data = _number(region, "RegionDataType")
             place = (left, top, right + 1, bottom + 1)
-            found.append(ClaimedRegion(kind, tissue, place, _mm_per_pixel(region)))
+            found.append(ClaimedRegion(kind, data == _TISSUE, place, _mm_per_pixel(region), data == _FLOW))
     return tuple(found)
 
 

@@ -1,7 +1,5 @@
-"use strict";
-// One clip's card: picture, facts and time line. Text goes in as text nodes only, never as HTML.
+// One clip's card: picture, facts and time line.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
 const FRAMES = DATA.frames;
 const COLUMN = Object.fromEntries(DATA.columns.map((name, i) => [name, i]));
 const CLIPS = DATA.clips.map(([patient, view, values, picture, drawing], index) => ({
@@ -10,16 +8,7 @@ const CLIPS = DATA.clips.map(([patient, view, values, picture, drawing], index) 
   flags: (values[COLUMN.review] ?? "").split(" ").filter(Boolean),
 }));
 
-function element(tag, attributes = {}, ...children) {
-  const svg = ["svg", "polygon", "path", "line", "title"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
 const words = (code) => String(code).replaceAll("_", " ");
-const known = (value) => value !== null && value !== undefined;
 const viewName = (clip) => `${DATA.views[clip.view][0]} ${DATA.views[clip.view][1]}`;
 
 function described(clip) {

@@ -1,15 +1,9 @@
 // Which clips are shown, in what order, and the keys.
 
-const get = (id) => document.getElementById(id);
 const ORDERS = { "": "patient", fit_score: "fit score", rr_ms: "R–R", frames_used: "frames used", inpainted_percent: "inpainted %", depth_cm: "depth" };
 const FILTERS = ["search", "outcome", "view", "rung", "flags"];
 const state = { page: 0, pages: 1, falling: false, current: null, started: false };
 const narrow = window.matchMedia("(max-width: 700px)").matches;
-const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-
-function fill(select, choices) {
-  select.replaceChildren(...choices.map(([value, text]) => element("option", { value }, text)));
-}
 
 function counted(all, of, text) {
   const counts = new Map();

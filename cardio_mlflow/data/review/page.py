@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment
 from numpy.typing import NDArray
 
-from cardio_mlflow.data.batch.clip_store import write_bytes
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.picture.sector import PREPARED_SIZE
 from cardio_mlflow.data.quality import ClipReview
+from cardio_mlflow.data.review.standalone import write_standalone_page
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS
 
 # Sample spacings: a longer hole is a stretch that nobody read, such as the gap that a sweeping trace wipes.
@@ -130,23 +127,10 @@ def write_review_page(
         shown: the prepared clips by patient id and view code.
         synthetic: whether to say at the top that no real patient is shown.
     """
-    assets = files("cardio_mlflow.data.review")
-    frame, style, *scripts = (
-        assets.joinpath(name).read_text("utf-8")
-        for name in ("page.html", "page.css", "card.js", "large.js", "page.js")
-    )
-    script, environment = "\n".join(scripts), Environment(autoescape=True)
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    text = environment.from_string(frame).render(
-        style=style, script=script, digests=[_digest(style), _digest(script)], synthetic=synthetic,
-        data=_records(quality, shown), **_summary(quality),
+    write_standalone_page(
+        path, "cardio_mlflow.data.review", "page.html", "page.css", ("card.js", "large.js", "page.js"),
+        synthetic=synthetic, data=_records(quality, shown), **_summary(quality),
     )  # fmt: skip
-    write_bytes(path, text.encode())
-
-
-def _digest(text: str) -> str:
-    """What a content security policy allows an inline style or script by."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _summary(quality: pd.DataFrame) -> dict[str, object]:

@@ -40,12 +40,13 @@ _GROUND, _INK, _SOFT = (22, 22, 25), (232, 232, 235), (160, 160, 168)
 _FLAG, _REFUSED, _REFUSED_GROUND = (255, 190, 90), (255, 140, 130), (52, 26, 28)
 
 
-def filmstrip(frames: NDArray[np.uint8]) -> bytes:
-    """A prepared clip, T × 224 × 224 (T ≤ 102: WebP ends at 16383 rows), as a lossy WebP of T · 160 × 160."""
-    size = (FILM_SIDE, FILM_SIDE)
-    small = np.concatenate([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+def filmstrip(frames: NDArray[np.uint8], side: int = FILM_SIDE, quality: int = 45) -> bytes:
+    """A prepared clip, T × 224 × 224 (WebP ends at 16383 rows), as a lossy WebP of T · side × side."""
+    small = np.concatenate(
+        [cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA) for frame in frames]
+    )
     out = io.BytesIO()
-    Image.fromarray(small).convert("RGB").save(out, "WEBP", quality=45, method=2)
+    Image.fromarray(small).convert("RGB").save(out, "WEBP", quality=quality, method=2)
     return out.getvalue()
 
 
