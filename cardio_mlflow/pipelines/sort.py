@@ -158,8 +158,8 @@ def _write_page(folder: CohortFolder, clips: SortedClips) -> None:
         "accuracy": found.accuracy, "coverage": found.coverage, "threshold": found.threshold,
         "confusion": found.confusion.to_numpy(), "notes": found.notes,
     }  # fmt: skip
-    write_sort_page(folder.folder / PAGE, clips.shown(), name=reference(folder.link.salt, PAGE), accuracy=accuracy,
-                    synthetic=False)  # fmt: skip
+    name = reference(folder.link.salt, PAGE)
+    write_sort_page(folder.folder / PAGE, clips.shown(), name=name, accuracy=accuracy, synthetic=False)
 
 
 def _log_results(run: Run, folder: CohortFolder, clips: SortedClips, rows: Sequence[SortedFile]) -> None:
