@@ -13,7 +13,6 @@ from typing import Final
 
 from cardio_mlflow.data.cohort.export_link import reference, remembered
 from cardio_mlflow.data.cohort.labels import LabelSheet, read_patients
-from cardio_mlflow.data.outcomes import outcome_table
 from cardio_mlflow.data.sorting.cohort_folder import (
     LABELLED,
     REPORT,
@@ -26,7 +25,7 @@ from cardio_mlflow.data.sorting.dicomdir import find_files
 from cardio_mlflow.data.sorting.eye_labels import EyeLabel, read_eye_labels
 from cardio_mlflow.data.sorting.facts import Kind
 from cardio_mlflow.data.sorting.header_reading import read_all_facts
-from cardio_mlflow.data.sorting.matching import match_patients
+from cardio_mlflow.data.sorting.matching import Matches, match_patients
 from cardio_mlflow.data.sorting.page import write_sort_page
 from cardio_mlflow.data.sorting.suggestions import Suggestions
 from cardio_mlflow.data.sorting.view_tags import ViewTable, load_view_table
@@ -82,6 +81,8 @@ def sort(
     sheet = read_patients(options.labels, settings.cohort1_size)
     headers = list(read_all_facts(listing.files, settings.workers))
     matches = match_patients([(file.place, facts) for file, facts in headers], sheet)
+    if not matches.rows:
+        raise InputError(_nobody(matches))
     names = patient_names(settings, sheet, listing.root)
     found = collect_files(headers, matches, sheet, names, options.view_table)
     _say(*listing.notes, _kinds(found), *sheet.notes, *sheet.warnings, *matches.notes)
@@ -152,12 +153,22 @@ def _kinds(found: Sequence[FoundFile]) -> str:
     return f"{len(found)} files: {counts}"
 
 
+def _nobody(matches: Matches) -> str:
+    notes = "\n  ".join(matches.notes)
+    return (
+        f"No file of the export belongs to a patient of the label sheet:\n  {notes}\n"
+        "Is it the sheet of this export? Its column of ids has to hold what the export has as PatientID, as "
+        "AccessionNumber or as names of folders."
+    )
+
+
 def _write_page(folder: CohortFolder, clips: SortedClips) -> None:
     found = clips.suggestions
-    accuracy: dict[str, object] = {"notes": [found]} if isinstance(found, str) else {
-        "accuracy": found.accuracy, "coverage": found.coverage, "threshold": found.threshold,
-        "confusion": found.confusion.to_numpy(), "notes": found.notes,
-    }  # fmt: skip
+    accuracy: dict[str, object] = {"notes": [found]}
+    if isinstance(found, Suggestions):
+        shares = ("accuracy", "taken_accuracy", "coverage", "threshold", "notes")
+        accuracy = {name: getattr(found, name) for name in shares}
+        accuracy["confusion"] = found.confusion.to_numpy()
     name = reference(folder.link.salt, PAGE)
     write_sort_page(folder.folder / PAGE, clips.shown(), name=name, accuracy=accuracy, synthetic=False)
 
@@ -186,7 +197,7 @@ def _summary(
     places, patients = taken.total(), len(sheet.table)
     asked = sources[""]
     lines = [
-        outcome_table(row.outcome for row in rows if row.outcome),
+        *(f"  {count:>6}  {fate}" for fate, count in clips.fates().most_common()),
         f"Views of {len(clips.views)} clips: {sources['tags']} by tags, {sources['eye']} by eye, "
         f"{sources['suggested']} suggested, {asked} not known yet.",
         f"{places} of {patients * len(VIEW_CODES)} places (patient and view) have a clip; "

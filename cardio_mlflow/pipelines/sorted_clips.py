@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +17,12 @@ from cardio_mlflow.data.quality import Quality
 from cardio_mlflow.data.sorting.choice import TAKEN, Candidate, choose_clips
 from cardio_mlflow.data.sorting.cohort_folder import SortedFile
 from cardio_mlflow.data.sorting.collecting import FoundFile
-from cardio_mlflow.data.sorting.eye_labels import EyeLabel
+from cardio_mlflow.data.sorting.eye_labels import OTHER, EyeLabel
 from cardio_mlflow.data.sorting.known_views import KnownView, labelled_views, with_suggestions
 from cardio_mlflow.data.sorting.page import ShownClip, sort_film
 from cardio_mlflow.data.sorting.page_order import page_order
 from cardio_mlflow.data.sorting.suggestions import Suggestions, suggest
+from cardio_mlflow.parameters import is_view, view
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.clip_features import Features, clip_features
 
@@ -139,8 +141,8 @@ class SortedClips:
         known, quality = self.views.get(clip, tagged), self._quality(one)
         why = one.why_not or self.why.get(one.file.place, "another view")
         return SortedFile(
-            one.file.place, one.patient, one.days, facts.kind, facts.frames, quality.outcome, quality.message,
-            known.view, known.source, known.tag, known.probability, why == TAKEN, why,
+            one.file.place, clip, one.patient, one.days, facts.kind, facts.frames, quality.outcome,
+            quality.message, known.view, known.source, known.tag, known.probability, why == TAKEN, why,
         )  # fmt: skip
 
     def _quality(self, one: FoundFile) -> Quality:
@@ -149,6 +151,23 @@ class SortedClips:
         if clip in self.pictures.entries:
             return self.pictures.entries[clip].quality
         return Quality(outcome=one.facts.outcome, message=one.facts.message)
+
+    def fates(self) -> Counter[str]:
+        """What became of the files, in words, with their numbers."""
+        return Counter(map(self._fate, self.found))
+
+    def _fate(self, one: FoundFile) -> str:
+        if one.why_not:
+            return one.why_not if one.facts.outcome == Outcome.OK else _refused(one.facts.outcome)
+        if self._is_taken(one):
+            return "taken"
+        clip = self.pictures.clips.get(one.file.place, "")
+        if clip in self.pictures.entries and clip not in self.pictures.features:
+            return _refused(self.pictures.entries[clip].quality.outcome)
+        known = self.views.get(clip, KnownView(OTHER, "tags"))
+        if not known.source:
+            return "view not known yet"
+        return "another view" if known.view == OTHER else "another clip was taken"
 
     def shown(self) -> list[ShownClip]:
         """What the page shows, in its order: each content once, of the file that is taken where one is."""
@@ -167,11 +186,16 @@ class SortedClips:
 
     def _shown(self, clip: str, one: FoundFile, doubt: str) -> ShownClip:
         known, quality = self.views[clip], self.pictures.entries[clip].quality
+        looks_like = view(doubt).name if is_view(doubt) else "another view"
         return ShownClip(
             clip, one.patient, one.days, self.pictures.film(clip), known.view, known.source,
             known.probability, self._is_taken(one), self.why.get(one.file.place, ""), _facts(quality),
-            quality.rr_ms, f"looks like {doubt}" if doubt and known.source != "eye" else "",
+            quality.rr_ms, f"looks like {looks_like}" if doubt else "",
         )  # fmt: skip
+
+
+def _refused(outcome: Outcome) -> str:
+    return f"{outcome}: {outcome.words}"
 
 
 def _facts(quality: Quality) -> str:

@@ -36,8 +36,8 @@ _LABELS: Final = "labels.csv"
 _WRITTEN: Final = (_LABELS, REPORT, LABELLED, CLIP_SHEET)
 """In this order: a folder without clips.csv is not yet whole."""
 _COLUMNS: Final = (
-    "file", "patient", "days", "kind", "frames", "outcome", "message", "view", "view_from", "view_tag",
-    "probability", "taken", "why",
+    "file", "clip", "patient", "days", "kind", "frames", "outcome", "message", "view", "view_from",
+    "view_tag", "probability", "taken", "why",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class SortedFile:
 
     Attributes:
         place: in the export; written only where it gives nothing away, see `neutral`.
+        clip: id of its content; empty where that was not read.
         patient: id in the cohort; X0001 and so on for one who is not in the sheet; empty for nobody's file.
         days: from the catheterisation to the study.
         view: a view's code, "other", or empty where it is not known.
@@ -56,6 +57,7 @@ class SortedFile:
     """
 
     place: str
+    clip: str = ""
     patient: str = ""
     days: int | None = None
     kind: str = ""
@@ -225,7 +227,7 @@ def _report_row(file: SortedFile, name: str) -> tuple[object, ...]:
     probability = "" if file.probability is None else f"{file.probability:.3f}"
     taken = "yes" if file.taken else "no"
     return (
-        name, file.patient, file.days, file.kind, file.frames, file.outcome, file.message,
+        name, file.clip, file.patient, file.days, file.kind, file.frames, file.outcome, file.message,
         _view_name(file.view), file.view_from, file.view_tag, probability, taken, file.why,
     )  # fmt: skip
 
