@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.pacs_export.directory import write_directory
 from benchmarks.pacs_export.persons import Person, draw_persons, planted, write_sheet
-from benchmarks.pacs_export.plan import PlannedFile, plan_files
+from benchmarks.pacs_export.plan import KINDS, Kind, PlannedFile, plan_files
 from benchmarks.pacs_export.view_words import OTHER_VIEWS
 from benchmarks.pacs_export.writing import write_file
 from cardio_mlflow.files import write_whole
@@ -82,6 +82,7 @@ def make_export(
     view_tags: bool = True,
     zipped: bool = False,
     jobs: int = 2,
+    kinds: Collection[Kind] = KINDS,
 ) -> Export:
     """Write `pacs/` (DICOM/ST000001/SE000003/IM_0012, DICOMDIR), `rhc.xlsx` and `truth.json` into a folder.
 
@@ -95,6 +96,7 @@ def make_export(
         view_tags: whether headers name the views.
         zipped: put everything into one zip file within the export.
         jobs: worker processes.
+        kinds: the files to write; the others are left out, those that are written stay the same.
     """
     root = folder / ROOT
     shutil.rmtree(root, ignore_errors=True)
@@ -102,7 +104,10 @@ def make_export(
     hemodynamics, anatomy = patient_rows(seed, patients + 3)
     persons = draw_persons(patients, seed, hemodynamics)
     rows = write_sheet(folder / SHEET, persons, hemodynamics, seed)
-    placed = _places([person for person in persons if person.in_export], seed)
+    placed = [
+        (person, {place: file for place, file in files.items() if file.kind in kinds})
+        for person, files in _places([person for person in persons if person.in_export], seed)
+    ]
     calls = [delayed(_write_person)(root, person, files, hemodynamics.iloc[person.number],
                                     anatomy.iloc[person.number], seed, view_tags)
              for person, files in placed]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.synthetic.clip import has_view
 
 Kind = Literal["cine", "still", "colour", "m-mode", "spectral", "two panels", "report", "key object"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Flaw = Literal["", "short", "no ECG", "zoomed"]
 FLAWS: tuple[Flaw, ...] = ("short", "no ECG", "zoomed")
 """What is wrong with the worse clip of a pair: less than a cycle, no R waves at all, a small depth."""

@@ -27,12 +27,11 @@ from cardio_mlflow.synthetic.cine import render_cine
 from cardio_mlflow.synthetic.dicom_file import Header, save_dataset, write_dicom
 from cardio_mlflow.synthetic.heart import view_scene
 from cardio_mlflow.synthetic.layouts import LAYOUTS, Encoding, Layout
-from cardio_mlflow.synthetic.scene import Scene
 from cardio_mlflow.synthetic.screen import Screen, Words
 
 FRAME_RATE = 24.0
 """About what clips are thinned to, frames a second; what is drawn is 25 to 50."""
-ZOOM = 0.62
+ZOOM = 0.75
 """Depth of a zoomed clip, as a share of what shows the whole heart."""
 ODD_FRAMES = 8
 HOSPITAL = "QUARRYSIDE GENERAL"
@@ -83,8 +82,8 @@ def _write_tissue(
     layout = LAYOUTS[int(np.random.default_rng([seed, 76, person.number]).integers(len(LAYOUTS)))]
     if planned.flaw == "no ECG":
         layout = replace(layout, trace="none")
-    scene, acquisition = _scene(planned, anatomy, _acquisition(planned, float(row["HR"]), rng))
-    polar = render_cine(scene, acquisition, rng)
+    acquisition = draw_settings(planned, float(row["HR"]), rng)
+    polar, acquisition = render_planned(planned, anatomy, acquisition, rng)
     study = person.studies[planned.study]
     tagged = planned.flaw != "no ECG"
     header = Header(
@@ -108,14 +107,19 @@ def _encoding(layout: Layout) -> Encoding:
     return layout.encodings[0][0]
 
 
-def _scene(planned: PlannedFile, anatomy: pd.Series, acquisition: Acquisition) -> tuple[Scene, Acquisition]:
+def render_planned(
+    planned: PlannedFile, anatomy: pd.Series, acquisition: Acquisition, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Acquisition]:
+    """Render the heart of a planned clip: (T, depths, beams), and how it was taken in the end."""
+    scene = None
     if planned.view in OTHER_VIEWS:
-        return other_scene(planned.view, anatomy, acquisition)
-    return view_scene(anatomy, planned.view, acquisition.phases), acquisition
+        scene, acquisition = other_scene(planned.view, anatomy, acquisition)
+    scene = scene or view_scene(anatomy, planned.view, acquisition.phases)
+    return render_cine(scene, acquisition, rng), acquisition
 
 
-def _acquisition(planned: PlannedFile, heart_rate: float, rng: np.random.Generator) -> Acquisition:
-    """Draw the settings, thinned to FRAME_RATE, with the flaw that is asked for, or none."""
+def draw_settings(planned: PlannedFile, heart_rate: float, rng: np.random.Generator) -> Acquisition:
+    """Draw how a clip is taken, thinned to FRAME_RATE, with the flaw that is asked for, or none."""
     code = planned.view if planned.view not in OTHER_VIEWS else "FC"
     drawn = draw_acquisition(code, heart_rate, rng)
     usual = USUAL_DEPTH["apical" if code in ("FC", "TC") else "parasternal"]

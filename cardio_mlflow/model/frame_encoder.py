@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Final
 
@@ -74,6 +75,12 @@ class FrameEncoder(nn.Module):
         """The layer norm after the last block."""
         norm: nn.Module = self.vit.get_submodule(self._family.final_norm)
         return norm
+
+    def hash_weights(self, digest: hashlib.blake2b) -> None:
+        """Add every weight, with its name, to a digest."""
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
 
     def layer_groups(self) -> list[nn.Module]:
         """The blocks from the lowest to the topmost: what unfreezing and learning rates go by."""

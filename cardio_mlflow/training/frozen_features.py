@@ -66,9 +66,7 @@ class Sources:
     def digest(self) -> str:
         """Changes when everybody's activations would: weights, frames, augmentation, dtype or kernels."""
         digest = hashlib.blake2b(digest_size=10)
-        for name, tensor in sorted(self.encoder.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+        self.encoder.hash_weights(digest)
         config = self.encoder.vit.config.to_json_string()
         known = (VERSION, str(self.dtype), kernels(self.device), config, self.clips.frames)
         moves = self.augmentation if self.copies else None
