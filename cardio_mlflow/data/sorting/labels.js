@@ -72,7 +72,7 @@ function unsaved() {
 
 function keep() {
   try {
-    localStorage.setItem(KEY, JSON.stringify({ labels: [...labels], saved: [...saved] }));
+    localStorage.setItem(KEY, JSON.stringify({ labels: [...labels], saved: [...saved], edition: DATA.edition }));
     keeps = true;
   } catch {
     keeps = false;
@@ -81,8 +81,8 @@ function keep() {
 
 const isLabel = (label) => Array.isArray(label) && VIEWS.includes(label[0]) && typeof label[1] === "boolean";
 
-// Labels of clips that this page doesn't show stay: they are another page's of the same cohort. Where the page was
-// made from a file that says otherwise than what was saved here, the file is the newer.
+// Labels of clips that this page doesn't show stay: they are another page's of the same cohort. Where another
+// edition of the page was made from a file that says otherwise than what was saved here, the file is the newer.
 function remember() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
@@ -90,7 +90,7 @@ function remember() {
       map.clear();
       for (const [id, label] of entries ?? []) if (typeof id === "string" && isLabel(label)) map.set(id, label);
     }
-    for (const clip of CLIPS) {
+    for (const clip of kept.edition === DATA.edition ? [] : CLIPS) {
       if (clip.from !== "eye" || !labels.has(clip.id) || labels.get(clip.id)[0] === clip.view) continue;
       if (same(labels.get(clip.id), saved.get(clip.id))) for (const map of [labels, saved]) map.delete(clip.id);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,9 +116,11 @@ def _records(clips: Sequence[ShownClip], name: str) -> dict[str, object]:
         for one in clips
     ]  # fmt: skip
     views = [*(view.name for view in VIEWS), OTHER]
+    known = repr(sorted((one.clip, one.view) for one in clips if one.view_from == "eye"))
+    edition = hashlib.sha256(known.encode()).hexdigest()[:16]
     return {
-        "name": name, "patients": list(patients), "clips": rows, "sources": _SOURCES, "views": views,
-        "codes": {view.code: view.name for view in VIEWS}, "frames": FILM_FRAMES,
+        "name": name, "edition": edition, "patients": list(patients), "clips": rows, "sources": _SOURCES,
+        "views": views, "codes": {view.code: view.name for view in VIEWS}, "frames": FILM_FRAMES,
     }  # fmt: skip
 
 

@@ -221,7 +221,10 @@ def test_a_page_made_from_a_newer_file_wins_over_what_was_saved_but_not_over_wha
     opened([*newer, *clips[2:]])
     tab.run("get('filter').value = 'all'; fresh(); 0")
     assert _marks(tab)[:2] == ["✓ PSAX", "✓ A2C"]
-    assert _saved(tab) == [[clips[1].clip, "A2C", ""]]
+    tab.press("4", "ArrowLeft")
+    assert _saved(tab) == (rows := [[clips[0].clip, "PLAX", ""], [clips[1].clip, "A2C", ""]])
+    tab.reload()  # what was decided on the newer page, and saved, stays
+    assert _saved(tab) == rows
 
 
 @needs_browser
