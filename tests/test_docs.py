@@ -14,11 +14,16 @@ from cardio_mlflow.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
-OPTIONS = {
-    name
-    for entry in (PROJECT / "entry_points").glob("*.py")
-    for name in re.findall(r'"(\w+)": "', entry.read_text(encoding="utf-8"))
-}
+SOURCES = [
+    *(entry.read_text(encoding="utf-8") for entry in (PROJECT / "entry_points").glob("*.py")),
+    *(
+        options
+        for pipeline in (PROJECT / "cardio_mlflow" / "pipelines").glob("*.py")
+        for options in re.findall(r"OPTIONS\b.*? = \{.*?\}", pipeline.read_text(encoding="utf-8"), re.DOTALL)
+    ),
+]
+"""Where the own options of entry points are declared."""
+OPTIONS = {name for source in SOURCES for name in re.findall(r'"(\w+)": "', source)}
 
 
 def anchors(page: Path) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -47,6 +47,8 @@ def letters(text: str) -> str:
     >>> letters("MÖRKÖ")
     'morko'
     """
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
@@ -54,13 +56,6 @@ def letters(text: str) -> str:
 def _runs(text: str) -> list[str]:
     """Its runs of letters, and of digits without leading zeros."""
     return [run.lstrip("0") or "0" if run.isdecimal() else run for run in _RUNS.findall(letters(text))]
-
-
-def _joined(runs: list[str]) -> Iterator[str]:
-    """All runs that follow one another, joined."""
-    for start in range(len(runs)):
-        for stop in range(start + 1, len(runs) + 1):
-            yield "".join(runs[start:stop])
 
 
 @dataclass(frozen=True)
@@ -91,8 +86,6 @@ class Identities:
         """Whether a text holds a part of a name, or an id of more than three letters and digits."""
         runs = _runs(text)
         if not self.names.isdisjoint(runs):
-            return True
-        if any(len(key) > _SHORT_ID and key in self.ids for key in _joined(runs)):
             return True
         whole = "".join(runs)
         return any(
