@@ -141,8 +141,8 @@ class SortedClips:
         known, quality = self.views.get(clip, tagged), self._quality(one)
         why = one.why_not or self.why.get(one.file.place, "another view")
         return SortedFile(
-            one.file.place, clip, one.patient, one.days, facts.kind, facts.frames, quality.outcome,
-            quality.message, known.view, known.source, known.tag, known.probability, why == TAKEN, why,
+            one.file.place, one.patient, one.days, facts.kind, facts.frames, quality.outcome,
+            quality.message, known.view, known.source, known.tag, known.probability, why == TAKEN, why, clip,
         )  # fmt: skip
 
     def _quality(self, one: FoundFile) -> Quality:

@@ -47,17 +47,16 @@ class SortedFile:
 
     Attributes:
         place: in the export; written only where it gives nothing away, see `neutral`.
-        clip: id of its content; empty where that was not read.
         patient: id in the cohort; X0001 and so on for one who is not in the sheet; empty for nobody's file.
         days: from the catheterisation to the study.
         view: a view's code, "other", or empty where it is not known.
         view_tag: name of the tag that told the view.
         probability: of a suggested view.
         why: in words why it is not taken; empty where it is.
+        clip: id of its content; empty where that was not read.
     """
 
     place: str
-    clip: str = ""
     patient: str = ""
     days: int | None = None
     kind: str = ""
@@ -70,6 +69,7 @@ class SortedFile:
     probability: float | None = None
     taken: bool = False
     why: str = ""
+    clip: str = ""
 
 
 def known_identities(facts: Iterable[HeaderFacts], sheet: LabelSheet) -> Identities:
