@@ -107,8 +107,8 @@ def test_a_threshold_is_the_lowest_that_is_good_enough(pairs):
     if chosen is None:
         assert not any(good(p) for p in highest)
     else:
-        assert not any(good(p) for p in highest if 0.5 <= p < chosen)
-        assert chosen == 0.5 or good(chosen)
+        assert not any(good(p) for p in highest if 0.7 <= p < chosen)
+        assert chosen == 0.7 or good(chosen)
 
 
 def test_a_page_has_every_clip_once_and_like_beside_like():
