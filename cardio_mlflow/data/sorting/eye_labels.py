@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import pandas as pd
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import is_view, view
@@ -69,14 +65,3 @@ def _label(sheet: Sheet, row: Row, clip_at: int, view_at: int, chosen_at: int | 
         raise ValueError(sheet.problem(row, view_at, f"neither one of the four views nor {OTHER!r}"))
     chosen = chosen_at is not None and row.cells[chosen_at].text.lower() in ("yes", "true", "1", "x")
     return clip, EyeLabel(view(seen).code if is_view(seen) else OTHER if seen else "", chosen)
-
-
-def eye_labels_table(labels: Mapping[str, EyeLabel]) -> str:
-    """The labels as the text of a csv file that `read_eye_labels` reads, in the order of the clips' ids."""
-    rows = [
-        (clip, view(label.view).name if is_view(label.view) else label.view, "yes" if label.chosen else "")
-        for clip, label in sorted(labels.items())
-    ]
-    out = io.StringIO()
-    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(out, index=False, lineterminator="\n")
-    return out.getvalue()

@@ -15,8 +15,8 @@ KNOWN = Identities.of(
 @pytest.mark.parametrize(
     "place",
     ["DICOM/ST000001/SE000003/IM_0012", "IM_0012", "DICOMDIR", "DICOM/PA01/ST01/SE01/IM000001.dcm",
-     "Images/Study 3/file0001.DCM", "export.zip/12/IM1", "S1/3f2a9c01b7.dcm", "3f2a9c01b7/IM_1", "A1/B1A2C3D4E5F60718",
-     "DICOM/3/18.dcm", "cd2/IM_10412", "DICOM/I0000012"],
+     "Images/Study 3/file0001.DCM", "export.zip/12/IM1", "S1/3f2a9c01b7.dcm", "3f2a9c01b7/IM_1",
+     "A1/B1A2C3D4E5F60718", "DICOM/3/18.dcm", "cd2/IM_10412", "DICOM/I0000012"],
 )  # fmt: skip
 def test_a_neutral_place(place):
     assert neutral(place, NOBODY)
