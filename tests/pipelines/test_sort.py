@@ -1,4 +1,4 @@
-"""The command ``sort``: from an export to a cohort that trains, by tags and by eye, and nobody's name in it."""
+"""The command ``sort``: from an export to a cohort that trains, by tags or by eye; nobody's name is in it."""
 
 from __future__ import annotations
 
