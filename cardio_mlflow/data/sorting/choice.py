@@ -163,7 +163,8 @@ def _best(group: Sequence[_Ranked]) -> dict[str, str]:
 
     Those that are behind the best in a measure by more than is alike drop out, measure by measure.
     """
-    left, dropped = list(group), {}
+    left = list(group)
+    dropped: dict[str, int] = {}
     for number in range(len(group[0].measures)):
         best = min(ranked.measures[number][0] for ranked in left)
         behind = [one for one in left if one.measures[number][0] > best + one.measures[number][1]]
