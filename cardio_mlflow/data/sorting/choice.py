@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Final
 
 from cardio_mlflow.data.cohort.clip import natural_key
@@ -18,10 +17,11 @@ TAKEN: Final = ""
 _CYCLES: Final = ("tags", "waveform", "trace", "periodicity")
 """Rungs of the gating ladder that show whole cycles; a heart rate in the header can be stale."""
 _FIT_ALIKE: Final = 0.05
-_DEPTH_ALIKE: Final = 0.15
-"""Of the natural logarithm of a depth over the view's median: 15 and 17.4 cm are alike."""
+_DEPTH_ALIKE, _DEPTH_ENOUGH = 0.15, 20.0
+"""Of the natural logarithm of a depth, so that 15 and 17.4 cm are alike; cm."""
 _RATE_ALIKE, _RATE_ENOUGH = 10.0, 60.0
 """Frames a second."""
+_BEATS_ENOUGH: Final = 3
 _UNKNOWN_DAYS: Final = math.inf
 
 
@@ -67,8 +67,9 @@ def choose_clips(candidates: Iterable[Candidate], within_days: int | None = None
 
     A refused clip is never taken, nor one that stands for two patients. Of the others, in this order: chosen
     on the page; the study nearest to the catheterisation, where dates are unknown the patient's study with
-    most of the four views, then the newest; phase verified; a whole cycle; fit of the sector; depth near the
-    median of the view's clips, as a zoomed clip hides what the others show; frame rate; the first by name.
+    most of the four views, then the newest; phase verified; a whole cycle; fit of the sector; the deeper,
+    up to 20 cm, as a zoomed clip hides what the others show; frame rate; heartbeats; the first by name. Clips
+    that differ little in one of these count as alike in it.
 
     Args:
         candidates: of different places.
@@ -92,9 +93,9 @@ def choose_clips(candidates: Iterable[Candidate], within_days: int | None = None
         else:
             group[one.clip] = one
     fit = [one for group in groups.values() for one in group.values()]
-    depths, studies = _usual_depths(fit), _studies(fit)
+    studies = _studies(fit)
     for group in groups.values():
-        why |= _best([_ranked(one, depths.get(one.view), studies) for one in group.values()])
+        why |= _best([_ranked(one, studies) for one in group.values()])
     return {one.place: why[one.place] for one in ordered}
 
 
@@ -109,15 +110,6 @@ def _left_out(one: Candidate, owners: int, within_days: int | None) -> str:
     if within_days is not None and one.days is not None and abs(one.days) > within_days:
         return f"{_days(one.days)}, more than within_days={within_days}"
     return ""
-
-
-def _usual_depths(candidates: Sequence[Candidate]) -> dict[str, float]:
-    """The median depth of each view's clips, cm."""
-    depths: dict[str, list[float]] = defaultdict(list)
-    for one in candidates:
-        if one.quality.depth_cm:
-            depths[one.view].append(one.quality.depth_cm)
-    return {view: median(known) for view, known in depths.items()}
 
 
 def _studies(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, int]]:
@@ -136,25 +128,24 @@ def _studies(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int
     return {key: (len(found), newer[key]) for key, found in views.items()}
 
 
-def _ranked(
-    one: Candidate, usual: float | None, studies: Mapping[tuple[str, str], tuple[int, int]]
-) -> _Ranked:
+def _ranked(one: Candidate, studies: Mapping[tuple[str, str], tuple[int, int]]) -> _Ranked:
     quality = one.quality
     views, newer = studies[one.patient, one.study]
-    whole = quality.gating in _CYCLES and (quality.beats or 0) >= 1
+    beats = (quality.beats or 0) if quality.gating in _CYCLES else 0
     known, depth = one.days is not None, quality.depth_cm
     fit, rate = quality.fit_score or 0.0, quality.frame_rate or 0.0
-    zoom = abs(math.log(depth) - math.log(usual)) if depth and usual else 2 * _DEPTH_ALIKE
     return _Ranked(one, (
         (not one.chosen, 0, "chosen on the page" if one.chosen else "not chosen on the page"),
         (abs(one.days or 0) if known else _UNKNOWN_DAYS, 0, _days(one.days)),
         (0 if known else -views, 0, f"a study with {views} of the four views"),
         (0 if known else newer, 0, f"a study with {newer} newer ones"),
         (not quality.phase_verified, 0, f"phase {'' if quality.phase_verified else 'not '}verified"),
-        (not whole, 0, "a whole cycle" if whole else "no whole cycle known"),
+        (not beats, 0, "a whole cycle" if beats else "no whole cycle known"),
         (-fit, _FIT_ALIKE, f"fit score {fit:.2f}"),
-        (zoom, _DEPTH_ALIKE, f"depth {f'{depth:.1f} cm' if depth else 'not known'}{_beside(usual)}"),
+        (-math.log(min(depth or 1.0, _DEPTH_ENOUGH)), _DEPTH_ALIKE,
+         f"depth {depth:.1f} cm" if depth else "depth not known"),
         (-min(rate, _RATE_ENOUGH), _RATE_ALIKE, f"{rate:.0f} frames a second"),
+        (-min(beats, _BEATS_ENOUGH), 0, f"{beats} whole heartbeat{'s' * (beats != 1)}"),
     ))  # fmt: skip
 
 
@@ -186,7 +177,3 @@ def _days(days: int | None) -> str:
         return "on the day of the catheterisation"
     count, side = abs(days), "before" if days < 0 else "after"
     return f"{count} {'day' if count == 1 else 'days'} {side} the catheterisation"
-
-
-def _beside(usual: float | None) -> str:
-    return f" (median of the view {usual:.1f})" if usual else ""
