@@ -15,12 +15,14 @@ from cardio_mlflow.parameters import VIEW_CODES
 
 TAKEN: Final = ""
 _CYCLES: Final = ("tags", "waveform", "trace", "periodicity")
-"""Rungs of the gating ladder that show whole cycles; a heart rate in the header can be stale."""
+"""Rungs of the gating ladder that show whole cycles, the last one without R waves; a heart rate in the header
+can be stale."""
 _FIT_ALIKE: Final = 0.05
-_DEPTH_ALIKE, _DEPTH_ENOUGH = 0.15, 20.0
-"""Of the natural logarithm of a depth, so that 15 and 17.4 cm are alike; cm."""
+_DEPTH_ALIKE, _DEPTH_ENOUGH = 0.08, 20.0
+"""Of the natural logarithm of a depth, so that 15 and 16 cm are alike; cm."""
 _RATE_ALIKE, _RATE_ENOUGH = 10.0, 60.0
 """Frames a second."""
+_CYCLE_WORDS: Final = ("a whole cycle by R waves", "a whole cycle by the picture", "no whole cycle known")
 _BEATS_ENOUGH: Final = 3
 _UNKNOWN_DAYS: Final = math.inf
 
@@ -140,13 +142,17 @@ def _ranked(one: Candidate, studies: Mapping[tuple[str, str], tuple[int, int]]) 
         (0 if known else -views, 0, f"a study with {views} of the four views"),
         (0 if known else newer, 0, f"a study with {newer} newer ones"),
         (not quality.phase_verified, 0, f"phase {'' if quality.phase_verified else 'not '}verified"),
-        (not beats, 0, "a whole cycle" if beats else "no whole cycle known"),
+        (_cycle(beats, quality.gating), 0, _CYCLE_WORDS[_cycle(beats, quality.gating)]),
         (-fit, _FIT_ALIKE, f"fit score {fit:.2f}"),
         (-math.log(min(depth or 1.0, _DEPTH_ENOUGH)), _DEPTH_ALIKE,
          f"depth {depth:.1f} cm" if depth else "depth not known"),
         (-min(rate, _RATE_ENOUGH), _RATE_ALIKE, f"{rate:.0f} frames a second"),
         (-min(beats, _BEATS_ENOUGH), 0, f"{beats} whole heartbeat{'s' * (beats != 1)}"),
     ))  # fmt: skip
+
+
+def _cycle(beats: int, gating: str) -> int:
+    return 2 if not beats else int(gating == _CYCLES[-1])
 
 
 def _best(group: Sequence[_Ranked]) -> dict[str, str]:
