@@ -58,7 +58,7 @@ def _as_stored(dataset: Dataset, keyword: str) -> tuple[str, bytes, str]:
 def is_given(dataset: Dataset, keyword: str) -> bool:
     """Whether an element is there and not empty, be it readable or not."""
     try:
-        if _tag(keyword) not in dataset:
+        if dataset.get_item(_tag(keyword)) is None:
             return False
         return bytes_of(dataset, keyword) != b"" or dataset.get(keyword) not in (None, "", b"")
     except PARSING_FAULTS:
@@ -71,7 +71,7 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
     A comma counts as a decimal point: values stand apart by backslashes.
     """
     try:
-        if _tag(keyword) not in dataset:
+        if dataset.get_item(_tag(keyword)) is None:
             return []
         vr, raw, order = _as_stored(dataset, keyword)
         if letter := _BINARY.get(vr):  # converting an element by pydicom takes 20 times as long
@@ -81,9 +81,9 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
             parts = [part.strip() for part in text.rstrip(b"\\").split(b"\\")]
             numeric = all(map(_NUMBER.fullmatch, parts))
             value = [float(part.replace(b",", b".")) for part in parts] if numeric else []
-        else:
-            value = dataset.get(keyword)
-            value = [] if value is None or value == "" else value
+            return [v for v in value if isfinite(v)]
+        value = dataset.get(keyword)
+        value = [] if value is None or value == "" else value
         return [float(v) for v in np.atleast_1d(np.asarray(value, dtype=np.float64)) if np.isfinite(v)]
     except PARSING_FAULTS:
         return []

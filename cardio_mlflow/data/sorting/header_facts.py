@@ -45,7 +45,7 @@ _WANTED: Final = (
     "SeriesDescription", "ImageComments",
 )  # fmt: skip
 _TAGS: Final = frozenset(tag for keyword in _WANTED if (tag := tag_for_keyword(keyword)) is not None)
-_DELIMITERS: Final = frozenset(b"\\^=\r\n\t\f")  # behind which a text is in its first character set again
+_DELIMITERS: Final = set(b"\\^=\r\n\t\f")  # behind which a text is in its first character set again
 _MOST_BYTES: Final = 8 * MAX_TEXT
 _DATE: Final = re.compile(r"(\d{4})[.-]?(\d{2})[.-]?(\d{2})", re.ASCII)
 _TIME: Final = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?", re.ASCII)
@@ -145,11 +145,11 @@ class _Texts:
 
     def of(self, keyword: str, dataset: Dataset | None = None) -> str:
         """A text of the dataset, or of an item in it, on one line and not too long; empty when absent."""
-        raw = _bytes(self.dataset if dataset is None else dataset, keyword)
+        raw = _bytes(self.dataset if dataset is None else dataset, keyword)[:_MOST_BYTES]
         try:
-            return shown(decode_bytes(raw[:_MOST_BYTES], self._encodings, set(_DELIMITERS)))
+            return shown(decode_bytes(raw, self._encodings, _DELIMITERS)) if raw else ""
         except PARSING_FAULTS:
-            return shown(raw[:_MOST_BYTES].decode("latin-1"))
+            return shown(raw.decode("latin-1"))
 
 
 def shown(text: str) -> str:
@@ -158,7 +158,7 @@ def shown(text: str) -> str:
     >>> shown(" DOE^JOHN\0\x1b  Jr\n ")
     'DOE^JOHN Jr'
     """
-    seen = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+    seen = text if text.isprintable() else "".join(c * c.isprintable() or " " * c.isspace() for c in text)
     return " ".join(seen.split())[:MAX_TEXT].strip()
 
 
