@@ -250,7 +250,7 @@ class _Walk:
         """The elements from a place in the file on."""
         found: _Elements = {}
         self._file.seek(start)
-        for element in self._elements():
+        for element in self._elements(start):
             self._keep(element, found)
         if self.pixels is None and (self._file.torn or self._file.tell() < self._file.size):
             raise _truncated() if self._file.torn else _broken()
@@ -258,33 +258,37 @@ class _Walk:
         dataset.set_original_encoding(self._implicit, self._little, "iso8859")
         return dataset
 
-    def _elements(self) -> Iterator[RawDataElement | DataElement]:
+    def _elements(self, at: int) -> Iterator[RawDataElement | DataElement]:
         file, order = self._file, "<" if self._little else ">"
         whole, short, long = (struct.Struct(f"{order}{form}").unpack for form in ("HHI", "H", "I"))
         while len(head := file.read(8)) == 8:
+            start, at = at, at + 8
             group, number, length = whole(head)
             tag, vr = group << 16 | number, None
             if not self._implicit and b"AA" <= head[4:6] <= b"ZZ":
                 vr = head[4:6].decode("latin-1")
-                (length,) = long(file.read(4)) if vr in EXPLICIT_VR_LENGTH_32 else short(head[6:])
-            at = file.tell()
+                if vr in EXPLICIT_VR_LENGTH_32:
+                    (length,), at = long(file.read(4)), at + 4
+                else:
+                    (length,) = short(head[6:])
             if tag == _PIXEL_DATA:
                 self.pixels = PixelElement(vr, at, length)
             if tag in (_PIXEL_DATA, _ITEM_END):
                 return
             if length == UNDEFINED_LENGTH:
                 if tag in self._tags or not self._skips_items():
-                    file.seek(at - (12 if vr in EXPLICIT_VR_LENGTH_32 else 8))
+                    file.seek(start)
                     yield next(data_element_generator(file, self._implicit, self._little))
+                at = file.tell()
                 continue
             self._check(tag, vr, at, length)
-            if tag in self._tags and length <= (
-                _MAX_WAVEFORM_BYTES if tag == _WAVEFORM else _MAX_ELEMENT_BYTES
-            ):
+            most = _MAX_WAVEFORM_BYTES if tag == _WAVEFORM else _MAX_ELEMENT_BYTES
+            if tag in self._tags and length <= most:
                 value = file.read(length) if length else empty_value_for_VR(vr, raw=True)
                 yield RawDataElement(BaseTag(tag), vr, length, value, at, self._implicit, self._little)
             else:
                 file.seek(at + length)
+            at += length
 
     def _check(self, tag: int, vr: str | None, at: int, length: int) -> None:
         """Refuse an element that goes beyond the file, or cannot stand where it does."""

@@ -37,7 +37,7 @@ _NUMBER: Final = re.compile(rb"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 def bytes_of(dataset: Dataset, keyword: str) -> bytes:
     """The value of an element of text as it stands in the file; empty when absent, or no text."""
-    vr, value, _ = _as_stored(dataset, keyword)
+    vr, value, _ = _as_stored(dataset.get_item(_tag(keyword)))
     return value.strip(b"\0 ") if vr in _TEXT_VRS else b""
 
 
@@ -46,9 +46,8 @@ def _tag(keyword: str) -> BaseTag:
     return Tag(keyword)
 
 
-def _as_stored(dataset: Dataset, keyword: str) -> tuple[str, bytes, str]:
+def _as_stored(element: object) -> tuple[str, bytes, str]:
     """VR, value and order of bytes ("<" or ">") of an element that was not converted; else nothing."""
-    element = dataset.get_item(_tag(keyword))
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
         return "", b"", "<"
     vr = dictionary_VR(element.tag) if element.VR in (None, "UN") else element.VR
@@ -71,9 +70,10 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
     A comma counts as a decimal point: values stand apart by backslashes.
     """
     try:
-        if dataset.get_item(_tag(keyword)) is None:
+        element = dataset.get_item(_tag(keyword))
+        if element is None:
             return []
-        vr, raw, order = _as_stored(dataset, keyword)
+        vr, raw, order = _as_stored(element)
         if letter := _BINARY.get(vr):  # converting an element by pydicom takes 20 times as long
             size = struct.calcsize(letter)
             return [float(v) for v in struct.unpack(f"{order}{len(raw) // size}{letter}", raw) if isfinite(v)]
@@ -105,7 +105,10 @@ def integer_of(dataset: Dataset, keyword: str, default: int | None) -> int | Non
 def text_of(dataset: Dataset, keyword: str) -> str:
     """The text of an element for comparing it with known words, never for showing; empty when absent."""
     try:
-        vr, raw, _ = _as_stored(dataset, keyword)
+        element = dataset.get_item(_tag(keyword))
+        if element is None:
+            return ""
+        vr, raw, _ = _as_stored(element)
         if vr in _PLAIN_VRS and raw.isascii() and b"\\" not in raw:
             return raw.decode("ascii").strip("\0 ")
         return str(dataset.get(keyword) or "").strip("\0 ")

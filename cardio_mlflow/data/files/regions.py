@@ -9,7 +9,7 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.header_values import number_of
-from cardio_mlflow.data.parsing import PARSING_FAULTS
+from cardio_mlflow.data.files.sequence_items import items_of
 
 Bound = tuple[int, int, int, int]
 """A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""
@@ -112,11 +112,7 @@ def _mm_per_pixel(region: Dataset) -> float | None:
 
 
 def _regions(dataset: Dataset) -> list[Dataset]:
-    try:
-        regions = list(dataset.get("SequenceOfUltrasoundRegions") or [])[:_MAX_REGIONS]
-    except PARSING_FAULTS:
-        return []
-    return [region for region in regions if isinstance(region, Dataset)]
+    return items_of(dataset, "SequenceOfUltrasoundRegions", _MAX_REGIONS)
 
 
 def _tissue_regions(dataset: Dataset) -> list[Dataset]:

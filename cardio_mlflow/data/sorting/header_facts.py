@@ -26,6 +26,7 @@ from cardio_mlflow.data.files.header_values import (
 )
 from cardio_mlflow.data.files.non_dicom import is_video
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind, claimed_regions
+from cardio_mlflow.data.files.sequence_items import items_of
 from cardio_mlflow.data.files.timing import TIMING
 from cardio_mlflow.data.files.uids import uid_digest
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
@@ -211,18 +212,10 @@ def _view_tags(texts: _Texts) -> ViewTags:
 def _codes(texts: _Texts) -> list[tuple[str, str, str]]:
     """Codes of the view, each with its modifiers behind it."""
     found = []
-    for view in _items(texts.dataset, _VIEW_CODES):
-        for item in (view, *_items(view, _MODIFIERS)):
+    for view in items_of(texts.dataset, _VIEW_CODES, MAX_CODES):
+        for item in (view, *items_of(view, _MODIFIERS, MAX_CODES)):
             words = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
             value, scheme, meaning = (texts.of(word, item) for word in words)
             if value or meaning:
                 found.append((value, scheme, meaning))
     return found
-
-
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    try:
-        items = list(dataset.get(keyword) or [])[:MAX_CODES]
-    except PARSING_FAULTS:
-        return []
-    return [item for item in items if isinstance(item, Dataset)]
