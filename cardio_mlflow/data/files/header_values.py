@@ -37,12 +37,13 @@ _NUMBER: Final = re.compile(rb"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 def bytes_of(dataset: Dataset, keyword: str) -> bytes:
     """The value of an element of text as it stands in the file; empty when absent, or no text."""
-    vr, value, _ = _as_stored(dataset.get_item(_tag(keyword)))
+    vr, value, _ = _as_stored(dataset.get_item(tag_of(keyword)))
     return value.strip(b"\0 ") if vr in _TEXT_VRS else b""
 
 
 @cache
-def _tag(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> BaseTag:
+    """The tag of a DICOM keyword."""
     return Tag(keyword)
 
 
@@ -57,7 +58,7 @@ def _as_stored(element: object) -> tuple[str, bytes, str]:
 def is_given(dataset: Dataset, keyword: str) -> bool:
     """Whether an element is there and not empty, be it readable or not."""
     try:
-        if dataset.get_item(_tag(keyword)) is None:
+        if dataset.get_item(tag_of(keyword)) is None:
             return False
         return bytes_of(dataset, keyword) != b"" or dataset.get(keyword) not in (None, "", b"")
     except PARSING_FAULTS:
@@ -70,7 +71,7 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
     A comma counts as a decimal point: values stand apart by backslashes.
     """
     try:
-        element = dataset.get_item(_tag(keyword))
+        element = dataset.get_item(tag_of(keyword))
         if element is None:
             return []
         vr, raw, order = _as_stored(element)
@@ -105,7 +106,7 @@ def integer_of(dataset: Dataset, keyword: str, default: int | None) -> int | Non
 def text_of(dataset: Dataset, keyword: str) -> str:
     """The text of an element for comparing it with known words, never for showing; empty when absent."""
     try:
-        element = dataset.get_item(_tag(keyword))
+        element = dataset.get_item(tag_of(keyword))
         if element is None:
             return ""
         vr, raw, _ = _as_stored(element)

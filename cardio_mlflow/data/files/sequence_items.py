@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
+from cardio_mlflow.data.files.header_values import tag_of
 from cardio_mlflow.data.parsing import PARSING_FAULTS
 
 _ITEM: Final = 0xFFFEE000
@@ -23,7 +24,7 @@ _FORMS: Final = {little: [struct.Struct(f"{'><'[little]}{form}") for form in ("H
 def items_of(dataset: Dataset, keyword: str, most: int) -> list[Dataset]:
     """The first items of a sequence; none where it is absent or cannot be read."""
     try:
-        element = dataset.get_item(keyword)
+        element = dataset.get_item(tag_of(keyword))
         items = _plain_items(element) if isinstance(element, RawDataElement) else None
         items = list(dataset.get(keyword) or []) if items is None else items
     except PARSING_FAULTS:

@@ -22,6 +22,7 @@ from cardio_mlflow.data.files.header_values import (
     codec_of,
     integer_of,
     numbers_of,
+    tag_of,
     text_of,
 )
 from cardio_mlflow.data.files.non_dicom import is_video
@@ -84,8 +85,9 @@ def _read(file: ClipFile) -> HeaderFacts:
     texts = _Texts(dataset)
     outcome, message, frames = _judged(file, taken)
     rows, columns = (integer_of(dataset, side, 0) or 0 for side in ("Rows", "Columns"))
+    regions = claimed_regions(dataset, rows, columns, sizes=False)
     return HeaderFacts(
-        outcome, message, _kind(frames), frames, _pictures(claimed_regions(dataset, rows, columns)),
+        outcome, message, _kind(frames), frames, _pictures(regions),
         _identity(texts), _view_tags(texts), uid_digest(text_of(dataset, "SOPInstanceUID")[:64]),
     )  # fmt: skip
 
@@ -165,8 +167,7 @@ def shown(text: str) -> str:
 
 def _bytes(dataset: Dataset, keyword: str) -> bytes:
     """A value as it stands in the file, whatever its VR; empty where it is absent or no bytes."""
-    tag = tag_for_keyword(keyword)
-    element = None if tag is None else dataset.get_item(tag)
+    element = dataset.get_item(tag_of(keyword))
     value = element.value if isinstance(element, RawDataElement) else None
     return value.strip(b"\0 ") if isinstance(value, bytes) else b""
 
