@@ -17,11 +17,12 @@ from cardio_mlflow.parameters import VIEW_CODES
 TAKEN: Final = ""
 _CYCLES: Final = ("tags", "waveform", "trace", "periodicity")
 """Rungs of the gating ladder that show whole cycles; a heart rate in the header can be stale."""
-_FIT_STEP: Final = 0.05
-_DEPTH_STEP: Final = 0.15
-"""Of the natural logarithm of a depth over the view's median: 15 to 17.4 cm is one step."""
-_RATE_STEP, _RATE_ENOUGH = 10.0, 60.0
+_FIT_ALIKE: Final = 0.05
+_DEPTH_ALIKE: Final = 0.15
+"""Of the natural logarithm of a depth over the view's median: 15 and 17.4 cm are alike."""
+_RATE_ALIKE, _RATE_ENOUGH = 10.0, 60.0
 """Frames a second."""
+_UNKNOWN_DAYS: Final = math.inf
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """A candidate, the steps by which it is compared (the lower is taken), and what each says of it."""
+    """A candidate, and by what it is compared: how much behind it is, what is alike, and words for it."""
 
     one: Candidate
-    steps: tuple[tuple[float, ...], ...]
-    words: tuple[str, ...]
+    measures: tuple[tuple[float, float, str], ...]
 
 
 _LAST: Final = "the other of two alike, by name"
@@ -144,34 +144,39 @@ def _ranked(
     whole = quality.gating in _CYCLES and (quality.beats or 0) >= 1
     known, depth = one.days is not None, quality.depth_cm
     fit, rate = quality.fit_score or 0.0, quality.frame_rate or 0.0
-    zoom = round(abs(math.log(depth) - math.log(usual)) / _DEPTH_STEP) if depth and usual else 1
-    compared: list[tuple[tuple[float, ...], str]] = [
-        ((not one.chosen,), "chosen on the page" if one.chosen else "not chosen on the page"),
-        ((0, abs(one.days or 0)) if known else (1, 0), _days(one.days)),
-        ((0,) if known else (-views,), f"a study with {views} of the four views"),
-        ((0,) if known else (newer,), f"a study with {newer} newer ones"),
-        ((not quality.phase_verified,), f"phase {'' if quality.phase_verified else 'not '}verified"),
-        ((not whole,), "a whole cycle" if whole else "no whole cycle known"),
-        ((-math.floor(fit / _FIT_STEP + 1e-9),), f"fit score {fit:.2f}"),
-        ((zoom,), f"depth {f'{depth:.1f} cm' if depth else 'not known'}{_beside(usual)}"),
-        ((-math.floor(min(rate, _RATE_ENOUGH) / _RATE_STEP),), f"{rate:.0f} frames a second"),
-    ]  # fmt: skip
-    return _Ranked(one, tuple(steps for steps, _ in compared), tuple(words for _, words in compared))
+    zoom = abs(math.log(depth) - math.log(usual)) if depth and usual else 2 * _DEPTH_ALIKE
+    return _Ranked(one, (
+        (not one.chosen, 0, "chosen on the page" if one.chosen else "not chosen on the page"),
+        (abs(one.days or 0) if known else _UNKNOWN_DAYS, 0, _days(one.days)),
+        (0 if known else -views, 0, f"a study with {views} of the four views"),
+        (0 if known else newer, 0, f"a study with {newer} newer ones"),
+        (not quality.phase_verified, 0, f"phase {'' if quality.phase_verified else 'not '}verified"),
+        (not whole, 0, "a whole cycle" if whole else "no whole cycle known"),
+        (-fit, _FIT_ALIKE, f"fit score {fit:.2f}"),
+        (zoom, _DEPTH_ALIKE, f"depth {f'{depth:.1f} cm' if depth else 'not known'}{_beside(usual)}"),
+        (-min(rate, _RATE_ENOUGH), _RATE_ALIKE, f"{rate:.0f} frames a second"),
+    ))  # fmt: skip
 
 
 def _best(group: Sequence[_Ranked]) -> dict[str, str]:
-    """Of each of one patient's clips of one view, in natural order, why it is not taken."""
-    best = min(group, key=lambda ranked: ranked.steps)
-    why = {ranked.one.place: _against(ranked, best) for ranked in group}
-    return why | {best.one.place: TAKEN}
+    """Of each of one patient's clips of one view, in natural order, why it is not taken.
 
-
-def _against(other: _Ranked, best: _Ranked) -> str:
-    """The first thing in which a clip is behind the one taken."""
-    for own, taken, words, its in zip(other.steps, best.steps, other.words, best.words, strict=True):
-        if own != taken:
-            return f"{words}, the one taken: {its}"
-    return _LAST
+    Those that are behind the best in a measure by more than is alike drop out, measure by measure.
+    """
+    left = list(group)
+    dropped: dict[str, int] = {}
+    for number in range(len(group[0].measures)):
+        best = min(ranked.measures[number][0] for ranked in left)
+        behind = [one for one in left if one.measures[number][0] > best + one.measures[number][1]]
+        dropped |= {one.one.place: number for one in behind}
+        left = [one for one in left if one not in behind]
+    first = left[0]
+    why = dict.fromkeys((ranked.one.place for ranked in left), _LAST) | {first.one.place: TAKEN}
+    for ranked in group:
+        if (number := dropped.get(ranked.one.place, -1)) >= 0:
+            own, its = (one.measures[number][2] for one in (ranked, first))
+            why[ranked.one.place] = f"{own}, the one taken: {its}"
+    return why
 
 
 def _days(days: int | None) -> str:
