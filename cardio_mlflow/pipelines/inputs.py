@@ -226,17 +226,17 @@ def patient_names(settings: Settings, sheet: LabelSheet, export: Path) -> dict[s
     """
     if not settings.pseudonymize:
         return row_ids(sheet)
-    return _pseudonyms(settings, list(sheet.table.index), export)[0]
+    return _pseudonyms(settings, list(sheet.table.index), export, Path(settings.data))[0]
 
 
-def _pseudonyms(settings: Settings, ids: Sequence[str], folder: Path) -> tuple[dict[str, str], str]:
+def _pseudonyms(settings: Settings, ids: Sequence[str], *folders: Path) -> tuple[dict[str, str], str]:
     """The pseudonym of each id, kept beside the key, and `StudyInputs.patient_ids`.
 
-    The key may not lie in ``folder``, where the ids come from.
+    The key may not lie in one of ``folders``, where the ids come from or go to.
     """
     default = Path(platformdirs.user_config_dir("cardio_mlflow"), "pseudonym.key")
     key_file = Path(settings.pseudonym_key or default)
-    key = read_key(key_file, (folder, settings.cache, _PACKAGE))
+    key = read_key(key_file, (*folders, settings.cache, _PACKAGE))
     names = pseudonyms(key, ids)
     keep_mapping(key_file, names)
     log.info("Patient ids are replaced by pseudonyms; the table that leads back lies beside %s", key_file)

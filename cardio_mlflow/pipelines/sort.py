@@ -22,7 +22,7 @@ from cardio_mlflow.data.sorting.cohort_folder import (
 )
 from cardio_mlflow.data.sorting.collecting import FoundFile, collect_files, worth_preparing
 from cardio_mlflow.data.sorting.dicomdir import find_files
-from cardio_mlflow.data.sorting.eye_labels import EyeLabel, read_eye_labels
+from cardio_mlflow.data.sorting.eye_labels import EyeLabel, read_eye_labels, with_later
 from cardio_mlflow.data.sorting.facts import Kind
 from cardio_mlflow.data.sorting.header_reading import read_all_facts
 from cardio_mlflow.data.sorting.matching import Matches, match_patients
@@ -89,7 +89,7 @@ def sort(
     pictures = prepare_pictures(worth_preparing(found, bool(options.seen)), settings)
     clips = SortedClips(found, pictures, options.seen, options.threshold, options.within_days)
     identities = known_identities([facts for _, facts in headers], sheet)
-    by_eye = {clip: (label.view, label.chosen) for clip, label in options.seen.items()}
+    by_eye = {clip: (label.view, label.chosen) for clip, label in clips.decided.items()}
     rows = clips.rows()
     made_from = {"export": options.export, "labels": options.labels}
     _say(*folder.write(sheet, names, rows, by_eye, identities, made_from, settings.cache))
@@ -111,7 +111,7 @@ def read_options(
     cohort = Path(settings.data)
     before = remembered(cohort, settings.cache)
     export = Path(settings.export) if settings.export else before.get("export")
-    sheet = Path(labels).expanduser() if labels else before.get("labels")
+    sheet = _path("labels", labels) if labels else before.get("labels")
     if export is None:
         raise InputError("Say where the export lies: -P export=<absolute path of a folder, zip or DICOMDIR>.")
     if sheet is None:
@@ -119,12 +119,19 @@ def read_options(
     earlier = cohort / LABELLED
     seen = read_eye_labels(earlier) if earlier.is_file() else {}
     if views:
-        seen |= read_eye_labels(Path(views).expanduser())
+        seen = with_later(seen, read_eye_labels(_path("views", views)))
     return Options(
-        export, sheet, load_view_table(Path(view_tags) if view_tags else None), seen,
+        export, sheet, load_view_table(_path("view_tags", view_tags) if view_tags else None), seen,
         None if threshold == "auto" else _number("threshold", threshold, 0.5, 1.0),
         int(_number("within_days", within_days, 0, 36500)) if within_days else None,
     )  # fmt: skip
+
+
+def _path(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"{name}={text}: there is no home folder of that name.") from None
 
 
 def _number(name: str, text: str, low: float, high: float) -> float:
@@ -176,7 +183,7 @@ def _write_page(folder: CohortFolder, clips: SortedClips) -> None:
 def _log_results(run: Run, folder: CohortFolder, clips: SortedClips, rows: Sequence[SortedFile]) -> None:
     run.log_file(folder.folder / REPORT, "tables")
     run.log_file(folder.folder / PAGE)
-    sources = Counter(known.source for known in clips.views.values())
+    sources = clips.sources()
     run.log_metrics({
         "files": float(len(rows)), "clips/prepared": float(len(clips.pictures.features)),
         "clips/taken": float(sum(row.taken for row in rows)),
@@ -192,13 +199,13 @@ def _summary(
     folder: CohortFolder, sheet: LabelSheet, clips: SortedClips, rows: Sequence[SortedFile]
 ) -> list[str]:
     """The closing lines: what there is, where to look, and what comes next."""
-    sources = Counter(known.source for known in clips.views.values())
+    sources = clips.sources()
     taken = Counter(row.patient for row in rows if row.taken)
     places, patients = taken.total(), len(sheet.table)
     asked = sources[""]
     lines = [
         *(f"  {count:>6}  {fate}" for fate, count in clips.fates().most_common()),
-        f"Views of {len(clips.views)} clips: {sources['tags']} by tags, {sources['eye']} by eye, "
+        f"Views of {sources.total()} clips: {sources['tags']} by tags, {sources['eye']} by eye, "
         f"{sources['suggested']} suggested, {asked} not known yet.",
         f"{places} of {patients * len(VIEW_CODES)} places (patient and view) have a clip; "
         f"{sum(count == len(VIEW_CODES) for count in taken.values())} of {patients} patients have all four "

@@ -17,12 +17,17 @@ from cardio_mlflow.data.quality import Quality
 from cardio_mlflow.data.sorting.choice import TAKEN, Candidate, choose_clips
 from cardio_mlflow.data.sorting.cohort_folder import SortedFile
 from cardio_mlflow.data.sorting.collecting import FoundFile
-from cardio_mlflow.data.sorting.eye_labels import OTHER, EyeLabel
-from cardio_mlflow.data.sorting.known_views import KnownView, labelled_views, with_suggestions
+from cardio_mlflow.data.sorting.eye_labels import EyeLabel
+from cardio_mlflow.data.sorting.known_views import (
+    KnownView,
+    labelled_views,
+    latest_choices,
+    with_suggestions,
+)
 from cardio_mlflow.data.sorting.page import ShownClip, sort_film
 from cardio_mlflow.data.sorting.page_order import page_order
 from cardio_mlflow.data.sorting.suggestions import Suggestions, suggest
-from cardio_mlflow.parameters import is_view, view
+from cardio_mlflow.parameters import OTHER_VIEW, is_view, view
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.training.clip_features import Features, clip_features
 
@@ -37,12 +42,14 @@ class Pictures:
         clips: of a file's place the clip's id, the same for the same content; absent where it is not needed
             or cannot be read.
         entries: by clip; ``keys`` are those in the store.
+        unread: by place, of files that could no longer be read.
         features: of each clip that could be prepared.
     """
 
     store: ClipStore
     clips: Mapping[str, str]
     entries: Mapping[str, Entry]
+    unread: Mapping[str, Quality]
     keys: Mapping[str, str]
     features: Mapping[str, Features]
     hold: Hold = field(repr=False)
@@ -65,13 +72,19 @@ def prepare_pictures(files: Sequence[FoundFile], settings: Settings) -> Pictures
     limits = Limits(settings.clip_seconds, settings.clip_memory)
     found = prepared_entries(contents, store, settings.workers, limits)
     entries = {one.key[:_ID]: entry for one, entry in zip(contents, found, strict=True) if one.key}
+    unread = {
+        one.file.place: entry.quality
+        for one, content, entry in zip(files, contents, found, strict=True)
+        if not content.key
+    }
     prepared = [clip for clip, entry in entries.items() if entry.quality.outcome == Outcome.OK]
     features = clip_features(
         prepared, lambda clip: store.frames(keys[clip]), settings.backbone,
         settings.cache / "view_features", settings.precision,
     ) if prepared else {}  # fmt: skip
     clips = {one.file.place: content.key[:_ID] for one, content in zip(files, contents, strict=True)}
-    return Pictures(store, {p: clip for p, clip in clips.items() if clip}, entries, keys, features, hold)
+    known = {place: clip for place, clip in clips.items() if clip}
+    return Pictures(store, known, entries, unread, keys, features, hold)
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class SortedClips:
 
     Attributes:
         found: every file, in order.
-        seen: what persons decided, by clip.
+        seen: what persons decided, by clip, the latest last.
         threshold: probability from which on a suggestion counts; None: chosen by cross-validation.
         within_days: of the catheterisation; None: any.
     """
@@ -93,7 +106,12 @@ class SortedClips:
 
     @cached_property
     def _labelled(self) -> dict[str, KnownView]:
-        return labelled_views(self.found, self.pictures.clips, self.seen)
+        return labelled_views(self.found, self.pictures.clips, self.decided)
+
+    @cached_property
+    def decided(self) -> dict[str, EyeLabel]:
+        """What persons decided, by clip, with one choice for each patient and view."""
+        return latest_choices(self.seen, self._owners)
 
     @cached_property
     def _owners(self) -> dict[str, str]:
@@ -115,6 +133,10 @@ class SortedClips:
         """Of every clip what is known of its view."""
         suggested = self.suggestions if isinstance(self.suggestions, Suggestions) else None
         return with_suggestions(self._labelled, suggested, self.pictures.entries)
+
+    def sources(self) -> Counter[str]:
+        """Who says the views of the clips that could be prepared, with their numbers; "" for nobody."""
+        return Counter(self.views[clip].source for clip in self.pictures.features)
 
     @cached_property
     def why(self) -> dict[str, str]:
@@ -139,7 +161,8 @@ class SortedClips:
         facts, clip = one.facts, self.pictures.clips.get(one.file.place, "")
         tagged = KnownView(one.tagged.view, "tags", one.tagged.tag) if one.tagged else KnownView()
         known, quality = self.views.get(clip, tagged), self._quality(one)
-        why = one.why_not or self.why.get(one.file.place, "another view")
+        unread = one.file.place in self.pictures.unread
+        why = one.why_not or self.why.get(one.file.place, quality.message if unread else "another view")
         return SortedFile(
             one.file.place, one.patient, one.days, facts.kind, facts.frames, quality.outcome,
             quality.message, known.view, known.source, known.tag, known.probability, why == TAKEN, why, clip,
@@ -147,8 +170,10 @@ class SortedClips:
 
     def _quality(self, one: FoundFile) -> Quality:
         """A prepared clip's quality; of another file what its header says."""
-        clip = self.pictures.clips.get(one.file.place, "")
-        if clip in self.pictures.entries:
+        place = one.file.place
+        if place in self.pictures.unread:
+            return self.pictures.unread[place]
+        if (clip := self.pictures.clips.get(place)) in self.pictures.entries:
             return self.pictures.entries[clip].quality
         return Quality(outcome=one.facts.outcome, message=one.facts.message)
 
@@ -162,12 +187,12 @@ class SortedClips:
         if self._is_taken(one):
             return "taken"
         clip = self.pictures.clips.get(one.file.place, "")
-        if clip in self.pictures.entries and clip not in self.pictures.features:
-            return _refused(self.pictures.entries[clip].quality.outcome)
-        known = self.views.get(clip, KnownView(OTHER, "tags"))
+        if (outcome := self._quality(one).outcome) != Outcome.OK:
+            return _refused(outcome)
+        known = self.views.get(clip, KnownView(OTHER_VIEW, "tags"))
         if not known.source:
             return "view not known yet"
-        return "another view" if known.view == OTHER else "another clip was taken"
+        return "another view" if known.view == OTHER_VIEW else "another clip was taken"
 
     def shown(self) -> list[ShownClip]:
         """What the page shows, in its order: each content once, of the file that is taken where one is."""

@@ -103,10 +103,10 @@ def choose_clips(candidates: Iterable[Candidate], within_days: int | None = None
 
 def _left_out(one: Candidate, owners: int, within_days: int | None) -> str:
     """Why a clip takes no part in the choice; nothing if it does."""
-    if one.view not in VIEW_CODES:
-        return "another view" if one.view else "its view is not known"
     if one.quality.outcome != Outcome.OK:
         return f"refused: {one.quality.outcome.words}"
+    if one.view not in VIEW_CODES:
+        return "another view" if one.view else "its view is not known"
     if owners > 1:
         return f"the same content stands for {owners} patients: find out whose it is"
     if within_days is not None and one.days is not None and abs(one.days) > within_days:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from cardio_mlflow.data.batch.clip_store import alone
 from cardio_mlflow.data.cohort.clip_sheet import CLIP_SHEET
@@ -24,7 +24,7 @@ from cardio_mlflow.data.cohort.export_link import (
 )
 from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.neutral_places import Identities, neutral
-from cardio_mlflow.data.sorting.facts import HeaderFacts
+from cardio_mlflow.data.sorting.facts import HeaderFacts, Source
 from cardio_mlflow.data.sorting.sorted_labels import sorted_labels
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.files import write_whole
@@ -64,7 +64,7 @@ class SortedFile:
     outcome: str = ""
     message: str = ""
     view: str = ""
-    view_from: Literal["tags", "eye", "suggested", ""] = ""
+    view_from: Source = ""
     view_tag: str = ""
     probability: float | None = None
     taken: bool = False

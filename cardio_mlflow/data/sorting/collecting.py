@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from cardio_mlflow.data.cohort.export_files import ExportFile
 from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.outcomes import Outcome
-from cardio_mlflow.data.sorting.eye_labels import OTHER
 from cardio_mlflow.data.sorting.facts import HeaderFacts
 from cardio_mlflow.data.sorting.matching import Matches, days_from_catheterisation
 from cardio_mlflow.data.sorting.view_tags import ViewFound, ViewTable
-
-TAGGED_OTHER: Final = "another view by its tags"
+from cardio_mlflow.parameters import OTHER_VIEW
 
 
 @dataclass(frozen=True)
@@ -76,5 +73,5 @@ def worth_preparing(found: Sequence[FoundFile], labelled: bool) -> list[FoundFil
     """
     candidates = [one for one in found if one.is_candidate]
     if not labelled and all(one.tagged for one in candidates):
-        return [one for one in candidates if one.tagged and one.tagged.view != OTHER]
+        return [one for one in candidates if one.tagged and one.tagged.view != OTHER_VIEW]
     return candidates

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import is_view, view
+from cardio_mlflow.parameters import OTHER_VIEW, is_view, view
 from cardio_mlflow.sheets.sheet import Row, Sheet, raise_problems, read_sheet
 
-OTHER: Final = "other"
-"""The view of a clip that shows none of the four."""
 COLUMNS: Final = ("clip", "view", "chosen")
 _CLIP: Final = re.compile("[0-9a-f]{16}")
-_OTHERS: Final = (OTHER, "0", "another view", "none")
+_OTHERS: Final = (OTHER_VIEW, "0", "another view", "none")
 
 
 @dataclass(frozen=True)
 class EyeLabel:
-    """One clip's view, a code or `OTHER` (empty: only the choice was made), and whether it is to be taken."""
+    """One clip's view, a code or "other" (empty: only the choice was made), and whether it is to be taken."""
 
     view: str
     chosen: bool = False
+
+
+def with_later(before: Mapping[str, EyeLabel], given: Mapping[str, EyeLabel]) -> dict[str, EyeLabel]:
+    """Earlier labels and later ones, which count; a later choice without a view leaves the view as it was."""
+    later = {
+        clip: label if label.view else replace(label, view=before.get(clip, label).view)
+        for clip, label in given.items()
+    }
+    return {clip: label for clip, label in before.items() if clip not in later} | later
 
 
 def read_eye_labels(path: Path) -> dict[str, EyeLabel]:
@@ -62,6 +70,6 @@ def _label(sheet: Sheet, row: Row, clip_at: int, view_at: int, chosen_at: int | 
     if not _CLIP.fullmatch(clip):
         raise ValueError(sheet.problem(row, clip_at, "not the 16 hexadecimal digits of a clip"))
     if seen and seen.lower() not in _OTHERS and not is_view(seen):
-        raise ValueError(sheet.problem(row, view_at, f"neither one of the four views nor {OTHER!r}"))
+        raise ValueError(sheet.problem(row, view_at, f"neither one of the four views nor {OTHER_VIEW!r}"))
     chosen = chosen_at is not None and row.cells[chosen_at].text.lower() in ("yes", "true", "1", "x")
-    return clip, EyeLabel(view(seen).code if is_view(seen) else OTHER if seen else "", chosen)
+    return clip, EyeLabel(view(seen).code if is_view(seen) else OTHER_VIEW if seen else "", chosen)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from cardio_mlflow.data.sorting.collecting import FoundFile
 from cardio_mlflow.data.sorting.eye_labels import EyeLabel
+from cardio_mlflow.data.sorting.facts import Source
 from cardio_mlflow.data.sorting.suggestions import Suggestions
-
-Source = Literal["eye", "tags", "suggested", ""]
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,24 @@ class KnownView:
     tag: str = ""
     probability: float | None = None
     chosen: bool = False
+
+
+def latest_choices(seen: Mapping[str, EyeLabel], owners: Mapping[str, str]) -> dict[str, EyeLabel]:
+    """The labels with one clip chosen for each patient and view: the last, as given.
+
+    A page knows the choices of earlier pages only where it is opened in the same browser.
+
+    Args:
+        seen: by clip id, later labels behind earlier ones.
+        owners: the patient of each clip of the export.
+    """
+    places = {clip: (owners[clip], label.view) for clip, label in seen.items()
+              if label.chosen and label.view and clip in owners}  # fmt: skip
+    last = {place: clip for clip, place in places.items()}
+    return {
+        clip: replace(label, chosen=False) if clip in places and last[places[clip]] != clip else label
+        for clip, label in seen.items()
+    }
 
 
 def labelled_views(

@@ -18,12 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
 from cardio_mlflow.data.sorting.components import components
-from cardio_mlflow.parameters import VIEW_CODES
+from cardio_mlflow.parameters import OTHER_VIEW, VIEW_CODES
 
 Array = NDArray[np.float64]
 
-OTHER: Final = "other"
-CLASSES: Final = (*VIEW_CODES, OTHER)
+CLASSES: Final = (*VIEW_CODES, OTHER_VIEW)
 """What a clip can show, in the order of every table."""
 WANTED: Final = 0.98
 """Share of right ones that suggestions must have to be taken, and the probability at which a label is
@@ -224,9 +223,10 @@ def _settled(
 ) -> tuple[float, tuple[str, ...]]:
     """The threshold, and what to know about it and the labels."""
     missing = [name for i, name in enumerate(CLASSES) if i not in data.y]
-    notes = [f"No clip is labelled {name}, so none is suggested to be." for name in missing if name != OTHER]
+    absent = [name for name in missing if name != OTHER_VIEW]
+    notes = [f"No clip is labelled {name}, so none is suggested to be." for name in absent]
     chosen = asked if asked is not None else chosen_threshold(highest, right)
-    if OTHER in missing and asked is None:
+    if OTHER_VIEW in missing and asked is None:
         chosen = NOTHING
         notes.append(
             "No clip is labelled as another view (0), so other views would be taken for one of the four: "

@@ -9,9 +9,14 @@ import pandas as pd
 from cardio_mlflow.data.cohort.export_files import ExportFile
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.sorting.collecting import FoundFile, worth_preparing
-from cardio_mlflow.data.sorting.eye_labels import EyeLabel
+from cardio_mlflow.data.sorting.eye_labels import EyeLabel, with_later
 from cardio_mlflow.data.sorting.facts import HeaderFacts
-from cardio_mlflow.data.sorting.known_views import KnownView, labelled_views, with_suggestions
+from cardio_mlflow.data.sorting.known_views import (
+    KnownView,
+    labelled_views,
+    latest_choices,
+    with_suggestions,
+)
 from cardio_mlflow.data.sorting.suggestions import CLASSES, Suggestions
 from cardio_mlflow.data.sorting.view_tags import ViewFound
 
@@ -51,3 +56,16 @@ def test_where_tags_name_every_view_only_the_four_are_prepared():
     assert worth_preparing(tagged, labelled=False) == FILES[:2]
     assert worth_preparing(tagged, labelled=True) == [*FILES[:2], other]
     assert worth_preparing([*tagged, FILES[2]], labelled=False) == [*FILES[:2], other, FILES[2]]
+
+
+def test_of_two_choices_for_one_patient_and_view_the_later_one_counts():
+    owners = {"a": "R0002", "b": "R0002", "c": "R0003"}
+    earlier = {"a": EyeLabel("FC", chosen=True), "c": EyeLabel("FC", chosen=True), "x": EyeLabel("SA", True)}
+    later = {"b": EyeLabel("FC", chosen=True), "c": EyeLabel("", chosen=True)}
+    seen = with_later(earlier, later)
+    assert seen["c"] == EyeLabel("FC", chosen=True), "a choice alone leaves the view as it was"
+    settled = latest_choices(seen, owners)
+    assert [clip for clip, label in settled.items() if label.chosen] == ["x", "b", "c"]
+    assert (
+        latest_choices(with_later(later | earlier, {"a": EyeLabel("FC", True)}), owners)["b"].chosen is False
+    )
