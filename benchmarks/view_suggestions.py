@@ -27,8 +27,9 @@ from cardio_mlflow.data.batch.duplicates import read_contents
 from cardio_mlflow.data.batch.parallel import prepared_entries
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.sorting.page_order import page_order
-from cardio_mlflow.data.sorting.suggestions import OTHER, Suggestions, suggest
+from cardio_mlflow.data.sorting.suggestions import Suggestions, suggest
 from cardio_mlflow.files import write_whole
+from cardio_mlflow.parameters import OTHER_VIEW
 from cardio_mlflow.training.clip_features import clip_features
 
 ROUNDS = (60, 20)
@@ -45,7 +46,7 @@ class Cohort:
 
     def without_other(self) -> Cohort:
         """The same export without any clip of another view."""
-        clips = [clip for clip in self.features if self.views[clip] != OTHER]
+        clips = [clip for clip in self.features if self.views[clip] != OTHER_VIEW]
         return Cohort({clip: self.features[clip] for clip in clips}, self.views, self.patients)
 
 

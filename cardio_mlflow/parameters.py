@@ -156,6 +156,9 @@ VIEWS: Final[tuple[View, ...]] = (
 VIEW_CODES: Final[tuple[str, ...]] = tuple(v.code for v in VIEWS)
 """The four view codes, in table order."""
 
+OTHER_VIEW: Final = "other"
+"""A view that is none of the four."""
+
 
 def normalise_name(text: str) -> str:
     """Reduce a column or view name to lower-case letters and digits, without a unit in brackets.

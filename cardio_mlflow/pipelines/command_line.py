@@ -140,7 +140,10 @@ RESUMING: Final = ("main", "train", "train_fold", "ablation", "tune")
 log = logging.getLogger(__name__)
 
 
-def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None = None) -> None:
+def run_command(
+    step: str, pipeline: Pipeline, options: Mapping[str, str] | None = None,
+    also_called: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Run a pipeline as a command; one that does not end well exits with another status than 0.
 
     The arguments are ``--name value`` pairs: settings, and the pipeline's own options. The run is
@@ -151,6 +154,7 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
         step: the name of the step, as on the run's tag.
         pipeline: called with the settings, the run and the options as keywords.
         options: the pipeline's own options and their defaults, as text.
+        also_called: other names of settings that this step's users would think of.
     """
     arguments = sys.argv[1:]
     if "--help" in arguments or "-h" in arguments:
@@ -164,7 +168,8 @@ def run_command(step: str, pipeline: Pipeline, options: Mapping[str, str] | None
             run.set_tags({"step": step})
             run.rename(step)
             with enough_memory(), _note_of_a_stop(run, step, arguments):
-                _start(step, pipeline, parse_arguments(arguments), dict(options or {}), run)
+                given = _renamed(parse_arguments(arguments), also_called or {})
+                _start(step, pipeline, given, dict(options or {}), run)
     except (InputError, StoreError) as error:
         reason = refusal(error) if isinstance(error, StoreError) else error
         sys.stderr.write(f"\nThis did not work:\n{reason}\n")
@@ -201,6 +206,14 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
             raise InputError(f"--{name} is given twice.")
         given[name] = value
     return given
+
+
+def _renamed(given: Mapping[str, str], also_called: Mapping[str, str]) -> dict[str, str]:
+    """Arguments under the settings' own names; InputError where one is given by both names."""
+    for other, name in also_called.items():
+        if other in given and name in given:
+            raise InputError(f"--{other} and --{name} are the same setting: give one of them.")
+    return {also_called.get(name, name): value for name, value in given.items()}
 
 
 def how_to_resume(step: str, arguments: Sequence[str]) -> str:

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.batch.child_process import Limits
 from cardio_mlflow.data.cohort.cohort import Cohort, read_cohort
 from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_folds
+from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
 from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
 from cardio_mlflow.data.dataset import open_clips
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
+from cardio_mlflow.data.sorting.sorted_labels import row_ids
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
 from cardio_mlflow.settings import Settings
@@ -122,7 +124,8 @@ def load_inputs(settings: Settings) -> StudyInputs:
     folds = draw_folds(settings, cohort)  # by the ids of the sheet, as the user's folds.csv gives them
     patient_ids = ORIGINAL_IDS
     if settings.pseudonymize:
-        names, patient_ids = _pseudonyms(settings, cohort)
+        everyone = [*cohort.labels.index, *cohort.labels[PERSON]]
+        names, patient_ids = _pseudonyms(settings, everyone, cohort.folder)
         cohort, folds = cohort.renamed(names), folds.rename(index=names)
     prepared = prepare_cohort(
         cohort.clips, settings.cache, settings.workers,
@@ -215,12 +218,26 @@ def _cohort_folder(settings: Settings) -> Path:
     return folder
 
 
-def _pseudonyms(settings: Settings, cohort: Cohort) -> tuple[dict[str, str], str]:
-    """The pseudonym of each patient and person, kept beside the key, and `StudyInputs.patient_ids`."""
+def patient_names(settings: Settings, sheet: LabelSheet, export: Path) -> dict[str, str]:
+    """What the patients of a sheet that an export is sorted by are called: by row, or by pseudonym.
+
+    Raises:
+        InputError: the pseudonym key is unusable.
+    """
+    if not settings.pseudonymize:
+        return row_ids(sheet)
+    return _pseudonyms(settings, list(sheet.table.index), export, Path(settings.data))[0]
+
+
+def _pseudonyms(settings: Settings, ids: Sequence[str], *folders: Path) -> tuple[dict[str, str], str]:
+    """The pseudonym of each id, kept beside the key, and `StudyInputs.patient_ids`.
+
+    The key may not lie in one of ``folders``, where the ids come from or go to.
+    """
     default = Path(platformdirs.user_config_dir("cardio_mlflow"), "pseudonym.key")
     key_file = Path(settings.pseudonym_key or default)
-    key = read_key(key_file, (cohort.folder, settings.cache, _PACKAGE))
-    names = pseudonyms(key, [*cohort.labels.index, *cohort.labels[PERSON]])
+    key = read_key(key_file, (*folders, settings.cache, _PACKAGE))
+    names = pseudonyms(key, ids)
     keep_mapping(key_file, names)
     log.info("Patient ids are replaced by pseudonyms; the table that leads back lies beside %s", key_file)
     return names, f"pseudonyms of key {key_name(key)}"

@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.figures import catalogue, style
-from cardio_mlflow.pipelines import command_line, evaluate
+from cardio_mlflow.pipelines import command_line, evaluate, sort
 from cardio_mlflow.tracking.store import prepare_store
 
 SMALL = {
@@ -29,6 +29,7 @@ SMALL = {
     "prepare_jobs": "1", "explained_patients": "none",
 }  # fmt: skip
 OPTIONS = {
+    "sort": sort.OPTIONS,
     "train_fold": {"fold": "1"},
     "validate": {"predictions": ""},
     "test": {"predictions": "", "model": "study"},
@@ -84,7 +85,8 @@ class Workplace:
             patches.enter_context(patch.object(catalogue, "KEYS", ("PVR",)))
             patches.enter_context(patch.object(style, "DPI", 50))
             try:
-                command_line.run_command(name, pipeline, OPTIONS.get(name))
+                also_called = {"cohort": "data"} if name == "sort" else {}
+                command_line.run_command(name, pipeline, OPTIONS.get(name), also_called)
             except SystemExit as stopped:
                 return int(stopped.code or 0)
         return 0

@@ -18,11 +18,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from operator import methodcaller
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +65,7 @@ def serve(connection: Connection, module: str, function: str, memory: int, secon
         number = {"number": request["number"]}
         try:
             head, frames = _answer(request, work, memory)
-            text = json.dumps(number | head, allow_nan=False, default=methodcaller("item"))
+            text = json.dumps(number | head, allow_nan=False, default=_plain)
         except BaseException as fault:
             connection.send_bytes(json.dumps(number | _fault(fault)).encode())
             raise
@@ -88,9 +87,16 @@ def _answer(request: dict[str, Any], work: Callable[..., Any], memory: int) -> t
             return _refusal(fault.outcome, fault.message), b""
         raise
     if work.__name__ != _PREPARATION:
-        return {"record": asdict(made)}, b""
-    head = {"quality": asdict(made.quality), "review": asdict(made.review), "instance": made.instance}
+        return {"record": made}, b""
+    head = {"quality": made.quality, "review": made.review, "instance": made.instance}
     return head, made.frames.tobytes()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know, a record or a number of NumPy's, as what it does."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return value.item()
 
 
 def _refusal(outcome: Outcome, message: str) -> dict[str, Any]:

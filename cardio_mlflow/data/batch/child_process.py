@@ -8,14 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,6 +50,11 @@ class Head(BaseModel):
     stopped: bool = False
     last: bool = False
 
+    def refusal(self) -> ClipRefused:
+        """What a head of a refused file says."""
+        refused = ClipStopped if self.stopped else ClipRefused
+        return refused(self.quality.outcome, self.quality.message)
+
 
 AHead = TypeVar("AHead", bound=Head)
 
@@ -72,6 +77,41 @@ class _ChildEnded(Exception):  # noqa: N818 - what happened
     def __init__(self, refusal: ClipRefused) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+
+
+class _Clock(threading.Thread):
+    """Ends a process that has not been heard of for too long; a context manager."""
+
+    def __init__(self, process: SpawnProcess, seconds: float) -> None:
+        super().__init__(daemon=True)
+        self._process, self._seconds = process, min(seconds, threading.TIMEOUT_MAX)
+        self._stopped = threading.Event()
+        self.wind()
+
+    def wind(self) -> None:
+        """Give it the full time from now on."""
+        self._end = time.monotonic() + self._seconds
+
+    def is_over(self) -> bool:
+        """Whether it was too long."""
+        return time.monotonic() >= self._end
+
+    def run(self) -> None:
+        """Wait, and end the process."""
+        while not self._stopped.wait(max(0.0, self._end - time.monotonic())):
+            if self.is_over():
+                _end(self._process)
+                return
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop, so that it cannot end a process that has gone on to the next files."""
+        self._stopped.set()
+        self.join()
 
 
 class SandboxClosedError(Exception):
@@ -113,35 +153,47 @@ class ChildProcess(AbstractContextManager["ChildProcess"]):
             SandboxClosedError: it has been closed.
             InputError: the child cannot be started.
         """
-        request: dict[str, object] = {"path": str(path.absolute()), "options": options}
-        with suppress(_ChildEnded):  # somebody may have killed it
-            return self._ask(kind, request, content)
-        try:
-            return self._ask(kind, request, content)
-        except _ChildEnded as ended:
-            raise ended.refusal from None
+        (answer,) = self.ask_all(kind, [path], content, **options)
+        if isinstance(answer, ClipRefused):
+            raise answer
+        return answer
 
-    def _ask(self, kind: type[AHead], request: dict[str, object], content: int) -> tuple[AHead, bytes]:
+    def ask_all(
+        self, kind: type[AHead], paths: Sequence[Path], content: int = 0, **options: object
+    ) -> list[tuple[AHead, bytes] | ClipRefused]:
+        """As `ask` of each of a few files, which the child need not wait for: the limits are each file's."""
+        found: list[tuple[AHead, bytes] | ClipRefused] = []
+        died_over = -1
+        while len(found) < len(paths):
+            try:
+                for answer in self._ask(kind, paths[len(found) :], content, options):
+                    found.append(answer)
+            except _ChildEnded as ended:  # somebody may have killed it
+                if died_over == len(found):
+                    found.append(ended.refusal)
+                else:
+                    died_over = len(found)
+        return found
+
+    def _ask(
+        self, kind: type[AHead], paths: Sequence[Path], content: int, options: dict[str, object]
+    ) -> Iterator[tuple[AHead, bytes] | ClipRefused]:
+        """What the child says of the files, in order, as long as it is of use."""
         process = self._running()
-        end = time.monotonic() + self.limits.seconds
-        clock = threading.Timer(min(self.limits.seconds, threading.TIMEOUT_MAX), _end, [process])
-        clock.daemon = True
-        clock.start()
-        try:
-            answer, data = self._answer(kind, request, content)
-        except (ValueError, EOFError, OSError) as fault:
-            failure = self._failure(fault, process, late=time.monotonic() >= end)
-            self._discard()
-            raise failure from None
-        finally:
-            clock.cancel()
-            clock.join()  # so that it cannot kill a process that has gone on to the next file
-        if answer.last:
-            self._discard()
-        if answer.quality.outcome == Outcome.OK:
-            return answer, data
-        refused = ClipStopped if answer.stopped else ClipRefused
-        raise refused(answer.quality.outcome, answer.quality.message)
+        with _Clock(process, self.limits.seconds) as clock:
+            try:
+                for number in self._send(paths, options):
+                    answer, data = self._answer(kind, number, content)
+                    clock.wind()
+                    yield (answer, data) if answer.quality.outcome == Outcome.OK else answer.refusal()
+                    if answer.last:
+                        return self._discard()
+            except (ValueError, EOFError, OSError) as fault:
+                failure = self._failure(fault, process, clock.is_over())
+                self._discard()
+                if not isinstance(failure, ClipRefused):
+                    raise failure from None
+                yield failure
 
     def close(self) -> None:
         """End the child; a file that is being worked on is given up."""
@@ -172,18 +224,24 @@ class ChildProcess(AbstractContextManager["ChildProcess"]):
         self._discard()
         raise SandboxClosedError if self._closed else _no_start("it ended at once")
 
-    def _answer(self, kind: type[AHead], request: dict[str, object], content: int) -> tuple[AHead, bytes]:
+    def _send(self, paths: Sequence[Path], options: dict[str, object]) -> list[int]:
+        """Send a request for each file, and give their numbers."""
+        for path in paths:
+            self._number += 1
+            request = {"path": str(path.absolute()), "options": options, "number": self._number}
+            self._pipe.send_bytes(json.dumps(request).encode())
+        return list(range(self._number - len(paths) + 1, self._number + 1))
+
+    def _answer(self, kind: type[AHead], number: int, content: int) -> tuple[AHead, bytes]:
         """An answer: its head and, of a file that is not refused, its content.
 
         It raises ValueError where it makes no sense, EOFError or OSError where the child has gone or sends
         more than is allowed.
         """
-        self._number += 1
-        self._pipe.send_bytes(json.dumps(request | {"number": self._number}).encode())
         answer = kind.model_validate_json(self._pipe.recv_bytes(_MAX_HEAD))
         follows = content and answer.quality.outcome == Outcome.OK
         data = self._pipe.recv_bytes(content) if follows else b""
-        if answer.number != self._number or (follows and len(data) != content):
+        if answer.number != number or (follows and len(data) != content):
             raise ValueError("an answer to another question, or a part of one")
         return answer, data
 

@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -52,10 +52,12 @@ class ExportLink:
 
     Attributes:
         salt: 64 hexadecimal digits, the key of references.
+        root: keyed digest of the path of the export's root, by which paths are known after it has moved.
         written: digests of each file that sort wrote, or was about to write, into the cohort folder.
     """
 
     salt: str = field(default_factory=lambda: secrets.token_hex(32))
+    root: str = ""
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -74,15 +76,22 @@ def read_link(folder: Path) -> ExportLink | None:
 
 def write_link(folder: Path, link: ExportLink) -> None:
     """Write a link, whole; OSError where that fails. The folder of the export is told by `remember`."""
-    content = {"salt": link.salt, "written": {name: list(own) for name, own in link.written.items()}}
+    written = {name: list(own) for name, own in link.written.items()}
+    content = {"salt": link.salt, "root": link.root, "written": written}
     text = f"{json.dumps(content, indent=1)}\n"
     path = folder / LINK
     if not (path.is_file() and path.read_bytes() == text.encode()):
         write_whole(path, text, mode=_PRIVATE)
 
 
-def remember(folder: Path, salt: str, root: Path, cache: Path) -> None:
-    """Keep in the cache folder, for its owner alone, where the export of a cohort folder lies.
+def remember(folder: Path, salt: str, places: Mapping[str, Path], cache: Path) -> None:
+    """Keep in the cache folder, for its owner alone, what a cohort folder was made from.
+
+    Args:
+        folder: the cohort folder.
+        salt: of its link.
+        places: "root", the export's folder or zip file; "export", as it was given; "labels", the sheet.
+        cache: the cache folder.
 
     Raises:
         InputError: the cache folder cannot be written.
@@ -90,7 +99,8 @@ def remember(folder: Path, salt: str, root: Path, cache: Path) -> None:
     path = _memory(folder, salt, cache)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({"root": str(root.absolute())}), mode=_PRIVATE)
+        text = json.dumps({name: str(place.absolute()) for name, place in places.items()})
+        write_whole(path, text, mode=_PRIVATE)
     except OSError as fault:
         raise InputError(
             f"The cache folder cannot be written ({fault.strerror}). Make room there or give another one: "
@@ -98,17 +108,20 @@ def remember(folder: Path, salt: str, root: Path, cache: Path) -> None:
         ) from None
 
 
+def remembered(folder: Path, cache: Path) -> dict[str, Path]:
+    """What a cohort folder was made from, as `remember` keeps it; empty where this machine does not know."""
+    link = read_link(folder)
+    try:
+        found = json.loads(_memory(folder, link.salt, cache).read_text("ascii")) if link else {}
+    except (OSError, ValueError):
+        return {}
+    known = found.items() if isinstance(found, dict) else ()
+    return {name: Path(place) for name, place in known if isinstance(place, str)}
+
+
 def _memory(folder: Path, salt: str, cache: Path) -> Path:
     known = json.dumps([str(folder.resolve()), salt])
     return cache / "exports" / f"{hashlib.blake2b(known.encode(), digest_size=16).hexdigest()}.json"
-
-
-def _remembered(folder: Path, salt: str, cache: Path) -> Path | None:
-    try:
-        found = json.loads(_memory(folder, salt, cache).read_text("ascii"))["root"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return Path(found) if isinstance(found, str) else None
 
 
 @dataclass(frozen=True)
@@ -118,10 +131,12 @@ class LinkedExport:
     Attributes:
         root: its folder or zip file; None where there is none, or none that may be followed.
         salt: of its references; empty where the folder has no link.
+        was: keyed digest of the root when the folder was sorted.
     """
 
     root: Path | None
     salt: str
+    was: str = ""
 
     def find(self, name: str) -> Path | None:
         """The file of a reference or a place of the export; None where there is no such place.
@@ -137,8 +152,15 @@ class LinkedExport:
             )
         if _REFERENCE.fullmatch(name):
             return self._of_reference(name)
-        path = None if self.root is None else self.root / name
+        path = None if self.root is None else self.root / self._within(name)
         return path if path and is_inside(self.root or path, path) and is_clip_file(path) else None
+
+    def _within(self, name: str) -> str | PurePath:
+        """An absolute path within the root of the time of sorting as a place; anything else as it is."""
+        given = Path(name)
+        parents = given.parents if self.was and given.is_absolute() else ()
+        root = next((one for one in parents if reference(self.salt, str(one)) == self.was), None)
+        return name if root is None else given.relative_to(root)
 
     def check_followed(self) -> None:
         """InputError where the folder was sorted from an export of which it is not known where it lies."""
@@ -174,10 +196,14 @@ def linked_export(folder: Path, export: Path | None, cache: Path | None) -> Link
         InputError: the one given is none.
     """
     link = read_link(folder)
-    salt = link.salt if link else ""
-    if export is not None:
-        return LinkedExport(export_root(export), salt)
-    return LinkedExport(_remembered(folder, salt, cache) if link and cache else None, salt)
+    root = (
+        export_root(export)
+        if export is not None
+        else remembered(folder, cache).get("root")
+        if cache
+        else None
+    )
+    return LinkedExport(root, link.salt, link.root) if link else LinkedExport(root, "")
 
 
 def is_clip_file(path: Path) -> bool:

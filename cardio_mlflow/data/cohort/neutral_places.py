@@ -28,7 +28,7 @@ _WORDS: Final = _PATIENT_WORDS | {
 _SUFFIX: Final = re.compile(r"\.(?:dcm|dicom|ima|img|zip|avi|mp4)", re.IGNORECASE)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9 _-]+")
 _HEX: Final = re.compile("[0-9a-f]{8,64}|[0-9A-F]{8,64}")
-_HASH_RUNS: Final = 4  # of letters and of digits
+_FOLDER_RUNS, _FILE_RUNS = 4, 3  # of letters and digits that a hash has
 _RUNS: Final = re.compile(r"[^\W\d_]+|\d+")
 _FOLDER_DIGITS, _FILE_DIGITS = 4, 5  # leading zeros apart; without a word before them one fewer
 _SHORT_ID: Final = 3  # an id of so few letters and digits is met by chance in any counter
@@ -111,9 +111,9 @@ def neutral(place: str, identities: Identities) -> bool:
     bare = [folder.isdecimal() for folder in folders]
     if any(a and b for a, b in pairwise(bare)):  # 18/05/12 may be a day
         return False
-    if not all(_is_plain(folder, _FOLDER_DIGITS, identities) for folder in folders):
+    if not all(_is_hash(f, _FOLDER_RUNS) or _is_plain(f, _FOLDER_DIGITS, identities) for f in folders):
         return False
-    if not (_is_hash(_stem(file)) or _is_plain(file, _FILE_DIGITS, identities)):
+    if not (_is_hash(_stem(file), _FILE_RUNS) or _is_plain(file, _FILE_DIGITS, identities)):
         return False
     return not identities.are_in(place)
 
@@ -129,9 +129,9 @@ def _stem(part: str) -> str:
     )
 
 
-def _is_hash(stem: str) -> bool:
+def _is_hash(stem: str, runs: int) -> bool:
     """Whether it looks like a digest; a letter and a number are rather a hospital number."""
-    return bool(_HEX.fullmatch(stem)) and len(_RUNS.findall(stem)) >= _HASH_RUNS and not _DAY.search(stem)
+    return bool(_HEX.fullmatch(stem)) and len(_RUNS.findall(stem)) >= runs and not _DAY.search(stem)
 
 
 def _is_plain(part: str, digits: int, identities: Identities) -> bool:

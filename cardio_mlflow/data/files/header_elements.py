@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator
+from pydicom.tag import BaseTag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from cardio_mlflow.data.cohort.zip_members import MemberFile, member_of
 from cardio_mlflow.data.files.header_values import BIG_ENDIAN, DEFLATED, STANDARD, Codec, codec_of
@@ -119,7 +121,7 @@ _MAX_ELEMENT_BYTES: Final = 256 * 1024  # a palette of 65,536 entries of 16 bits
 _MAX_WAVEFORM_BYTES: Final = 8 * 1024**2
 _PIXEL_DATA: Final = 0x7FE00010
 _SYNTAX: Final = 0x00020010
-_SEQUENCE_END: Final = 0xFFFEE0DD
+_ITEM_END, _SEQUENCE_END = 0xFFFEE00D, 0xFFFEE0DD
 _FIRST_GROUPS: Final = (b"\x02\0", b"\x08\0", b"\0\x08")
 _MOST_METAS: Final = 64
 _Elements = dict[int, RawDataElement | DataElement]
@@ -229,7 +231,10 @@ def _is_vr(text: bytes) -> bool:
 
 
 class _Walk:
-    """Goes from element to element by pydicom, up to the pixel data, and keeps what is on the list."""
+    """Goes from element to element, up to the pixel data, and keeps what is on the list.
+
+    It takes elements for what pydicom's own `data_element_generator` does, in a third of its time.
+    """
 
     def __init__(
         self, file: ClipFile, implicit: bool, little: bool, notes: list[str], more: frozenset[int]
@@ -244,26 +249,57 @@ class _Walk:
     def dataset(self, start: int) -> Dataset:
         """The elements from a place in the file on."""
         found: _Elements = {}
-        self._goes_on: int | None = start
-        while self._goes_on is not None:
-            self._file.seek(self._goes_on)
-            self._goes_on = None
-            elements = data_element_generator(
-                self._file, self._implicit, self._little, self._stops, _MAX_WAVEFORM_BYTES,
-                specific_tags=list(self._tags),
-            )  # fmt: skip
-            for element in elements:
-                self._keep(element, found)
+        self._file.seek(start)
+        for element in self._elements(start):
+            self._keep(element, found)
         if self.pixels is None and (self._file.torn or self._file.tell() < self._file.size):
             raise _truncated() if self._file.torn else _broken()
         dataset = Dataset(found)
         dataset.set_original_encoding(self._implicit, self._little, "iso8859")
         return dataset
 
+    def _elements(self, at: int) -> Iterator[RawDataElement | DataElement]:
+        file, order = self._file, "<" if self._little else ">"
+        whole, short, long = (struct.Struct(f"{order}{form}").unpack for form in ("HHI", "H", "I"))
+        while len(head := file.read(8)) == 8:
+            start, at = at, at + 8
+            group, number, length = whole(head)
+            tag, vr = group << 16 | number, None
+            if not self._implicit and b"AA" <= head[4:6] <= b"ZZ":
+                vr = head[4:6].decode("latin-1")
+                if vr in EXPLICIT_VR_LENGTH_32:
+                    (length,), at = long(file.read(4)), at + 4
+                else:
+                    (length,) = short(head[6:])
+            if tag == _PIXEL_DATA:
+                self.pixels = PixelElement(vr, at, length)
+            if tag in (_PIXEL_DATA, _ITEM_END):
+                return
+            if length == UNDEFINED_LENGTH:
+                if tag in self._tags or not self._skips_items():
+                    file.seek(start)
+                    yield next(data_element_generator(file, self._implicit, self._little))
+                at = file.tell()
+                continue
+            self._check(tag, vr, at, length)
+            most = _MAX_WAVEFORM_BYTES if tag == _WAVEFORM else _MAX_ELEMENT_BYTES
+            if tag in self._tags and length <= most:
+                value = file.read(length) if length else empty_value_for_VR(vr, raw=True)
+                yield RawDataElement(BaseTag(tag), vr, length, value, at, self._implicit, self._little)
+            else:
+                file.seek(at + length)
+            at += length
+
+    def _check(self, tag: int, vr: str | None, at: int, length: int) -> None:
+        """Refuse an element that goes beyond the file, or cannot stand where it does."""
+        if at + length > self._file.size:
+            raise _truncated() if vr or self._implicit else _broken()
+        if tag >> 16 == _SEQUENCE_END >> 16 and (tag != _SEQUENCE_END or length):
+            raise _broken()
+
     def _keep(self, element: RawDataElement | DataElement, found: _Elements) -> None:
-        tag, length = int(element.tag), element.length if isinstance(element, RawDataElement) else 0
-        limit = _MAX_WAVEFORM_BYTES if tag == _WAVEFORM else _MAX_ELEMENT_BYTES
-        if tag not in self._tags or (length > limit and length != UNDEFINED_LENGTH):
+        tag = int(element.tag)
+        if tag not in self._tags:
             return
         if element.tag in found:
             name, same = keyword_for_tag(tag), found[element.tag].value == element.value
@@ -272,35 +308,18 @@ class _Walk:
             self._notes.append("an element twice" if same else f"{name} twice, the last taken")
         found[element.tag] = element
 
-    def _stops(self, tag: int, vr: str | None, length: int) -> bool:
-        """What pydicom asks at each element, the file standing at its value."""
-        at, tag = self._file.tell(), int(tag)  # pydicom's own kind of number is slow to compare
-        if tag == _PIXEL_DATA:
-            self.pixels = PixelElement(vr, at, length)
-            return True
-        if length != UNDEFINED_LENGTH:
-            if at + length > self._file.size:
-                raise _truncated() if vr or self._implicit else _broken()
-            if tag >> 16 == _SEQUENCE_END >> 16 and (tag != _SEQUENCE_END or length):
-                raise _broken()
-        elif tag not in self._tags:  # skipped here where its items have lengths: they may hold anything
-            self._goes_on = self._behind_items()
-            self._file.seek(at)
-            return self._goes_on is not None
-        return False
-
-    def _behind_items(self) -> int | None:
-        """Where a value of undefined length ends, if each of its items has a length."""
+    def _skips_items(self) -> bool:
+        """Go behind a value of undefined length if each of its items has a length: they may hold anything."""
         order = "<" if self._little else ">"
         item, end = (struct.pack(f"{order}HH", 0xFFFE, number) for number in (0xE000, 0xE0DD))
         while len(head := self._file.read(8)) == 8:
             length = struct.unpack(f"{order}I", head[4:])[0]
             if head[:4] == end:
-                return self._file.tell()
+                return True
             if head[:4] != item or length == UNDEFINED_LENGTH:
-                return None
+                return False
             self._file.seek(length, os.SEEK_CUR)
-        return None
+        return False
 
 
 def _truncated() -> ClipRefused:

@@ -37,18 +37,18 @@ _NUMBER: Final = re.compile(rb"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 def bytes_of(dataset: Dataset, keyword: str) -> bytes:
     """The value of an element of text as it stands in the file; empty when absent, or no text."""
-    vr, value, _ = _as_stored(dataset, keyword)
+    vr, value, _ = _as_stored(dataset.get_item(tag_of(keyword)))
     return value.strip(b"\0 ") if vr in _TEXT_VRS else b""
 
 
 @cache
-def _tag(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> BaseTag:
+    """The tag of a DICOM keyword."""
     return Tag(keyword)
 
 
-def _as_stored(dataset: Dataset, keyword: str) -> tuple[str, bytes, str]:
+def _as_stored(element: object) -> tuple[str, bytes, str]:
     """VR, value and order of bytes ("<" or ">") of an element that was not converted; else nothing."""
-    element = dataset.get_item(_tag(keyword))
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
         return "", b"", "<"
     vr = dictionary_VR(element.tag) if element.VR in (None, "UN") else element.VR
@@ -58,7 +58,7 @@ def _as_stored(dataset: Dataset, keyword: str) -> tuple[str, bytes, str]:
 def is_given(dataset: Dataset, keyword: str) -> bool:
     """Whether an element is there and not empty, be it readable or not."""
     try:
-        if _tag(keyword) not in dataset:
+        if dataset.get_item(tag_of(keyword)) is None:
             return False
         return bytes_of(dataset, keyword) != b"" or dataset.get(keyword) not in (None, "", b"")
     except PARSING_FAULTS:
@@ -71,9 +71,10 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
     A comma counts as a decimal point: values stand apart by backslashes.
     """
     try:
-        if _tag(keyword) not in dataset:
+        element = dataset.get_item(tag_of(keyword))
+        if element is None:
             return []
-        vr, raw, order = _as_stored(dataset, keyword)
+        vr, raw, order = _as_stored(element)
         if letter := _BINARY.get(vr):  # converting an element by pydicom takes 20 times as long
             size = struct.calcsize(letter)
             return [float(v) for v in struct.unpack(f"{order}{len(raw) // size}{letter}", raw) if isfinite(v)]
@@ -81,9 +82,9 @@ def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
             parts = [part.strip() for part in text.rstrip(b"\\").split(b"\\")]
             numeric = all(map(_NUMBER.fullmatch, parts))
             value = [float(part.replace(b",", b".")) for part in parts] if numeric else []
-        else:
-            value = dataset.get(keyword)
-            value = [] if value is None or value == "" else value
+            return [v for v in value if isfinite(v)]
+        value = dataset.get(keyword)
+        value = [] if value is None or value == "" else value
         return [float(v) for v in np.atleast_1d(np.asarray(value, dtype=np.float64)) if np.isfinite(v)]
     except PARSING_FAULTS:
         return []
@@ -105,7 +106,10 @@ def integer_of(dataset: Dataset, keyword: str, default: int | None) -> int | Non
 def text_of(dataset: Dataset, keyword: str) -> str:
     """The text of an element for comparing it with known words, never for showing; empty when absent."""
     try:
-        vr, raw, _ = _as_stored(dataset, keyword)
+        element = dataset.get_item(tag_of(keyword))
+        if element is None:
+            return ""
+        vr, raw, _ = _as_stored(element)
         if vr in _PLAIN_VRS and raw.isascii() and b"\\" not in raw:
             return raw.decode("ascii").strip("\0 ")
         return str(dataset.get(keyword) or "").strip("\0 ")

@@ -9,7 +9,7 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from cardio_mlflow.data.files.header_values import number_of
-from cardio_mlflow.data.parsing import PARSING_FAULTS
+from cardio_mlflow.data.files.sequence_items import items_of
 
 Bound = tuple[int, int, int, int]
 """A rectangle as left, top, right, bottom in pixels; right and bottom lie outside."""
@@ -56,10 +56,13 @@ def scaled(rectangle: Bound, factor: float) -> Bound:
     return left, top, right, bottom
 
 
-def claimed_regions(dataset: Dataset, rows: int, columns: int) -> tuple[ClaimedRegion, ...]:
+def claimed_regions(
+    dataset: Dataset, rows: int, columns: int, sizes: bool = True
+) -> tuple[ClaimedRegion, ...]:
     """The regions that the tags claim, at most 16, without those that leave the image or have no area.
 
-    A region that leaves the image is stale: written for another size.
+    A region that leaves the image is stale: written for another size. Without ``sizes`` that of a pixel,
+    which takes as long as the rest, is not read.
     """
     found = []
     for region in _regions(dataset):
@@ -69,7 +72,8 @@ def claimed_regions(dataset: Dataset, rows: int, columns: int) -> tuple[ClaimedR
             kind = _KINDS.get(int(_number(region, "RegionSpatialFormat")), RegionKind.OTHER)
             data = _number(region, "RegionDataType")
             place = (left, top, right + 1, bottom + 1)
-            found.append(ClaimedRegion(kind, data == _TISSUE, place, _mm_per_pixel(region), data == _FLOW))
+            size = _mm_per_pixel(region) if sizes else None
+            found.append(ClaimedRegion(kind, data == _TISSUE, place, size, data == _FLOW))
     return tuple(found)
 
 
@@ -112,11 +116,7 @@ def _mm_per_pixel(region: Dataset) -> float | None:
 
 
 def _regions(dataset: Dataset) -> list[Dataset]:
-    try:
-        regions = list(dataset.get("SequenceOfUltrasoundRegions") or [])[:_MAX_REGIONS]
-    except PARSING_FAULTS:
-        return []
-    return [region for region in regions if isinstance(region, Dataset)]
+    return items_of(dataset, "SequenceOfUltrasoundRegions", _MAX_REGIONS)
 
 
 def _tissue_regions(dataset: Dataset) -> list[Dataset]:

@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Final
 
 from cardio_mlflow.data.cohort.clip import natural_key
@@ -16,12 +15,16 @@ from cardio_mlflow.parameters import VIEW_CODES
 
 TAKEN: Final = ""
 _CYCLES: Final = ("tags", "waveform", "trace", "periodicity")
-"""Rungs of the gating ladder that show whole cycles; a heart rate in the header can be stale."""
-_FIT_STEP: Final = 0.05
-_DEPTH_STEP: Final = 0.15
-"""Of the natural logarithm of a depth over the view's median: 15 to 17.4 cm is one step."""
-_RATE_STEP, _RATE_ENOUGH = 10.0, 60.0
+"""Rungs of the gating ladder that show whole cycles, the last one without R waves; a heart rate in the header
+can be stale."""
+_FIT_ALIKE: Final = 0.05
+_DEPTH_ALIKE, _DEPTH_ENOUGH = 0.08, 20.0
+"""Of the natural logarithm of a depth, so that 15 and 16 cm are alike; cm."""
+_RATE_ALIKE, _RATE_ENOUGH = 10.0, 60.0
 """Frames a second."""
+_CYCLE_WORDS: Final = ("a whole cycle by R waves", "a whole cycle by the picture", "no whole cycle known")
+_BEATS_ENOUGH: Final = 3
+_UNKNOWN_DAYS: Final = math.inf
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """A candidate, the steps by which it is compared (the lower is taken), and what each says of it."""
+    """A candidate, and by what it is compared: how much behind it is, what is alike, and words for it."""
 
     one: Candidate
-    steps: tuple[tuple[float, ...], ...]
-    words: tuple[str, ...]
+    measures: tuple[tuple[float, float, str], ...]
 
 
 _LAST: Final = "the other of two alike, by name"
@@ -67,8 +69,9 @@ def choose_clips(candidates: Iterable[Candidate], within_days: int | None = None
 
     A refused clip is never taken, nor one that stands for two patients. Of the others, in this order: chosen
     on the page; the study nearest to the catheterisation, where dates are unknown the patient's study with
-    most of the four views, then the newest; phase verified; a whole cycle; fit of the sector; depth near the
-    median of the view's clips, as a zoomed clip hides what the others show; frame rate; the first by name.
+    most of the four views, then the newest; phase verified; a whole cycle; fit of the sector; the deeper,
+    up to 20 cm, as a zoomed clip hides what the others show; frame rate; heartbeats; the first by name. Clips
+    that differ little in one of these count as alike in it.
 
     Args:
         candidates: of different places.
@@ -92,32 +95,23 @@ def choose_clips(candidates: Iterable[Candidate], within_days: int | None = None
         else:
             group[one.clip] = one
     fit = [one for group in groups.values() for one in group.values()]
-    depths, studies = _usual_depths(fit), _studies(fit)
+    studies = _studies(fit)
     for group in groups.values():
-        why |= _best([_ranked(one, depths.get(one.view), studies) for one in group.values()])
+        why |= _best([_ranked(one, studies) for one in group.values()])
     return {one.place: why[one.place] for one in ordered}
 
 
 def _left_out(one: Candidate, owners: int, within_days: int | None) -> str:
     """Why a clip takes no part in the choice; nothing if it does."""
-    if one.view not in VIEW_CODES:
-        return "another view" if one.view else "its view is not known"
     if one.quality.outcome != Outcome.OK:
         return f"refused: {one.quality.outcome.words}"
+    if one.view not in VIEW_CODES:
+        return "another view" if one.view else "its view is not known"
     if owners > 1:
         return f"the same content stands for {owners} patients: find out whose it is"
     if within_days is not None and one.days is not None and abs(one.days) > within_days:
         return f"{_days(one.days)}, more than within_days={within_days}"
     return ""
-
-
-def _usual_depths(candidates: Sequence[Candidate]) -> dict[str, float]:
-    """The median depth of each view's clips, cm."""
-    depths: dict[str, list[float]] = defaultdict(list)
-    for one in candidates:
-        if one.quality.depth_cm:
-            depths[one.view].append(one.quality.depth_cm)
-    return {view: median(known) for view, known in depths.items()}
 
 
 def _studies(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, int]]:
@@ -136,42 +130,50 @@ def _studies(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int
     return {key: (len(found), newer[key]) for key, found in views.items()}
 
 
-def _ranked(
-    one: Candidate, usual: float | None, studies: Mapping[tuple[str, str], tuple[int, int]]
-) -> _Ranked:
+def _ranked(one: Candidate, studies: Mapping[tuple[str, str], tuple[int, int]]) -> _Ranked:
     quality = one.quality
     views, newer = studies[one.patient, one.study]
-    whole = quality.gating in _CYCLES and (quality.beats or 0) >= 1
+    beats = (quality.beats or 0) if quality.gating in _CYCLES else 0
     known, depth = one.days is not None, quality.depth_cm
     fit, rate = quality.fit_score or 0.0, quality.frame_rate or 0.0
-    zoom = round(abs(math.log(depth) - math.log(usual)) / _DEPTH_STEP) if depth and usual else 1
-    compared: list[tuple[tuple[float, ...], str]] = [
-        ((not one.chosen,), "chosen on the page" if one.chosen else "not chosen on the page"),
-        ((0, abs(one.days or 0)) if known else (1, 0), _days(one.days)),
-        ((0,) if known else (-views,), f"a study with {views} of the four views"),
-        ((0,) if known else (newer,), f"a study with {newer} newer ones"),
-        ((not quality.phase_verified,), f"phase {'' if quality.phase_verified else 'not '}verified"),
-        ((not whole,), "a whole cycle" if whole else "no whole cycle known"),
-        ((-math.floor(fit / _FIT_STEP + 1e-9),), f"fit score {fit:.2f}"),
-        ((zoom,), f"depth {f'{depth:.1f} cm' if depth else 'not known'}{_beside(usual)}"),
-        ((-math.floor(min(rate, _RATE_ENOUGH) / _RATE_STEP),), f"{rate:.0f} frames a second"),
-    ]  # fmt: skip
-    return _Ranked(one, tuple(steps for steps, _ in compared), tuple(words for _, words in compared))
+    return _Ranked(one, (
+        (not one.chosen, 0, "chosen on the page" if one.chosen else "not chosen on the page"),
+        (abs(one.days or 0) if known else _UNKNOWN_DAYS, 0, _days(one.days)),
+        (0 if known else -views, 0, f"a study with {views} of the four views"),
+        (0 if known else newer, 0, f"a study with {newer} newer ones"),
+        (not quality.phase_verified, 0, f"phase {'' if quality.phase_verified else 'not '}verified"),
+        (_cycle(beats, quality.gating), 0, _CYCLE_WORDS[_cycle(beats, quality.gating)]),
+        (-fit, _FIT_ALIKE, f"fit score {fit:.2f}"),
+        (-math.log(min(depth or 1.0, _DEPTH_ENOUGH)), _DEPTH_ALIKE,
+         f"depth {depth:.1f} cm" if depth else "depth not known"),
+        (-min(rate, _RATE_ENOUGH), _RATE_ALIKE, f"{rate:.0f} frames a second"),
+        (-min(beats, _BEATS_ENOUGH), 0, f"{beats} whole heartbeat{'s' * (beats != 1)}"),
+    ))  # fmt: skip
+
+
+def _cycle(beats: int, gating: str) -> int:
+    return 2 if not beats else int(gating == _CYCLES[-1])
 
 
 def _best(group: Sequence[_Ranked]) -> dict[str, str]:
-    """Of each of one patient's clips of one view, in natural order, why it is not taken."""
-    best = min(group, key=lambda ranked: ranked.steps)
-    why = {ranked.one.place: _against(ranked, best) for ranked in group}
-    return why | {best.one.place: TAKEN}
+    """Of each of one patient's clips of one view, in natural order, why it is not taken.
 
-
-def _against(other: _Ranked, best: _Ranked) -> str:
-    """The first thing in which a clip is behind the one taken."""
-    for own, taken, words, its in zip(other.steps, best.steps, other.words, best.words, strict=True):
-        if own != taken:
-            return f"{words}, the one taken: {its}"
-    return _LAST
+    Those that are behind the best in a measure by more than is alike drop out, measure by measure.
+    """
+    left = list(group)
+    dropped: dict[str, int] = {}
+    for number in range(len(group[0].measures)):
+        best = min(ranked.measures[number][0] for ranked in left)
+        behind = [one for one in left if one.measures[number][0] > best + one.measures[number][1]]
+        dropped |= {one.one.place: number for one in behind}
+        left = [one for one in left if one not in behind]
+    first = left[0]
+    why = dict.fromkeys((ranked.one.place for ranked in left), _LAST) | {first.one.place: TAKEN}
+    for ranked in group:
+        if (number := dropped.get(ranked.one.place, -1)) >= 0:
+            own, its = (one.measures[number][2] for one in (ranked, first))
+            why[ranked.one.place] = f"{own}, the one taken: {its}"
+    return why
 
 
 def _days(days: int | None) -> str:
@@ -181,7 +183,3 @@ def _days(days: int | None) -> str:
         return "on the day of the catheterisation"
     count, side = abs(days), "before" if days < 0 else "after"
     return f"{count} {'day' if count == 1 else 'days'} {side} the catheterisation"
-
-
-def _beside(usual: float | None) -> str:
-    return f" (median of the view {usual:.1f})" if usual else ""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from cardio_mlflow.data.batch.clip_store import alone
 from cardio_mlflow.data.cohort.clip_sheet import CLIP_SHEET
@@ -24,7 +24,7 @@ from cardio_mlflow.data.cohort.export_link import (
 )
 from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.neutral_places import Identities, neutral
-from cardio_mlflow.data.sorting.facts import HeaderFacts
+from cardio_mlflow.data.sorting.facts import HeaderFacts, Source
 from cardio_mlflow.data.sorting.sorted_labels import sorted_labels
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.files import write_whole
@@ -36,8 +36,8 @@ _LABELS: Final = "labels.csv"
 _WRITTEN: Final = (_LABELS, REPORT, LABELLED, CLIP_SHEET)
 """In this order: a folder without clips.csv is not yet whole."""
 _COLUMNS: Final = (
-    "file", "patient", "days", "kind", "frames", "outcome", "message", "view", "view_from", "view_tag",
-    "probability", "taken", "why",
+    "file", "clip", "patient", "days", "kind", "frames", "outcome", "message", "view", "view_from",
+    "view_tag", "probability", "taken", "why",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ class SortedFile:
         view_tag: name of the tag that told the view.
         probability: of a suggested view.
         why: in words why it is not taken; empty where it is.
+        clip: id of its content; empty where that was not read.
     """
 
     place: str
@@ -63,11 +64,12 @@ class SortedFile:
     outcome: str = ""
     message: str = ""
     view: str = ""
-    view_from: Literal["tags", "eye", "suggested", ""] = ""
+    view_from: Source = ""
     view_tag: str = ""
     probability: float | None = None
     taken: bool = False
     why: str = ""
+    clip: str = ""
 
 
 def known_identities(facts: Iterable[HeaderFacts], sheet: LabelSheet) -> Identities:
@@ -109,11 +111,17 @@ class CohortFolder:
             raise InputError("The place of the cohort folder holds something else: -P cohort=<a folder>.")
         link = read_link(folder)
         _check_own(folder, link)
-        return cls(folder, root, link or ExportLink())
+        link = link or ExportLink()
+        return cls(folder, root, replace(link, root=reference(link.salt, str(root.absolute()))))
 
     def name_of(self, place: str, identities: Identities) -> str:
         """What a file is called in tables: its place in the export, or a reference that tells nobody."""
         return place if neutral(place, identities) else reference(self.link.salt, place)
+
+    def _path_of(self, place: str, identities: Identities) -> str:
+        """What clips.csv says of a file: its absolute path, where that tells nobody, else as `name_of`."""
+        name, root = self.name_of(place, identities), str(self.root.absolute())
+        return f"{root}/{place}" if name == place and not identities.are_in(root) else name
 
     def write(
         self,
@@ -122,6 +130,7 @@ class CohortFolder:
         files: Sequence[SortedFile],
         by_eye: Mapping[str, tuple[str, bool]],
         identities: Identities,
+        made_from: Mapping[str, Path],
         cache: Path,
     ) -> tuple[str, ...]:
         """Write the folder, clips.csv last; what is there already with the same content stays untouched.
@@ -134,7 +143,8 @@ class CohortFolder:
             files: one of each file of the export, in order; at most one is taken for a patient and view.
             by_eye: of each clip that was labelled, its view's code or "other", and whether it was chosen.
             identities: what may stand in no name of a file.
-            cache: the cache folder, which keeps where the export lies.
+            made_from: the export and the labels as they were given, see `remember`.
+            cache: the cache folder, which keeps where these and the root of the export lie.
 
         Returns:
             For the user: what was left out of the label sheet.
@@ -143,14 +153,15 @@ class CohortFolder:
             InputError: somebody has changed the folder meanwhile, or it cannot be written.
         """
         called = {file.place: self.name_of(file.place, identities) for file in files}
+        paths = {file.place: self._path_of(file.place, identities) for file in files if file.taken}
         labels, notes = sorted_labels(sheet, names, identities)
         contents = {
             _LABELS: labels,
             REPORT: _table(_COLUMNS, (_report_row(file, called[file.place]) for file in files)),
             LABELLED: _table(("clip", "view", "chosen"), _views_by_eye(by_eye)),
-            CLIP_SHEET: _table((PATIENT_ID, "view", "path"), _clip_rows(files, list(names.values()), called)),
+            CLIP_SHEET: _table((PATIENT_ID, "view", "path"), _clip_rows(files, list(names.values()), paths)),
         }
-        remember(self.folder, self.link.salt, self.root, cache)
+        remember(self.folder, self.link.salt, {**made_from, "root": self.root}, cache)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with alone(self.folder / ".sort.lock"):
@@ -216,7 +227,7 @@ def _report_row(file: SortedFile, name: str) -> tuple[object, ...]:
     probability = "" if file.probability is None else f"{file.probability:.3f}"
     taken = "yes" if file.taken else "no"
     return (
-        name, file.patient, file.days, file.kind, file.frames, file.outcome, file.message,
+        name, file.clip, file.patient, file.days, file.kind, file.frames, file.outcome, file.message,
         _view_name(file.view), file.view_from, file.view_tag, probability, taken, file.why,
     )  # fmt: skip
 
@@ -232,7 +243,7 @@ def _views_by_eye(by_eye: Mapping[str, tuple[str, bool]]) -> list[tuple[str, str
 
 
 def _clip_rows(
-    files: Sequence[SortedFile], patients: Sequence[str], called: Mapping[str, str]
+    files: Sequence[SortedFile], patients: Sequence[str], paths: Mapping[str, str]
 ) -> list[tuple[str, str, str]]:
     """Whose clip each file taken is, in the order of the sheet and of the views.
 
@@ -243,4 +254,4 @@ def _clip_rows(
     taken = {(order[f.patient], VIEW_CODES.index(f.view)): f for f in files if f.taken and f.patient in order}
     if len(taken) != sum(file.taken for file in files):
         raise ValueError("of each patient of the sheet one clip a view is taken at most")
-    return [(f.patient, _view_name(f.view), called[f.place]) for _, f in sorted(taken.items())]
+    return [(f.patient, _view_name(f.view), paths[f.place]) for _, f in sorted(taken.items())]

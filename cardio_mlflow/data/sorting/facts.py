@@ -8,6 +8,8 @@ from typing import Literal
 from cardio_mlflow.data.outcomes import Outcome
 
 Kind = Literal["cine", "still", "no picture"]
+Source = Literal["eye", "tags", "suggested", ""]
+"""Who says which view a clip shows; empty where a person is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,12 @@ from cardio_mlflow.data.files.header_values import (
     codec_of,
     integer_of,
     numbers_of,
+    tag_of,
     text_of,
 )
 from cardio_mlflow.data.files.non_dicom import is_video
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind, claimed_regions
+from cardio_mlflow.data.files.sequence_items import items_of
 from cardio_mlflow.data.files.timing import TIMING
 from cardio_mlflow.data.files.uids import uid_digest
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
@@ -45,7 +47,7 @@ _WANTED: Final = (
     "SeriesDescription", "ImageComments",
 )  # fmt: skip
 _TAGS: Final = frozenset(tag for keyword in _WANTED if (tag := tag_for_keyword(keyword)) is not None)
-_DELIMITERS: Final = frozenset(b"\\^=\r\n\t\f")  # behind which a text is in its first character set again
+_DELIMITERS: Final = set(b"\\^=\r\n\t\f")  # behind which a text is in its first character set again
 _MOST_BYTES: Final = 8 * MAX_TEXT
 _DATE: Final = re.compile(r"(\d{4})[.-]?(\d{2})[.-]?(\d{2})", re.ASCII)
 _TIME: Final = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?", re.ASCII)
@@ -83,8 +85,9 @@ def _read(file: ClipFile) -> HeaderFacts:
     texts = _Texts(dataset)
     outcome, message, frames = _judged(file, taken)
     rows, columns = (integer_of(dataset, side, 0) or 0 for side in ("Rows", "Columns"))
+    regions = claimed_regions(dataset, rows, columns, sizes=False)
     return HeaderFacts(
-        outcome, message, _kind(frames), frames, _pictures(claimed_regions(dataset, rows, columns)),
+        outcome, message, _kind(frames), frames, _pictures(regions),
         _identity(texts), _view_tags(texts), uid_digest(text_of(dataset, "SOPInstanceUID")[:64]),
     )  # fmt: skip
 
@@ -145,11 +148,11 @@ class _Texts:
 
     def of(self, keyword: str, dataset: Dataset | None = None) -> str:
         """A text of the dataset, or of an item in it, on one line and not too long; empty when absent."""
-        raw = _bytes(self.dataset if dataset is None else dataset, keyword)
+        raw = _bytes(self.dataset if dataset is None else dataset, keyword)[:_MOST_BYTES]
         try:
-            return shown(decode_bytes(raw[:_MOST_BYTES], self._encodings, set(_DELIMITERS)))
+            return shown(decode_bytes(raw, self._encodings, _DELIMITERS)) if raw else ""
         except PARSING_FAULTS:
-            return shown(raw[:_MOST_BYTES].decode("latin-1"))
+            return shown(raw.decode("latin-1"))
 
 
 def shown(text: str) -> str:
@@ -158,14 +161,13 @@ def shown(text: str) -> str:
     >>> shown(" DOE^JOHN\0\x1b  Jr\n ")
     'DOE^JOHN Jr'
     """
-    seen = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+    seen = text if text.isprintable() else "".join(c * c.isprintable() or " " * c.isspace() for c in text)
     return " ".join(seen.split())[:MAX_TEXT].strip()
 
 
 def _bytes(dataset: Dataset, keyword: str) -> bytes:
     """A value as it stands in the file, whatever its VR; empty where it is absent or no bytes."""
-    tag = tag_for_keyword(keyword)
-    element = None if tag is None else dataset.get_item(tag)
+    element = dataset.get_item(tag_of(keyword))
     value = element.value if isinstance(element, RawDataElement) else None
     return value.strip(b"\0 ") if isinstance(value, bytes) else b""
 
@@ -211,18 +213,10 @@ def _view_tags(texts: _Texts) -> ViewTags:
 def _codes(texts: _Texts) -> list[tuple[str, str, str]]:
     """Codes of the view, each with its modifiers behind it."""
     found = []
-    for view in _items(texts.dataset, _VIEW_CODES):
-        for item in (view, *_items(view, _MODIFIERS)):
+    for view in items_of(texts.dataset, _VIEW_CODES, MAX_CODES):
+        for item in (view, *items_of(view, _MODIFIERS, MAX_CODES)):
             words = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
             value, scheme, meaning = (texts.of(word, item) for word in words)
             if value or meaning:
                 found.append((value, scheme, meaning))
     return found
-
-
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    try:
-        items = list(dataset.get(keyword) or [])[:MAX_CODES]
-    except PARSING_FAULTS:
-        return []
-    return [item for item in items if isinstance(item, Dataset)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from queue import SimpleQueue
 from typing import Final, Self
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from cardio_mlflow.data.batch.child_process import ChildProcess, Head, Limits
 from cardio_mlflow.data.cohort.export_files import ExportFile
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
-from cardio_mlflow.data.sorting.facts import HeaderFacts
+from cardio_mlflow.data.sorting.facts import HeaderFacts, Identity, ViewTags
 from cardio_mlflow.data.sorting.header_facts import MAX_CODES, unreadable
 
 HEADER_LIMITS: Final = Limits(seconds=30.0)
@@ -24,7 +24,8 @@ HEADER_LIMITS: Final = Limits(seconds=30.0)
 
 _READING = "cardio_mlflow.data.sorting.header_facts"  # the module whose read_facts the child calls
 _MAX_MESSAGE: Final = 300
-_AHEAD: Final = 32  # files per child that are asked for before the first answer is fetched
+_BATCH: Final = 16  # files that a child is asked for at once: their names fit into any pipe
+_AHEAD: Final = 2  # batches per child that wait to be asked for or fetched
 
 
 class FactsAnswer(Head):
@@ -37,7 +38,7 @@ class FactsAnswer(Head):
         message, facts = self.record.message, self.record
         ours = (message, self.quality.message, facts.instance, facts.identity.study, *facts.pictures)
         sound = all(len(text) <= _MAX_MESSAGE and text.isascii() and text.isprintable() for text in ours)
-        if not (sound and 0 <= (facts.frames or 0) < 2**31 and _is_short(asdict(facts))):
+        if not (sound and 0 <= (facts.frames or 0) < 2**31 and _is_short(facts)):
             raise ValueError("out of bounds")
         return self
 
@@ -47,8 +48,8 @@ def _is_short(value: object) -> bool:
     match value:
         case str():
             return len(value) <= _MAX_MESSAGE and value.isprintable()
-        case dict():
-            return all(map(_is_short, value.values()))
+        case HeaderFacts() | Identity() | ViewTags():
+            return all(_is_short(getattr(value, name)) for name in value.__slots__)
         case tuple():
             return len(value) <= MAX_CODES and all(map(_is_short, value))
     return True
@@ -77,22 +78,24 @@ def read_all_facts(
     for child in children:
         idle.put(child)
 
-    def facts_of(file: ExportFile) -> tuple[ExportFile, HeaderFacts]:
+    def facts_of(batch: Sequence[ExportFile]) -> list[tuple[ExportFile, HeaderFacts]]:
         child = idle.get()
         try:
-            return file, _facts(file, child)
+            return list(zip(batch, _facts(batch, child), strict=True))
         finally:
             idle.put(child)
 
     threads = ThreadPoolExecutor(jobs)
-    waiting: deque[Future[tuple[ExportFile, HeaderFacts]]] = deque()
+    batches = (files[start : start + _BATCH] for start in range(0, len(files), _BATCH))
+    asked = (threads.submit(facts_of, batch) for batch in batches)
+    waiting = deque(islice(asked, jobs * _AHEAD))
     try:
-        for file in tqdm(files, desc="headers", unit="file", delay=1.0):
-            waiting.append(threads.submit(facts_of, file))
-            if len(waiting) > jobs * _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        with tqdm(total=len(files), desc="headers", unit="file", delay=1.0) as bar:
+            while waiting:
+                found = waiting.popleft().result()
+                waiting.extend(islice(asked, 1))
+                bar.update(len(found))
+                yield from found
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         for child in children:
@@ -100,10 +103,12 @@ def read_all_facts(
         threads.shutdown(wait=True)
 
 
-def _facts(file: ExportFile, child: ChildProcess) -> HeaderFacts:
-    if file.fault:
-        return HeaderFacts(Outcome.UNREADABLE, unreadable(file.fault))
-    try:
-        return child.ask(FactsAnswer, file.path)[0].record
-    except ClipRefused as refusal:
-        return HeaderFacts(refusal.outcome, refusal.message)
+def _facts(batch: Sequence[ExportFile], child: ChildProcess) -> Iterator[HeaderFacts]:
+    answers = iter(child.ask_all(FactsAnswer, [file.path for file in batch if not file.fault]))
+    for file in batch:
+        if file.fault:
+            yield HeaderFacts(Outcome.UNREADABLE, unreadable(file.fault))
+        elif isinstance(answer := next(answers), ClipRefused):
+            yield HeaderFacts(answer.outcome, answer.message)
+        else:
+            yield answer[0].record

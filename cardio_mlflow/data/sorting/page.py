@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 from markupsafe import Markup
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from cardio_mlflow.data.review.page import plain
 from cardio_mlflow.data.review.pictures import filmstrip
 from cardio_mlflow.data.review.standalone import write_standalone_page
-from cardio_mlflow.parameters import VIEWS
+from cardio_mlflow.data.sorting.facts import Source
+from cardio_mlflow.parameters import OTHER_VIEW, VIEWS
 
 FILM_FRAMES: Final = 8
 FILM_SIDE: Final = 112
@@ -25,10 +26,9 @@ FILM_BYTES: Final = 8000
 """So that thousands of clips are a page that a browser opens: 5,000 are 50 MB at most."""
 _QUALITIES: Final = (60, 45, 30, 15, 5, 0)
 
-OTHER: Final = "other"
-_NAMES: Final = {view.code: view.name for view in VIEWS} | {OTHER: OTHER, "": ""}
+_NAMES: Final = {view.code: view.name for view in VIEWS} | {OTHER_VIEW: OTHER_VIEW, "": ""}
 _SHARES: Final = ("accuracy", "taken_accuracy", "coverage", "threshold")
-_SOURCES: Final = ("eye", "tags", "suggested", "")
+_SOURCES: Final = get_args(Source)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ShownClip:
     days: int | None
     film: bytes
     view: str
-    view_from: str
+    view_from: Source
     probability: float | None
     taken: bool
     why: str
@@ -98,7 +98,7 @@ def write_sort_page(
     write_standalone_page(
         path, "cardio_mlflow.data.sorting", "sort.html", "sort.css", ("labels.js", "cards.js", "sort.js"),
         synthetic=synthetic, data=_records(clips, name), films=_films(clips), accuracy=_accuracy(accuracy),
-        views=[*((view.name, view.meaning) for view in VIEWS), (OTHER, "another view")],
+        views=[*((view.name, view.meaning) for view in VIEWS), (OTHER_VIEW, "another view")],
     )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def _records(clips: Sequence[ShownClip], name: str) -> dict[str, object]:
          plain(one.probability), int(one.taken), one.why, one.facts, plain(one.rr_ms), one.doubt]
         for one in clips
     ]  # fmt: skip
-    views = [*(view.name for view in VIEWS), OTHER]
+    views = [*(view.name for view in VIEWS), OTHER_VIEW]
     known = repr(sorted((one.clip, one.view) for one in clips if one.view_from == "eye"))
     edition = hashlib.sha256(known.encode()).hexdigest()[:16]
     return {

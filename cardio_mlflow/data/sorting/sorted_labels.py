@@ -52,8 +52,9 @@ def sorted_labels(
     notes = []
     for name in (name for name in TEXTS if name in table):
         given = ["" if pd.isna(cell) else str(cell).strip() for cell in table[name]]
-        columns[name] = [cell if _is_kept(name, cell, identities) else "" for cell in given]
-        if lost := sum(bool(cell) for cell in given) - sum(bool(cell) for cell in columns[name]):
+        kept = [cell if _is_kept(name, cell, identities) else "" for cell in given]
+        columns[name] = kept
+        if lost := sum(map(bool, given)) - sum(map(bool, kept)):
             notes.append(f"{lost} cells of the column {name} were left out: they may tell who a patient is")
     return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"), tuple(notes)
 

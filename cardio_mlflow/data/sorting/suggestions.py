@@ -23,12 +23,11 @@ from cardio_mlflow.data.sorting.view_regression import (
     temperature,
     tempered,
 )
-from cardio_mlflow.parameters import VIEW_CODES
+from cardio_mlflow.parameters import OTHER_VIEW, VIEW_CODES
 
 Array = NDArray[np.float64]
 
-OTHER: Final = "other"
-CLASSES: Final = (*VIEW_CODES, OTHER)
+CLASSES: Final = (*VIEW_CODES, OTHER_VIEW)
 """What a clip can show, in the order of every table."""
 WANTED: Final = 0.975
 """Share of right ones to be expected of what is taken: the mean of its probabilities."""
@@ -117,7 +116,7 @@ def suggest(
     if threshold is None:
         threshold = chosen_threshold(probability, highest, right)
         notes += () if threshold < NOTHING else (_too_hard(len(known)),)
-    if CLASSES.index(OTHER) not in data.y and unknown:
+    if CLASSES.index(OTHER_VIEW) not in data.y and unknown:
         far = unlike_any(features, patients, known, unknown)
         probability = np.where(far, probability / 2, probability)
         notes += (_no_other(len(known), int(far.sum())),)
@@ -151,7 +150,7 @@ def chosen_threshold(probability: Array, highest: Array, right: NDArray[np.bool_
         taken = highest >= at
         wrong = int((~right[taken]).sum())
         if binom.sf(wrong - 1, taken.sum(), 1 - DENIED) >= CHANCE:
-            return max(at, LEAST_THRESHOLD)
+            return max(float(at), LEAST_THRESHOLD)
     return NOTHING
 
 

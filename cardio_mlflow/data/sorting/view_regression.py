@@ -136,4 +136,4 @@ def temperature(seen: Array, y: NDArray[np.int64]) -> float:
 def tempered(probabilities: Array, by: float) -> Array:
     """(N, classes) probabilities made less sure by a temperature above 1, surer by one below."""
     powers = np.clip(probabilities, _LOWEST, None) ** (1 / by)
-    return np.minimum(powers / powers.sum(axis=1, keepdims=True), _HIGHEST)
+    return np.asarray(np.minimum(powers / powers.sum(axis=1, keepdims=True), _HIGHEST))

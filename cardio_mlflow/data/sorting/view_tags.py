@@ -13,10 +13,8 @@ import yaml
 from cardio_mlflow.data.sorting.facts import ViewTags
 from cardio_mlflow.data.sorting.view_words import Reading, Vocabulary
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import is_view, view
+from cardio_mlflow.parameters import OTHER_VIEW, is_view, view
 
-OTHER: Final = "other"
-"""A view that is none of the four."""
 _NOTHING: Final = "nothing"
 """The view of a rule for texts that leave it open."""
 _RULES: Final = ("views", "alone", "overruling", "exams")
@@ -72,10 +70,10 @@ class ViewTable:
         readings = {tag: self.vocabulary.read(text) for tag, text in texts.items()}
         found = next(self._named(tags, readings), None)
         exam = any(self._views("exams", reading) for reading in readings.values())
-        return None if found and found.view != OTHER and exam else found
+        return None if found and found.view != OTHER_VIEW and exam else found
 
     def _named(self, tags: ViewTags, readings: Mapping[str, Reading]) -> Iterator[ViewFound]:
-        elsewhere = any(OTHER in self._views("overruling", reading) for reading in readings.values())
+        elsewhere = any(OTHER_VIEW in self._views("overruling", reading) for reading in readings.values())
         for tag, reading in readings.items():
             named = self._text_view(reading, tag in _WITHOUT_WINDOW and not elsewhere)
             if tag == _CODES:
@@ -92,11 +90,11 @@ class ViewTable:
         if len(coded) > 1:
             return None
         (only,) = coded
-        return OTHER if meant == OTHER else only
+        return OTHER_VIEW if meant == OTHER_VIEW else only
 
     def _text_view(self, reading: Reading, without_window: bool) -> str | None:
         if overruling := self._views("overruling", reading):
-            return _NOTHING if _NOTHING in overruling else OTHER
+            return _NOTHING if _NOTHING in overruling else OTHER_VIEW
         views = self._views("views", reading)
         if not views and without_window and reading.whole and len(reading.stretches) == 1:
             return self.rules["alone"].get(frozenset(reading.stretches[0]))
@@ -185,7 +183,7 @@ def _checked(section: str, key: yaml.ScalarNode, item: yaml.ScalarNode, name: st
     text = " ".join(item.value.split())
     if section == "codes" and " " not in text:
         raise _problem(item, name, "a code is written as scheme and value, such as SCT 399214001")
-    if section != "words" and not is_view(key.value) and key.value not in (OTHER, _NOTHING):
+    if section != "words" and not is_view(key.value) and key.value not in (OTHER_VIEW, _NOTHING):
         raise _problem(key, name, "no such view: write A4C, A2C, PSAX, PLAX, other or nothing")
     if section == "words" and (not text or " " in text or not key.value.split()):
         raise _problem(item, name, "a spelling is one word without spaces")

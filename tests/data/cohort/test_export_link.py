@@ -28,7 +28,7 @@ def place(tmp_path):
     cohort.mkdir()
     (cohort / "labels.csv").write_text(f"patient_id,{KEYS[0]}\\nR0002,5\\n".replace("\\n", "\n"))
     write_link(cohort, ExportLink(SALT))
-    remember(cohort, SALT, export, tmp_path / "cache")
+    remember(cohort, SALT, {"root": export}, tmp_path / "cache")
     return tmp_path
 
 
@@ -150,6 +150,6 @@ def test_a_sheet_by_hand_may_name_files_of_an_export_that_is_given(place):
 
 def test_a_memory_keeps_any_path(place):
     root = place / "x\udc80"
-    remember(place / "cohort", SALT, root, place / "cache")
+    remember(place / "cohort", SALT, {"root": root}, place / "cache")
     (memory,) = (place / "cache" / "exports").iterdir()
     assert json.loads(memory.read_text())["root"] == str(root)

@@ -15,8 +15,8 @@ KNOWN = Identities.of(
 @pytest.mark.parametrize(
     "place",
     ["DICOM/ST000001/SE000003/IM_0012", "IM_0012", "DICOMDIR", "DICOM/PA01/ST01/SE01/IM000001.dcm",
-     "Images/Study 3/file0001.DCM", "export.zip/12/IM1", "S1/3f2a9c01b7.dcm", "A1/B1A2C3D4E5F60718",
-     "DICOM/3/18.dcm", "cd2/IM_10412", "DICOM/I0000012"],
+     "Images/Study 3/file0001.DCM", "export.zip/12/IM1", "S1/3f2a9c01b7.dcm", "3f2a9c01b7/IM_1",
+     "A1/B1A2C3D4E5F60718", "DICOM/3/18.dcm", "cd2/IM_10412", "DICOM/I0000012"],
 )  # fmt: skip
 def test_a_neutral_place(place):
     assert neutral(place, NOBODY)
@@ -26,12 +26,12 @@ def test_a_neutral_place(place):
 @pytest.mark.parametrize(
     "place",
     ["", "/", "..", "../IM_1", "DICOM//IM_1", "/DICOM/IM_1", "ROE/IM_1", "DICOM/Roe_J/IM_1", "DICOM/JD/IM_1",
-     "IM_1_ROE", "JD1947.dcm", "0004711/IM_1", "4711/IM_1", "P12345/IM_1", "A1234567.dcm", "12AB3456.dcm",
+     "IM_1_ROE", "JD1947.dcm", "0004711/IM_1", "4711/IM_1", "P12345/IM_1", "A1234567.dcm", "1234AB56/IM_1",
      "20180512/IM_1", "2018-05-12/IM_1", "2018/05/12/IM_1", "18/05/12/IM_1", "12.05.2018/IM_1",
      "IM_2018_05/2", "STUDY2018/IM_1", "PAT_1947/IM_1", "1.2.840.113619.2.1/IM_1", "1.2.840.10008.7.dcm",
      "IM_1\n", "IM_1 ",
      "IM  1", "IM\\1", "=IM_1", "IM_१२", "ＩＭ_1", "DICOM/0123456789.dcm",
-     "20180512a3f9b1c4", "ab12051947cd34ef", "3f2a9c01b7/IM_1", "export:0123456789abcdef", "IM_1\udc80"],
+     "20180512a3f9b1c4", "ab12051947cd34ef", "export:0123456789abcdef", "IM_1\udc80"],
 )  # fmt: skip
 def test_a_place_that_may_tell_of_a_patient_who_is_not_known(place):
     assert not neutral(place, NOBODY)

@@ -24,7 +24,7 @@ NAMED = {
         2-Kammerblick;apical 2 cavités;apical dos cámaras;apicale 2 camere;апикальная двухкамерная позиция
         心尖两腔心;A2C rest 1""",
     "SA": """PSAX;PSAX2;SAX;short axis;Parasternal Short Axis;parasternal short;PSAX - MV;PSAX_PM
-        PSAX AV level;PSAX apex;SAX-PM;SAX-AP;PSAX (level great vessels);parasternale kurze Achse
+        PSAX apex;SAX-PM;SAX-AP;parasternale kurze Achse
         parasternaler Kurzachsenschnitt;parasternale petit axe;paraesternal eje corto;parasternale asse corto
         parasternale korte as
         парастернальная короткая ось;胸骨旁短轴切面;傍胸骨左縁左室短軸断面""",
@@ -38,12 +38,13 @@ NAMED = {
         A4C RV focused;A4C RV;A4C RV modified;modified A4C;A4C zoom LV;PLAX zoomed AV;PLAX RV inflow;PLAX RVOT
         RV inflow;PLAX ascending aorta;parasternal 4 chamber;IVC;Suprasternal long axis;SSN arch
         right parasternal long axis;TEE 4C;TOE short axis;ME transesophageal 4 chamber;fetal 4CH;3D A4C
-        A4C full volume;A4C LVO;A4C LA focused;TG transgastric SAX;PSAX contrast""",
+        A4C full volume;A4C LVO;A4C LA focused;TG transgastric SAX;PSAX contrast
+        PSAX AV level;PSAX (level great vessels);SAX AV;PSAX aortic valve;PSAX RVOT""",
     "": """LA;SA;FC;TC;LAX;long axis;lange Achse;LV;RV;MV;A4;AP 4;Apical;Apical 2;apical 4;parasternal;chamber
         A4C/A2C;apical 2 and 4 chamber;A4C A2C PLAX PSAX;PLAX/PSAX;no A4C;not PLAX;Rest;Peak;Post 2;Stage 2C
         Low dose;Baseline 4;4 CH ECG;liver 4 chamber;Smith 4C;LAD;PLA;PSA;3A4C9F;a4c9;4cm;2 cm;A4 paper;Plaxo
         Echo;TTE complete;Adult Echo;US Heart;Vascular;M-Mode;CW Doppler;biplane;EF 4 2;A4C LA;A4C MV;A2C LA
-        PLAX AV;PLAX MV;4CH apical long axis;PSAX RVOT;SAX LAX;AP;AP view;AP 2;Normal;IM_0012;Series 4;Clip 2
+        PLAX AV;PLAX MV;4CH apical long axis;SAX LAX;AP;AP view;AP 2;Normal;IM_0012;Series 4;Clip 2
         Peak 4 mcg;TDI septal;MR 4 chambers seen;ch 4;channel 2;Abdomen;carotid long axis""",
 }  # fmt: skip
 SPELLINGS = [
