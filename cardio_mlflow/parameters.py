@@ -217,3 +217,12 @@ def is_view(name: str) -> bool:
     (True, False)
     """
     return normalise_name(name) in _VIEW_BY_NAME
+
+
+def view_name(code: str) -> str:
+    """What people call the view of a code; any other text, such as "other", as it is.
+
+    >>> view_name("FC"), view_name(OTHER_VIEW)
+    ('A4C', 'other')
+    """
+    return view(code).name if code in VIEW_CODES else code

@@ -7,9 +7,7 @@ from matplotlib.figure import Figure
 
 from cardio_mlflow.figures.correlation import draw_counts
 from cardio_mlflow.figures.style import ONE_COLUMN, new_figure, styled
-from cardio_mlflow.parameters import VIEWS
-
-_NAMES = {view.code: view.name for view in VIEWS}
+from cardio_mlflow.parameters import view_name
 
 
 def view_confusion(confusion: pd.DataFrame, *, synthetic: bool) -> Figure:
@@ -19,7 +17,7 @@ def view_confusion(confusion: pd.DataFrame, *, synthetic: bool) -> Figure:
         confusion: `cardio_mlflow.data.sorting.suggestions.Suggestions.confusion`.
     """
     counts = confusion.to_numpy()
-    names = [_NAMES.get(str(code), str(code)) for code in confusion.index]
+    names = [view_name(str(code)) for code in confusion.index]
     with styled():
         figure = new_figure(ONE_COLUMN, ONE_COLUMN * 0.95, synthetic=synthetic)
         axes = figure.subplots()

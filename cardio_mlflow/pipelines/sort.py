@@ -192,7 +192,8 @@ def _log_results(run: Run, folder: CohortFolder, clips: SortedClips, rows: Seque
     if isinstance(found := clips.suggestions, Suggestions):
         run.log_table(found.confusion.reset_index(names="label"), "tables/view_confusion.csv")
         run.log_figures({"view_confusion": view_confusion(found.confusion, synthetic=False)}, ("png",))
-        run.log_metrics({"suggestions/accuracy": found.accuracy, "suggestions/coverage": found.coverage})
+        shares = ("accuracy", "coverage", "threshold")
+        run.log_metrics({f"suggestions/{name}": float(getattr(found, name)) for name in shares})
 
 
 def _summary(

@@ -48,6 +48,10 @@ LOOKS: Final = (
 (shares of its side), as another hand on the probe would have shown it. From few labelled clips a regression
 learns more by all of them."""
 
+LARGE: Final = 30_000_000
+"""Parameters of an encoder above which a clip is looked at once, as it is: nine looks of a ViT-Base took 15 s
+of a core (fp32)."""
+
 
 def clip_features(
     clips: Sequence[str],
@@ -66,8 +70,8 @@ def clip_features(
         precision: as the setting.
 
     Returns:
-        By id (V, 2 · CELLS² · D): for each of the V looks (see LOOKS) the mean of the last block's normalised
-        patch tokens in each cell, then their largest.
+        By id (V, 2 · CELLS² · D): for each of the V looks (see LOOKS, LARGE) the mean of the last block's
+        normalised patch tokens in each cell, then their largest.
 
     Raises:
         InputError: the backbone cannot be loaded.
@@ -79,7 +83,7 @@ def clip_features(
     kept_in.mkdir(parents=True, exist_ok=True)
     found: dict[str, Features] = {}
     for clip in tqdm(dict.fromkeys(clips), desc="features", unit="clip", leave=False):
-        kept = _read(kept_in / clip, (len(LOOKS), 2 * CELLS**2 * encoder.width))
+        kept = _read(kept_in / clip, (len(looks_of(encoder)), 2 * CELLS**2 * encoder.width))
         if kept is None:
             kept = describe(encoder, frames_of(clip), dtype)
             with whole_file(kept_in / clip, sync=False) as part:  # one that is cut short is made again
@@ -88,16 +92,22 @@ def clip_features(
     return found
 
 
+def looks_of(encoder: FrameEncoder) -> tuple[tuple[float, float, float, float], ...]:
+    """LOOKS, or the first of them where the encoder is large."""
+    large = sum(weight.numel() for weight in encoder.parameters()) > LARGE
+    return LOOKS[:1] if large else LOOKS
+
+
 @torch.no_grad()
 def describe(encoder: FrameEncoder, frames: NDArray[np.uint8], dtype: torch.dtype) -> Features:
     """Features of the (T, H, W) frames of a clip by a frozen encoder, as `clip_features`."""
-    device = next(encoder.parameters()).device
+    device, looks = next(encoder.parameters()).device, looks_of(encoder)
     chosen = np.stack([frames[int(phase * len(frames))] for phase in PHASES])
-    images = unit_range(torch.from_numpy(np.concatenate([moved(chosen, *look) for look in LOOKS])).to(device))
+    images = unit_range(torch.from_numpy(np.concatenate([moved(chosen, *look) for look in looks])).to(device))
     with backbone_autocast(dtype, device):
         tokens = run_blocks(encoder, encoder.tokens(images, 0), 0, encoder.depth, pool=False)
         patches = encoder.patches(tokens).float()
-    of_looks = patches.unflatten(0, (len(LOOKS), len(PHASES))).mean(dim=1)  # type: ignore[no-untyped-call]
+    of_looks = patches.unflatten(0, (len(looks), len(PHASES))).mean(dim=1)  # type: ignore[no-untyped-call]
     return in_cells(of_looks, encoder.grid).cpu().numpy().astype(np.float16)
 
 
@@ -122,7 +132,8 @@ def _digest(encoder: FrameEncoder, dtype: torch.dtype) -> str:
     digest = hashlib.blake2b(digest_size=10)
     encoder.hash_weights(digest)
     device = next(encoder.parameters()).device
-    known = (VERSION, PHASES, CELLS, LOOKS, str(dtype), kernels(device), encoder.vit.config.to_json_string())
+    looks, config = looks_of(encoder), encoder.vit.config.to_json_string()
+    known = (VERSION, PHASES, CELLS, looks, str(dtype), kernels(device), config)
     digest.update(repr(known).encode())
     return digest.hexdigest()
 

@@ -46,6 +46,15 @@ def test_the_first_look_is_the_clip_as_it_is_whatever_the_backbone(family, tmp_p
     assert np.abs(found[1:].astype(np.float32) - expected).max(axis=1).min() > 0.01
 
 
+def test_a_large_encoder_looks_once(tmp_path, monkeypatch):
+    encoder = FrameEncoder(gray_family("dinov3", tmp_path)).requires_grad_(False)
+    nine = describe(encoder, CLIPS["a"], torch.float32)
+    monkeypatch.setattr("cardio_mlflow.training.clip_features.LARGE", 0)
+    once = describe(encoder, CLIPS["a"], torch.float32)
+    assert once.shape == (1, nine.shape[1])
+    np.testing.assert_allclose(once[0].astype(np.float32), nine[0].astype(np.float32), atol=3e-3)
+
+
 def test_cells_hold_the_mean_and_the_largest_token():
     tokens = torch.arange(16.0).view(1, 16, 1)
     assert in_cells(tokens, (4, 4)).tolist() == [[2.5, 4.5, 10.5, 12.5, 5, 7, 13, 15]]

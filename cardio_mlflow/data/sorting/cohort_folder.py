@@ -28,7 +28,7 @@ from cardio_mlflow.data.sorting.facts import HeaderFacts, Source
 from cardio_mlflow.data.sorting.sorted_labels import sorted_labels
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.files import write_whole
-from cardio_mlflow.parameters import VIEW_CODES, view
+from cardio_mlflow.parameters import VIEW_CODES, view_name
 
 REPORT: Final = "sort_report.csv"
 LABELLED: Final = "views.csv"
@@ -228,17 +228,13 @@ def _report_row(file: SortedFile, name: str) -> tuple[object, ...]:
     taken = "yes" if file.taken else "no"
     return (
         name, file.clip, file.patient, file.days, file.kind, file.frames, file.outcome, file.message,
-        _view_name(file.view), file.view_from, file.view_tag, probability, taken, file.why,
+        view_name(file.view), file.view_from, file.view_tag, probability, taken, file.why,
     )  # fmt: skip
-
-
-def _view_name(code: str) -> str:
-    return view(code).name if code in VIEW_CODES else code
 
 
 def _views_by_eye(by_eye: Mapping[str, tuple[str, bool]]) -> list[tuple[str, str, str]]:
     return [
-        (clip, _view_name(code), "yes" if chosen else "no") for clip, (code, chosen) in sorted(by_eye.items())
+        (clip, view_name(code), "yes" if chosen else "no") for clip, (code, chosen) in sorted(by_eye.items())
     ]
 
 
@@ -254,4 +250,4 @@ def _clip_rows(
     taken = {(order[f.patient], VIEW_CODES.index(f.view)): f for f in files if f.taken and f.patient in order}
     if len(taken) != sum(file.taken for file in files):
         raise ValueError("of each patient of the sheet one clip a view is taken at most")
-    return [(f.patient, _view_name(f.view), paths[f.place]) for _, f in sorted(taken.items())]
+    return [(f.patient, view_name(f.view), paths[f.place]) for _, f in sorted(taken.items())]

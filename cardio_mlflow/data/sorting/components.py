@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 Array = NDArray[np.float64]
 
-COMPONENTS: Final = 64
+COMPONENTS: Final = 96
 """Principal components of the features that are looked at."""
 OWN: Final = 5
 """A patient's clips are seen against their mean, as if so many average clips of others were among them."""
@@ -36,7 +36,8 @@ def components(
     rows = np.concatenate(some).astype(np.float32)
     scaler = StandardScaler().fit(rows)
     count = max(1, min(COMPONENTS, len(clips) - 1, rows.shape[1]))
-    pca = PCA(count, whiten=whiten, svd_solver="randomized", random_state=0).fit(scaler.transform(rows))
+    pca = PCA(count, whiten=whiten, svd_solver="randomized", n_oversamples=COMPONENTS, random_state=0)
+    pca.fit(scaler.transform(rows))  # with few oversamples the last components would be chance
     found: dict[str, Array] = {}
     for start in range(0, len(clips), _AT_ONCE):
         part = clips[start : start + _AT_ONCE]

@@ -17,7 +17,7 @@ from cardio_mlflow.data.review.page import plain
 from cardio_mlflow.data.review.pictures import filmstrip
 from cardio_mlflow.data.review.standalone import write_standalone_page
 from cardio_mlflow.data.sorting.facts import Source
-from cardio_mlflow.parameters import OTHER_VIEW, VIEWS
+from cardio_mlflow.parameters import OTHER_VIEW, VIEWS, view_name
 
 FILM_FRAMES: Final = 8
 FILM_SIDE: Final = 112
@@ -26,7 +26,6 @@ FILM_BYTES: Final = 8000
 """So that thousands of clips are a page that a browser opens: 5,000 are 50 MB at most."""
 _QUALITIES: Final = (60, 45, 30, 15, 5, 0)
 
-_NAMES: Final = {view.code: view.name for view in VIEWS} | {OTHER_VIEW: OTHER_VIEW, "": ""}
 _SHARES: Final = ("accuracy", "taken_accuracy", "coverage", "threshold")
 _SOURCES: Final = get_args(Source)
 
@@ -111,7 +110,7 @@ def _records(clips: Sequence[ShownClip], name: str) -> dict[str, object]:
     """The page's data; of each clip a row in the order of labels.js."""
     patients = {patient: number for number, patient in enumerate(dict.fromkeys(one.patient for one in clips))}
     rows = [
-        [one.clip, patients[one.patient], one.days, _NAMES[one.view], _SOURCES.index(one.view_from),
+        [one.clip, patients[one.patient], one.days, view_name(one.view), _SOURCES.index(one.view_from),
          plain(one.probability), int(one.taken), one.why, one.facts, plain(one.rr_ms), one.doubt]
         for one in clips
     ]  # fmt: skip

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 SAMPLE: Final = 60
 """Clips of the varied sample; what is labelled already counts."""
 NEIGHBOURS: Final = 24
-"""Clips of a cluster: about a screenful."""
+"""Clips of a cluster, and of the least sure: about a screenful."""
 _FEW: Final = 3000
 """Clips up to which clusters are found by all of them at once."""
 
@@ -32,8 +32,9 @@ def page_order(
     """Put clips in the order of the page.
 
     Without suggestions: a sample of SAMPLE clips of all kinds and many patients, then the others, like beside
-    like. With them: labels that are doubted, what is asked, what is taken, each by suggested view; and the
-    labelled clips by label last, in any case.
+    like. With them: a screenful of the least sure, from which most is learnt; then labels that are doubted,
+    what else is asked, what is taken, each by suggested view; and the labelled clips by label last, in any
+    case.
 
     Args:
         features: (V, D) of every clip; the first look counts.
@@ -55,6 +56,9 @@ def page_order(
         first = varied_sample(
             {clip: x[clip] for clip in unlabelled}, patients, SAMPLE - len(clips) + len(unlabelled)
         )
+    else:
+        asked = [clip for clip, p in suggestions.probability.items() if p < suggestions.threshold]
+        first = sorted(asked, key=suggestions.probability.__getitem__)[:NEIGHBOURS]
     done = set(first)
     ranks = {clip: _rank(clip, labels, suggestions) for clip in clips if clip not in done}
     for rank in sorted(set(ranks.values())):

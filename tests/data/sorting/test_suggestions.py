@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardio_mlflow.data.sorting.page_order import chained, nearest_chain, page_order, varied_sample
-from cardio_mlflow.data.sorting.suggestions import CLASSES, NOTHING, WANTED, chosen_threshold, suggest
+from cardio_mlflow.data.sorting.suggestions import (
+    CLASSES,
+    LEAST_THRESHOLD,
+    NOTHING,
+    WANTED,
+    chosen_threshold,
+    suggest,
+)
+from cardio_mlflow.data.sorting.view_regression import temperature, tempered
 
 PATIENTS = 12
 
@@ -85,30 +93,63 @@ def test_why_nothing_is_suggested(known, said):
     assert said in suggest(features, known(truth), patients)
 
 
-def test_without_any_other_view_nothing_is_taken_unless_asked():
+def test_without_any_other_view_labelled_the_four_are_taken_and_what_is_unlike_them_is_asked():
     features, truth, patients = made_up()
     known = {clip: view for clip, view in some_of(truth, 100).items() if view not in ("other", "TC")}
     found = suggest(features, known, patients)
-    assert not found.taken
-    assert len(found.notes) == 2
+    assert any("No clip is labelled TC" in note for note in found.notes)
+    assert any("is another view (0)" in note for note in found.notes)
     assert not {"other", "TC"} & set(found.views.values())
-    assert suggest(features, known, patients, threshold=0.6).taken
+    asked = {kind: np.mean([clip not in found.taken for clip in found.views if truth[clip] == kind])
+             for kind in CLASSES}  # fmt: skip
+    assert min(asked["other"], asked["TC"]) == 1.0
+    assert max(asked["FC"], asked["SA"], asked["LA"]) <= 0.15
 
 
-@given(st.lists(st.tuples(st.floats(0.2, 1), st.booleans()), max_size=120))
-def test_a_threshold_is_the_lowest_that_is_good_enough(pairs):
-    highest, right = np.array([p for p, _ in pairs]), np.array([r for _, r in pairs], dtype=bool)
+def test_four_views_only_are_taken():
+    features, truth, patients = made_up(spread=0.2, names=CLASSES[:4])
+    found = suggest(features, some_of(truth, 60), patients)
+    assert found.coverage >= 0.9
+    assert all(truth[clip] == view for clip, view in found.taken.items())
 
-    def good(threshold):
-        taken = highest >= threshold
-        return (right[taken].sum() + 1) / (taken.sum() + 2) >= WANTED
 
-    chosen = chosen_threshold(highest, right)
-    if chosen is None:
-        assert not any(good(p) for p in highest)
-    else:
-        assert not any(good(p) for p in highest if 0.7 <= p < chosen)
-        assert chosen == 0.7 or good(chosen)
+@given(
+    st.lists(st.floats(0.2, 0.9999), max_size=60),
+    st.lists(st.tuples(st.floats(0.2, 1), st.booleans()), max_size=60),
+)
+def test_a_threshold_is_the_lowest_by_which_enough_is_expected(probability, pairs):
+    p = np.array(probability)
+    highest, right = np.array([h for h, _ in pairs]), np.array([r for _, r in pairs], dtype=bool)
+    chosen = chosen_threshold(p, highest, right)
+    if chosen < NOTHING:
+        assert chosen >= LEAST_THRESHOLD
+        assert p[p >= chosen].mean() >= WANTED - 1e-9
+    if right.all():
+        assert not any(p[p >= at].mean() > WANTED + 1e-9 for at in p if LEAST_THRESHOLD <= at < chosen)
+
+
+def test_wrong_ones_among_the_labelled_raise_the_threshold():
+    p = np.repeat([0.999, 0.95], [95, 5])
+    highest, right = np.repeat([0.999, 0.95], 30), np.ones(60, dtype=bool)
+    assert chosen_threshold(p, highest, right) == 0.95
+    right[-6:] = False
+    assert chosen_threshold(p, highest, right) == 0.999
+    assert chosen_threshold(p, highest, np.zeros(60, dtype=bool)) == NOTHING
+
+
+def test_probabilities_that_are_too_sure_are_softened():
+    rng = np.random.default_rng(0)
+    seen = np.full((400, 5), 0.0025)
+    seen[:, 0] = 0.99
+    y = np.where(rng.uniform(size=400) < 0.8, 0, 1)
+    softened = tempered(seen, temperature(seen, y))
+    assert softened[0, 0] == pytest.approx(0.8, abs=0.05)
+    unsure = np.tile([0.6, 0.1, 0.1, 0.1, 0.1], (60, 1))
+    right = np.zeros(60, dtype=np.int64)
+    assert temperature(unsure[:40], right[:40]) == pytest.approx(1.0, abs=0.01)
+    assert temperature(unsure, right) < 0.5
+    right[0] = 1
+    assert temperature(unsure, right) == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_page_has_every_clip_once_and_like_beside_like():
@@ -128,6 +169,8 @@ def test_a_page_has_every_clip_once_and_like_beside_like():
     assert set(order[-60:]) == set(known)
     asked = [clip not in found.taken for clip in order[:-60]]
     assert asked == sorted(asked, reverse=True)
+    least = min(found.probability, key=found.probability.__getitem__)
+    assert least in found.taken or order[0] == least
 
 
 @settings(max_examples=20, deadline=None)
