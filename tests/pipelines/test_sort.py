@@ -11,13 +11,14 @@ import pytest
 from benchmarks.pacs_export.export import Export, make_export
 from cardio_mlflow.parameters import view
 
-PATIENTS = 4
+PATIENTS = 6
 
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory) -> Export:
-    """Every kind of file of a few patients."""
-    return make_export(tmp_path_factory.mktemp("export"), PATIENTS, seed=5)
+    """A few patients, of whom one is not in the sheet."""
+    kinds = ("cine", "still", "colour", "report")
+    return make_export(tmp_path_factory.mktemp("export"), PATIENTS, seed=5, kinds=kinds)
 
 
 @pytest.fixture
