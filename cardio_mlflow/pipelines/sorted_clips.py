@@ -166,6 +166,7 @@ class SortedClips:
         return SortedFile(
             one.file.place, one.patient, one.days, facts.kind, facts.frames, quality.outcome,
             quality.message, known.view, known.source, known.tag, known.probability, why == TAKEN, why, clip,
+            facts.pictures,
         )  # fmt: skip
 
     def _quality(self, one: FoundFile) -> Quality:

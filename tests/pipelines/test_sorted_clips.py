@@ -20,3 +20,11 @@ def test_a_file_that_went_away_after_its_header_was_read_is_not_called_another_v
     assert row.why == row.message == "the file cannot be read (No such file or directory)"
     assert list(clips.fates()) == [f"UNREADABLE: {Outcome.UNREADABLE.words}"]
     assert clips.shown() == []
+
+
+def test_an_export_without_a_clip_has_nothing_to_prepare_and_an_empty_page(tmp_path):
+    still = FoundFile(ExportFile("IM_1", tmp_path), HeaderFacts(kind="still"), "R0002", why_not="a still")
+    settings = load_settings({"cache": str(tmp_path / "cache"), "jobs": "1"}, {})
+    clips = SortedClips([still], prepare_pictures([], settings), {}, None, None)
+    assert (clips.shown(), clips.sources().total(), dict(clips.fates())) == ([], 0, {"a still": 1})
+    assert isinstance(clips.suggestions, str)

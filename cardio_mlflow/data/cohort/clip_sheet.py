@@ -88,4 +88,5 @@ def _file(folder: Path, place: str, export: LinkedExport) -> Path:
     where = "the cohort folder" if export.root is None else "the cohort folder or the export"
     if not inside:
         raise ValueError(f"the file must lie in {where}, also when links are followed")
-    raise ValueError(f"there is no such file in {where}")
+    again = ": run sort again if the export has changed" if export.salt else ""
+    raise ValueError(f"there is no such file in {where}{again}")

@@ -36,7 +36,7 @@ _LABELS: Final = "labels.csv"
 _WRITTEN: Final = (_LABELS, REPORT, LABELLED, CLIP_SHEET)
 """In this order: a folder without clips.csv is not yet whole."""
 _COLUMNS: Final = (
-    "file", "clip", "patient", "days", "kind", "frames", "outcome", "message", "view", "view_from",
+    "file", "clip", "patient", "days", "kind", "frames", "shows", "outcome", "message", "view", "view_from",
     "view_tag", "probability", "taken", "why",
 )  # fmt: skip
 
@@ -54,6 +54,7 @@ class SortedFile:
         probability: of a suggested view.
         why: in words why it is not taken; empty where it is.
         clip: id of its content; empty where that was not read.
+        shows: what its header says of its pictures, see `HeaderFacts`.
     """
 
     place: str
@@ -70,6 +71,7 @@ class SortedFile:
     taken: bool = False
     why: str = ""
     clip: str = ""
+    shows: tuple[str, ...] = ()
 
 
 def known_identities(facts: Iterable[HeaderFacts], sheet: LabelSheet) -> Identities:
@@ -225,10 +227,10 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _report_row(file: SortedFile, name: str) -> tuple[object, ...]:
     probability = "" if file.probability is None else f"{file.probability:.3f}"
-    taken = "yes" if file.taken else "no"
+    taken, shows = "yes" if file.taken else "no", " + ".join(file.shows)
     return (
-        name, file.clip, file.patient, file.days, file.kind, file.frames, file.outcome, file.message,
-        view_name(file.view), file.view_from, file.view_tag, probability, taken, file.why,
+        name, file.clip, file.patient, file.days, file.kind, file.frames, shows, file.outcome,
+        file.message, view_name(file.view), file.view_from, file.view_tag, probability, taken, file.why,
     )  # fmt: skip
 
 

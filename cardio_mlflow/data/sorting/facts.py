@@ -56,7 +56,6 @@ class HeaderFacts:
         kind: by the number of frames.
         pictures: what the claimed regions show: "2-D", "colour", "M-mode", "spectral"; two "2-D" are two
             panels.
-        instance: as `uid_digest`.
     """
 
     outcome: Outcome = Outcome.OK
@@ -66,4 +65,3 @@ class HeaderFacts:
     pictures: tuple[str, ...] = ()
     identity: Identity = Identity()
     tags: ViewTags = ViewTags()
-    instance: str = ""

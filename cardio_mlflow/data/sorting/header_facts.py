@@ -29,7 +29,6 @@ from cardio_mlflow.data.files.non_dicom import is_video
 from cardio_mlflow.data.files.regions import ClaimedRegion, RegionKind, claimed_regions
 from cardio_mlflow.data.files.sequence_items import items_of
 from cardio_mlflow.data.files.timing import TIMING
-from cardio_mlflow.data.files.uids import uid_digest
 from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.parsing import PARSING_FAULTS, pydicom_silenced
 from cardio_mlflow.data.sorting.facts import HeaderFacts, Identity, Kind, ViewTags
@@ -88,7 +87,7 @@ def _read(file: ClipFile) -> HeaderFacts:
     regions = claimed_regions(dataset, rows, columns, sizes=False)
     return HeaderFacts(
         outcome, message, _kind(frames), frames, _pictures(regions),
-        _identity(texts), _view_tags(texts), uid_digest(text_of(dataset, "SOPInstanceUID")[:64]),
+        _identity(texts), _view_tags(texts),
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class FactsAnswer(Head):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         message, facts = self.record.message, self.record
-        ours = (message, self.quality.message, facts.instance, facts.identity.study, *facts.pictures)
+        ours = (message, self.quality.message, facts.identity.study, *facts.pictures)
         sound = all(len(text) <= _MAX_MESSAGE and text.isascii() and text.isprintable() for text in ours)
         if not (sound and 0 <= (facts.frames or 0) < 2**31 and _is_short(facts)):
             raise ValueError("out of bounds")

@@ -26,7 +26,17 @@ FILES = [
     SortedFile("DICOM/IM_1", "R0002", -3, "cine", 40, "OK", "", "FC", "tags", "View Name", None, True),
     SortedFile("Mörkowitz_Vera/IM_2", "R0002", -3, "cine", 40, "OK", "", "LA", "suggested", "", 0.9871, True),
     SortedFile("DICOM/0004712/IM_1", "R0003", None, "cine", 31, "OK", "", "TC", "eye", taken=True),
-    SortedFile("DICOM/IM_3", "X0001", None, "still", 1, "SINGLE_FRAME", "a still", why="not in the sheet"),
+    SortedFile(
+        "DICOM/IM_3",
+        "X0001",
+        None,
+        "still",
+        1,
+        "SINGLE_FRAME",
+        "a still",
+        why="not in the sheet",
+        shows=("2-D", "colour"),
+    ),
 ]
 BY_EYE = {"00ff": ("TC", True), "00aa": ("other", False)}
 
@@ -78,7 +88,7 @@ def test_what_is_written_is_read_back(place):
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows if row["file"].startswith("DICOM")] == ["DICOM/IM_1", "DICOM/IM_3"]
     assert [row["view"] for row in rows] == ["A4C", "PLAX", "A2C", ""]
-    assert rows[1]["probability"] == "0.987"
+    assert (rows[1]["probability"], rows[3]["shows"]) == ("0.987", "2-D + colour")
     assert (place / "cohort" / "views.csv").read_text() == "clip,view,chosen\n00aa,other,no\n00ff,A2C,yes\n"
 
 
