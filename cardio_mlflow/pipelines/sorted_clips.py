@@ -150,7 +150,7 @@ class SortedClips:
                 yield Candidate(
                     clip, one.file.place, one.patient, known.view if known.source else "",
                     self.pictures.entries[clip].quality, one.days, identity.study, identity.moment,
-                    known.chosen,
+                    known.chosen, known.source == "suggested",
                 )  # fmt: skip
 
     def rows(self) -> list[SortedFile]:

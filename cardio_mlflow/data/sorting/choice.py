@@ -40,6 +40,7 @@ class Candidate:
         study: equal for clips of one study of the patient.
         moment: date and time of the study, YYYYMMDDHHMMSS, by which the newer is told.
         chosen: on the page, by eye.
+        suggested: whether its view is only suggested.
     """
 
     clip: str
@@ -51,6 +52,7 @@ class Candidate:
     study: str
     moment: str
     chosen: bool = False
+    suggested: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ def choose_clips(candidates: Iterable[Candidate], within_days: int | None = None
 
     A refused clip is never taken, nor one that stands for two patients. Of the others, in this order: chosen
     on the page; the study nearest to the catheterisation, where dates are unknown the patient's study with
-    most of the four views, then the newest; phase verified; a whole cycle; fit of the sector; the deeper,
-    up to 20 cm, as a zoomed clip hides what the others show; frame rate; heartbeats; the first by name. Clips
-    that differ little in one of these count as alike in it.
+    most of the four views, then the newest; its view known and not only suggested; phase verified; a whole
+    cycle; fit of the sector; the deeper, up to 20 cm, as a zoomed clip hides what the others show; frame rate;
+    heartbeats; the first by name. Clips that differ little in one of these count as alike in it.
 
     Args:
         candidates: of different places.
@@ -141,6 +143,7 @@ def _ranked(one: Candidate, studies: Mapping[tuple[str, str], tuple[int, int]]) 
         (abs(one.days or 0) if known else _UNKNOWN_DAYS, 0, _days(one.days)),
         (0 if known else -views, 0, f"a study with {views} of the four views"),
         (0 if known else newer, 0, f"a study with {newer} newer ones"),
+        (one.suggested, 0, f"its view is {'only suggested' if one.suggested else 'known'}"),
         (not quality.phase_verified, 0, f"phase {'' if quality.phase_verified else 'not '}verified"),
         (_cycle(beats, quality.gating), 0, _CYCLE_WORDS[_cycle(beats, quality.gating)]),
         (-fit, _FIT_ALIKE, f"fit score {fit:.2f}"),

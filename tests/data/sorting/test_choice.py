@@ -27,6 +27,7 @@ def other(quality=None, **changes):
     [
         (other(days=-241, quality={"fit_score": 1.0}), "241 days before the catheterisation, the one"),
         (other(days=None, quality={"fit_score": 1.0}), "unknown days from the catheterisation, the"),
+        (replace(other(quality={"fit_score": 1.0}), suggested=True), "its view is only suggested, the one"),
         (other({"phase_verified": False, "fit_score": 1.0}), "phase not verified, the one taken: phase"),
         (other({"beats": 0, "fit_score": 1.0}), "no whole cycle known, the one taken: a whole cycle by R"),
         (other({"gating": "periodicity", "fit_score": 1.0}), "a whole cycle by the picture, the one taken"),
