@@ -28,8 +28,9 @@ _TEXTS: Final = {
 }
 """The elements that are read as text, the more reliable ones first."""
 _CODES: Final = "View Code Sequence"
-_WITHOUT_WINDOW: Final = frozenset((_CODES, "View Name", "Series Description", "Image Comments"))
-"""Where a name without its window ("4CH") is one of a view."""
+_STAGES: Final = frozenset(("Stage Name", "Protocol Name"))
+"""Where "2C" is a stage or a version."""
+_CHAMBERS: Final = frozenset(("FC", "TC"))
 _OLDER_SCHEMES: Final = {"SNM3": "SRT", "99SDM": "SRT"}  # PS3.16 section 8.1
 _MOST_BYTES: Final = 1 << 20  # of a user's file
 _Rules = Mapping[frozenset[str], str]
@@ -75,7 +76,10 @@ class ViewTable:
     def _named(self, tags: ViewTags, readings: Mapping[str, Reading]) -> Iterator[ViewFound]:
         elsewhere = any(OTHER_VIEW in self._views("overruling", reading) for reading in readings.values())
         for tag, reading in readings.items():
-            named = self._text_view(reading, tag in _WITHOUT_WINDOW and not elsewhere)
+            named = self._text_view(reading)
+            if named is None and not elsewhere:
+                alone = self._view_alone(reading)
+                named = None if alone in _CHAMBERS and tag in _STAGES else alone
             if tag == _CODES:
                 named = self._code_view(tags, named)
             if named is not None and named != _NOTHING:
@@ -92,13 +96,17 @@ class ViewTable:
         (only,) = coded
         return OTHER_VIEW if meant == OTHER_VIEW else only
 
-    def _text_view(self, reading: Reading, without_window: bool) -> str | None:
+    def _text_view(self, reading: Reading) -> str | None:
         if overruling := self._views("overruling", reading):
             return _NOTHING if _NOTHING in overruling else OTHER_VIEW
         views = self._views("views", reading)
-        if not views and without_window and reading.whole and len(reading.stretches) == 1:
-            return self.rules["alone"].get(frozenset(reading.stretches[0]))
         return views.pop() if len(views) == 1 else None
+
+    def _view_alone(self, reading: Reading) -> str | None:
+        """The view that a text names without its window ("4CH"), if it says nothing else."""
+        if self._views("views", reading) or not reading.whole or len(reading.stretches) != 1:
+            return None
+        return self.rules["alone"].get(frozenset(reading.stretches[0]))
 
     def _views(self, section: str, reading: Reading) -> set[str]:
         rules = self.rules[section]

@@ -86,6 +86,8 @@ def test_spellings(spelling, view):
         ({"view_name": "A4C/A2C", "series_description": "A2C"}, ("TC", "Series Description")),
         ({"stage_name": "Rest", "protocol_name": "Stress PLAX"}, ("LA", "Protocol Name")),
         ({"stage_name": "2C", "protocol_name": "4CH"}, None),
+        ({"stage_name": "SAX PM Rest", "protocol_name": "Adult Echo"}, ("SA", "Stage Name")),
+        ({"stage_name": "SAX AV Rest"}, ("other", "Stage Name")),
         ({"view_name": "4CH", "stage_name": "Subcostal"}, ("other", "Stage Name")),
         ({"view_name": "A4C", "protocol_name": "with subcostal"}, ("FC", "View Name")),
         ({"view_name": "A4C", "series_description": "TEE"}, None),
