@@ -162,8 +162,9 @@ def _kinds(found: Sequence[FoundFile]) -> str:
 
 def _nobody(matches: Matches) -> str:
     notes = "\n  ".join(matches.notes)
+    clearly = "clearly " if matches.conflicts else ""
     return (
-        f"No file of the export belongs to a patient of the label sheet:\n  {notes}\n"
+        f"No file of the export {clearly}belongs to a patient of the label sheet:\n  {notes}\n"
         "Is it the sheet of this export? Its column of ids has to hold what the export has as PatientID, as "
         "AccessionNumber or as names of folders."
     )
@@ -212,7 +213,9 @@ def _summary(
         f"{sum(count == len(VIEW_CODES) for count in taken.values())} of {patients} patients have all four "
         f"views, {patients - len(taken)} have none.",
     ]
-    lines += [f"  {name:<8} {folder.folder / file}" for name, file in (("page", PAGE), ("table", REPORT))]
+    lines += [
+        f"  {name:<8} {folder.folder.resolve() / file}" for name, file in (("page", PAGE), ("table", REPORT))
+    ]
     if asked:
         lines.append(
             f"Label in the page, then: {_command('sort', folder, 'cohort', views='<saved clips.csv>')}"
@@ -222,5 +225,5 @@ def _summary(
 
 def _command(step: str, folder: CohortFolder, name: str, **more: str) -> str:
     given = " ".join(f"-P {key}={value}" for key, value in more.items())
-    words = f"mlflow run . -e {step} -P {name}={shlex.quote(str(folder.folder.absolute()))} {given}".strip()
+    words = f"mlflow run . -e {step} -P {name}={shlex.quote(str(folder.folder.resolve()))} {given}".strip()
     return f"{words} --env-manager local"

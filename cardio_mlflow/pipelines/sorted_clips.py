@@ -174,7 +174,7 @@ class SortedClips:
         place = one.file.place
         if place in self.pictures.unread:
             return self.pictures.unread[place]
-        if (clip := self.pictures.clips.get(place)) in self.pictures.entries:
+        if (clip := self.pictures.clips.get(place, "")) in self.pictures.entries:
             return self.pictures.entries[clip].quality
         return Quality(outcome=one.facts.outcome, message=one.facts.message)
 
