@@ -72,8 +72,8 @@ def choose_clips(candidates: Iterable[Candidate], within_days: int | None = None
     A refused clip is never taken, nor one that stands for two patients. Of the others, in this order: chosen
     on the page; the study nearest to the catheterisation, where dates are unknown the patient's study with
     most of the four views, then the newest; its view known and not only suggested; phase verified; a whole
-    cycle; fit of the sector; the deeper, up to 20 cm, as a zoomed clip hides what the others show; frame rate;
-    heartbeats; the first by name. Clips that differ little in one of these count as alike in it.
+    cycle; fit of the sector; the deeper, up to 20 cm, as a zoomed clip hides what the others show; frame
+    rate; heartbeats; the first by name. Clips that differ little in one of these count as alike in it.
 
     Args:
         candidates: of different places.
