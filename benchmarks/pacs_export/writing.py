@@ -209,6 +209,7 @@ def _identify(data: Dataset, person: Person, planned: PlannedFile, seed: int) ->
     data.SOPInstanceUID = generate_uid(entropy_srcs=[*identity, "instance"])
     data.SeriesInstanceUID = generate_uid(entropy_srcs=[*identity, "series"])
     data.StudyInstanceUID = generate_uid(entropy_srcs=[*identity[:3], "study"])
+    data.SyntheticData = "YES"
     data.SeriesNumber = data.InstanceNumber = planned.stream + 1
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID

@@ -24,5 +24,6 @@ def view_confusion(confusion: pd.DataFrame, *, synthetic: bool) -> Figure:
         draw_counts(axes, counts, names, names)
         total = int(counts.sum())
         share = f", {100 * counts.trace() / total:.1f} % suggested as labelled" if total else ""
-        axes.set(title=f"{total} clips{share}", xlabel="suggested (other patients' clips)", ylabel="labelled")
+        suggested = "suggested, from other patients' labels"
+        axes.set(title=f"{total} clips{share}", xlabel=suggested, ylabel="labelled")
     return figure

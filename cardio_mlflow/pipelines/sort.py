@@ -15,6 +15,7 @@ from cardio_mlflow.data.cohort.export_link import reference, remembered
 from cardio_mlflow.data.cohort.labels import LabelSheet, read_patients
 from cardio_mlflow.data.sorting.cohort_folder import (
     LABELLED,
+    PAGE,
     REPORT,
     CohortFolder,
     SortedFile,
@@ -41,8 +42,6 @@ OPTIONS: Final[Mapping[str, str]] = {
     "labels": "", "views": "", "view_tags": "", "threshold": "auto", "within_days": "",
 }  # fmt: skip
 """The options of the command beside the settings, and their defaults."""
-
-PAGE: Final = "sort.html"
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def sort(
     names = patient_names(settings, sheet, listing.root)
     found = collect_files(headers, matches, sheet, names, options.view_table)
     _say(*listing.notes, _kinds(found), *sheet.notes, *sheet.warnings, *matches.notes)
-    pictures = prepare_pictures(worth_preparing(found, bool(options.seen)), settings)
+    pictures = prepare_pictures(worth_preparing(found), settings)
     clips = SortedClips(found, pictures, options.seen, options.threshold, options.within_days)
     identities = known_identities([facts for _, facts in headers], sheet)
     by_eye = {clip: (label.view, label.chosen) for clip, label in clips.decided.items()}
@@ -177,8 +176,10 @@ def _write_page(folder: CohortFolder, clips: SortedClips) -> None:
         shares = ("accuracy", "taken_accuracy", "coverage", "threshold", "notes")
         accuracy = {name: getattr(found, name) for name in shares}
         accuracy["confusion"] = found.confusion.to_numpy()
-    name = reference(folder.link.salt, PAGE)
-    write_sort_page(folder.folder / PAGE, clips.shown(), name=name, accuracy=accuracy, synthetic=False)
+    write_sort_page(
+        folder.folder / PAGE, clips.shown(), name=reference(folder.link.salt, PAGE), accuracy=accuracy,
+        synthetic=clips.synthetic,
+    )  # fmt: skip
 
 
 def _log_results(run: Run, folder: CohortFolder, clips: SortedClips, rows: Sequence[SortedFile]) -> None:
@@ -192,7 +193,8 @@ def _log_results(run: Run, folder: CohortFolder, clips: SortedClips, rows: Seque
     })  # fmt: skip
     if isinstance(found := clips.suggestions, Suggestions):
         run.log_table(found.confusion.reset_index(names="label"), "tables/view_confusion.csv")
-        run.log_figures({"view_confusion": view_confusion(found.confusion, synthetic=False)}, ("png",))
+        figure = view_confusion(found.confusion, synthetic=clips.synthetic)
+        run.log_figures({"view_confusion": figure}, ("png",))
         shares = ("accuracy", "coverage", "threshold")
         run.log_metrics({f"suggestions/{name}": float(getattr(found, name)) for name in shares})
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from tqdm import tqdm
+
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry, Hold
 from cardio_mlflow.data.batch.duplicates import read_contents
 from cardio_mlflow.data.batch.parallel import prepared_entries
@@ -104,6 +106,11 @@ class SortedClips:
     threshold: float | None
     within_days: int | None
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether a file says that its data are synthetic."""
+        return any(one.facts.synthetic for one in self.found)
+
     @cached_property
     def _labelled(self) -> dict[str, KnownView]:
         return labelled_views(self.found, self.pictures.clips, self.decided)
@@ -193,7 +200,7 @@ class SortedClips:
         known = self.views.get(clip, KnownView(OTHER_VIEW, "tags"))
         if not known.source:
             return "view not known yet"
-        return "another view" if known.view == OTHER_VIEW else "another clip was taken"
+        return "another view" if known.view == OTHER_VIEW else "not the clip of its place: the table says why"
 
     def shown(self) -> list[ShownClip]:
         """What the page shows, in its order: each content once, of the file that is taken where one is."""
@@ -205,7 +212,8 @@ class SortedClips:
         suggested = self.suggestions if isinstance(self.suggestions, Suggestions) else None
         order = page_order(self.pictures.features, self._labels, suggested, self._owners)
         doubts = suggested.doubts if suggested else {}
-        return [self._shown(clip, of_clip[clip], doubts.get(clip, "")) for clip in order]
+        bar = tqdm(order, desc="films", unit="clip", leave=False)
+        return [self._shown(clip, of_clip[clip], doubts.get(clip, "")) for clip in bar]
 
     def _is_taken(self, one: FoundFile) -> bool:
         return self.why.get(one.file.place) == TAKEN

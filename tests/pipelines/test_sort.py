@@ -61,6 +61,7 @@ def test_from_an_export_to_a_trained_fold(sort, workplace, export, tmp_path, cap
     assert run.data.metrics["clips/taken"] == len(wanted)
     for name in ("tables/sort_report.csv", "sort.html"):
         assert workplace.artifact(run, name).stat().st_size > 0
+    assert "<strong>Synthetic data.</strong>" in (cohort / "sort.html").read_text()
     assert "Next: mlflow run . -e prepare -P data=" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in export.root.rglob("*")} == before
     small = {"cohort1_size": "5", "num_folds": "2", "epochs": "1", "stages": "0"}

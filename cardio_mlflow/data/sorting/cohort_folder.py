@@ -32,6 +32,7 @@ from cardio_mlflow.parameters import VIEW_CODES, view_name
 
 REPORT: Final = "sort_report.csv"
 LABELLED: Final = "views.csv"
+PAGE: Final = "sort.html"
 _LABELS: Final = "labels.csv"
 _WRITTEN: Final = (_LABELS, REPORT, LABELLED, CLIP_SHEET)
 """In this order: a folder without clips.csv is not yet whole."""
@@ -196,7 +197,7 @@ def _check_own(folder: Path, link: ExportLink | None) -> None:
         return
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
-        if name == LINK and link is None:
+        if name in (LINK, PAGE) and link is None:
             raise _not_own(name, "")
         if name in (*_WRITTEN, "labels.xlsx"):
             known = link.written.get(path.name, ()) if link else ()

@@ -65,13 +65,13 @@ def _why_not(file: ExportFile, facts: HeaderFacts, matches: Matches, owner: str)
     return "" if owner else "its patient is not in the sheet"
 
 
-def worth_preparing(found: Sequence[FoundFile], labelled: bool) -> list[FoundFile]:
+def worth_preparing(found: Sequence[FoundFile]) -> list[FoundFile]:
     """The files whose pictures are needed.
 
-    Where every candidate has a view by its tags, and nothing was labelled by eye, those of the four views;
-    else all, since others teach what another view looks like.
+    Where every candidate has a view by its tags, those of the four views; else all, since others teach what
+    another view looks like.
     """
     candidates = [one for one in found if one.is_candidate]
-    if not labelled and all(one.tagged for one in candidates):
+    if all(one.tagged for one in candidates):
         return [one for one in candidates if one.tagged and one.tagged.view != OTHER_VIEW]
     return candidates

@@ -56,6 +56,7 @@ class HeaderFacts:
         kind: by the number of frames.
         pictures: what the claimed regions show: "2-D", "colour", "M-mode", "spectral"; two "2-D" are two
             panels.
+        synthetic: whether it says that its data are.
     """
 
     outcome: Outcome = Outcome.OK
@@ -65,3 +66,4 @@ class HeaderFacts:
     pictures: tuple[str, ...] = ()
     identity: Identity = Identity()
     tags: ViewTags = ViewTags()
+    synthetic: bool = False

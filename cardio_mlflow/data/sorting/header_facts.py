@@ -39,11 +39,12 @@ MAX_CODES: Final = 16
 """View codes, modifiers among them, that are kept."""
 
 _CHARACTERS: Final = "SpecificCharacterSet"
+_SYNTHETIC = "SyntheticData"
 _VIEW_CODES, _MODIFIERS = "ViewCodeSequence", "ViewModifierCodeSequence"
 _WANTED: Final = (
     _CHARACTERS, _VIEW_CODES, "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber",
     "StudyInstanceUID", "StudyDate", "StudyTime", "ViewName", "StageName", "ProtocolName",
-    "SeriesDescription", "ImageComments",
+    "SeriesDescription", "ImageComments", _SYNTHETIC,
 )  # fmt: skip
 _TAGS: Final = frozenset(tag for keyword in _WANTED if (tag := tag_for_keyword(keyword)) is not None)
 _DELIMITERS: Final = set(b"\\^=\r\n\t\f")  # behind which a text is in its first character set again
@@ -87,7 +88,7 @@ def _read(file: ClipFile) -> HeaderFacts:
     regions = claimed_regions(dataset, rows, columns, sizes=False)
     return HeaderFacts(
         outcome, message, _kind(frames), frames, _pictures(regions),
-        _identity(texts), _view_tags(texts),
+        _identity(texts), _view_tags(texts), texts.of(_SYNTHETIC) == "YES",
     )  # fmt: skip
 
 

@@ -131,6 +131,12 @@ def test_a_still_is_fine(tmp_path):
         assert (facts.outcome, facts.kind, facts.frames) == (Outcome.OK, "still", 1)
 
 
+def test_a_file_that_calls_its_data_synthetic_is_known(tmp_path):
+    assert read_facts(write_clip(tmp_path / "x", FRAMES, SyntheticData="YES")).synthetic
+    assert not read_facts(write_clip(tmp_path / "y", FRAMES, SyntheticData="NO")).synthetic
+    assert not read_facts(write_clip(tmp_path / "z", FRAMES)).synthetic
+
+
 def test_other_files_are_named(tmp_path):
     (tmp_path / "clip.avi").write_bytes(b"RIFF")
     assert read_facts(tmp_path / "clip.avi") == HeaderFacts(kind="cine")

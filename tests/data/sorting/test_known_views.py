@@ -53,9 +53,8 @@ def test_a_person_counts_before_the_tags_and_these_before_a_suggestion():
 def test_where_tags_name_every_view_only_the_four_are_prepared():
     other, refused = found("f", ViewFound("other", "Series Description")), found("g", None, "a still")
     tagged = [*FILES[:2], other, refused]
-    assert worth_preparing(tagged, labelled=False) == FILES[:2]
-    assert worth_preparing(tagged, labelled=True) == [*FILES[:2], other]
-    assert worth_preparing([*tagged, FILES[2]], labelled=False) == [*FILES[:2], other, FILES[2]]
+    assert worth_preparing(tagged) == FILES[:2]
+    assert worth_preparing([*tagged, FILES[2]]) == [*FILES[:2], other, FILES[2]]
 
 
 def test_of_two_choices_for_one_patient_and_view_the_later_one_counts():
