@@ -98,12 +98,14 @@ class Output(NamedTuple):
         frame_weights: (B, V, T) weight of each frame within its view; 0 for a missing view.
         view_weights: (B, V) weight of each view; 0 for a missing one.
         features: (B, D) fused patient features.
+        frames: (B, V, T, D) frame features; 0 for a missing view.
     """
 
     targets: Tensor
     frame_weights: Tensor
     view_weights: Tensor
     features: Tensor
+    frames: Tensor
 
     @property
     def predictions(self) -> Tensor:
@@ -150,14 +152,18 @@ class Network(nn.Module):
     def from_frame_features(self, features: Tensor, present: Tensor, phased: Tensor | None = None) -> Output:
         """Go on from the (F, D) frame features of the present views."""
         by_frame = features.float().view(int(present.sum()), -1, self.encoder.width)
-        views = by_frame.new_zeros(*present.shape, *by_frame.shape[1:])  # (B, V, T, D)
-        views = views.masked_scatter(present[..., None, None], by_frame)
-        by_view, frame_weights = self.temporal(views, present)
+        frames = by_frame.new_zeros(*present.shape, *by_frame.shape[1:])
+        frames = frames.masked_scatter(present[..., None, None], by_frame)
+        return self.from_frames(frames, present, phased)
+
+    def from_frames(self, frames: Tensor, present: Tensor, phased: Tensor | None = None) -> Output:
+        """Go on from (B, V, T, D) frame features; those of views that are not present count nothing."""
+        by_view, frame_weights = self.temporal(frames, present)
         if self.motion is not None:
             known = torch.zeros_like(present) if phased is None else phased
-            by_view = self.motion(views, by_view, present, known)
+            by_view = self.motion(frames, by_view, present, known)
         fused, view_weights = self.fusion(by_view, present)
-        return Output(self.heads(fused), frame_weights, view_weights, fused)
+        return Output(self.heads(fused), frame_weights, view_weights, fused, frames)
 
     def alphas(self) -> dict[str, float]:
         """The learned share of attention of each stage, 0-1; and of motion, where there is such a path."""

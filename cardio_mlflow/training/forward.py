@@ -51,6 +51,20 @@ class ScaledPredictions(NamedTuple):
     features: NDArray[np.float64]
 
 
+class PatientFrames(NamedTuple):
+    """The frame features of N patients by one network, on its device.
+
+    Attributes:
+        frames: (N, V, T, D), 0 for a missing view.
+        present: (N, V) bool, the views that are shown.
+        phased: (N, V) bool, as in `Batch`.
+    """
+
+    frames: Tensor
+    present: Tensor
+    phased: Tensor
+
+
 def forward(
     network: Network, batch: Batch, activations: Activations, blocks: int, settings: Settings,
     processes: Processes,
@@ -83,11 +97,13 @@ def forward(
 
 
 @torch.no_grad()
-def predict(
+def outputs(
     network: Network, features: FrozenFeatures, patients: Sequence[int], blocks: int, settings: Settings,
     processes: Processes,
-) -> ScaledPredictions:  # fmt: skip
-    """Predict N patients of the cohort on their unaugmented clips; the network is left in evaluation mode.
+) -> Iterator[tuple[Batch, Output]]:  # fmt: skip
+    """The output for N patients of the cohort on their unaugmented clips, batch by batch.
+
+    The network is left in evaluation mode.
 
     Args:
         network: on the device of ``features``.
@@ -103,13 +119,34 @@ def predict(
         chosen = list(patients[start : start + VALIDATION_BATCH])
         still = (0,) * len(chosen)
         batches.append(Batch(tuple(chosen), still, clips.present[chosen], clips.phased[chosen]))
-    targets, fused = [], []
     read = read_batches(features, batches, network.encoder.depth - blocks, settings, processes)
     for batch, activations in zip(batches, read, strict=True):
-        output = forward(network, batch, activations, blocks, settings, processes)
+        yield batch, forward(network, batch, activations, blocks, settings, processes)
+
+
+def predict(
+    network: Network, features: FrozenFeatures, patients: Sequence[int], blocks: int, settings: Settings,
+    processes: Processes,
+) -> ScaledPredictions:  # fmt: skip
+    """Predict N patients of the cohort; arguments as of `outputs`."""
+    targets, fused = [], []
+    for _, output in outputs(network, features, patients, blocks, settings, processes):
         targets.append(output.targets.double().cpu().numpy())
         fused.append(output.features.double().cpu().numpy())
     return ScaledPredictions(np.concatenate(targets), np.concatenate(fused))
+
+
+def frames_of_patients(
+    network: Network, features: FrozenFeatures, patients: Sequence[int], blocks: int, settings: Settings,
+    processes: Processes,
+) -> PatientFrames:  # fmt: skip
+    """The frame features of N patients of the cohort; arguments as of `outputs`."""
+    found = list(outputs(network, features, patients, blocks, settings, processes))
+    return PatientFrames(
+        torch.cat([output.frames for _, output in found]),
+        torch.cat([batch.present for batch, _ in found]).to(features.device),
+        torch.cat([batch.phased for batch, _ in found]).to(features.device),
+    )
 
 
 def read_batches(
