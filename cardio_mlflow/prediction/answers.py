@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cardio_mlflow.analysis.conformal import Calibration
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.errors import InputError
@@ -71,7 +70,7 @@ def answer_table(answers: Answers, patients: Sequence[str]) -> pd.DataFrame:
     flags = [text for of_patient in answers["flags"] for text in of_patient]
     predictions = answers["predictions"].reshape(-1)
     columns: dict[str, object] = {
-        "patient": np.repeat(np.array(patients, dtype=object), len(KEYS)),
+        "patient": [name for name in patients for _ in KEYS],
         "parameter": list(KEYS) * count,
         "unit": [p.unit for p in PARAMETERS] * count,
         "prediction": predictions,
@@ -81,7 +80,7 @@ def answer_table(answers: Answers, patients: Sequence[str]) -> pd.DataFrame:
         "ph_probability": np.repeat(answers["ph_probability"], len(KEYS)),
         "unfamiliar": np.array([bool(text) for text in flags], dtype=bool),
         "flags": flags,
-        "notes": np.repeat(np.array(answers["notes"], dtype=object), len(KEYS)),
+        "notes": [text for text in answers["notes"] for _ in KEYS],
     }
     return pd.DataFrame(columns)[list(COLUMNS)]
 
@@ -108,7 +107,7 @@ def _about(
     ensemble: Ensemble, clips: ClipTensor, facts: Array, level: float, refused: Mapping[str, Outcome]
 ) -> Answers:
     """The answer about the only patient."""
-    settings = next(iter(ensemble.bundles.values())).settings
+    settings = ensemble.settings
     used = (clips.present & used_views(settings))[0].tolist()
     seen = [code for code, is_used in zip(VIEW_CODES, used, strict=True) if is_used]
     told: Answers = {"notes": [notes(clips, facts, settings, refused)]}
@@ -133,7 +132,7 @@ def _mean_of(found: Evaluated) -> Answers:
     }
 
 
-def _intervals(calibration: Calibration | None, found: Evaluated, level: float) -> Answers:
+def _intervals(calibration: Any, found: Evaluated, level: float) -> Answers:
     if calibration is None:
         nothing = _nothing(1)
         return {"lower": nothing, "upper": nothing, "ph_probability": np.full(1, np.nan)}
@@ -152,7 +151,7 @@ def _unfamiliar(ensemble: Ensemble, found: Evaluated, clips: ClipTensor, known: 
     return [reason for reason in reasons if reason not in known]
 
 
-def _flags(predictions: Array, reasons: Sequence[str], calibration: Calibration | None) -> list[str]:
+def _flags(predictions: Array, reasons: Sequence[str], calibration: Any) -> list[str]:
     """What speaks against each of the nine values of a patient."""
     ranges = {} if calibration is None else calibration.training_range()
     flags = []
