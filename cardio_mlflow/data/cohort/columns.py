@@ -95,6 +95,22 @@ def match_columns(sheet: Sheet, values_wanted: bool = True) -> dict[str, int]:
     return positions | {PATIENT_ID: patient or 0}
 
 
+def match_facts(sheet: Sheet) -> dict[str, int]:
+    """The position of the columns HR, BSA and MAP, and of the patient ids where there is one of these.
+
+    Nothing is asked of any other column.
+
+    Raises:
+        InputError: two columns hold one of them, or a heading names a wrong unit.
+    """
+    positions = {name: sheet.find((name, *_OPTIONAL[name])) for name in NUMBERS}
+    found = {name: position for name, position in positions.items() if position is not None}
+    for name, position in found.items():
+        if brackets := re.search(r"[(\[](.*?)[)\]]", sheet.columns[position]):
+            _check_unit(sheet, position, name, brackets.group(1))
+    return found and found | {PATIENT_ID: sheet.find(PATIENT_NAMES) or 0}
+
+
 def _only_id(positions: dict[str, int], values_wanted: bool) -> int | None:
     """Take a column of another kind of id for the patients' where it is the only one."""
     for name in (PERSON, ACCESSION):
