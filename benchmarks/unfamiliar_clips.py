@@ -1,4 +1,4 @@
-"""Prepared clips that no network of this project should be asked about, drawn or made from a patient's own."""
+"""Prepared clips that no network of this project should be asked about: drawn, or made of a patient's."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def patient_in_noise(clip: Image, rng: np.random.Generator) -> Image:
     return in_gray(0.2 * clip + rng.normal(60, 50, clip.shape)) * sector_of(clip)
 
 
-def black(clip: Image, rng: np.random.Generator) -> Image:
+def black(clip: Image, _: np.random.Generator) -> Image:
     return np.zeros_like(clip)
 
 
-def nearly_black(clip: Image, rng: np.random.Generator) -> Image:
+def nearly_black(clip: Image, _: np.random.Generator) -> Image:
     return (clip // 24).astype(np.uint8)
 
 
@@ -63,7 +63,7 @@ def faint_noise(clip: Image, rng: np.random.Generator) -> Image:
     return rng.integers(0, 4, clip.shape, dtype=np.uint8)
 
 
-def frozen(clip: Image, rng: np.random.Generator) -> Image:
+def frozen(clip: Image, _: np.random.Generator) -> Image:
     return np.repeat(clip[:1], len(clip), axis=0)
 
 
@@ -103,7 +103,7 @@ def linear_probe(clip: Image, rng: np.random.Generator) -> Image:
     return in_gray(picture)
 
 
-def linear_heart(clip: Image, rng: np.random.Generator) -> Image:
+def linear_heart(clip: Image, _: np.random.Generator) -> Image:
     """The middle of the patient's own clip as a rectangle: what a heart would look like by such a probe."""
     height, width = clip.shape[1:]
     part = clip[:, height // 3 : height - height // 8, width // 3 : width - width // 3]
@@ -129,19 +129,19 @@ def organ(clip: Image, rng: np.random.Generator) -> Image:
     return in_gray(np.stack(moved) + rng.normal(0, 3, clip.shape)) * sector_of(clip)
 
 
-def upside_down(clip: Image, rng: np.random.Generator) -> Image:
+def upside_down(clip: Image, _: np.random.Generator) -> Image:
     return np.ascontiguousarray(clip[:, ::-1])
 
 
-def mirrored(clip: Image, rng: np.random.Generator) -> Image:
+def mirrored(clip: Image, _: np.random.Generator) -> Image:
     return np.ascontiguousarray(clip[:, :, ::-1])
 
 
-def sideways(clip: Image, rng: np.random.Generator) -> Image:
+def sideways(clip: Image, _: np.random.Generator) -> Image:
     return np.ascontiguousarray(clip.transpose(0, 2, 1))
 
 
-def inverted(clip: Image, rng: np.random.Generator) -> Image:
+def inverted(clip: Image, _: np.random.Generator) -> Image:
     """Black on white within the sector."""
     return (255 - clip) * sector_of(clip)
 

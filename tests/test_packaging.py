@@ -5,23 +5,32 @@ from __future__ import annotations
 import ast
 import importlib
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import yaml
+
+from cardio_mlflow import __version__
 
 PROJECT = Path(__file__).resolve().parents[1]
 MLPROJECT = yaml.safe_load((PROJECT / "MLproject").read_text(encoding="utf-8"))
 ENTRY_POINTS = sorted(p.stem for p in (PROJECT / "entry_points").glob("*.py") if p.stem != "__init__")
 
 
-def test_conda_yaml_has_the_versions_of_pyproject_under_pip() -> None:
-    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+def test_conda_yaml_has_the_versions_of_requirements_txt_under_pip() -> None:
+    required = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     conda = yaml.safe_load((PROJECT / "conda.yaml").read_text(encoding="utf-8"))
     under_pip = next(d["pip"] for d in conda["dependencies"] if isinstance(d, dict))
-    assert under_pip == pyproject["project"]["dependencies"]
-    assert all("==" in line for line in under_pip)
+    assert under_pip == required == requires("cardio-mlflow")[: len(required)]
+    assert all("==" in line for line in required)
     assert {d.split("=")[0] for d in conda["dependencies"] if isinstance(d, str)} == {"python", "pip"}
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (__version__, "MIT")
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
 def test_every_file_of_the_package_is_installed_with_it() -> None:

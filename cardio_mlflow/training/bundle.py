@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -68,8 +69,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     config = bundle.network.encoder.vit.config.to_dict()
     (folder / BACKBONE).write_text(json.dumps(config, indent=1), encoding="utf-8")
     if bundle.scale is not None:
-        scale = dict(zip(VIEW_CODES, bundle.scale.fallback_mm, strict=True))
-        (folder / SCALE).write_text(json.dumps({"field_mm": FIELD_MM, "fallback_mm": scale}, indent=1))
+        (folder / SCALE).write_text(json.dumps(scale_fields(bundle.scale), indent=1), encoding="utf-8")
     if bundle.reference is not None:
         save_arrays(bundle.reference.to_arrays(), str(folder / REFERENCE))
     (folder / VERSION).write_text(json.dumps({"cardio_mlflow": __version__}), encoding="utf-8")
@@ -93,8 +93,17 @@ def load_bundle(folder: Path) -> Bundle:
 def _scale_of(folder: Path, settings: Settings) -> PhysicalScale | None:
     if settings.scale == "sector":
         return None
-    stored = json.loads((folder / SCALE).read_text(encoding="utf-8"))
-    return PhysicalScale(tuple(stored["fallback_mm"][code] for code in VIEW_CODES))
+    return scale_from(json.loads((folder / SCALE).read_text(encoding="utf-8")))
+
+
+def scale_fields(scale: PhysicalScale) -> dict[str, Any]:
+    """What ``scale.json`` holds of a network's physical scale."""
+    return {"field_mm": FIELD_MM, "fallback_mm": dict(zip(VIEW_CODES, scale.fallback_mm, strict=True))}
+
+
+def scale_from(fields: Mapping[str, Any]) -> PhysicalScale:
+    """The physical scale of ``scale_fields``."""
+    return PhysicalScale(tuple(fields["fallback_mm"][code] for code in VIEW_CODES))
 
 
 def _reference_of(folder: Path) -> Reference | None:
@@ -129,12 +138,7 @@ def predict(bundle: Bundle, data: ClipTensor, facts: NDArray[np.float64] | None 
         InputError: a patient has none of the views that the network was trained on.
     """
     settings, present = bundle.settings, data.present & used_views(bundle.settings)
-    if not present.any(1).all():
-        missing = int((~present.any(1)).sum())
-        used = ", ".join(view(code).name for code in settings.views)
-        raise InputError(
-            f"{missing} of {len(present)} patients have none of the views that are used: {used}."
-        )
+    check_seen(present, settings)
     clips = data.clips[:, :, frame_positions(data.frames, settings.training_frames)]
     shown = replace(data, clips=clips, present=present, scale=bundle.scale)
     device = choose_device()
@@ -144,6 +148,20 @@ def predict(bundle: Bundle, data: ClipTensor, facts: NDArray[np.float64] | None 
     found = forward.predict(network, FrozenFeatures(sources), range(len(shown)), 0, settings, processes)
     facts = np.full((len(shown), len(FACTS)), np.nan) if facts is None else facts
     return Prediction(bundle.scaler.predicted(found.targets, facts), found.features)
+
+
+def check_seen(present: Tensor, settings: Settings) -> None:
+    """Check that each of N patients shows, (N, V) bool, one of the views that the network uses.
+
+    Raises:
+        InputError: some do not; says how many.
+    """
+    if not present.any(1).all():
+        missing = int((~present.any(1)).sum())
+        used = ", ".join(view(code).name for code in settings.views)
+        raise InputError(
+            f"{missing} of {len(present)} patients have none of the views that are used: {used}."
+        )
 
 
 def used_views(settings: Settings) -> Tensor:

@@ -38,7 +38,7 @@ PIXEL_NAMES: Final = (
     "motion", "steadiness", "fine motion", "fine steadiness",
 )  # fmt: skip
 """What the numbers of a pixel summary say: share that is lit and saturated; logarithms of mean brightness and
-of contrast; likeness of neighbours; logarithm of the SD over time, and how steadily it goes, coarse and fine."""
+of contrast; likeness of neighbours; SD over time (logarithm) and how steadily it goes, coarse and fine."""
 
 
 def summarise(frames: Tensor, present: Tensor) -> Array:

@@ -21,7 +21,7 @@ FLAGGED: Final = 0.01
 """Share of the patients out of fold that one score may flag, and the one that it may where many stand out."""
 MOST_FLAGGED: Final = 0.05
 FAR: Final = 5.0
-"""Robust SDs from the median beyond which a score is flagged, even if a few patients of training lie there."""
+"""Robust SDs from the median beyond which a score is flagged even where a few patients out of fold lie."""
 UNLIKE: Final = "unlike the clips of training"
 _FAR_NUMBER: Final = 4.0
 """SDs by which a pixel number must lie below those of training to be given as the reason."""
@@ -93,7 +93,7 @@ class Reference:
     def score(self, seen: Seen) -> tuple[Scores, Array]:
         """Score N patients; with it (N, V, V) distances of each clip to each view."""
         to_view, to_picture = (
-            groups.distances(values.reshape(-1, values.shape[-1])).reshape(*values.shape[:2], -1)
+            groups.distances(values.reshape(-1, values.shape[-1])).reshape(*values.shape[:2], len(VIEWS))
             for groups, values in ((self.clips, seen.clips), (self.pixels, seen.pixels))
         )
         own = np.diagonal(to_view, axis1=1, axis2=2)
@@ -108,7 +108,9 @@ class Reference:
     def to_arrays(self) -> dict[str, NDArray[np.floating]]:
         """By name, as safetensors keeps them."""
         parts = {"pixels": self.pixels, "clips": self.clips, "fused": self.fused}
-        arrays = {f"{part}.{name}": a for part, groups in parts.items() for name, a in groups.to_arrays().items()}
+        arrays = {
+            f"{part}.{name}": a for part, groups in parts.items() for name, a in groups.to_arrays().items()
+        }
         scores = {f"scores.{name}": a.astype(np.float32) for name, a in self.scores._asdict().items()}
         return arrays | scores | {"frames": np.array([self.frames], dtype=np.float32)}
 
@@ -161,7 +163,9 @@ class Familiarity:
         ]
         scores = Scores(*(np.mean(values, axis=0) for values in zip(*(s for s, _ in found), strict=True)))
         to_view = np.mean([distances for _, distances in found], axis=0)
-        numbers = np.mean([(pixels - r.pixels.centre) / r.pixels.spread for r in self.references.values()], axis=0)
+        numbers = np.mean(
+            [(pixels - r.pixels.centre) / r.pixels.spread for r in self.references.values()], axis=0
+        )
         return [
             tuple(self._reasons(Scores(*(values[i] for values in scores)), to_view[i], numbers[i]))
             for i in range(len(present))
@@ -231,5 +235,7 @@ def threshold(scores: Array) -> float:
     worst = np.sort(np.where(np.isfinite(scores), scores, -np.inf).max(axis=1))[::-1]
     median = float(np.median(known))
     robust = 1.4826 * float(np.median(np.abs(known - median)))
-    least, usual = (worst[min(int(share * (len(worst) + 1)), len(worst) - 1)] for share in (MOST_FLAGGED, FLAGGED))
+    least, usual = (
+        worst[min(int(share * (len(worst) + 1)), len(worst) - 1)] for share in (MOST_FLAGGED, FLAGGED)
+    )
     return float(max(least, min(usual, median + FAR * robust)))
