@@ -51,17 +51,19 @@ def answer(
         9 texts, what speaks against each value; ``notes``, N texts; ``features``, (N, D) by network, NaN of
         a patient without a prediction.
 
-    Raises:
-        InputError: the level is no share.
     """
-    if not 0 < level < 1:
-        raise InputError("level must lie between 0 and 1, such as 0.9.")
     found = [
         _about(ensemble, _only(clips, i), facts[i : i + 1], level, refused[i] if refused else {})
         for i in range(len(clips))
     ]
     answers = _joined(found, list(ensemble.bundles))
     return _without_flagged(answers) if refuse else answers
+
+
+def check_level(level: float) -> None:
+    """Check the level of intervals; InputError where it is no share."""
+    if not 0 < level < 1:
+        raise InputError("level must lie between 0 and 1, such as 0.9.")
 
 
 def answer_table(answers: Answers, patients: Sequence[str]) -> pd.DataFrame:

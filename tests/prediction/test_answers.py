@@ -9,7 +9,14 @@ import torch
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, PARAMETERS
-from cardio_mlflow.prediction.answers import COLUMNS, OUTSIDE, answer, answer_table, mean_over_networks
+from cardio_mlflow.prediction.answers import (
+    COLUMNS,
+    OUTSIDE,
+    answer,
+    answer_table,
+    check_level,
+    mean_over_networks,
+)
 from cardio_mlflow.training.ensemble import evaluate
 
 UNKNOWN = np.full((4, 3), np.nan)
@@ -91,9 +98,10 @@ def test_what_speaks_against_a_value_is_said_and_refused(judged, tiny_clips) -> 
 def test_intervals_have_the_level_and_the_views_that_are_asked_for(judged, tiny_clips) -> None:
     found = answer(judged, tiny_clips(4), UNKNOWN, level=0.5)
     assert (found["upper"] - found["lower"])[:, 0] == pytest.approx([4, 3, 4, 1])
+    check_level(0.5)
     for level in (0, 1, float("nan")):
         with pytest.raises(InputError, match="level"):
-            answer(judged, tiny_clips(4), UNKNOWN, level=level)
+            check_level(level)
 
 
 def test_a_patient_without_a_view_is_told_so_and_others_are_answered(judged, tiny_clips) -> None:
