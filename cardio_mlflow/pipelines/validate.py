@@ -16,6 +16,7 @@ from cardio_mlflow.analysis.results import Evidence
 from cardio_mlflow.pipelines.evaluate import Judged, log_evaluation
 from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
+from cardio_mlflow.pipelines.promotion import promote
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.pipelines.trained_on import TRAINED_ON
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def validate(settings: Settings, run: Run, predictions: str) -> None:
-    """Judge Cohort I by the pooled out-of-fold predictions and register the model as champion.
+    """Judge Cohort I by the pooled out-of-fold predictions and register the model, as champion if it may.
 
     With ``predictions``, the path of a predictions table (csv or xlsx), that table is judged and nothing is
     registered.
@@ -57,7 +58,10 @@ def validate(settings: Settings, run: Run, predictions: str) -> None:
 def validate_folds(
     settings: Settings, run: Run, folds: Mapping[int, FinishedRun], alias: str = CHAMPION
 ) -> tuple[Judged, str]:
-    """Pool, judge, log and register under an alias; returns the judgement and the registered version.
+    """Pool, judge, log and register; returns the judgement and the registered version.
+
+    With the alias ``champion`` the version becomes champion or challenger as `promote` finds; any other alias
+    it is given.
 
     Raises:
         InputError: a patient is in two folds, or a fold's artifacts are gone.
@@ -77,9 +81,12 @@ def validate_folds(
     )  # fmt: skip
     judged = log_evaluation(run, _evidence(pooled, folds), evaluation)
     version = _registered(run, settings.champion, shared, folds)
-    set_alias(version, alias)
     run.set_tags({"model_version": version})
-    log.info("%s version %s is the %s (%s).", MODEL_NAME, version, alias, settings.champion)
+    if alias == CHAMPION:
+        promote(run, settings, version, pooled, shared)
+    else:
+        set_alias(version, alias)
+        log.info("%s version %s is the %s (%s).", MODEL_NAME, version, alias, settings.champion)
     return judged, version
 
 

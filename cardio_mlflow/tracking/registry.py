@@ -202,6 +202,30 @@ def set_alias(version: str, alias: str) -> None:
 
 
 @explained()
+def remove_alias(version: str, alias: str) -> None:
+    """Take an alias of the registered model from a version, if that is the version that has it."""
+    found = version_called(alias)
+    if found is not None and found.number == version:
+        MlflowClient().delete_registered_model_alias(MODEL_NAME, alias)
+
+
+@explained()
+def tag_version(version: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a version of the registered model."""
+    for name, value in tags.items():
+        MlflowClient().set_model_version_tag(MODEL_NAME, version, name, value)
+
+
+@explained()
+def describe(text: str, version: str = "") -> None:
+    """Set the description, in markdown, of a version of the registered model; or of the model itself."""
+    if version:
+        MlflowClient().update_model_version(MODEL_NAME, version, text)
+    else:
+        MlflowClient().update_registered_model(MODEL_NAME, text)
+
+
+@explained()
 def versions_with(tags: Mapping[str, str]) -> list[Version]:
     """Versions with these tags, registered by runs of this experiment that are still there; latest first."""
     client, here = MlflowClient(), experiment()

@@ -214,9 +214,9 @@ def _what_of_the_picture(numbers: Array) -> str:
     """What is the matter with a clip whose pixels are far from those of training: (P,) in SDs."""
     low = {name: numbers[number] < -_FAR_NUMBER for name, number in _WAY.items()}
     if low["lit"] or low["brightness"]:
-        return "is black"
+        return "black"
     if low["down 2"] and low["across 2"]:
-        return "is noise"
+        return "noise"
     if low["motion"]:
         return "does not move"
     return UNLIKE
