@@ -13,7 +13,7 @@ from openpyxl.utils import get_column_letter
 
 from cardio_mlflow.data.cohort.persons import ALIASES, PERSON
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, is_parameter, normalise_name, parameter
+from cardio_mlflow.parameters import FACT_RANGES, KEYS, is_parameter, normalise_name, parameter
 from cardio_mlflow.sheets.cells import is_missing
 from cardio_mlflow.sheets.sheet import Sheet, raise_problems
 from cardio_mlflow.sheets.units import canonical_unit, wrong_unit
@@ -29,8 +29,6 @@ NUMBERS: Final[dict[str, tuple[str, ...]]] = {
     "MAP": (parameter("meanPAP").unit,),
 }
 """Optional numeric columns and the units that may stand in their cells."""
-PLAUSIBLE: Final = {"HR": (20.0, 300.0), "BSA": (0.2, 4.0), "MAP": (20.0, 250.0)}
-"""Smallest and largest value of these that is no slip of the pen and no other unit; 0 for missing is."""
 TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
 """Optional columns kept as text, for subgroups."""
 _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
@@ -52,7 +50,7 @@ _OTHER_QUANTITIES: Final = frozenset(("svr", "pvri", "tpr", "papi", "tpg", "dpg"
 
 def implausible(value: float, name: str) -> str | None:
     """What is wrong with a heart rate, body surface or arterial pressure that nobody has."""
-    low, high = PLAUSIBLE[name]
+    low, high = FACT_RANGES[name]
     if math.isnan(value) or low <= value <= high:
         return None
     unit = NUMBERS[name][0]
