@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cardio_mlflow.data.quality import ClipReview
-from cardio_mlflow.data.review.page import sampled_ecg
+from cardio_mlflow.data.review.ecg_line import sampled_ecg
 
 SHOWN: Final = 8
 """Pictures of a strip."""
