@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -25,6 +28,7 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.training import forward
 from cardio_mlflow.training.devices import choose_device, compute_dtype
+from cardio_mlflow.training.familiarity import Reference
 from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler
@@ -36,6 +40,7 @@ SCALER: Final = "scaler.json"
 BACKBONE: Final = "backbone.json"
 VERSION: Final = "version.json"
 SCALE: Final = "scale.json"
+REFERENCE: Final = "familiarity.safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,14 @@ class Bundle:
 
     Attributes:
         scale: the physical scale at which it sees clips; None: as they are prepared, cropped to the sector.
+        reference: what it was trained on, by which unfamiliar input is told; None where that was too little.
     """
 
     network: Network
     settings: Settings
     scaler: TargetScaler
     scale: PhysicalScale | None = None
+    reference: Reference | None = None
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -62,8 +69,9 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     config = bundle.network.encoder.vit.config.to_dict()
     (folder / BACKBONE).write_text(json.dumps(config, indent=1), encoding="utf-8")
     if bundle.scale is not None:
-        scale = dict(zip(VIEW_CODES, bundle.scale.fallback_mm, strict=True))
-        (folder / SCALE).write_text(json.dumps({"field_mm": FIELD_MM, "fallback_mm": scale}, indent=1))
+        (folder / SCALE).write_text(json.dumps(scale_fields(bundle.scale), indent=1), encoding="utf-8")
+    if bundle.reference is not None:
+        save_arrays(bundle.reference.to_arrays(), str(folder / REFERENCE))
     (folder / VERSION).write_text(json.dumps({"cardio_mlflow": __version__}), encoding="utf-8")
 
 
@@ -79,14 +87,28 @@ def load_bundle(folder: Path) -> Bundle:
     network = network_of(vit, settings)
     network.load_state_dict(load_file(str(folder / WEIGHTS)), strict=True)
     scaler = TargetScaler.from_json((folder / SCALER).read_text(encoding="utf-8"))
-    return Bundle(network.eval(), settings, scaler, _scale_of(folder, settings))
+    return Bundle(network.eval(), settings, scaler, _scale_of(folder, settings), _reference_of(folder))
 
 
 def _scale_of(folder: Path, settings: Settings) -> PhysicalScale | None:
     if settings.scale == "sector":
         return None
-    stored = json.loads((folder / SCALE).read_text(encoding="utf-8"))
-    return PhysicalScale(tuple(stored["fallback_mm"][code] for code in VIEW_CODES))
+    return scale_from(json.loads((folder / SCALE).read_text(encoding="utf-8")))
+
+
+def scale_fields(scale: PhysicalScale) -> dict[str, Any]:
+    """What ``scale.json`` holds of a network's physical scale."""
+    return {"field_mm": FIELD_MM, "fallback_mm": dict(zip(VIEW_CODES, scale.fallback_mm, strict=True))}
+
+
+def scale_from(fields: Mapping[str, Any]) -> PhysicalScale:
+    """The physical scale of ``scale_fields``."""
+    return PhysicalScale(tuple(fields["fallback_mm"][code] for code in VIEW_CODES))
+
+
+def _reference_of(folder: Path) -> Reference | None:
+    file = folder / REFERENCE
+    return Reference.from_arrays(load_arrays(str(file))) if file.exists() else None
 
 
 def network_of(vit: PreTrainedModel, settings: Settings) -> Network:
@@ -116,12 +138,7 @@ def predict(bundle: Bundle, data: ClipTensor, facts: NDArray[np.float64] | None 
         InputError: a patient has none of the views that the network was trained on.
     """
     settings, present = bundle.settings, data.present & used_views(bundle.settings)
-    if not present.any(1).all():
-        missing = int((~present.any(1)).sum())
-        used = ", ".join(view(code).name for code in settings.views)
-        raise InputError(
-            f"{missing} of {len(present)} patients have none of the views that are used: {used}."
-        )
+    check_seen(present, settings)
     clips = data.clips[:, :, frame_positions(data.frames, settings.training_frames)]
     shown = replace(data, clips=clips, present=present, scale=bundle.scale)
     device = choose_device()
@@ -131,6 +148,20 @@ def predict(bundle: Bundle, data: ClipTensor, facts: NDArray[np.float64] | None 
     found = forward.predict(network, FrozenFeatures(sources), range(len(shown)), 0, settings, processes)
     facts = np.full((len(shown), len(FACTS)), np.nan) if facts is None else facts
     return Prediction(bundle.scaler.predicted(found.targets, facts), found.features)
+
+
+def check_seen(present: Tensor, settings: Settings) -> None:
+    """Check that each of N patients shows, (N, V) bool, one of the views that the network uses.
+
+    Raises:
+        InputError: some do not; says how many.
+    """
+    if not present.any(1).all():
+        missing = int((~present.any(1)).sum())
+        used = ", ".join(view(code).name for code in settings.views)
+        raise InputError(
+            f"{missing} of {len(present)} patients have none of the views that are used: {used}."
+        )
 
 
 def used_views(settings: Settings) -> Tensor:
