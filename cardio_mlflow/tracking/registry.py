@@ -22,10 +22,11 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from cardio_mlflow.analysis.conformal import LEVEL
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.prediction.answers import COLUMNS, LEVEL
+from cardio_mlflow.prediction.answers import COLUMNS
 from cardio_mlflow.tracking.finished import fetch, is_run_id
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import experiment
