@@ -179,7 +179,9 @@ def _read(sheet: Sheet, name: str, position: int, problems: list[str]) -> list[o
 
 
 def read_patients_table(path: Path) -> pd.DataFrame:
-    """Read a CSV of patients: participants, features or predictions from subsets of the views. Texts stay texts, ids such as "NA" and "007" too.
+    """Read a CSV of patients: participants, features or predictions from subsets of the views.
+
+    Texts stay texts, ids such as "NA" and "007" too.
 
     `fold`, `network`, `bsa`, `reference`, `prediction` and the features (f0, f1, …) become numbers, `used`
     becomes bool.

@@ -29,6 +29,7 @@ _BAR: Final = "#C9D3DF"
 """Colour of an interval; solid, because EPS holds no transparency."""
 _R_COLOURS: Final = "YlGnBu"
 _WIDTH_COLOURS: Final = "OrRd"
+_LUMINANCE: Final = np.array([0.299, 0.587, 0.114])
 
 
 def interval_page(predictions: pd.DataFrame, intervals: pd.DataFrame, *, synthetic: bool) -> Figure:
@@ -54,7 +55,7 @@ def interval_page(predictions: pd.DataFrame, intervals: pd.DataFrame, *, synthet
         axes.locator_params(axis="y", nbins=6)
 
     handles = [
-        Line2D([], [], color=_BAR, linewidth=3, label="90 % interval"),
+        Line2D([], [], color=_BAR, linewidth=3, label="interval"),
         Line2D([], [], color="black", linewidth=1, label="prediction"),
         Line2D([], [], color=WITHOUT_PH, marker="o", markersize=3, linestyle="", label="reference in it"),
         Line2D([], [], color=WITH_PH, marker="X", markersize=4, linestyle="", label="reference outside"),
@@ -69,7 +70,8 @@ def _title(wanted: Parameter, table: pd.DataFrame) -> str:
     if wanted.key not in table.index or not table.loc[wanted.key, "n"]:
         return f"{wanted.key}\n"
     row = table.loc[wanted.key]
-    return f"{wanted.key}, n = {int(row['n'])}\nholds {100 * row['coverage']:.0f} %, width {row['width']:.3g}"
+    width = f"{row['width']:.0f}" if row["width"] >= 100 else f"{row['width']:.3g}"
+    return f"{wanted.key}, n = {int(row['n'])}\nholds {100 * row['coverage']:.0f} %, mean width {width}"
 
 
 def _draw_patients(axes: Axes, rows: pd.DataFrame) -> None:
@@ -121,7 +123,7 @@ def _draw_grid(axes: Axes, grid: pd.DataFrame, colours: str, limits: tuple[float
     rgb[np.isnan(values)] = 1.0
     axes.imshow(rgb, aspect="auto")
     for row, column in np.argwhere(np.isfinite(values)):
-        ink = "white" if rgb[row, column].mean() < 0.5 else "black"
+        ink = "white" if rgb[row, column] @ _LUMINANCE < 0.5 else "black"
         axes.text(column, row, f"{values[row, column]:.2f}".replace("-", "−"), ha="center", va="center",
                   fontsize=5.5, color=ink)  # fmt: skip
     axes.set_xticks(range(grid.shape[1]), list(grid.columns), rotation=60, ha="right", rotation_mode="anchor")

