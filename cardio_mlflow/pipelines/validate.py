@@ -22,12 +22,16 @@ from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.pipelines.trained_on import TRAINED_ON
 from cardio_mlflow.report.contents import Evaluation, read_evidence
+from cardio_mlflow.report.model_card import FILE as CARD
+from cardio_mlflow.report.model_card import SHORT, model_card, shortened
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.registry import (
     CHAMPION,
+    LONGEST_DESCRIPTION,
     MODEL_NAME,
+    describe,
     download_bundles,
     log_model,
     register,
@@ -83,7 +87,11 @@ def validate_folds(
         shared["synthetic"] == "true", len(folds), folds_from=folds_from, tuned=is_tuned(first),
     )  # fmt: skip
     judged = log_evaluation(run, _evidence(pooled, folds), evaluation)
+    card = model_card(*judged, evaluation, shared | {"champion": settings.champion})
+    run.log_text(card, CARD)
     version = _registered(run, settings.champion, shared, folds)
+    describe(SHORT)
+    describe(shortened(card, LONGEST_DESCRIPTION), version)
     run.set_tags({"model_version": version})
     if alias == CHAMPION:
         promote(run, settings, version, pooled, shared)

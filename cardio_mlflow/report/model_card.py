@@ -28,6 +28,8 @@ _SETTINGS: Final = (
     "augmented_copies", "view_dropout", "task_lr", "vit_lr", "dropout", "seed",
 )  # fmt: skip
 """The settings that the card shows."""
+_LEFT_OUT: Final = ("Settings that matter", "Licence and citation", "With missing views", "Input and output")
+"""The sections that a description which is too long does without, in this order."""
 _UNKNOWN: Final = "–"
 
 Rows = list[dict[str, object]]
@@ -59,6 +61,18 @@ def model_card(
         coverage=_UNKNOWN if intervals is None else _percent(float(intervals["coverage"].mean())),
         subsets=_subsets(tables.get("view_subset_accuracy")), limits=_limits(evaluation, settings),
     )  # fmt: skip
+
+
+def shortened(card: str, longest: int) -> str:
+    """The card with as many sections as a description may have characters, and where the others are."""
+    start, *sections = card.split("\n## ")
+    told = f"\nThe other sections stand in `{FILE}` among the artifacts.\n"
+    for heading in ("", *_LEFT_OUT):
+        sections = [section for section in sections if not heading or not section.startswith(heading)]
+        text = "\n## ".join([start, *sections]) + (told if heading else "")
+        if len(text) <= longest:
+            return text
+    return text[: longest - len(told)] + told
 
 
 def _made(evaluation: Evaluation, tags: Mapping[str, str]) -> str:

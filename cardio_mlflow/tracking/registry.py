@@ -36,6 +36,8 @@ from cardio_mlflow.training.stroke_volume import Predicted, all_direct
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
+LONGEST_DESCRIPTION: Final = 5000
+"""Characters that MLflow's database keeps of a description."""
 ARTIFACT: Final = "model"
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 _REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic",
@@ -224,7 +226,12 @@ def tag_version(version: str, tags: Mapping[str, str]) -> None:
 
 @explained()
 def describe(text: str, version: str = "") -> None:
-    """Set the description, in markdown, of a version of the registered model; or of the model itself."""
+    """Set the description, in markdown, of a version of the registered model; or of the model itself.
+
+    Args:
+        text: of `LONGEST_DESCRIPTION` characters at most.
+        version: its number; empty: the model.
+    """
     if version:
         MlflowClient().update_model_version(MODEL_NAME, version, text)
     else:

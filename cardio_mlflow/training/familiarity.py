@@ -111,7 +111,10 @@ class Reference:
         arrays = {
             f"{part}.{name}": a for part, groups in parts.items() for name, a in groups.to_arrays().items()
         }
-        scores = {f"scores.{name}": a.astype(np.float32) for name, a in self.scores._asdict().items()}
+        scores = {
+            f"scores.{name}": np.asarray(a, np.float32, order="C")
+            for name, a in self.scores._asdict().items()
+        }
         return arrays | scores | {"frames": np.array([self.frames], dtype=np.float32)}
 
     @classmethod

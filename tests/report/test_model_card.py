@@ -10,7 +10,7 @@ from cardio_mlflow.analysis.results import Evidence, analyse
 from cardio_mlflow.analysis.summary import mean_correlation
 from cardio_mlflow.parameters import KEYS, PARAMETERS
 from cardio_mlflow.report.contents import Evaluation
-from cardio_mlflow.report.model_card import SHORT, model_card
+from cardio_mlflow.report.model_card import SHORT, model_card, shortened
 from cardio_mlflow.report.participant_flow import flow_table
 
 TAGS = {
@@ -130,3 +130,16 @@ def test_a_model_whose_settings_are_not_known(judged, tiny_settings):
     tables, mean = judged
     evaluation = Evaluation("cohort1", "Cohort I, out of fold", tiny_settings(), None, False, 5)
     assert "Settings that matter" not in sections(model_card(tables, mean, evaluation, TAGS))
+
+
+def test_a_description_that_is_too_long_does_without_some_sections(card_of):
+    card = card_of(synthetic=True)
+    assert shortened(card, len(card)) == card
+    short = shortened(card, 4000)
+    assert len(short) <= 4000
+    assert short.startswith("> **SYNTHETIC")
+    kept = sections(short)
+    assert {"Intended use", "Results", "Limits"} <= set(kept) < set(sections(card))
+    assert cells(kept["Results"]) == cells(sections(card)["Results"])
+    assert "`model_card.md`" in short
+    assert len(shortened(card, 300)) <= 300

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.parameters import VIEWS
@@ -133,8 +134,9 @@ def test_nobody_gets_no_judgement(familiarity):
     )
 
 
-def test_arrays_give_the_same_judgement(familiarity):
-    again = Familiarity.from_arrays(familiarity.to_arrays())
+def test_a_file_gives_the_same_judgement(familiarity, tmp_path):
+    save_file(familiarity.to_arrays(), tmp_path / "familiarity.safetensors")
+    again = Familiarity.from_arrays(load_file(tmp_path / "familiarity.safetensors"))
     assert again.thresholds == pytest.approx(dict(familiarity.thresholds))
     for clips in (beating(20, 8), changed(noise)):
         assert judged(again, clips) == judged(familiarity, clips)
