@@ -11,10 +11,11 @@ from typing import Final
 
 import pandas as pd
 
+from cardio_mlflow.analysis.intervals import out_of_fold_intervals
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold, read_predictions
 from cardio_mlflow.analysis.results import Evidence
 from cardio_mlflow.pipelines.evaluate import Judged, log_evaluation
-from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
+from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS, VIEW_SUBSETS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
@@ -63,7 +64,9 @@ def validate_folds(
         InputError: a patient is in two folds, or a fold's artifacts are gone.
     """
     first = next(iter(folds.values()))
-    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
+    pooled = out_of_fold_intervals(
+        pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
+    )
     run.log_text(first.text("settings.yaml"), "study_settings.yaml")
     shared = _shared_tags(first)
     folds_from = first.tags.get("folds_from", "")
@@ -101,7 +104,15 @@ def _evidence(pooled: pd.DataFrame, folds: Mapping[int, FinishedRun]) -> Evidenc
         first.patients_table(PARTICIPANTS) if first.has(PARTICIPANTS) else None,
         pd.concat([fold.patients_table(FEATURES) for fold in folds.values()]) if has_all else None,
         pd.concat(histories, ignore_index=True),
+        pooled_subsets(folds),
     )
+
+
+def pooled_subsets(folds: Mapping[int, FinishedRun]) -> pd.DataFrame | None:
+    """What the folds predict from subsets of the views, out of fold; None where one is older than that."""
+    if not all(fold.has(VIEW_SUBSETS) for fold in folds.values()):
+        return None
+    return pd.concat([fold.patients_table(VIEW_SUBSETS) for fold in folds.values()], ignore_index=True)
 
 
 def _registered(run: Run, champion: str, shared: Mapping[str, str], folds: Mapping[int, FinishedRun]) -> str:
