@@ -58,7 +58,10 @@ class Judged:
 
     @torch.no_grad()
     def with_slot(self, slot: int, other: Judged, taken: int) -> Reasons:
-        """With the clips of a slot replaced by those that others, or they themselves, have in some slot."""
+        """With the clips of a slot replaced by those that others, or they themselves, have in some slot.
+
+        Only that slot is judged, and the patient as a whole: flags of the other slots would be by chance.
+        """
         clips = self.clips.clips.clone()
         clips[:, slot] = other.clips.clips[:, taken]
         frames, features = {}, {}
@@ -67,7 +70,9 @@ class Judged:
             frames[name][:, slot] = other.seen.frames[name][:, taken]
             fused = bundle.network.from_frames(frames[name], self.seen.present, self.clips.phased)
             features[name] = fused.features.double().numpy()
-        return self.familiarity.judge(frames, features, replace(self.clips, clips=clips), self.seen.present)
+        judged_views = torch.zeros_like(self.seen.present)
+        judged_views[:, slot] = self.seen.present[:, slot]
+        return self.familiarity.judge(frames, features, replace(self.clips, clips=clips), judged_views)
 
 
 def main() -> None:

@@ -88,7 +88,8 @@ class Reference:
             return None
         empty = Scores(*(np.empty((0, 0)),) * 4)
         scores = cls(pixels, clips, fused, empty, frames).score(validation)[0]
-        return cls(pixels, clips, fused, Scores(*(np.float32(s).astype(np.float64) for s in scores)), frames)
+        kept = Scores(*(values.astype(np.float32).astype(np.float64) for values in scores))  # as in the file
+        return cls(pixels, clips, fused, kept, frames)
 
     def score(self, seen: Seen) -> tuple[Scores, Array]:
         """Score N patients; with it (N, V, V) distances of each clip to each view."""
@@ -120,9 +121,11 @@ class Reference:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
         """Read what `to_arrays` gave."""
-        groups = (Groups.from_arrays(_part(arrays, f"{name}.")) for name in ("pixels", "clips", "fused"))
+        pixels, clips, fused = (
+            Groups.from_arrays(_part(arrays, f"{name}.")) for name in ("pixels", "clips", "fused")
+        )
         scores = Scores(**{name: a.astype(np.float64) for name, a in _part(arrays, "scores.").items()})
-        return cls(*groups, scores, int(arrays["frames"][0]))
+        return cls(pixels, clips, fused, scores, int(arrays["frames"][0]))
 
 
 @dataclass(frozen=True)
