@@ -22,6 +22,8 @@ FLAGGED: Final = 0.01
 MOST_FLAGGED: Final = 0.05
 FAR: Final = 5.0
 """Robust SDs from the median beyond which a score is flagged even where a few patients out of fold lie."""
+NEAR: Final = 3.0
+"""Robust SDs from the median within which nothing is flagged where fewer than 1 / `FLAGGED` patients tell."""
 UNLIKE: Final = "unlike the clips of training"
 _FAR_NUMBER: Final = 4.0
 """SDs by which a pixel number must lie below those of training to be given as the reason."""
@@ -147,8 +149,8 @@ class Familiarity:
         if not known:
             return None
         pooled = Scores(*(np.concatenate(s) for s in zip(*(r.scores for r in known.values()), strict=True)))
-        thresholds = {name: threshold(values) for name, values in pooled._asdict().items()}
-        return cls(known, thresholds | {"other": max(thresholds["other"], 0.0)})
+        thresholds = {name: threshold(values, NEAR) for name, values in pooled._asdict().items()}
+        return cls(known, thresholds | {"other": max(threshold(pooled.other, 0.0), 0.0)})
 
     def judge(
         self, frames: Mapping[str, Tensor], features: Mapping[str, Array], clips: Clips, present: Tensor
@@ -228,12 +230,13 @@ def _what_of_the_picture(numbers: Array) -> str:
     return UNLIKE
 
 
-def threshold(scores: Array) -> float:
+def threshold(scores: Array, near: float) -> float:
     """What a score may be at most, from (N, V) scores of patients whom the network was not trained on.
 
     By exchangeability a new patient of the same kind has one that is larger with a probability of about
-    FLAGGED, or 1/(N + 1) where there are fewer patients. Where a few lie far off from all others, up to
-    MOST_FLAGGED of them are given up. Infinite where nothing is known.
+    `FLAGGED`. Fewer patients cannot tell so small a share: theirs is 1/(N + 1), so that the threshold is not
+    below ``near`` robust SDs from the median. Where a few lie far off from all others (`FAR`), up to
+    `MOST_FLAGGED` of them are given up. Infinite where nothing is known.
     """
     known = scores[np.isfinite(scores)]
     if not known.size:
@@ -244,4 +247,6 @@ def threshold(scores: Array) -> float:
     least, usual = (
         worst[min(int(share * (len(worst) + 1)), len(worst) - 1)] for share in (MOST_FLAGGED, FLAGGED)
     )
+    if len(worst) < 1 / FLAGGED:
+        usual = max(usual, median + near * robust)
     return float(max(least, min(usual, median + FAR * robust)))
