@@ -48,8 +48,16 @@ from cardio_mlflow.training.forward import Batch, forward
 from cardio_mlflow.training.frozen_features import Sources
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler
-from cardio_mlflow.training.shared_weights import NOTHING, Weights, fill, shared_depth, split_weights
+from cardio_mlflow.training.shared_weights import (
+    NOTHING,
+    Weights,
+    as_stored,
+    fill,
+    shared_depth,
+    split_weights,
+)
 from cardio_mlflow.training.stroke_volume import Predicted
+from cardio_mlflow.training.weight_differences import add_difference, difference
 
 SHARED: Final = "shared.safetensors"
 SCALERS: Final = "scalers.json"
@@ -86,17 +94,24 @@ class Ensemble:
 def save_ensemble(ensemble: Ensemble, folder: Path, *, half: ClipTensor | None = None) -> None:
     """Write an ensemble into a folder, which is made if need be; no path of this machine is in its files.
 
+    The tensors that differ are whole for the first network, and for the others differences from it.
+
     Args:
         ensemble: to write.
         folder: where to.
-        half: clips; weights are written in half precision where that changes no network's prediction for them
-            by more than `HALF`: all weights, or else those that are shared. None: all in single precision.
+        half: clips; matrices are written in half precision as far as that changes no network's prediction for
+            these by more than `HALF`. None: all in single precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shared, own = split_weights({name: bundle.network for name, bundle in ensemble.bundles.items()})
     if half is not None:
         shared, own = _smallest(ensemble, shared, own, half)
-    for name, weights in {SHARED: shared, **{f"{name}.safetensors": w for name, w in own.items()}}.items():
+    base = next(iter(own.values()))
+    files = {SHARED: shared}
+    for name, weights in own.items():
+        packed = {key: difference(tensor, base[key]) for key, tensor in weights.items()}
+        files[f"{name}.safetensors"] = weights if weights is base else packed
+    for name, weights in files.items():
         save_file({key: tensor.contiguous().cpu() for key, tensor in weights.items()}, str(folder / name))
     bundles = ensemble.bundles
     scales = {name: scale_fields(b.scale) for name, b in bundles.items() if b.scale is not None}
@@ -124,6 +139,8 @@ def load_ensemble(folder: Path) -> Ensemble:
     settings, scalers = settings_from_yaml(texts[SETTINGS]), json.loads(texts[SCALERS])
     names = sorted(scalers)
     own = [load_file(folder / f"{name}.safetensors") for name in names]
+    base, *others = own
+    own = [base, *({n: add_difference(base[n], packed) for n, packed in other.items()} for other in others)]
     networks = _filled(json.loads(texts[BACKBONE]), settings, load_file(folder / SHARED), own)
     scales = {name: scale_from(fields) for name, fields in json.loads(texts.get(SCALE, "{}")).items()}
     return Ensemble({
@@ -156,22 +173,22 @@ def _filled(
 def _smallest(
     ensemble: Ensemble, shared: Weights, own: Mapping[str, Weights], clips: ClipTensor
 ) -> tuple[Weights, Mapping[str, Weights]]:
-    """The weights in as few bytes as keep the predictions for these clips, see `HALF`."""
-    wanted, less = evaluate(ensemble, clips).targets, _halved(shared)
-    for tried in ({name: _halved(weights) for name, weights in own.items()}, own):
-        networks = _filled(_config(ensemble), ensemble.settings, less, list(tried.values()))
-        bundles = {
-            name: replace(ensemble.bundles[name], network=network)
-            for name, network in zip(tried, networks, strict=True)
-        }
+    """The weights in as few bytes as keep the predictions for these clips, see `HALF`.
+
+    Where the backbone multiplies in bfloat16, its matrices are kept in it, to the same numbers.
+    """
+    wanted = evaluate(ensemble, clips).targets
+    multiplied = compute_dtype(ensemble.settings.precision, choose_device())
+    blocks = torch.float16 if multiplied == torch.float32 else multiplied
+    for dtypes in ((blocks, torch.float16), (torch.float32, torch.float16), (blocks, torch.float32)):
+        less = as_stored(shared, *dtypes), {name: as_stored(w, *dtypes) for name, w in own.items()}
+        networks = _filled(_config(ensemble), ensemble.settings, less[0], list(less[1].values()))
+        tried = zip(ensemble.bundles.items(), networks, strict=True)
+        bundles = {name: replace(bundle, network=network) for (name, bundle), network in tried}
         found = evaluate(Ensemble(bundles), clips).targets
         if all(np.abs(found[name] - wanted[name]).max(initial=0) <= HALF for name in wanted):
-            return less, tried
+            return less
     return shared, own
-
-
-def _halved(weights: Weights) -> Weights:
-    return {name: w.half() if w.dtype == torch.float32 else w for name, w in weights.items()}
 
 
 class Evaluated(NamedTuple):
