@@ -98,6 +98,9 @@ FACTS: Final = ("HR", "BSA", "MAP")
 """What is known without a catheter, in the order of a facts array's last axis: heart rate (beats/min), body
 surface (m²), mean arterial pressure (mmHg)."""
 
+FACT_RANGES: Final = {"HR": (20.0, 300.0), "BSA": (0.2, 4.0), "MAP": (20.0, 250.0)}
+"""Smallest and largest of these that is no slip of the pen and no other unit; 0 for missing is."""
+
 PULMONARY_HYPERTENSION: Final[Parameter] = next(p for p in PARAMETERS if p.key == "meanPAP")
 """The parameter whose cut-off defines pulmonary hypertension (ESC/ERS 2022: meanPAP > 20 mmHg)."""
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import safe_open
 from torch import Tensor
 
 from cardio_mlflow.data.batch.clip_store import entry_in
-from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE
+from cardio_mlflow.data.clips import PREPARED_FRAMES, PREPARED_SIZE, PreparedClip
 from cardio_mlflow.data.picture.physical_scale import FIELD_MM, PhysicalScale, at_physical_scale, mm_shown
 from cardio_mlflow.data.quality import Quality
 from cardio_mlflow.parameters import VIEW_CODES
@@ -148,6 +150,29 @@ def load_clips(
     clips = open_clips(files, patient_ids, frames, scale=scale)
     pixels = torch.stack([clips.clips_of(patient) for patient in range(len(clips.patient_ids))])
     return ClipTensor(clips.patient_ids, pixels, clips.present, clips.placement, clips.phased, clips.rr_ms)
+
+
+def prepared_clips(patient_ids: Sequence[str], clips: Sequence[Mapping[str, PreparedClip]]) -> ClipTensor:
+    """Clips of N patients that were prepared just now, of each by view code."""
+    present = torch.tensor([[view in of for view in VIEW_CODES] for of in clips]).reshape(-1, len(VIEW_CODES))
+    pixels = torch.zeros(*present.shape, PREPARED_FRAMES, PREPARED_SIZE, PREPARED_SIZE, dtype=torch.uint8)
+    for shown, of in zip(pixels, clips, strict=True):
+        for view, clip in of.items():
+            shown[VIEW_CODES.index(view)] = torch.from_numpy(clip.frames.copy())
+    facts = _facts([of[view].quality if view in of else None for of in clips for view in VIEW_CODES])
+    placement, phased, rr_ms = (values.reshape(*present.shape, *values.shape[1:]) for values in facts)
+    return ClipTensor(tuple(patient_ids), pixels, present.bool(), placement, phased, rr_ms)
+
+
+def with_heart_rates(facts: NDArray[np.float64], clips: Clips) -> NDArray[np.float64]:
+    """(N, 3) facts, see `FACTS`, with the heart rate of the beats that are shown.
+
+    That is the median over the views whose beats are known; where none is, the rate stays as it was given.
+    """
+    interval = pd.DataFrame(clips.rr_ms.numpy()).median(axis=1).to_numpy(np.float64)
+    found = facts.copy()
+    found[:, 0] = np.where(np.isnan(interval), facts[:, 0], 60_000 / interval)
+    return found
 
 
 def frame_positions(available: int, frames: int) -> list[int]:

@@ -117,7 +117,7 @@ def _log_bundle(run: Run, bundle: Bundle, fold: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"fold-{fold}"
         save_bundle(bundle, path)
-        log_model(run, bundle.settings, {path.name: path})
+        log_model(run, {path.name: path})
 
 
 def build_predictions(

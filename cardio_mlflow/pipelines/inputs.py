@@ -23,7 +23,7 @@ from cardio_mlflow.data.cohort.folds import assign_folds, parse_indices, read_fo
 from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
 from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
-from cardio_mlflow.data.dataset import open_clips
+from cardio_mlflow.data.dataset import open_clips, with_heart_rates
 from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
 from cardio_mlflow.data.sorting.sorted_labels import row_ids
 from cardio_mlflow.errors import InputError
@@ -90,10 +90,8 @@ class StudyInputs:
         mean arterial pressure are.
         """
         labels = self.cohort.labels.reindex(columns=list(FACTS)).loc[list(patients)]
-        facts = labels.to_numpy(dtype=np.float64, copy=True)
-        interval = pd.DataFrame(open_clips(self.prepared.clips_of, patients, 1).rr_ms.numpy()).median(axis=1)
-        facts[:, 0] = (60_000 / interval).fillna(pd.Series(facts[:, 0])).to_numpy()
-        return facts
+        facts = labels.to_numpy(dtype=np.float64)
+        return with_heart_rates(facts, open_clips(self.prepared.clips_of, patients, 1))
 
     def persons(self, patients: Sequence[str]) -> list[str] | None:
         """Who of these patients are one person; None where every patient of the cohort is a person.

@@ -116,7 +116,7 @@ def _registered(run: Run, champion: str, shared: Mapping[str, str], folds: Mappi
         if known := versions_with(tags):
             log.info("Version %s has these weights already; no other is registered.", known[0].number)
             return known[0].number
-        log_model(run, settings_from_yaml(chosen[0].text("settings.yaml")), bundles)
+        log_model(run, bundles)
     return register(run, tags)
 
 

@@ -1,123 +1,210 @@
-"""The registered model: the mean of a study's folds, as an MLflow pyfunc from code.
+"""The registered model: the networks of a study's folds as an MLflow pyfunc from code.
 
 MLflow runs this file when the model is loaded, with the package's code as it was at registration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
-import torch
+from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from cardio_mlflow import parameters
-from cardio_mlflow.data.dataset import ClipTensor
-from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
-from cardio_mlflow.training.bundle import Bundle, load_bundle, predict
+from cardio_mlflow.errors import InputError
+from cardio_mlflow.prediction.answers import LEVEL, answer, answer_table, check_level
+from cardio_mlflow.prediction.clip_arrays import ClipArrays, read_arrays
+from cardio_mlflow.prediction.clip_table import PatientFiles
+from cardio_mlflow.prediction.patient_clips import ClipReader
+from cardio_mlflow.prediction.places import Places
+from cardio_mlflow.prediction.requests import read_request
+from cardio_mlflow.training.bundle import load_bundle
+from cardio_mlflow.training.ensemble import Ensemble
 
-Array = np.ndarray[Any, np.dtype[Any]]
+log = logging.getLogger(__name__)
+
+
+class PlainError(MlflowException):  # type: ignore[misc]
+    """An error of one sentence that stays as it is: MLflow's server puts a request's data before others."""
+
+    @property
+    def message(self) -> str:
+        """The sentence."""
+        return str(self.args[0])
+
+    @message.setter
+    def message(self, text: str) -> None:
+        """Nothing is changed."""
+
+
+class RefusedInput(PlainError):  # noqa: N818 - what happened to the request
+    """A request that the model does not take; a server answers with status 400."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, error_code=INVALID_PARAMETER_VALUE)
+
+
+class ServerFault(PlainError):  # noqa: N818 - as above
+    """A fault of the program or of the machine; a server answers with status 500."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, error_code=INTERNAL_ERROR)
 
 
 class CardioHemodynamics(PythonModel):  # type: ignore[misc]
-    """Nine catheterisation values from prepared clips.
+    """Nine catheterisation values from the clips of four views, with intervals and what speaks against them.
 
-    Input: a dict of arrays for N patients and V = 4 views in the order of the view table, of which the
-    model's signature names those that it needs: ``views``, (N, V, T, 224, 224) uint8 prepared clips;
-    ``view_mask``, (N, V) uint8; ``phased``, (N, V) uint8, the clips whose first frame is known to stand at an
-    R wave; ``placement``, (N, V, 3) float64, mm per pixel and the apex (x, y) in pixels, NaN where the scale
-    is not known; ``facts``, (N, 3) float64, heart rate (beats/min), body surface (m²) and mean arterial
-    pressure (mmHg), NaN where not known. Output: a table of N rows and nine columns, in the units of the
-    parameter table.
+    Input, for N patients, is one of two.
+
+    Arrays by name: ``views``, (N, 4, T, 224, 224), prepared clips, 0 to 255, of A4C, A2C, PSAX, PLAX in this
+    order; ``view_mask``, (N, 4), 1 for a view that is there; and, where known, ``phased``, (N, 4), 1 for a
+    clip whose first frame stands at an R wave; ``placement``, (N, 4, 3), mm per pixel and the sector's apex
+    (x, y) in pixels; ``facts``, (N, 3), heart rate (beats/min), body surface (m²) and mean arterial pressure
+    (mmHg), NaN where not known; ``patient_id``.
+
+    A table, list of records or dict of columns: a column for each view, by name or code (FC, TC, SA, LA),
+    whose cells hold the path of a DICOM file, such a file in base64, or nothing; and, where known, ``HR``,
+    ``BSA``, ``MAP`` and ``patient_id``. In a server paths are taken only below the folder ``files`` of the
+    model configuration.
+
+    Parameters: ``level`` of the intervals, 0.9 unless given; ``refuse``, whether to leave out flagged values.
+
+    Output: a table of 9 N rows with the columns patient, parameter, unit, prediction, lower, upper, abnormal
+    (beyond the cut-off), ph_probability (of pulmonary hypertension), unfamiliar, flags (why the value should
+    not be trusted) and notes.
     """
 
-    bundles: dict[str, Bundle]
+    ensemble: Ensemble
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load one bundle per fold."""
-        self.bundles = {name: load_bundle(Path(folder)) for name, folder in sorted(context.artifacts.items())}
+        """Load the networks, one bundle per fold."""
+        self.ensemble = Ensemble(
+            {name: load_bundle(Path(folder)) for name, folder in sorted(context.artifacts.items())}
+        )
+        self._prepare_to_serve(context)
 
-    # Without type hints: mlflow would take them for the input's schema, which the signature gives.
+    def _prepare_to_serve(self, context: PythonModelContext) -> None:
+        folder = (context.model_config or {}).get("files")
+        self._folder = Path(folder) if folder else None
+        self._reader = ClipReader()  # starts nothing before the first clip
+        self._one_at_a_time = threading.Lock()
+
+    # Without type hints: mlflow would take them for the input's schema, and its errors show the input.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        """Predict; the mean over the folds.
+        """Answer a request, see the class.
 
         Raises:
-            ValueError: the arrays do not have the shapes that the class states.
+            RefusedInput: the request cannot be taken.
+            ServerFault: in a server, whatever else fails.
         """
-        return pd.DataFrame(self.answer(model_input)["predictions"], columns=list(KEYS))
+        level, refuse = (params or {}).get("level", LEVEL), (params or {}).get("refuse", False)
+        is_server = bool(_MLFLOW_IS_IN_SERVING_ENVIRONMENT.get())
+        with _faults_named() if is_server else _as_they_are():
+            with _refusing():
+                check_level(level)
+                places = Places(self._folder, is_server)
+                asked, names = read_request(model_input, self.ensemble.settings.training_frames, places)
+            table = self._table(asked, names, level=level, refuse=refuse)
+            return _for_json(table) if is_server else table
 
-    def answer(self, model_input: Mapping[str, Any]) -> dict[str, Any]:
-        """Predict, and say what the predictions were made from.
+    def answer(
+        self, model_input: Mapping[str, Any], level: float = LEVEL, refuse: bool = False
+    ) -> dict[str, Any]:
+        """Answer about prepared clips, and say what the predictions were made from.
 
         Args:
-            model_input: as the class states.
+            model_input: arrays by name, as the class states.
+            level: of the intervals.
+            refuse: leave out flagged values.
 
         Returns:
-            ``predictions`` and ``direct``, (N, 9), the mean over the folds, NaN of a parameter that none has
-            learned; ``derived``, (N, 9) bool, the values that follow from stroke volume by an identity;
-            ``features``, (N, D) by the name of the fold.
+            As ``answers.answer``: arrays, texts and dicts alone, which mean the same to other versions of the
+            package.
 
         Raises:
-            ValueError: the arrays do not have the shapes that the class states.
+            RefusedInput: an array has another shape, type or range, or the level is no share.
         """
-        given = {name: np.asarray(values) for name, values in model_input.items()}
-        clips, facts = read_inputs(given)
-        found = {name: predict(bundle, clips, facts) for name, bundle in self.bundles.items()}
-        of_folds = [prediction.predicted for prediction in found.values()]
-        return {
-            "predictions": _mean([of.predictions for of in of_folds]),
-            "direct": _mean([of.direct for of in of_folds]),
-            "derived": np.all([of.derived for of in of_folds], axis=0),
-            "features": {name: prediction.features for name, prediction in found.items()},
-        }
+        with _refusing():
+            check_level(level)
+            asked = read_arrays(model_input, self.ensemble.settings.training_frames)
+        with self._one_at_a_time:
+            return answer(self.ensemble, asked.clips, asked.facts, level=level, refuse=refuse)
+
+    def _table(
+        self, asked: ClipArrays | tuple[PatientFiles, ...], names: tuple[str, ...], **how: Any
+    ) -> pd.DataFrame:
+        """The answer to a request; of clip files one patient is held in memory after the other."""
+        if isinstance(asked, ClipArrays):
+            with self._one_at_a_time:
+                return answer_table(answer(self.ensemble, asked.clips, asked.facts, **how), names)
+        tables = [answer_table(self._about(patient, **how), [name])
+                  for patient, name in zip(asked, names, strict=True)]  # fmt: skip
+        return pd.concat(tables, ignore_index=True) if tables else self._nobody()
+
+    def _about(self, patient: PatientFiles, **how: Any) -> dict[str, Any]:
+        found = self._reader.read(patient)
+        with self._one_at_a_time:
+            return answer(self.ensemble, found.clips, found.facts, refused=[found.refused], **how)
+
+    def _nobody(self) -> pd.DataFrame:
+        """The empty table."""
+        asked = read_arrays({"views": [], "view_mask": []}, self.ensemble.settings.training_frames)
+        return answer_table(answer(self.ensemble, asked.clips, asked.facts), ())
 
     def code_folder(self) -> Path:
         """The folder of the code that answers: the model's own when it was loaded in isolation."""
         return Path(parameters.__file__).resolve().parent
 
 
-def read_inputs(given: Mapping[str, Array]) -> tuple[ClipTensor, Array]:
-    """The clips and the (N, 3) facts in a model's input; what a model has no need of may be left out.
-
-    Raises:
-        ValueError: names the shapes and nothing of the patient.
-    """
-    views, mask = given["views"], given["view_mask"]
-    count = len(VIEW_CODES)
-    if views.ndim != 5 or views.shape[1] != count or views.dtype != np.uint8:
-        raise ValueError(f"views must be uint8 (N, {count}, T, H, W), not {views.dtype} {views.shape}")
-    patients = len(views)
-    phased = given.get("phased", np.zeros((patients, count)))
-    placement = given.get("placement", np.full((patients, count, 3), np.nan))
-    facts = given.get("facts", np.full((patients, len(FACTS)), np.nan))
-    shapes = {
-        "view_mask": (mask, (patients, count)),
-        "phased": (phased, (patients, count)),
-        "placement": (placement, (patients, count, 3)),
-        "facts": (facts, (patients, len(FACTS))),
-    }
-    for name, (array, shape) in shapes.items():  # fmt: skip
-        if array.shape != shape:
-            raise ValueError(f"{name} must be {shape}, not {array.shape}")
-    if not mask.any(axis=1).all():
-        raise ValueError("every patient needs at least one view")
-    ids = tuple(map(str, range(patients)))
-    arrays = (views, mask.astype(bool), placement.astype(np.float64), phased.astype(bool))
-    clips, present, placed, verified = (torch.from_numpy(array) for array in arrays)
-    return ClipTensor(ids, clips, present, placed, verified), facts.astype(np.float64)
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say what cannot be used of a request in the one way that MLflow's server passes on unchanged."""
+    try:
+        yield
+    except InputError as refusal:
+        raise RefusedInput(str(refusal)) from None
 
 
-def _mean(values: list[Array]) -> Array:
-    """Mean of (N, 9) arrays over those that have a value; NaN where none has."""
-    stacked = np.stack(values)
-    given = ~np.isnan(stacked)
-    mean = np.full(stacked.shape[1:], np.nan)
-    np.divide(np.where(given, stacked, 0).sum(0), given.sum(0), out=mean, where=given.any(0))
-    return mean
+@contextmanager
+def _as_they_are() -> Iterator[None]:
+    """Let errors through."""
+    yield
+
+
+@contextmanager
+def _faults_named() -> Iterator[None]:
+    """Name a fault by its kind and place alone: MLflow's server sends tracebacks to whoever asked."""
+    try:
+        yield
+    except MlflowException:
+        raise
+    except Exception as fault:
+        sentence = str(fault) if isinstance(fault, InputError) else _named(fault)
+        log.error(sentence)  # noqa: TRY400 - a traceback may hold what the request held
+        raise ServerFault(sentence) from fault
+
+
+def _named(fault: Exception) -> str:
+    places = [(Path(f.f_code.co_filename), line) for f, line in traceback.walk_tb(fault.__traceback__)]
+    own = [f" in {path.name}, line {line}" for path, line in places if "cardio_mlflow" in path.parts]
+    return f"The program failed: {type(fault).__name__}{own[-1] if own else ''}."
+
+
+def _for_json(table: pd.DataFrame) -> pd.DataFrame:
+    """A table without the numbers that JSON does not know: null in their place."""
+    plain = table.astype(object).replace({np.inf: None, -np.inf: None})
+    return plain.where(plain.notna(), None)
 
 
 mlflow.models.set_model(CardioHemodynamics())

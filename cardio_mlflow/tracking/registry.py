@@ -20,12 +20,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
-from cardio_mlflow.settings import Settings
+from cardio_mlflow.parameters import KEYS, VIEW_CODES
+from cardio_mlflow.prediction.answers import COLUMNS, LEVEL
 from cardio_mlflow.tracking.finished import fetch, is_run_id
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import experiment
@@ -131,12 +131,11 @@ def model_input(data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) 
     }
 
 
-def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None:
+def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
     """Log one model made of fold bundles as the run's artifact ``model``.
 
     Args:
         run: the run.
-        settings: that the folds were trained with.
         bundles: bundle folders by a name that sorts them.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -146,27 +145,23 @@ def log_model(run: Run, settings: Settings, bundles: Mapping[str, Path]) -> None
             python_model=str(PACKAGE / "tracking" / "registered_model.py"),
             artifacts={name: str(bundle) for name, bundle in bundles.items()},
             code_paths=[str(PACKAGE)],
-            signature=signature(settings),
+            signature=signature(),
+            model_config={"files": ""},  # the folder that requests to a server may name files of
             pip_requirements=_pinned(_REQUIREMENTS),
         )
         run.log_folder(path, ARTIFACT)
 
 
-def signature(settings: Settings) -> ModelSignature:
-    """Named arrays in, described by the model's class, and one column per parameter out."""
-    views = len(VIEW_CODES)
-    inputs = [
-        TensorSpec(np.dtype(np.uint8), (-1, views, -1, -1, -1), "views"),
-        TensorSpec(np.dtype(np.uint8), (-1, views), "view_mask"),
-    ]
-    if settings.motion:
-        inputs.append(TensorSpec(np.dtype(np.uint8), (-1, views), "phased"))
-    if settings.scale == "physical":
-        inputs.append(TensorSpec(np.dtype(np.float64), (-1, views, 3), "placement"))
-    if settings.identities:
-        inputs.append(TensorSpec(np.dtype(np.float64), (-1, len(FACTS)), "facts"))
-    columns: list[Any] = [ColSpec(DataType.double, key) for key in KEYS]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(columns))
+def signature() -> ModelSignature:
+    """The columns of the answer and the parameters; the model checks its input itself.
+
+    MLflow's own check of an input shows the input where it fails, pixels and all.
+    """
+    types = {"abnormal": DataType.boolean, "unfamiliar": DataType.boolean}
+    numbers = dict.fromkeys(("prediction", "lower", "upper", "ph_probability"), DataType.double)
+    columns: list[Any] = [ColSpec((types | numbers).get(name, DataType.string), name) for name in COLUMNS]
+    given = [ParamSpec("level", DataType.double, LEVEL), ParamSpec("refuse", DataType.boolean, False)]
+    return ModelSignature(outputs=Schema(columns), params=ParamSchema(given))
 
 
 @explained()

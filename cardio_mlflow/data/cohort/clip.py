@@ -36,12 +36,14 @@ class Findings:
         clips: those of known patients, of which several can show one view.
         studies: clips in folders of studies, by patient and folder name.
         strangers: number of clips of each id that is not in the label sheet.
+        folders: names of the folders with files in them that are taken for those of such ids.
         ignored: number of files or folders left out, by the reason in words.
     """
 
     clips: list[Clip] = field(default_factory=list)
     studies: dict[str, dict[str, list[Clip]]] = field(default_factory=dict)
     strangers: Counter[str] = field(default_factory=Counter)
+    folders: set[str] = field(default_factory=set)
     ignored: Counter[str] = field(default_factory=Counter)
 
     def all_clips(self) -> list[Clip]:

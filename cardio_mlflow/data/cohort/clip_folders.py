@@ -76,19 +76,22 @@ class _Search:
     found: Findings
 
 
-def search_folders(folder: Path, patients: KnownPatients, studies: Iterable[str] = ()) -> Findings:
+def search_folders(
+    folder: Path, patients: KnownPatients, studies: Iterable[str] = (), patient: str | None = None
+) -> Findings:
     """Search a cohort folder for clips by the names of files and folders.
 
     A file's patient and view each stand in its name or in that of a folder it lies in, and both must agree.
     Folders that only group clips (dicom, video, tensors, cohort1 and the like) are looked into, and within a
     patient's folder one level of studies, whose names hold a digit or a word such as "study"; any other
     folder is not, so that clips set aside are not taken by mistake; but those that `studies` names are.
+    ``patient`` says whose folder it is, where it is that of one patient.
 
     Raises:
         InputError: a folder cannot be read, or is a link to a place outside the cohort folder.
     """
     search = _Search(folder, patients, frozenset(map(study_key, studies)), Findings())
-    _search_in(folder, _Place(), search)
+    _search_in(folder, _Place(patient=patient), search)
     return search.found
 
 
@@ -147,6 +150,8 @@ def _sort_in(path: Path, place: _Place, search: _Search) -> None:
         if place.depth:  # the cohort folder itself holds sheets and notes
             found.ignored[_OTHER_KIND] += 1
         return
+    if place.stranger is not None:
+        found.folders.add(place.stranger)
     named = _named_by(unicodedata.normalize("NFC", stem_of(path)), place, search.patients)
     patient, code = place.patient or named.patient, place.view or named.view
     if not place.depth and not path.suffix and patient is None:

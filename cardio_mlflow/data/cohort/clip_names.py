@@ -130,6 +130,17 @@ class KnownPatients:
         return any(difference(patient, name) for patient in self._exact)
 
 
+class UnknownPatients(KnownPatients):
+    """Nobody is known: any name of a folder that groups nothing and shows no view can be a patient's."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def is_near(self, name: str) -> bool:  # noqa: ARG002
+        """Every name is."""
+        return True
+
+
 def view_prefix(name: str) -> str | None:
     """The code of the view that a name starts with, if a separator, a digit or nothing follows.
 

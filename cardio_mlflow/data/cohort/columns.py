@@ -13,7 +13,7 @@ from openpyxl.utils import get_column_letter
 
 from cardio_mlflow.data.cohort.persons import ALIASES, PERSON
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, is_parameter, normalise_name, parameter
+from cardio_mlflow.parameters import FACT_RANGES, KEYS, is_parameter, normalise_name, parameter
 from cardio_mlflow.sheets.cells import is_missing
 from cardio_mlflow.sheets.sheet import Sheet, raise_problems
 from cardio_mlflow.sheets.units import canonical_unit, wrong_unit
@@ -29,8 +29,6 @@ NUMBERS: Final[dict[str, tuple[str, ...]]] = {
     "MAP": (parameter("meanPAP").unit,),
 }
 """Optional numeric columns and the units that may stand in their cells."""
-PLAUSIBLE: Final = {"HR": (20.0, 300.0), "BSA": (0.2, 4.0), "MAP": (20.0, 250.0)}
-"""Smallest and largest value of these that is no slip of the pen and no other unit; 0 for missing is."""
 TEXTS: Final = ("sex", "age", "rhythm", "BMI", "scanner")
 """Optional columns kept as text, for subgroups."""
 _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
@@ -52,7 +50,7 @@ _OTHER_QUANTITIES: Final = frozenset(("svr", "pvri", "tpr", "papi", "tpg", "dpg"
 
 def implausible(value: float, name: str) -> str | None:
     """What is wrong with a heart rate, body surface or arterial pressure that nobody has."""
-    low, high = PLAUSIBLE[name]
+    low, high = FACT_RANGES[name]
     if math.isnan(value) or low <= value <= high:
         return None
     unit = NUMBERS[name][0]
@@ -95,6 +93,22 @@ def match_columns(sheet: Sheet, values_wanted: bool = True) -> dict[str, int]:
     if patient is None and 0 in positions.values():
         raise InputError(f"{sheet.name}: no patient_id column, and the first one is no id either.")
     return positions | {PATIENT_ID: patient or 0}
+
+
+def match_facts(sheet: Sheet) -> dict[str, int]:
+    """The position of the columns HR, BSA and MAP, and of the patient ids where there is one of these.
+
+    Nothing is asked of any other column.
+
+    Raises:
+        InputError: two columns hold one of them, or a heading names a wrong unit.
+    """
+    positions = {name: sheet.find((name, *_OPTIONAL[name])) for name in NUMBERS}
+    found = {name: position for name, position in positions.items() if position is not None}
+    for name, position in found.items():
+        if brackets := re.search(r"[(\[](.*?)[)\]]", sheet.columns[position]):
+            _check_unit(sheet, position, name, brackets.group(1))
+    return found and found | {PATIENT_ID: sheet.find(PATIENT_NAMES) or 0}
 
 
 def _only_id(positions: dict[str, int], values_wanted: bool) -> int | None:

@@ -1,0 +1,118 @@
+"""Conformal intervals, against the formula of the paper in plain loops, and on simulated patients."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cardio_mlflow.analysis.conformal import (
+    SUBSET_COLUMNS,
+    Calibration,
+    calibrate,
+    mean_over_networks,
+    views_shown,
+)
+from cardio_mlflow.analysis.scores import smallest
+from cardio_mlflow.parameters import KEYS, PARAMETERS, VIEWS
+
+ALL = "A4C+A2C+PSAX+PLAX"
+FOLDS = 5
+
+
+def simulated(patients: int, seed: int, noise: float = 0.05) -> pd.DataFrame:
+    """Out-of-fold predictions of every parameter from all views, errors of one size for each."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(patients):
+        for p in PARAMETERS:
+            low, high = p.plausible
+            prediction, error = 0.3 * high + 0.7 * low, noise * rng.standard_normal()
+            reference = prediction * math.exp(error) if p.log else prediction + error * (high - low)
+            rows.append((f"P{number}", number % FOLDS + 1, ALL, p.key, reference, prediction))
+    return pd.DataFrame(rows, columns=list(SUBSET_COLUMNS))
+
+
+def networks(table: pd.DataFrame, patients: int, seed: int) -> dict[str, np.ndarray]:
+    """Predictions by five networks that differ a little."""
+    rng = np.random.default_rng(seed)
+    of = table.drop_duplicates("parameter").set_index("parameter")["prediction"]
+    middles = np.array([of[key] for key in KEYS])
+    return {
+        f"fold-{k}": middles * (1 + 0.02 * rng.standard_normal((patients, 9))) for k in range(1, FOLDS + 1)
+    }
+
+
+def everything(patients: int) -> np.ndarray:
+    return np.ones((patients, len(VIEWS)), dtype=bool)
+
+
+def plain_cv_plus(table: pd.DataFrame, key: str, by_network, patient: int, level: float):
+    """Barber et al. 2021, section 3: the (1 − α)(n + 1)-th of what each fold's error makes of the patient."""
+    column, log = KEYS.index(key), PARAMETERS[KEYS.index(key)].log
+    uppers, lowers = [], []
+    for row in table[table["parameter"] == key].itertuples():
+        at = by_network[f"fold-{row.fold}"][patient, column]
+        if log:
+            error = abs(math.log(row.reference) - math.log(row.prediction))
+            uppers.append(at * math.exp(error))
+            lowers.append(at / math.exp(error))
+        else:
+            error = abs(row.reference - row.prediction)
+            uppers.append(at + error)
+            lowers.append(at - error)
+    rank = math.ceil(level * (len(uppers) + 1) - 1e-9)
+    low, high = PARAMETERS[column].plausible
+    return (
+        min(max(sorted(lowers)[len(lowers) - rank], low), high),
+        min(max(sorted(uppers)[rank - 1], low), high),
+    )
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9])
+def test_intervals_are_those_of_the_paper_where_errors_are_of_one_size(level):
+    table = simulated(25, seed=1)
+    by_network = networks(table, 4, seed=2)
+    lower, upper = calibrate(table).intervals(by_network, everything(4), level)
+    for patient in range(4):
+        for column, key in enumerate(KEYS):
+            expected = plain_cv_plus(table, key, by_network, patient, level)
+            assert (lower[patient, column], upper[patient, column]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fewer_patients_than_a_level_needs_give_no_interval():
+    table = simulated(9, seed=3)
+    by_network = networks(table, 2, seed=4)
+    calibration = calibrate(table)
+    assert smallest(0.9) == 9
+    assert np.isfinite(calibration.intervals(by_network, everything(2), 0.9)[0]).all()
+    assert np.isnan(calibration.intervals(by_network, everything(2), 0.95)).all()
+
+
+def test_a_calibration_comes_back_from_json_and_names_nobody():
+    calibration = calibrate(simulated(40, seed=5))
+    text = calibration.to_json()
+    by_network = networks(simulated(1, seed=5), 3, seed=6)
+    again = Calibration.from_json(text)
+    for given, back in zip(
+        calibration.intervals(by_network, everything(3)),
+        again.intervals(by_network, everything(3)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(back, given, rtol=1e-4)
+    assert again.training_range() == calibration.training_range()
+    assert "P1" not in text
+    errors = json.loads(text)["scores"][ALL]["RAP"]["errors"]
+    assert errors != [float(f"{e:.5g}") for e in calibration.scores[ALL]["RAP"].errors]
+
+
+def test_the_mean_over_networks_leaves_out_what_a_network_has_not_learned():
+    by_network = {"fold-1": np.array([[1.0, np.nan]]), "fold-2": np.array([[3.0, np.nan]])}
+    np.testing.assert_array_equal(mean_over_networks(by_network), [[2.0, np.nan]])
+
+
+def test_views_are_named_in_the_order_of_the_table():
+    assert views_shown(np.array([[True, True, False, True]])) == ["A4C+A2C+PLAX"]
