@@ -70,7 +70,11 @@ class ClipTensor:
 
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position."""
-        return _at_scale(self.clips[patient], self.placement[patient], self.scale)
+        return _at_scale(self.prepared_of(patient), self.placement[patient], self.scale)
+
+    def prepared_of(self, patient: int) -> Tensor:
+        """(V, T, H, W) uint8 clips as they are prepared, cropped to the sector."""
+        return self.clips[patient]
 
     def content_of(self, patient: int) -> str:
         """Digest of what a patient shows: changes with a pixel or the view mask, not with the id."""
@@ -101,7 +105,11 @@ class ClipFiles:
 
     def clips_of(self, patient: int) -> Tensor:
         """(V, T, H, W) uint8 clips of the patient at this position; 0 for a missing view."""
-        return _at_scale(_load(self.files[patient], self.frames), self.placement[patient], self.scale)
+        return _at_scale(self.prepared_of(patient), self.placement[patient], self.scale)
+
+    def prepared_of(self, patient: int) -> Tensor:
+        """(V, T, H, W) uint8 clips as they are prepared, cropped to the sector; 0 for a missing view."""
+        return _load(self.files[patient], self.frames)
 
     def content_of(self, patient: int) -> str:
         """Digest as in `ClipTensor`, from the files' names in the store, which stand for their content.

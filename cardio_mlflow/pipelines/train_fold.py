@@ -38,6 +38,7 @@ from cardio_mlflow.tracking.store import page_command
 from cardio_mlflow.training.bundle import Bundle
 from cardio_mlflow.training.checkpoint import Checkpoint
 from cardio_mlflow.training.fit import EpochRecord, FoldData, fit
+from cardio_mlflow.training.fold_reference import fit_reference
 from cardio_mlflow.training.processes import join_processes
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
@@ -250,7 +251,8 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     network = put_weights(data.network(settings), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")
     features = features_table(patients, {job.fold: state.best_features})
-    bundle = Bundle(network, settings, fold.scaler, data.scale)
+    reference = fit_reference(network, fold.fold_data, settings) if data.processes.is_main else None
+    bundle = Bundle(network, settings, fold.scaler, data.scale, reference)
     return TrainedFold(bundle, state.best_epoch, state.best_loss, table, predictions, features)
 
 

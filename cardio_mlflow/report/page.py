@@ -6,19 +6,16 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
-from cardio_mlflow.files import write_whole
 from cardio_mlflow.report.checklists import ChecklistRow
 from cardio_mlflow.report.columns import title_and_meaning
 from cardio_mlflow.report.table_views import TableView, headline_view, table_view
+from cardio_mlflow.report.templates import write_page
 
 PIXELS_AN_INCH: Final = 144
 """Size on the screen of a figure whose file says its size in print, in CSS pixels."""
@@ -95,17 +92,6 @@ def write_report(path: Path, content: ReportContent) -> None:
     Raises:
         FileNotFoundError: a figure's file is not there.
     """
-    page = _render(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page.encode(errors="replace"))
-
-
-def _render(content: ReportContent) -> str:
-    folder = files("cardio_mlflow.report")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=True
-    )
-    template = environment.from_string((folder / "report.html.j2").read_text("utf-8"))
     figures = [
         _figure(f"figure-{number}", name, *given)
         for number, (name, given) in enumerate(content.figures.items(), 1)
@@ -115,8 +101,10 @@ def _render(content: ReportContent) -> str:
         for number, (name, table) in enumerate(content.tables.items(), 1)
     ]
     checklists = _checklist_views(content.checklists)
-    return template.render(
-        css=Markup((folder / "report.css").read_text("utf-8").strip()),
+    write_page(
+        path,
+        "report.html.j2",
+        ["report.css"],
         title=content.title,
         cohort_name=content.cohort_name,
         synthetic=content.synthetic,

@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -26,6 +28,7 @@ from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.training import forward
 from cardio_mlflow.training.devices import choose_device, compute_dtype
+from cardio_mlflow.training.familiarity import Reference
 from cardio_mlflow.training.frozen_features import FrozenFeatures, Sources
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler
@@ -37,6 +40,7 @@ SCALER: Final = "scaler.json"
 BACKBONE: Final = "backbone.json"
 VERSION: Final = "version.json"
 SCALE: Final = "scale.json"
+REFERENCE: Final = "familiarity.safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,14 @@ class Bundle:
 
     Attributes:
         scale: the physical scale at which it sees clips; None: as they are prepared, cropped to the sector.
+        reference: what it was trained on, by which unfamiliar input is told; None where that was too little.
     """
 
     network: Network
     settings: Settings
     scaler: TargetScaler
     scale: PhysicalScale | None = None
+    reference: Reference | None = None
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -64,6 +70,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     (folder / BACKBONE).write_text(json.dumps(config, indent=1), encoding="utf-8")
     if bundle.scale is not None:
         (folder / SCALE).write_text(json.dumps(scale_fields(bundle.scale), indent=1), encoding="utf-8")
+    if bundle.reference is not None:
+        save_arrays(bundle.reference.to_arrays(), str(folder / REFERENCE))
     (folder / VERSION).write_text(json.dumps({"cardio_mlflow": __version__}), encoding="utf-8")
 
 
@@ -79,7 +87,7 @@ def load_bundle(folder: Path) -> Bundle:
     network = network_of(vit, settings)
     network.load_state_dict(load_file(str(folder / WEIGHTS)), strict=True)
     scaler = TargetScaler.from_json((folder / SCALER).read_text(encoding="utf-8"))
-    return Bundle(network.eval(), settings, scaler, _scale_of(folder, settings))
+    return Bundle(network.eval(), settings, scaler, _scale_of(folder, settings), _reference_of(folder))
 
 
 def _scale_of(folder: Path, settings: Settings) -> PhysicalScale | None:
@@ -96,6 +104,11 @@ def scale_fields(scale: PhysicalScale) -> dict[str, Any]:
 def scale_from(fields: Mapping[str, Any]) -> PhysicalScale:
     """The physical scale of ``scale_fields``."""
     return PhysicalScale(tuple(fields["fallback_mm"][code] for code in VIEW_CODES))
+
+
+def _reference_of(folder: Path) -> Reference | None:
+    file = folder / REFERENCE
+    return Reference.from_arrays(load_arrays(str(file))) if file.exists() else None
 
 
 def network_of(vit: PreTrainedModel, settings: Settings) -> Network:

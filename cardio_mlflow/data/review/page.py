@@ -9,20 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.data.picture.sector import PREPARED_SIZE
 from cardio_mlflow.data.quality import ClipReview
+from cardio_mlflow.data.review.ecg_line import sampled_ecg
 from cardio_mlflow.data.review.standalone import write_standalone_page
 from cardio_mlflow.parameters import VIEW_CODES, VIEWS
 
-# Sample spacings: a longer hole is a stretch that nobody read, such as the gap that a sweeping trace wipes.
-_GAP: Final = 4.0
-_SAME_S: Final = 1e-6
 _SAMPLES_PER_SECOND: Final = 125  # 8 ms keep a QRS complex of 80 ms upright; thousands of clips stay a few MB
 _MOST_SAMPLES: Final = 400
 
@@ -43,26 +39,6 @@ class Shown:
 
     review: ClipReview
     picture: str | None  # path of its film, relative to the page; None for a clip that is shown nowhere
-
-
-def sampled_ecg(review: ClipReview, count: int) -> NDArray[np.uint8]:
-    """The ECG at equally spaced times over the clip, (count,): 1 (lowest) to 255, 0 where unknown."""
-    times = np.asarray(review.ecg_s, np.float64)
-    if len(times) < 2 or review.duration_s <= 0:
-        return np.zeros(count, np.uint8)
-    wanted = np.linspace(0.0, review.duration_s, count)
-    level = 1.0 + 254.0 * np.clip(np.interp(wanted, times, np.asarray(review.ecg, np.float64)), 0.0, 1.0)
-    return np.where(_is_read(wanted, times), np.round(level), 0.0).astype(np.uint8)
-
-
-def _is_read(wanted: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether a time is that of a sample, or lies between two that are near each other."""
-    before = np.searchsorted(times, wanted + _SAME_S, side="right") - 1
-    after = np.searchsorted(times, wanted - _SAME_S, side="left")
-    last = len(times) - 1
-    gap = times[np.clip(after, 0, last)] - times[np.clip(before, 0, last)]
-    near = gap <= _GAP * float(np.median(np.diff(times))) + _SAME_S
-    return np.asarray((before >= 0) & (after <= last) & near, np.bool_)
 
 
 def _records(quality: pd.DataFrame, shown: Mapping[tuple[str, str], Shown]) -> dict[str, object]:

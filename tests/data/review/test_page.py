@@ -13,7 +13,8 @@ import pytest
 
 from cardio_mlflow.data.batch.clip_store import ClipStore, Entry
 from cardio_mlflow.data.quality import QUALITY_COLUMNS, ClipReview, Quality
-from cardio_mlflow.data.review.page import SHOWN_COLUMNS, Shown, plain, sampled_ecg, write_review_page
+from cardio_mlflow.data.review.ecg_line import sampled_ecg
+from cardio_mlflow.data.review.page import SHOWN_COLUMNS, Shown, plain, write_review_page
 from cardio_mlflow.data.review.pictures import write_films
 from tests.browser import browse, needs_browser
 
