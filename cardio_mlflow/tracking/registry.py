@@ -140,16 +140,21 @@ def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ARTIFACT
-        mlflow.pyfunc.save_model(
-            path=str(path),
-            python_model=str(PACKAGE / "tracking" / "registered_model.py"),
-            artifacts={name: str(bundle) for name, bundle in bundles.items()},
-            code_paths=[str(PACKAGE)],
-            signature=signature(),
-            model_config={"files": ""},  # the folder that requests to a server may name files of
-            pip_requirements=_pinned(_REQUIREMENTS),
-        )
+        save_model(path, bundles)
         run.log_folder(path, ARTIFACT)
+
+
+def save_model(folder: Path, bundles: Mapping[str, Path]) -> None:
+    """Write a model made of fold bundles into a new folder; arguments as of `log_model`."""
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        python_model=str(PACKAGE / "tracking" / "registered_model.py"),
+        artifacts={name: str(bundle) for name, bundle in bundles.items()},
+        code_paths=[str(PACKAGE)],
+        signature=signature(),
+        model_config={"files": ""},  # the folder that requests to a server may name files of
+        pip_requirements=_pinned(_REQUIREMENTS),
+    )
 
 
 def signature() -> ModelSignature:
