@@ -15,18 +15,20 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cardio_mlflow import __version__
+from cardio_mlflow.analysis.conformal import Calibration
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
 from cardio_mlflow.data.picture.physical_scale import mm_shown
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, Output
 from cardio_mlflow.parameters import FACTS
-from cardio_mlflow.settings import Settings, Use, settings_for
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.training.backbone_pass import Activations, join
 from cardio_mlflow.training.bundle import (
@@ -44,6 +46,7 @@ from cardio_mlflow.training.bundle import (
     used_views,
 )
 from cardio_mlflow.training.devices import choose_device, compute_dtype
+from cardio_mlflow.training.familiarity import Familiarity
 from cardio_mlflow.training.forward import Batch, forward
 from cardio_mlflow.training.frozen_features import Sources
 from cardio_mlflow.training.processes import Processes
@@ -61,6 +64,8 @@ from cardio_mlflow.training.weight_differences import add_difference, difference
 
 SHARED: Final = "shared.safetensors"
 SCALERS: Final = "scalers.json"
+CALIBRATION: Final = "calibration.json"
+FAMILIARITY: Final = "familiarity.safetensors"
 
 HALF: Final = 1e-3
 """SDs of a parameter by which half precision may change a prediction, at most."""
@@ -77,8 +82,8 @@ class Ensemble:
     """
 
     bundles: Mapping[str, Bundle]
-    calibration: Any = None
-    familiarity: Any = None
+    calibration: Calibration | None = None
+    familiarity: Familiarity | None = None
 
     @property
     def settings(self) -> Settings:
@@ -116,12 +121,16 @@ def save_ensemble(ensemble: Ensemble, folder: Path, *, half: ClipTensor | None =
     bundles = ensemble.bundles
     scales = {name: scale_fields(b.scale) for name, b in bundles.items() if b.scale is not None}
     texts = {
-        SETTINGS: portable(ensemble.settings),
+        SETTINGS: ensemble.settings.portable().to_yaml(),
         BACKBONE: json.dumps(_config(ensemble), indent=1),
         SCALERS: json.dumps({n: json.loads(b.scaler.to_json()) for n, b in bundles.items()}, indent=1),
         VERSION: json.dumps({"cardio_mlflow": __version__}),
         **({SCALE: json.dumps(scales, indent=1)} if scales else {}),
     }
+    if ensemble.calibration is not None:
+        texts[CALIBRATION] = ensemble.calibration.to_json()
+    if ensemble.familiarity is not None:
+        save_arrays(ensemble.familiarity.to_arrays(), str(folder / FAMILIARITY))
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -134,7 +143,7 @@ def load_ensemble(folder: Path) -> Ensemble:
         RuntimeError: the weights do not fill the networks exactly.
     """
     if plain := [found for found in (folder, *folder.iterdir()) if (found / WEIGHTS).is_file()]:
-        return Ensemble({path.name: load_bundle(path) for path in plain})
+        return ensemble_of({path.name: load_bundle(path) for path in sorted(plain)})
     texts = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.[jy][sa]*")}
     settings, scalers = settings_from_yaml(texts[SETTINGS]), json.loads(texts[SCALERS])
     names = sorted(scalers)
@@ -143,17 +152,20 @@ def load_ensemble(folder: Path) -> Ensemble:
     own = [base, *({n: add_difference(base[n], packed) for n, packed in other.items()} for other in others)]
     networks = _filled(json.loads(texts[BACKBONE]), settings, load_file(folder / SHARED), own)
     scales = {name: scale_from(fields) for name, fields in json.loads(texts.get(SCALE, "{}")).items()}
-    return Ensemble({
+    bundles = {
         name: Bundle(network, settings, TargetScaler.from_json(json.dumps(scalers[name])), scales.get(name))
         for name, network in zip(names, networks, strict=True)
-    })  # fmt: skip
+    }
+    calibration = Calibration.from_json(texts[CALIBRATION]) if CALIBRATION in texts else None
+    has_familiarity = (folder / FAMILIARITY).is_file()
+    known = Familiarity.from_arrays(load_arrays(folder / FAMILIARITY)) if has_familiarity else None
+    return Ensemble(bundles, calibration, known)
 
 
-def portable(settings: Settings) -> str:
-    """Settings as YAML without what belongs to the machine or the people that they come from."""
-    known = settings.model_dump(mode="json", exclude=set(settings_for(Use.PRIVATE)))
-    named = {"data": settings.cohort_name, "backbone": settings.backbone_name}
-    return str(yaml.safe_dump(known | named, sort_keys=False, allow_unicode=True))
+def ensemble_of(bundles: Mapping[str, Bundle], calibration: Calibration | None = None) -> Ensemble:
+    """The ensemble of a study's bundles, which tells by what they were trained on what is unlike it."""
+    references = {name: bundle.reference for name, bundle in bundles.items()}
+    return Ensemble(bundles, calibration, Familiarity.of(references))
 
 
 def _config(ensemble: Ensemble) -> dict[str, Any]:
