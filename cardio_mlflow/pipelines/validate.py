@@ -9,10 +9,11 @@ from typing import Final
 
 import pandas as pd
 
+from cardio_mlflow.analysis.intervals import out_of_fold_intervals
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold, read_predictions
 from cardio_mlflow.analysis.results import Evidence
 from cardio_mlflow.pipelines.evaluate import Judged, log_evaluation
-from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
+from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS, VIEW_SUBSETS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
 from cardio_mlflow.pipelines.registration import registered
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
@@ -54,7 +55,9 @@ def validate_folds(
         InputError: a patient is in two folds, or a fold's artifacts are gone.
     """
     first = next(iter(folds.values()))
-    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
+    pooled = out_of_fold_intervals(
+        pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
+    )
     run.log_text(first.text("settings.yaml"), "study_settings.yaml")
     shared = _shared_tags(first)
     folds_from = first.tags.get("folds_from", "")
@@ -66,8 +69,9 @@ def validate_folds(
         "cohort1", NAME, settings, settings_from_yaml(first.text("settings.yaml")),
         shared["synthetic"] == "true", len(folds), folds_from=folds_from, tuned=is_tuned(first),
     )  # fmt: skip
-    judged = log_evaluation(run, _evidence(pooled, folds), evaluation)
-    version = registered(run, settings.champion, shared, folds, None)
+    evidence = _evidence(pooled, folds)
+    judged = log_evaluation(run, evidence, evaluation)
+    version = registered(run, settings.champion, shared, folds, evidence.view_subsets)
     set_alias(version, alias)
     run.set_tags({"model_version": version})
     log.info("%s version %s is the %s (%s).", MODEL_NAME, version, alias, settings.champion)
@@ -92,4 +96,12 @@ def _evidence(pooled: pd.DataFrame, folds: Mapping[int, FinishedRun]) -> Evidenc
         first.patients_table(PARTICIPANTS) if first.has(PARTICIPANTS) else None,
         pd.concat([fold.patients_table(FEATURES) for fold in folds.values()]) if has_all else None,
         pd.concat(histories, ignore_index=True),
+        pooled_subsets(folds),
     )
+
+
+def pooled_subsets(folds: Mapping[int, FinishedRun]) -> pd.DataFrame | None:
+    """What the folds predict from subsets of the views, out of fold; None where one is older than that."""
+    if not all(fold.has(VIEW_SUBSETS) for fold in folds.values()):
+        return None
+    return pd.concat([fold.patients_table(VIEW_SUBSETS) for fold in folds.values()], ignore_index=True)

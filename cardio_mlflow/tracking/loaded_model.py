@@ -18,10 +18,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
 
+from cardio_mlflow.analysis.conformal import LEVEL
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import VIEW_CODES
-from cardio_mlflow.prediction.answers import LEVEL
 from cardio_mlflow.prediction.manifest import check_files
 from cardio_mlflow.tracking.model_code import PACKAGE
 from cardio_mlflow.training.stroke_volume import Predicted

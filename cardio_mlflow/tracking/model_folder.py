@@ -13,7 +13,8 @@ import pandas as pd
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from cardio_mlflow.prediction.answers import COLUMNS, LEVEL
+from cardio_mlflow.analysis.conformal import LEVEL
+from cardio_mlflow.prediction.answers import COLUMNS
 from cardio_mlflow.prediction.manifest import write_manifest
 from cardio_mlflow.tracking.model_code import ENTRY, foreign_packages, own_modules, stage
 

@@ -68,7 +68,7 @@ def test_black_views_are_flagged_and_refused_on_request(local, prepared) -> None
     black = prepared | {"views": np.zeros_like(prepared["views"])}
     found = local.predict(black)
     assert found["unfamiliar"].all()
-    assert "A4C: black; A2C: black" in found["flags"][0]
+    assert "A4C: is black; A2C: is black" in found["flags"][0]
     assert found["prediction"].notna().all()
     refused = local.predict(black, params={"refuse": True})
     assert refused[["prediction", "lower", "upper", "abnormal", "ph_probability"]].isna().all(axis=None)
