@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray
-from cardio_mlflow.analysis.scores import SMALLEST_GROUP, BoolArray, Scores, smallest, together
+from cardio_mlflow.analysis.scores import BoolArray, Scores, smallest, together
 from cardio_mlflow.analysis.spread import Spread, fit_spread, moved, transformed
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, VIEWS, parameter
 
@@ -99,8 +99,7 @@ class Calibration:
                 yield column, key
 
     def _scores_of(self, views: str, key: str, level: float) -> Scores:
-        """Errors with the same views; with too few, with as many views, then with any."""
-        least = max(SMALLEST_GROUP, smallest(level))
+        """Errors with the same views; where the level needs more, with as many views, then with any."""
         count = views.count("+")
         for is_like in (
             lambda name: name == views,
@@ -108,7 +107,7 @@ class Calibration:
             lambda _: True,
         ):
             found = [of[key] for name, of in self.scores.items() if key in of and is_like(name)]
-            if sum(map(len, found)) >= least:
+            if sum(map(len, found)) >= smallest(level):
                 break
         return together(found)
 
