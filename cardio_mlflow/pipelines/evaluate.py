@@ -36,10 +36,15 @@ Call = Any
 
 
 class Judged(NamedTuple):
-    """What a step found of its predictions: the performance table, and the mean correlation over it."""
+    """What a step found of its predictions: its tables by name, and the mean correlation."""
 
-    performance: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
     mean: MeanCorrelation
+
+    @property
+    def performance(self) -> pd.DataFrame:
+        """The table of every statistic by parameter."""
+        return self.tables["performance"]
 
 
 def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> Judged:
@@ -66,7 +71,7 @@ def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> Judg
         content = report_content(evidence, tables, evaluation, mean, _captioned(figures, folder / "figures"))
         write_report(folder / "report.html", content)
         run.log_file(folder / "report.html")
-    return Judged(tables["performance"], mean)
+    return Judged(tables, mean)
 
 
 def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrelation) -> dict[str, float]:

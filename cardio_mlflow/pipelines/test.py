@@ -25,10 +25,10 @@ from cardio_mlflow.report.contents import Evaluation, read_evidence
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
+from cardio_mlflow.tracking.loaded_model import Answer
 from cardio_mlflow.tracking.registry import (
     CHAMPION,
     MODEL_NAME,
-    Answer,
     RegisteredModel,
     Version,
     load_version,
