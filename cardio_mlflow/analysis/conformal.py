@@ -99,7 +99,11 @@ class Calibration:
                 yield column, key
 
     def _scores_of(self, views: str, key: str, level: float) -> Scores:
-        """Errors with the same views; where the level needs more, with as many views, then with any."""
+        """Errors with the same views; where the level needs more, with as many views, then with any.
+
+        A patient has errors with several subsets, so that the largest subset tells how many patients there
+        are at least. None where they are too few.
+        """
         count = views.count("+")
         for is_like in (
             lambda name: name == views,
@@ -107,9 +111,9 @@ class Calibration:
             lambda _: True,
         ):
             found = [of[key] for name, of in self.scores.items() if key in of and is_like(name)]
-            if sum(map(len, found)) >= smallest(level):
-                break
-        return together(found)
+            if max(map(len, found), default=0) >= smallest(level):
+                return together(found)
+        return together([])
 
     def to_json(self) -> str:
         """As JSON, in an order that is not the patients'."""

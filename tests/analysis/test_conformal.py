@@ -205,3 +205,11 @@ def test_new_patients_are_held_as_often_as_promised(seed):
     )
     assert 0.83 <= np.mean((lower <= new) & (new <= upper)) <= 0.98
     assert (upper - lower).mean() < 1.35 * 2 * 1.645 * np.hypot(3, 1 / np.sqrt(5))
+
+
+def test_subsets_of_the_same_few_patients_are_not_taken_for_many_patients():
+    few = pd.concat([simulated(6, seed=17).assign(views=views) for views in (ALL, "A4C", "PLAX")])
+    by_network = networks(few, 1, seed=18)
+    calibration = calibrate(few)
+    assert np.isnan(calibration.intervals(by_network, everything(1))).all()
+    assert np.isnan(calibration.probability_above("meanPAP", 20, by_network, everything(1))).all()
