@@ -62,7 +62,7 @@ def registered(
             return known[0].number
         bundles = {name: load_bundle(place) for name, place in places.items()}
         path = Path(folder) / "ensemble"
-        save_ensemble(_calibrated(bundles, numbers, subsets), path, half=example_patient())
+        save_ensemble(_calibrated(bundles, subsets), path, half=example_patient())
         return register(run, log_candidate(run, path, tags, example_request()), tags)
 
 
@@ -103,9 +103,12 @@ def _fetched(fold: FinishedRun, number: int, folder: Path) -> Path:
     return download_networks(fold.run_id, folder / fold.run_id) / f"fold-{number}"
 
 
-def _calibrated(bundles: Mapping[str, Bundle], folds: list[int], subsets: pd.DataFrame | None) -> Ensemble:
-    """The ensemble, with intervals by the errors of its own networks where these are known."""
+def _calibrated(bundles: Mapping[str, Bundle], subsets: pd.DataFrame | None) -> Ensemble:
+    """The ensemble, with intervals by the errors of all folds where these are known.
+
+    Those of the best fold alone would be too few, and too small: it is the best by these very errors.
+    """
     if subsets is None:
         log.warning("The folds were trained by an earlier version: the model gives no intervals.")
         return ensemble_of(bundles)
-    return ensemble_of(bundles, calibrate(subsets[subsets["fold"].astype(int).isin(folds)]))
+    return ensemble_of(bundles, calibrate(subsets))
