@@ -16,12 +16,13 @@ from cardio_mlflow.analysis.predictions import wide
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.parameters import FACTS, KEYS
+from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.pipelines.test import find_version
 from cardio_mlflow.prediction.answers import COLUMNS
 from cardio_mlflow.settings_reading import load_settings
-from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_version, model_input, version_called
+from cardio_mlflow.tracking.loaded_model import model_input
+from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_version, version_called
 from tests.pipelines.conftest import SMALL
 
 STUDY = {"study": "demo-synthetic"}
@@ -114,6 +115,17 @@ def test_the_registered_model_takes_what_its_settings_need_and_says_what_the_tes
     values = found.pivot_table(index="patient", columns="parameter", values="prediction")
     np.testing.assert_allclose(values.loc[list(patients), list(KEYS)], wanted, rtol=1e-6)
     assert set(told.loc[told["parameter"].isin(["CO", "CI", "SVRI"]), "way"]) == {"identity"}
+    files = pd.DataFrame(
+        [{view: str(path) for view, path in of.items()} for of in _clip_files(inputs, patients)]
+    )
+    facts = inputs.cohort.labels.reindex(columns=list(FACTS)).loc[list(patients)].reset_index(drop=True)
+    from_files = model.predict(pd.concat([files, facts], axis=1))
+    np.testing.assert_array_equal(from_files["prediction"], found["prediction"])
+    assert from_files["flags"].tolist() == found["flags"].tolist()
+
+
+def _clip_files(inputs: StudyInputs, patients: tuple[str, ...]) -> list[dict[str, Path]]:
+    return [{c.view: c.path for c in inputs.cohort.clips if c.patient_id == one} for one in patients]
 
 
 def test_the_version_has_a_card_and_says_why_it_is_champion(studied) -> None:
@@ -121,6 +133,8 @@ def test_the_version_has_a_card_and_says_why_it_is_champion(studied) -> None:
     version = studied.client.get_model_version(MODEL_NAME, "1")
     card = studied.artifact(run, "model_card.md").read_text(encoding="utf-8")
     assert card.startswith("> **SYNTHETIC COHORT.")
+    inside = studied.artifact(run, "model/artifacts/ensemble/model_card.md")
+    assert inside.read_text(encoding="utf-8") == card
     assert version.description.splitlines()[0] == card.splitlines()[0]
     assert len(version.description) <= 5000
     assert "no medical device" in studied.client.get_registered_model(MODEL_NAME).description
