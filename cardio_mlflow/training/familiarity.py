@@ -150,7 +150,7 @@ class Familiarity:
             return None
         pooled = Scores(*(np.concatenate(s) for s in zip(*(r.scores for r in known.values()), strict=True)))
         thresholds = {name: threshold(values, NEAR) for name, values in pooled._asdict().items()}
-        return cls(known, thresholds | {"other": max(threshold(pooled.other, 0.0), 0.0)})
+        return cls(known, thresholds | {"other": max(0.0, threshold(pooled.other, 0.0))})
 
     def judge(
         self, frames: Mapping[str, Tensor], features: Mapping[str, Array], clips: Clips, present: Tensor
@@ -241,12 +241,15 @@ def threshold(scores: Array, near: float) -> float:
     known = scores[np.isfinite(scores)]
     if not known.size:
         return float("inf")
-    worst = np.sort(np.where(np.isfinite(scores), scores, -np.inf).max(axis=1))[::-1]
     median = float(np.median(known))
     robust = 1.4826 * float(np.median(np.abs(known - median)))
-    least, usual = (
-        worst[min(int(share * (len(worst) + 1)), len(worst) - 1)] for share in (MOST_FLAGGED, FLAGGED)
-    )
-    if len(worst) < 1 / FLAGGED:
+    usual = _worst(scores, FLAGGED)
+    if len(scores) < 1 / FLAGGED:
         usual = max(usual, median + near * robust)
-    return float(max(least, min(usual, median + FAR * robust)))
+    return max(_worst(scores, MOST_FLAGGED), min(usual, median + FAR * robust))
+
+
+def _worst(scores: Array, share: float) -> float:
+    """The score above which the worst view of this share of N patients lies; of fewer, the largest."""
+    worst = np.sort(np.where(np.isfinite(scores), scores, -np.inf).max(axis=1, initial=-np.inf))[::-1]
+    return float(worst[min(int(share * (len(worst) + 1)), len(worst) - 1)])
