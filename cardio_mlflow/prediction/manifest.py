@@ -48,10 +48,10 @@ def check_files(model: Path, digest: str = "") -> None:
     Raises:
         InputError: one has been changed, is missing or was added (names it), or there is no such list.
     """
-    listed = _read(model)
+    loading, listed = _flavors(model), _read(model)
     if digest and _digest(model / MANIFEST) != digest:
         raise InputError(f"Its {MANIFEST} is not the one that was registered: the model was exchanged.")
-    if listed["flavors"] != _flavors(model):
+    if listed["flavors"] != loading:
         raise InputError(f"Its {_MODEL} says to load it in another way than when it was made.")
     files, found = listed["files"], set(_names(model))
     for name, known in files.items():

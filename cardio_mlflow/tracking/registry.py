@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.prediction.manifest import has_manifest
@@ -147,6 +149,8 @@ def register(run: Run, logged: Logged, tags: Mapping[str, str]) -> str:
         MODEL_NAME, f"models:/{logged.model_id}", run.run_id, model_id=logged.model_id,
         tags={**tags, BUNDLE_DIGEST: logged.digest},
     )  # fmt: skip
+    link = [{"name": MODEL_NAME, "version": str(version.version)}]
+    client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(link)})
     return str(version.version)
 
 
