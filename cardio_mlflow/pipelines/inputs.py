@@ -24,7 +24,8 @@ from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
 from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
 from cardio_mlflow.data.dataset import open_clips, with_heart_rates
-from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
+from cardio_mlflow.data.prepare import prepare_cohort
+from cardio_mlflow.data.prepared_cohort import PreparedCohort
 from cardio_mlflow.data.sorting.sorted_labels import row_ids
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
