@@ -79,15 +79,12 @@ def prepare_cohort(
 
 
 def prepare_clips(
-    clips: Sequence[Clip], folder: Path, jobs: int, home: Path, *, check_text: bool = False,
+    clips: Sequence[Clip], folder: Path, jobs: int, *, check_text: bool = False,
     limits: Limits | None = None, rows: Mapping[str, int] | None = None, cache_disk: float = CACHE_DISK,
 ) -> PreparedCohort:  # fmt: skip
-    """Prepare clips as `prepare_cohort` does, but draw nothing: for any number of patients.
+    """Prepare clips as `prepare_cohort` does, for any number of patients: nothing is drawn or written.
 
-    Of a clip no more than its row of the table is held in memory.
-
-    Args:
-        home: where ``quality.csv`` is written, a folder that is there.
+    Of a clip no more than its row of the table is held in memory. That none could be prepared is no error.
 
     Raises:
         InputError: as `prepare_cohort`.
@@ -95,11 +92,7 @@ def prepare_clips(
     work = _Work.of(clips, folder, jobs, cache_disk, limits)
     hold = work.hold(digest_of(work.listed))
     batch, compared = work.done(check_text, rows or {}, keep=_without_review)
-    table, quality = quality_table(batch)
-    write_bytes(home / TABLE, table.encode())
-    if not any(one.is_prepared for one in batch):
-        raise nothing_prepared(quality, home / TABLE)
-    return cohort_of(home, quality, batch, work.store, compared, hold)
+    return cohort_of(work.store.folder, quality_table(batch)[1], batch, work.store, compared, hold)
 
 
 @dataclass(frozen=True)
