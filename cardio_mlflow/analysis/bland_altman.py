@@ -16,8 +16,10 @@ from cardio_mlflow.parameters import KEYS, Parameter, parameter
 COLUMNS: Final = (
     "parameter", "unit", "n", "bias", "bias_low", "bias_high", "sd", "lower", "lower_low", "lower_high",
     "upper", "upper_low", "upper_high", "proportional_slope", "proportional_low", "proportional_high",
-    "proportional_p", "note",
+    "proportional_p", "proportional_intercept", "proportional_sd", "note",
 )  # fmt: skip
+
+SIGNIFICANT: Final = 0.05
 
 ROUNDING: Final = 1e-9
 """What is this much smaller than the values themselves is rounding, and counts as zero."""
@@ -85,12 +87,27 @@ class ProportionalBias:
         slope: change of prediction − reference for each unit of their mean.
         low, high: its 95 % confidence interval (Student's t).
         p: two-sided p of a slope of zero.
+        intercept: the line's difference at a mean of zero.
+        sd: of the differences about the line, with n − 2.
     """
 
     slope: float
     low: float
     high: float
     p: float
+    intercept: float
+    sd: float
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the bias depends on the value (p < 0.05), so that level limits would mislead."""
+        return self.p < SIGNIFICANT
+
+    def limits(self, mean: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Bias, lower and upper limit at these means: the line, and the line ∓ 1.96 SD about it."""
+        bias = self.intercept + self.slope * mean
+        half = float(stats.norm.ppf(0.975)) * self.sd
+        return bias, bias - half, bias + half
 
 
 def proportional_bias(reference: FloatArray, prediction: FloatArray) -> ProportionalBias:
@@ -110,16 +127,18 @@ def proportional_bias(reference: FloatArray, prediction: FloatArray) -> Proporti
     n = reference.size
     mean, difference = (reference + prediction) / 2, prediction - reference
     if n < SMALLEST or is_constant(mean):
-        return ProportionalBias(np.nan, np.nan, np.nan, np.nan)
+        return ProportionalBias(*[np.nan] * 6)
     x, y = mean - mean.mean(), difference - difference.mean()
     slope = float((x * y).sum() / (x * x).sum())
     residual = y - slope * x
+    intercept = float(difference.mean() - slope * mean.mean())
     if np.abs(residual).max() <= ROUNDING * np.abs(reference).max():
-        return ProportionalBias(slope, np.nan, np.nan, np.nan)
-    error = float(np.sqrt((residual**2).sum() / (n - 2) / (x * x).sum()))
+        return ProportionalBias(slope, np.nan, np.nan, np.nan, intercept, 0.0)
+    sd = float(np.sqrt((residual**2).sum() / (n - 2)))
+    error = sd / float(np.sqrt((x * x).sum()))
     half = float(stats.t.ppf(0.975, n - 2)) * error
     p = 2 * float(stats.t.sf(abs(slope) / error, n - 2))
-    return ProportionalBias(slope, slope - half, slope + half, p)
+    return ProportionalBias(slope, slope - half, slope + half, p, intercept, sd)
 
 
 def bland_altman_table(predictions: pd.DataFrame) -> pd.DataFrame:

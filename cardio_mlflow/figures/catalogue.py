@@ -40,7 +40,8 @@ CAPTIONS: Final[Mapping[str, str]] = {
     "synthetic cohort a line marks the ceiling, the r of the best prediction from the simulated anatomy.",
     "scatter": "Prediction against reference, by pulmonary hypertension (PH) of the reference.",
     "bland_altman": "Bland-Altman: prediction minus reference against their mean; bias, 95 % limits of "
-    "agreement (n − 1) and the limits' exact 95 % intervals (Carkeet 2015).",
+    "agreement (n − 1) and the limits' exact 95 % intervals (Carkeet 2015). Where the bias depends on the "
+    "value (p < 0.05), bias and limits are the line through the differences and 1.96 SD about it.",
     "roc": "ROC of each predicted parameter for its own cut-off, and for PH in the same axes.",
     "confusion": "Prediction and reference at the cut-offs that were fixed beforehand.",
     "confusion_median": "The same, split at the references' median: not a clinical cut-off.",
@@ -48,14 +49,16 @@ CAPTIONS: Final[Mapping[str, str]] = {
     "decision_curve": "Decision curve for PH: net benefit of acting on the prediction, on all patients, on "
     "none; each patient's probability comes from other patients of the cohort: those of the other folds, or, "
     "without folds, those of the other four of five parts.",
-    "residuals": "Residuals against predictions, their SD by quartile, Breusch-Pagan and White tests.",
+    "residuals": "Residuals against predictions: their SD, the SD of the topmost quartile of the prediction "
+    "over the lowest's (Q4/Q1), and whether Breusch-Pagan's or White's test shows a change (p < 0.05).",
     "identities": "Identities between the parameters, in the references and in the predictions.",
     "subgroups": "Mean absolute error by subgroup, with 95 % patient-bootstrap intervals.",
     "correlation_matrices": "Correlations between the parameters, of references and of predictions.",
     "embedding": "Fused features of the network (never the references), standardised within each network: "
     "UMAP and t-SNE, coloured by PH and by clusters.",
     "folds": "r of each parameter in each fold, with mean and SD over the folds.",
-    "training_curves": "Losses and mean validation r of each fold, unfreezing stages as bands.",
+    "training_curves": "Loss, the mean squared error of the scaled targets, and mean validation r of each "
+    "fold, unfreezing stages as bands.",
     "parameter_curves": "Validation r of each parameter during training.",
 }
 """What the report says below a figure. Figures without a caption are not in the report."""

@@ -7,8 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from cardio_mlflow.analysis.bland_altman import limits_of_agreement
+from cardio_mlflow.analysis.bland_altman import (
+    SIGNIFICANT,
+    LimitsOfAgreement,
+    ProportionalBias,
+    limits_of_agreement,
+    proportional_bias,
+)
 from cardio_mlflow.figures.pairs import (
     POINT_EDGE,
     Pairs,
@@ -74,6 +81,8 @@ def scatter_page(
 
 def bland_altman(predictions: pd.DataFrame, key: str, *, synthetic: bool, stratified: bool = True) -> Figure:
     """Draw one parameter's differences against means, with bias, limits (ddof 1) and the limits' intervals.
+
+    Where the bias depends on the value (p < 0.05), bias and limits are sloped.
 
     Arguments as in `scatter`.
     """
@@ -184,20 +193,48 @@ def _draw_bland_altman(axes: Axes, pairs: Pairs, size: float, colour: str | None
         axes.set_title(name)
         say_empty(axes, "fewer than three patients")
         return
-    numbers = [_rounded(v, limits.sd) for v in (limits.bias, limits.lower, limits.upper)]
-    axes.set_title(f"{name}\nbias {numbers[0]} ({numbers[1]} to {numbers[2]})")
+    means, differences = (pairs.reference + pairs.prediction) / 2, pairs.prediction - pairs.reference
+    line = proportional_bias(pairs.reference, pairs.prediction)
+    axes.set_title(f"{name}\n{_agreement(limits, line)}")
+    axes.axhline(0, color=PALE, linewidth=0.7, zorder=1)
+    if line.is_shown:
+        _draw_sloped_limits(axes, line, means)
+    else:
+        _draw_level_limits(axes, limits)
+    draw_points(axes, pairs, means, differences, size, colour)
+    ends = np.array([means.min(), means.max()])
+    shown = line.limits(ends)[1:] if line.is_shown else (*limits.lower_interval, *limits.upper_interval)
+    reach = 1.08 * float(np.abs(np.append(differences, np.ravel(shown))).max())
+    axes.set_ylim(-max(reach, 1e-6), max(reach, 1e-6))
+    axes.locator_params(nbins=6)
+
+
+def _agreement(limits: LimitsOfAgreement, line: ProportionalBias) -> str:
+    """Bias with its interval; and the limits, or how the bias changes with the value."""
+    bias, low, high, lower, upper = (
+        _rounded(value, limits.sd)
+        for value in (limits.bias, *limits.bias_interval, limits.lower, limits.upper)
+    )
+    words = f"bias {bias} (CI {low} to {high})"
+    if line.is_shown:
+        return f"{words}\nslope {signed(line.slope)} ({signed(line.low)} to {signed(line.high)})"
+    return f"{words}\nlimits {lower} to {upper}"
+
+
+def _draw_level_limits(axes: Axes, limits: LimitsOfAgreement) -> None:
     for limit, interval in ((limits.lower, limits.lower_interval), (limits.upper, limits.upper_interval)):
         axes.axhspan(*interval, color=BAND, linewidth=0, zorder=0)
         axes.axhline(limit, color=NEUTRAL, linestyle="--", linewidth=1, zorder=2)
-    axes.axhline(0, color=PALE, linewidth=0.7, zorder=1)
     axes.axhline(limits.bias, color="black", linewidth=1.2, zorder=2)
-    means, differences = (pairs.reference + pairs.prediction) / 2, pairs.prediction - pairs.reference
-    draw_points(axes, pairs, means, differences, size, colour)
-    reach = 1.08 * max(
-        float(np.abs(differences).max()), *map(abs, limits.lower_interval + limits.upper_interval)
-    )
-    axes.set_ylim(-max(reach, 1e-6), max(reach, 1e-6))
-    axes.locator_params(nbins=6)
+
+
+def _draw_sloped_limits(axes: Axes, line: ProportionalBias, means: NDArray[np.float64]) -> None:
+    """The line through the differences and 1.96 SD about it: Bland and Altman 1999, section 3.2."""
+    ends = np.array([means.min(), means.max()])
+    bias, lower, upper = line.limits(ends)
+    axes.plot(ends, bias, color="black", linewidth=1.2, zorder=2)
+    for limit in (lower, upper):
+        axes.plot(ends, limit, color=NEUTRAL, linestyle="--", linewidth=1, zorder=2)
 
 
 def _rounded(value: float, sd: float) -> str:
@@ -210,11 +247,14 @@ def _draw_residuals(
     axes: Axes, predictions: pd.DataFrame, bands: pd.DataFrame, tested: pd.Series | None, wanted: Parameter
 ) -> None:
     pairs = pairs_of(predictions, wanted.key)
-    axes.set_title(f"{wanted.key}, n = {pairs.reference.size}\n{_p_values(tested)}")
+    name = f"{wanted.key}, n = {pairs.reference.size}"
+    axes.set_title(name)
     if pairs.reference.size == 0:
         say_empty(axes, "no reference")
         return
     residual = pairs.prediction - pairs.reference
+    spread = f"SD {residual.std(ddof=1):.3g}" if residual.size > 1 else "one patient"
+    axes.set_title(f"{name}, {spread}\n{_spread_in_words(tested)}")
     for low, high, mean, sd in bands[
         ["prediction_low", "prediction_high", "residual_mean", "residual_sd"]
     ].itertuples(index=False):
@@ -229,14 +269,18 @@ def _draw_residuals(
     axes.locator_params(nbins=6)
 
 
-def _p_values(tested: pd.Series | None) -> str:
-    if tested is None:
+def _spread_in_words(tested: pd.Series | None) -> str:
+    """The spread of the topmost quartile over the lowest's, what the tests say of it, and their p-values."""
+    if tested is None or (np.isnan(tested["bp_p"]) and np.isnan(tested["white_p"])):
         return "not tested"
+    changes = bool(np.nanmin([tested["bp_p"], tested["white_p"]]) < SIGNIFICANT)
+    verdict = "spread changes" if changes else "no change shown"
+    ratio = f"Q4/Q1 {tested['sd_ratio']:.2g}: " if np.isfinite(tested["sd_ratio"]) else ""
     named = {"BP": tested["bp_p"], "White": tested["white_p"]}
-    return ", ".join(f"{name} {_p(float(value))}" for name, value in named.items())
+    return f"{ratio}{verdict}\n{', '.join(f'{name} {_p(float(p))}' for name, p in named.items())}"
 
 
 def _p(value: float) -> str:
     if np.isnan(value):
         return "not defined"
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}" if value < 0.1 else f"p {value:.2f}"

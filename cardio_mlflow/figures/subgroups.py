@@ -129,14 +129,14 @@ def _draw_identity(axes: Axes, pairs: pd.DataFrame, tested: pd.DataFrame, side: 
 
 
 def _numbers(row: pd.Series) -> str:
-    """Such as ``r 0.98, bias −0.1 (−1.2 to 1.0)``: r, and bias with the limits of agreement."""
+    """Such as ``r 0.98, bias −0.1`` over ``limits of agreement −1.2 to 1.0``."""
     r = "r not defined" if np.isnan(row["r"]) else f"r {signed(row['r'])}"
     if np.isnan(row["bias"]):
         return r
     bias = f"{r}, bias {signed(row['bias'])}"
     if np.isnan(row["lower"]):
         return bias
-    return f"{bias} ({signed(row['lower'])} to {signed(row['upper'])})"
+    return f"{bias}\nlimits of agreement {signed(row['lower'])} to {signed(row['upper'])}"
 
 
 def phenotype_matrix(

@@ -26,7 +26,8 @@ from cardio_mlflow.parameters import Parameter
 
 MOST_STAGE_NUMBERS: Final = 14
 """More numbers than this do not fit above one axes."""
-_RATES: Final = {"lr_task": "task layers", "lr_backbone": "backbone"}
+_RATES: Final = {"lr_task": "task layers", "lr_backbone": "topmost block"}
+ALL: Final = "all folds"
 
 
 def training_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
@@ -44,7 +45,7 @@ def training_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
             draw_stages(axes, longest(folds))
         for rows, colour in zip(folds.values(), series_colours(len(folds)), strict=True):
             _draw_fold(losses, correlations, rows, colour)
-        losses.set(xlabel="epoch", ylabel="loss")
+        losses.set(xlabel="epoch", ylabel="loss: squared error of scaled targets (SD²)")
         correlations.set(xlabel="epoch", ylabel="mean validation r")
         correlations.set_ylim(min(0.0, *correlations.get_ylim()), 1.0)
         figure.legend(handles=_handles(list(folds)), loc="outside lower center", ncols=9)
@@ -68,19 +69,22 @@ def parameter_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
 
 
 def learning_rate_curves(history: pd.DataFrame, *, synthetic: bool) -> Figure:
-    """Draw both learning rates on a log scale, a line a fold, with the longest fold's stages as bands.
+    """Draw both learning rates on a log scale, with the longest fold's stages as bands.
+
+    One line per fold, or one for all where their rates are equal.
 
     Args:
         history: a row for each epoch: epoch, stage, lr_task, lr_backbone and, for several folds, fold;
             a rate of zero (a frozen backbone) leaves a gap.
     """
-    folds = by_fold(history)
+    folds = _distinct(by_fold(history))
     with styled():
         figure = new_figure(TWO_COLUMNS, 2.8, synthetic=synthetic)
         for axes, (column, name) in zip(figure.subplots(1, 2), _RATES.items(), strict=True):
             _draw_rates(axes, folds, column)
             axes.set_xlabel("epoch")
-            axes.set_ylabel(f"learning rate, {name} (no unit)", fontsize=7)
+            whose = f"{name}{', all folds' if ALL in folds else ''}"
+            axes.set_ylabel(f"learning rate, {whose} (no unit)", fontsize=7)
         if len(folds) > 1:
             figure.legend(handles=_fold_handles(folds), loc="outside lower center", ncols=8)
     return figure
@@ -113,13 +117,20 @@ def _draw_rates(axes: Axes, folds: dict[str, pd.DataFrame], column: str) -> None
     draw_stages(axes, longest(folds))
     axes.set_yscale("log")
     colours = series_colours(len(folds))
-    widths = np.linspace(0.9 + 0.5 * (len(folds) - 1), 0.9, len(folds))  # equal rates stay visible
-    for (name, values), colour, width in zip(rates.items(), colours, widths, strict=False):
+    for (name, values), colour in zip(rates.items(), colours, strict=False):
         shown = np.where(values > 0, values, np.nan)
-        axes.plot(
-            folds[name]["epoch"], shown, color=colour, linewidth=width, marker="o" if len(shown) < 3 else "",
-            markersize=2,
-        )  # fmt: skip
+        dot = "o" if len(shown) < 3 else ""
+        axes.plot(folds[name]["epoch"], shown, color=colour, linewidth=0.9, marker=dot, markersize=2)
+
+
+def _distinct(folds: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The folds; one of them as `ALL` where several have the same rates, which would hide one another."""
+    rates = [
+        rows[["epoch", *filter(rows.columns.__contains__, _RATES)]].to_numpy(np.float64)
+        for rows in folds.values()
+    ]
+    same = len(rates) > 1 and all(np.array_equal(rates[0], other) for other in rates)
+    return {ALL: next(iter(folds.values()))} if same else folds
 
 
 def by_fold(history: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cardio_mlflow.analysis.conformal import LEVEL, Calibration, mean_over_networks
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, PARAMETERS, PULMONARY_HYPERTENSION, VIEW_CODES
+from cardio_mlflow.parameters import KEYS, PARAMETERS, PULMONARY_HYPERTENSION, VIEW_CODES, view_name
 from cardio_mlflow.prediction.remarks import faults, notes
 from cardio_mlflow.training.bundle import used_views
 from cardio_mlflow.training.ensemble import Ensemble, Evaluated, evaluate
@@ -20,8 +21,6 @@ from cardio_mlflow.training.ensemble import Ensemble, Evaluated, evaluate
 Array = NDArray[Any]
 Answers = dict[str, Any]
 
-LEVEL: Final = 0.9
-"""How many of 100 references an interval holds, unless something else is asked for."""
 OUTSIDE: Final = "outside the training range"
 COLUMNS: Final = ("patient", "parameter", "unit", "prediction", "lower", "upper", "abnormal",
                   "ph_probability", "unfamiliar", "flags", "notes")  # fmt: skip
@@ -112,7 +111,7 @@ def _about(
     settings = ensemble.settings
     used = (clips.present & used_views(settings))[0].tolist()
     seen = [code for code, is_used in zip(VIEW_CODES, used, strict=True) if is_used]
-    told: Answers = {"notes": [notes(clips, facts, settings, refused)]}
+    told: Answers = {"notes": [notes(clips, facts, settings, refused, _unjudged(ensemble, seen))]}
     reasons = faults(clips, seen)
     if not seen:
         told["flags"] = [["; ".join(reasons)] * len(KEYS)]
@@ -125,16 +124,16 @@ def _about(
 
 
 def _mean_of(found: Evaluated) -> Answers:
-    of_networks = list(found.predicted.values())
+    of_networks = found.predicted.items()
     return {
-        "predictions": mean_over_networks([of.predictions for of in of_networks]),
-        "direct": mean_over_networks([of.direct for of in of_networks]),
-        "derived": np.all([of.derived for of in of_networks], axis=0),
+        "predictions": mean_over_networks({name: of.predictions for name, of in of_networks}),
+        "direct": mean_over_networks({name: of.direct for name, of in of_networks}),
+        "derived": np.all([of.derived for _, of in of_networks], axis=0),
         "features": dict(found.features),
     }
 
 
-def _intervals(calibration: Any, found: Evaluated, level: float) -> Answers:
+def _intervals(calibration: Calibration | None, found: Evaluated, level: float) -> Answers:
     if calibration is None:
         nothing = _nothing(1)
         return {"lower": nothing, "upper": nothing, "ph_probability": np.full(1, np.nan)}
@@ -153,7 +152,14 @@ def _unfamiliar(ensemble: Ensemble, found: Evaluated, clips: ClipTensor, known: 
     return [reason for reason in reasons if reason not in known]
 
 
-def _flags(predictions: Array, reasons: Sequence[str], calibration: Any) -> list[str]:
+def _unjudged(ensemble: Ensemble, seen: Sequence[str]) -> list[str]:
+    """Names of the views that are seen and of which the model cannot say whether they are familiar."""
+    names = [view_name(code) for code in seen]
+    familiarity = ensemble.familiarity
+    return [name for name in names if familiarity is None or name in familiarity.not_judged]
+
+
+def _flags(predictions: Array, reasons: Sequence[str], calibration: Calibration | None) -> list[str]:
     """What speaks against each of the nine values of a patient."""
     ranges = {} if calibration is None else calibration.training_range()
     flags = []
@@ -201,12 +207,3 @@ def _without_flagged(answers: Answers) -> Answers:
     kept = {name: np.where(flagged, np.nan, answers[name]) for name in _VALUES}
     of_outcome = flagged[:, KEYS.index(PULMONARY_HYPERTENSION.key)]
     return answers | kept | {"ph_probability": np.where(of_outcome, np.nan, answers["ph_probability"])}
-
-
-def mean_over_networks(values: Sequence[Array]) -> Array:
-    """Mean of (N, 9) arrays over those that have a value; NaN where none has."""
-    stacked = np.stack(values)
-    given = ~np.isnan(stacked)
-    mean = np.full(stacked.shape[1:], np.nan)
-    np.divide(np.where(given, stacked, 0).sum(0), given.sum(0), out=mean, where=given.any(0))
-    return mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -26,7 +26,7 @@ def faults(clips: ClipTensor, seen: list[str]) -> list[str]:
         seen: the codes of the views that are there and used.
     """
     shown = {view_name(code): clips.clips[0, VIEW_CODES.index(code)] for code in seen}
-    black = [f"{name}: black" for name, clip in shown.items() if not clip.any()]
+    black = [f"{name}: is black" for name, clip in shown.items() if not clip.any()]
     same = [
         f"{one} and {other}: the same clip"
         for one, other in combinations(shown, 2)
@@ -36,8 +36,9 @@ def faults(clips: ClipTensor, seen: list[str]) -> list[str]:
 
 
 def notes(
-    clips: ClipTensor, facts: NDArray[np.float64], settings: Settings, refused: Mapping[str, Outcome]
-) -> str:
+    clips: ClipTensor, facts: NDArray[np.float64], settings: Settings, refused: Mapping[str, Outcome],
+    unjudged: Sequence[str],
+) -> str:  # fmt: skip
     """What a reader should know of the only patient's input, separated by semicolons.
 
     Args:
@@ -45,8 +46,10 @@ def notes(
         facts: (1, 3), see `FACTS`.
         settings: of the model: what it does not use is not missed.
         refused: by view code, why a clip could not be prepared.
+        unjudged: names of views of which the model cannot say whether they are like those of training.
     """
-    return "; ".join([*_views(clips, settings, refused), *_unknown(clips, facts, settings)])
+    unsure = [f"familiarity not judged: {', '.join(unjudged)}"] if unjudged else []
+    return "; ".join([*_views(clips, settings, refused), *_unknown(clips, facts, settings), *unsure])
 
 
 def _views(clips: ClipTensor, settings: Settings, refused: Mapping[str, Outcome]) -> Iterator[str]:

@@ -22,8 +22,9 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from cardio_mlflow import parameters
+from cardio_mlflow.analysis.conformal import LEVEL
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.prediction.answers import LEVEL, answer, answer_table, check_level
+from cardio_mlflow.prediction.answers import answer, answer_table, check_level
 from cardio_mlflow.prediction.clip_arrays import ClipArrays, read_arrays
 from cardio_mlflow.prediction.clip_table import PatientFiles
 from cardio_mlflow.prediction.patient_clips import ClipReader

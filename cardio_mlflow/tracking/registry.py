@@ -22,10 +22,11 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from cardio_mlflow.analysis.conformal import LEVEL
 from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.prediction.answers import COLUMNS, LEVEL
+from cardio_mlflow.prediction.answers import COLUMNS
 from cardio_mlflow.tracking.finished import fetch, is_run_id
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import experiment
@@ -140,16 +141,21 @@ def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ARTIFACT
-        mlflow.pyfunc.save_model(
-            path=str(path),
-            python_model=str(PACKAGE / "tracking" / "registered_model.py"),
-            artifacts={name: str(bundle) for name, bundle in bundles.items()},
-            code_paths=[str(PACKAGE)],
-            signature=signature(),
-            model_config={"files": ""},  # the folder that requests to a server may name files of
-            pip_requirements=_pinned(_REQUIREMENTS),
-        )
+        save_model(path, bundles)
         run.log_folder(path, ARTIFACT)
+
+
+def save_model(folder: Path, bundles: Mapping[str, Path]) -> None:
+    """Write a model made of fold bundles into a new folder; arguments as of `log_model`."""
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        python_model=str(PACKAGE / "tracking" / "registered_model.py"),
+        artifacts={name: str(bundle) for name, bundle in bundles.items()},
+        code_paths=[str(PACKAGE)],
+        signature=signature(),
+        model_config={"files": ""},  # the folder that requests to a server may name files of
+        pip_requirements=_pinned(_REQUIREMENTS),
+    )
 
 
 def signature() -> ModelSignature:

@@ -68,6 +68,20 @@ def test_proportional_bias_equals_scipys_line() -> None:
     assert got.p == pytest.approx(line.pvalue, rel=1e-6)
 
 
+def test_sloped_limits_hold_95_percent_about_the_line() -> None:
+    mean, difference = (REFERENCE + PREDICTION) / 2, PREDICTION - REFERENCE
+    line = stats.linregress(mean, difference)
+    got = proportional_bias(REFERENCE, PREDICTION)
+    assert got.is_shown
+    bias, lower, upper = got.limits(mean)
+    assert bias == pytest.approx(line.intercept + line.slope * mean)
+    residual = difference - line.intercept - line.slope * mean
+    sd = np.sqrt((residual**2).sum() / (len(mean) - 2))
+    assert upper - bias == pytest.approx(1.959964 * sd, rel=1e-6)
+    assert bias - lower == pytest.approx(1.959964 * sd, rel=1e-6)
+    assert not proportional_bias(REFERENCE, REFERENCE + GENERATOR.normal(0, 1, 73)).is_shown
+
+
 def test_proportional_bias_where_it_is_undefined() -> None:
     assert np.isnan(proportional_bias(REFERENCE[:2], PREDICTION[:2]).slope)
     assert np.isnan(proportional_bias(np.array([1.0, 2, 3]), np.array([3.0, 2, 1])).slope)

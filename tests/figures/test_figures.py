@@ -243,6 +243,20 @@ def test_unstratified_points_have_one_colour_and_no_legend_of_groups(table) -> N
         assert not {"no PH", "PH"} & {text.get_text() for text in figure.legends[0].get_texts()}
 
 
+def test_equal_learning_rates_of_folds_are_one_line() -> None:
+    rows = [
+        {"epoch": epoch, "fold": fold, "stage": 0, "lr_task": 1e-3 / epoch, "lr_backbone": 1e-4}
+        for fold in (1, 2)
+        for epoch in (1, 2, 3)
+    ]
+    same = learning_rate_curves(pd.DataFrame(rows), synthetic=False)
+    assert "all folds" in words(same)
+    assert [len(axes.lines) for axes in same.axes] == [1, 1]
+    rows[0]["lr_task"] = 2e-3
+    other = learning_rate_curves(pd.DataFrame(rows), synthetic=False)
+    assert [len(axes.lines) for axes in other.axes] == [2, 2]
+
+
 def test_empty_tables_say_why() -> None:
     none = hand_tables.folds().iloc[:0]
     assert "no fold has a correlation" in words(fold_summary(none, synthetic=False))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cardio_mlflow.analysis.conformal import mean_over_networks
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, PARAMETERS
@@ -15,7 +16,6 @@ from cardio_mlflow.prediction.answers import (
     answer,
     answer_table,
     check_level,
-    mean_over_networks,
 )
 from cardio_mlflow.training.ensemble import evaluate
 
@@ -26,7 +26,7 @@ class Calibration:
     """Intervals as wide as the level says, and of RAP a training range that nothing lies in."""
 
     def intervals(self, by_network, present, level=0.9):
-        mean = mean_over_networks(list(by_network.values()))
+        mean = mean_over_networks(by_network)
         width = level * present.sum(1)[:, None]
         return mean - width, mean + width
 
@@ -39,7 +39,9 @@ class Calibration:
 
 
 class Familiarity:
-    """Finds whoever has all four views unlike."""
+    """Finds whoever has all four views unlike, and cannot judge one view."""
+
+    not_judged = ("PSAX",)
 
     def judge(self, frames, features, clips, present):
         assert set(frames) == set(features) == {"fold-1", "fold-2"}
@@ -125,8 +127,11 @@ def test_a_patient_without_a_view_is_told_so_and_others_are_answered(judged, tin
 def test_views_that_a_model_does_not_use(tiny_ensemble, tiny_clips) -> None:
     ensemble, clips = tiny_ensemble(views="FC,SA"), tiny_clips(4)
     found = answer(ensemble, clips, UNKNOWN)
-    assert found["notes"][0] == "A2C: not used by this model; PLAX: not used by this model"
-    assert found["notes"][3] == "A4C: missing"
+    assert (
+        found["notes"][0]
+        == "A2C: not used by this model; PLAX: not used by this model; familiarity not judged: A4C, PSAX"
+    )
+    assert found["notes"][3] == "A4C: missing; familiarity not judged: PSAX"
     assert not np.isnan(found["predictions"]).any()
 
 
@@ -137,8 +142,8 @@ def test_black_clips_and_one_clip_twice_are_seen_without_a_model(tiny_ensemble, 
     pixels[0, 3] = pixels[0, 2]
     pixels[3, 2] = 0
     found = answer(tiny_ensemble(), replace(clips, clips=pixels), UNKNOWN)
-    assert found["flags"][0] == ["A2C: black; PSAX and PLAX: the same clip"] * 9
-    assert found["flags"][3] == ["PSAX: black"] * 9
+    assert found["flags"][0] == ["A2C: is black; PSAX and PLAX: the same clip"] * 9
+    assert found["flags"][3] == ["PSAX: is black"] * 9
     assert found["unfamiliar"].tolist() == [True, False, False, True]
 
 
@@ -147,14 +152,16 @@ def test_notes_say_what_the_model_would_have_used(tiny_ensemble, tiny_clips) -> 
     phased = clips.present.clone()
     phased[0, 3] = False
     clips = replace(clips, phased=phased)
-    ensemble = tiny_ensemble(motion="true", identities="true", training_frames=4)
+    parts = {"familiarity": Familiarity()}
+    ensemble = tiny_ensemble(parts, motion="true", identities="true", training_frames=4)
     facts = np.array([[70, np.nan, 90], [70, 1.8, 90], [70, 1.8, 90], [np.nan] * 3])
+    unsure = "familiarity not judged: PSAX"
     assert answer(ensemble, clips, facts)["notes"] == [
-        "phase not verified: PLAX; not known: BSA", "A2C: missing", "",
-        "A4C: missing; A2C: missing; PLAX: missing; not known: HR, BSA, MAP",
+        f"phase not verified: PLAX; not known: BSA; {unsure}", f"A2C: missing; {unsure}", unsure,
+        f"A4C: missing; A2C: missing; PLAX: missing; not known: HR, BSA, MAP; {unsure}",
     ]  # fmt: skip
-    plain = answer(tiny_ensemble(), clips, UNKNOWN)["notes"]
-    assert plain[0] == plain[2] == ""
+    plain = answer(tiny_ensemble(parts), clips, UNKNOWN)["notes"]
+    assert plain[0] == plain[2] == unsure
 
 
 def test_the_table(judged, tiny_clips) -> None:
@@ -179,11 +186,6 @@ def test_nobody_gives_an_empty_table(judged, tiny_clips) -> None:
     assert table.empty
     assert tuple(table.columns) == COLUMNS
     assert found["predictions"].shape == found["derived"].shape == (0, 9)
-
-
-def test_the_mean_leaves_out_what_a_network_has_not_learned() -> None:
-    one, two = np.array([[1.0, np.nan, np.nan]]), np.array([[3.0, 4.0, np.nan]])
-    np.testing.assert_array_equal(mean_over_networks([one, two]), [[2.0, 4.0, np.nan]])
 
 
 def test_a_network_sees_the_same_whatever_lies_under_a_missing_view(tiny_ensemble, tiny_clips) -> None:
