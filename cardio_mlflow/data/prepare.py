@@ -84,7 +84,8 @@ def prepare_clips(
 ) -> PreparedCohort:  # fmt: skip
     """Prepare clips as `prepare_cohort` does, for any number of patients: nothing is drawn or written.
 
-    Of a clip no more than its row of the table is held in memory. That none could be prepared is no error.
+    Of a clip no more than its row of the table is held in memory; the cohort has no folder. That no clip
+    could be prepared is no error.
 
     Raises:
         InputError: as `prepare_cohort`.
@@ -92,7 +93,7 @@ def prepare_clips(
     work = _Work.of(clips, folder, jobs, cache_disk, limits)
     hold = work.hold(digest_of(work.listed))
     batch, compared = work.done(check_text, rows or {}, keep=_without_review)
-    return cohort_of(work.store.folder, quality_table(batch)[1], batch, work.store, compared, hold)
+    return cohort_of(Path(), quality_table(batch)[1], batch, work.store, compared, hold)
 
 
 @dataclass(frozen=True)
