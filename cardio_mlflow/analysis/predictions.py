@@ -111,6 +111,8 @@ def _check_numbers(table: pd.DataFrame) -> None:
     for name in _NUMBERS:
         if name in table.columns and (infinite := _rows(np.isinf(table[name]))):
             raise InputError(f"The predictions table's column {name} is infinite in {infinite}.")
+    if {"lower", "upper"} <= set(table.columns) and (wrong := _rows(table["lower"] > table["upper"])):
+        raise InputError(f"The predictions table's lower end lies above the upper one in {wrong}.")
 
 
 def _check_ways(table: pd.DataFrame) -> None:
@@ -177,9 +179,12 @@ def _read(sheet: Sheet, name: str, position: int, problems: list[str]) -> list[o
 
 
 def read_patients_table(path: Path) -> pd.DataFrame:
-    """Read a CSV of patients: participants or features. Texts stay texts, ids such as "NA" and "007" too.
+    """Read a CSV of patients: participants, features or predictions from subsets of the views.
 
-    `fold`, `network`, `bsa` and the features (f0, f1, …) become numbers, `used` becomes bool.
+    Texts stay texts, ids such as "NA" and "007" too.
+
+    `fold`, `network`, `bsa`, `reference`, `prediction` and the features (f0, f1, …) become numbers, `used`
+    becomes bool.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for name in table.columns:
@@ -187,7 +192,7 @@ def read_patients_table(path: Path) -> pd.DataFrame:
             table[name] = pd.to_numeric(table[name]).astype("Int64")
         elif name == "used":
             table[name] = table[name] == "True"
-        elif name == "bsa" or name.removeprefix("f").isdigit():
+        elif name in ("bsa", "reference", "prediction") or name.removeprefix("f").isdigit():
             table[name] = pd.to_numeric(table[name]).astype(np.float64)
     return table
 

@@ -20,9 +20,11 @@ from cardio_mlflow.analysis.identities import (
     identity_pairs,
     identity_table,
 )
+from cardio_mlflow.analysis.intervals import has_intervals, interval_table
 from cardio_mlflow.analysis.phenotype import phenotype_agreement, phenotype_confusion, phenotype_table
 from cardio_mlflow.analysis.subgroups import subgroup_table, worst_patients
 from cardio_mlflow.analysis.summary import fold_table, performance_table
+from cardio_mlflow.analysis.view_subsets import view_subset_accuracy
 from cardio_mlflow.parameters import KEYS
 
 SMALLEST_EMBEDDING: Final = 10
@@ -38,6 +40,7 @@ NOTED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "heteroscedasticity": ("Heteroscedasticity", ("parameter",)),
     "identities": ("Identities", ("identity", "side")),
     "identities_used": ("With and without identities", ("parameter",)),
+    "intervals": ("Intervals", ("parameter",)),
     "subgroups": ("Subgroups", ("subgroup", "level")),
     "clusters": ("Clusters", ("method",)),
     "folds": ("Folds", ("fold",)),
@@ -53,12 +56,15 @@ class Evidence:
         participants: one row per patient of the sheet, with the outcome of each view and the subgroups.
         features: fused features, one row per patient and network.
         history: one row per fold and epoch.
+        view_subsets: out-of-fold predictions from subsets of the views, as
+            `cardio_mlflow.analysis.conformal.calibrate` takes them.
     """
 
     predictions: pd.DataFrame
     participants: pd.DataFrame | None = None
     features: pd.DataFrame | None = None
     history: pd.DataFrame | None = None
+    view_subsets: pd.DataFrame | None = None
 
     @property
     def can_embed(self) -> bool:
@@ -115,6 +121,10 @@ def steps(evidence: Evidence, resamples: int, seed: int) -> Mapping[str, Step]:
     }
     if has_identities(p):
         found["identities_used"] = lambda _: identities_used_table(p, resamples, seed)
+    if has_intervals(p):
+        found["intervals"] = lambda _: interval_table(p)
+    if (subsets := evidence.view_subsets) is not None:
+        found["view_subset_accuracy"] = lambda _: view_subset_accuracy(subsets)
     if evidence.has_folds:
         found["folds"] = lambda _: fold_table(p, evidence.history)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,8 @@ from cardio_mlflow.analysis.predictions import FloatArray
 from cardio_mlflow.parameters import parameter
 
 GROWTH: Final = 0.05
-"""One-sided p of Spearman's correlation of |error| and prediction below which errors count as growing."""
+"""One-sided p below which errors count as growing with the prediction: that of the line's slope (Glejser H.
+J Am Stat Assoc 1969;64:316-323)."""
 SMALLEST_FITTED: Final = 30
 """Fewer patients than this are taken to have errors of one size."""
 NARROWEST: Final = 0.5
@@ -37,8 +39,15 @@ class Spread:
         return list(astuple(self))
 
 
+EVEN: Final = Spread(1.0, 0.0, 1.0, 1.0)
+"""That of errors of one size."""
+
+
 def fit_spread(key: str, reference: FloatArray, prediction: FloatArray) -> Spread:
     """Fit the line |error| ~ prediction by least squares, where errors grow with the prediction.
+
+    Not of a parameter that is learned as its logarithm: there they grow with it anyway, and a line on top
+    made intervals of PVR a fifth wider at the same coverage.
 
     Args:
         key: of the parameter.
@@ -46,19 +55,27 @@ def fit_spread(key: str, reference: FloatArray, prediction: FloatArray) -> Sprea
         prediction: (n,) in its unit.
 
     Returns:
-        Where n is below `SMALLEST_FITTED` or growth is not shown (`GROWTH`), a spread of 1 throughout.
+        Where n is below `SMALLEST_FITTED` or growth is not shown (`GROWTH`), `EVEN`.
     """
     at = transformed(key, prediction)
     size = np.abs(transformed(key, reference) - at)
-    if len(at) < SMALLEST_FITTED or np.ptp(at) == 0 or np.ptp(size) == 0:
-        return Spread(1.0, 0.0, 1.0, 1.0)
-    if not stats.spearmanr(at, size, alternative="greater").pvalue < GROWTH:
-        return Spread(1.0, 0.0, 1.0, 1.0)
-    slope, base = np.polyfit(at, size, 1)
-    mean = float(size.mean())
-    if slope <= 0:
-        return Spread(1.0, 0.0, 1.0, 1.0)
-    return Spread(float(base), float(slope), NARROWEST * mean, mean / NARROWEST)
+    if parameter(key).log or len(at) < SMALLEST_FITTED or np.ptp(at) == 0:
+        return EVEN
+    mean, slope = float(size.mean()), float(_covariance(at, size) / _covariance(at, at))
+    r = slope * np.sqrt(_covariance(at, at) / max(_covariance(size, size), 1e-300))
+    freedom = len(at) - 2
+    if not r * np.sqrt(freedom / max(1 - r * r, 1e-12)) > _least_t(freedom):
+        return EVEN
+    return Spread(mean - slope * float(at.mean()), slope, NARROWEST * mean, mean / NARROWEST)
+
+
+@cache
+def _least_t(freedom: int) -> float:
+    return float(stats.t.isf(GROWTH, freedom))
+
+
+def _covariance(first: FloatArray, second: FloatArray) -> float:
+    return float(np.dot(first - first.mean(), second - second.mean()))
 
 
 def transformed(key: str, values: FloatArray) -> FloatArray:

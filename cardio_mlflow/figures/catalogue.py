@@ -19,6 +19,7 @@ from cardio_mlflow.figures.ablation_curves import ablation_alphas, ablation_cont
 from cardio_mlflow.figures.correlation import correlation_bars, correlation_bubbles, correlation_heat_maps
 from cardio_mlflow.figures.embedding import embedding_overview, embedding_page
 from cardio_mlflow.figures.folds import fold_summary
+from cardio_mlflow.figures.intervals import interval_page, view_subset_page
 from cardio_mlflow.figures.roc import confusion_page, decision_curve_figure, roc_curves, roc_page
 from cardio_mlflow.figures.scatter import (
     bland_altman,
@@ -42,6 +43,10 @@ CAPTIONS: Final[Mapping[str, str]] = {
     "bland_altman": "Bland-Altman: prediction minus reference against their mean; bias, 95 % limits of "
     "agreement (n − 1) and the limits' exact 95 % intervals (Carkeet 2015). Where the bias depends on the "
     "value (p < 0.05), bias and limits are the line through the differences and 1.96 SD about it.",
+    "intervals": "Each patient's interval, of 90 % unless another level was given, in the order of the "
+    "prediction, and the reference in or outside it.",
+    "view_subsets": "What each subset of the views is worth, out of fold: signed r, and the mean width of "
+    "the 90 % intervals over that from all four views of the same patients.",
     "roc": "ROC of each predicted parameter for its own cut-off, and for PH in the same axes.",
     "confusion": "Prediction and reference at the cut-offs that were fixed beforehand.",
     "confusion_median": "The same, split at the references' median: not a clinical cut-off.",
@@ -163,6 +168,10 @@ def _agreement(predictions: pd.DataFrame, tables: Tables, mark: Mark) -> Iterato
     yield Drawing("bland_altman", bland_altman_page, (predictions,), mark)
     yield Drawing("scatter_plain", scatter_page, both, plain)
     yield Drawing("bland_altman_plain", bland_altman_page, (predictions,), plain)
+    if "intervals" in tables:
+        yield Drawing("intervals", interval_page, (predictions, tables["intervals"]), mark)
+    if "view_subset_accuracy" in tables:
+        yield Drawing("view_subsets", view_subset_page, (tables["view_subset_accuracy"],), mark)
     for key in (key for key in KEYS if key in present):
         yield Drawing(f"scatter_{key}", scatter, (*both, key), mark)
         yield Drawing(f"scatter_{key}_plain", scatter, (*both, key), plain)

@@ -16,6 +16,7 @@ from cardio_mlflow.analysis.comparison import (
     paths_in_words,
     variant_table,
 )
+from cardio_mlflow.analysis.intervals import out_of_fold_intervals
 from cardio_mlflow.analysis.paired_variants import Tables
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.figures.catalogue import ablation_drawings
@@ -133,7 +134,10 @@ def _predictions(runs: Runs) -> Tables:
     found: dict[str, dict[int, list[pd.DataFrame]]] = {}
     for job, trained in runs.items():
         found.setdefault(job.variant, {}).setdefault(job.repeat, []).append(trained.predictions())
-    return {variant: [pd.concat(folds) for folds in seeds.values()] for variant, seeds in found.items()}
+    return {
+        variant: [out_of_fold_intervals(pd.concat(folds)) for folds in seeds.values()]
+        for variant, seeds in found.items()
+    }
 
 
 def _histories(runs: Runs) -> pd.DataFrame:

@@ -36,10 +36,15 @@ Call = Any
 
 
 class Judged(NamedTuple):
-    """What a step found of its predictions: the performance table, and the mean correlation over it."""
+    """What a step found of its predictions: its tables by name, and the mean correlation."""
 
-    performance: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
     mean: MeanCorrelation
+
+    @property
+    def performance(self) -> pd.DataFrame:
+        """The table of every statistic by parameter."""
+        return self.tables["performance"]
 
 
 def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> Judged:
@@ -66,7 +71,7 @@ def log_evaluation(run: Run, evidence: Evidence, evaluation: Evaluation) -> Judg
         content = report_content(evidence, tables, evaluation, mean, _captioned(figures, folder / "figures"))
         write_report(folder / "report.html", content)
         run.log_file(folder / "report.html")
-    return Judged(tables["performance"], mean)
+    return Judged(tables, mean)
 
 
 def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrelation) -> dict[str, float]:
@@ -90,10 +95,22 @@ def metrics_of(prefix: str, tables: Mapping[str, pd.DataFrame], mean: MeanCorrel
     ):
         for row in table.to_dict("records"):
             metrics |= {f"{prefix}/{shown}_{row['parameter']}": float(row[n]) for n, shown in names.items()}
+    if "intervals" in tables:
+        metrics |= _interval_metrics(prefix, tables["intervals"])
     agreement = tables["phenotype_agreement"].iloc[0]
     for name in ("accuracy", "kappa"):
         metrics |= {f"{prefix}/phenotype_{name}{end}": float(agreement[name + end]) for end in ENDS}
     return metrics
+
+
+def _interval_metrics(prefix: str, intervals: pd.DataFrame) -> dict[str, float]:
+    """Coverage and width of the intervals of each parameter, and the mean coverage."""
+    metrics = {
+        f"{prefix}/{name}_{row['parameter']}": float(row[name])
+        for row in intervals.to_dict("records")
+        for name in ("coverage", "width")
+    }
+    return metrics | {f"{prefix}/coverage_mean": float(intervals["coverage"].mean())}
 
 
 def _draw(evidence: Evidence, tables: Tables, evaluation: Evaluation, folder: Path) -> list[Drawing]:

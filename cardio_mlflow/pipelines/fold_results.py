@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cardio_mlflow.analysis.agreement import mean_absolute_error, pearson
+from cardio_mlflow.analysis.conformal import SUBSET_COLUMNS, views_shown
 from cardio_mlflow.analysis.predictions import COLUMNS, check_predictions
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.figures.scatter import scatter_page
@@ -24,9 +25,11 @@ from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.training.bundle import Bundle, save_bundle
 from cardio_mlflow.training.fit import EpochRecord
 from cardio_mlflow.training.stroke_volume import Predicted
+from cardio_mlflow.training.view_subsets import SubsetPrediction
 
 FEATURES: Final = "tables/features.csv"
 PARTICIPANTS: Final = "tables/participants.csv"
+VIEW_SUBSETS: Final = "tables/view_subsets.csv"
 
 FloatArray = NDArray[np.float64]
 
@@ -42,6 +45,7 @@ class TrainedFold:
         history: one row per epoch, metrics under their MLflow names.
         predictions: the predictions table of its validation patients, by the network that is kept.
         features: their features table, by the same network.
+        view_subsets: what it predicts for them from each subset of the views they have.
     """
 
     bundle: Bundle
@@ -50,6 +54,7 @@ class TrainedFold:
     history: pd.DataFrame
     predictions: pd.DataFrame
     features: pd.DataFrame
+    view_subsets: pd.DataFrame
 
 
 def epoch_metrics(record: EpochRecord, references: FloatArray, predictions: FloatArray) -> dict[str, float]:
@@ -94,6 +99,7 @@ def log_result(run: Run, settings: Settings, trained: TrainedFold, fold: int) ->
     flat = history.rename(columns=lambda name: name.replace("/", "_"))
     run.log_table(trained.predictions, "predictions.csv")
     run.log_table(trained.features, FEATURES)
+    run.log_table(trained.view_subsets, VIEW_SUBSETS)
     run.log_table(flat, "tables/history.csv")
     run.log_table(performance, "tables/performance.csv")
     synthetic = settings.is_synthetic
@@ -129,6 +135,7 @@ def build_predictions(
     variant: str,
     fold: int | None = None,
     persons: Sequence[str] | None = None,
+    ends: tuple[FloatArray, FloatArray] | None = None,
 ) -> pd.DataFrame:
     """The predictions table of one model.
 
@@ -140,6 +147,7 @@ def build_predictions(
         variant: the network's variant.
         fold: the fold whose validation patients these are; none for Cohort II.
         persons: the N patients' persons, where some share one.
+        ends: lower and upper ends of intervals, (N, 9) each, where there are any.
 
     Returns:
         One row per prediction, a patient's parameters together. Where any of them followed by an identity,
@@ -157,12 +165,51 @@ def build_predictions(
         "prediction": predicted.predictions.ravel(),
     }
     table = pd.DataFrame(columns)[list(COLUMNS)]
+    if ends is not None:
+        table["lower"], table["upper"] = (values.ravel() for values in ends)
     if predicted.derived.any():
         table["way"] = np.where(predicted.derived.ravel(), "identity", "direct")
         table["direct"] = predicted.direct.ravel()
     if persons is not None:
         table["person"] = np.repeat(np.asarray(persons, dtype=object), len(KEYS))
     return table[table["prediction"].notna()].reset_index(drop=True)
+
+
+def subset_table(
+    patients: Sequence[str],
+    references: FloatArray,
+    found: Iterable[SubsetPrediction],
+    unscaled: Callable[[FloatArray, NDArray[np.int64]], Predicted],
+    *,
+    fold: int,
+    persons: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The table of predictions from subsets of the views.
+
+    Args:
+        patients: N ids of a fold's validation patients.
+        references: (N, 9) in their units, NaN where missing.
+        found: the predictions.
+        unscaled: gives the scaled targets of patients, (n, 9 or 11), at their n positions in their units.
+        fold: its number.
+        persons: as in `build_predictions`.
+
+    Returns:
+        `SUBSET_COLUMNS`, and ``person`` where some share one; no row of nothing found.
+    """
+    tables = []
+    for shown, rows, targets in found:
+        chosen = [patients[row] for row in rows]
+        people = None if persons is None else [persons[row] for row in rows]
+        name = views_shown(shown[np.newaxis])[0]
+        tables.append(
+            build_predictions(chosen, references[rows], unscaled(targets, rows), cohort="I", variant=name,
+                              fold=fold, persons=people)
+        )  # fmt: skip
+    if not tables:
+        return pd.DataFrame(columns=list(SUBSET_COLUMNS))
+    table = pd.concat(tables, ignore_index=True).rename(columns={"variant": "views"})
+    return table[[*SUBSET_COLUMNS, *(["person"] if persons is not None else [])]]
 
 
 def features_table(patients: Sequence[str], features: Mapping[int, FloatArray]) -> pd.DataFrame:

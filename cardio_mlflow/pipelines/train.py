@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from cardio_mlflow.analysis.intervals import out_of_fold_intervals
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold
 from cardio_mlflow.analysis.summary import performance_table
 from cardio_mlflow.errors import InputError, StoreGoneError
@@ -182,7 +183,8 @@ def train_folds(settings: Settings, run: Run, data: TrainingSet) -> None:
     tables |= train_jobs(settings, run, data, [job for job in jobs if job not in done])
     same = {"settings_digest": settings.digest(), "cohort_digest": data.inputs.digest}
     folds = latest_folds(settings.study_name, "full", same)
-    _log_summary(run, settings, pool_out_of_fold({job.fold: tables[job] for job in jobs}), folds)
+    pooled = pool_out_of_fold({job.fold: tables[job] for job in jobs})
+    _log_summary(run, settings, out_of_fold_intervals(pooled), folds)
 
 
 def _log_summary(run: Run, settings: Settings, pooled: pd.DataFrame, folds: dict[int, FinishedRun]) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cardio_mlflow import __version__
+from cardio_mlflow.analysis.intervals import out_of_fold_intervals
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.fold_results import (
     PARTICIPANTS,
@@ -25,6 +26,7 @@ from cardio_mlflow.pipelines.fold_results import (
     epoch_metrics,
     features_table,
     log_result,
+    subset_table,
 )
 from cardio_mlflow.pipelines.inputs import load_inputs, participants
 from cardio_mlflow.pipelines.study_runs import latest_folds
@@ -43,6 +45,7 @@ from cardio_mlflow.training.processes import join_processes
 from cardio_mlflow.training.scaling import TargetScaler
 from cardio_mlflow.training.state import TrainingState, new_state, put_weights
 from cardio_mlflow.training.stroke_volume import Predicted
+from cardio_mlflow.training.view_subsets import validation_subsets
 
 PATIENCE: Final = 600.0
 """Seconds that a resumed fold waits for a worker that has outlived its killed command."""
@@ -122,7 +125,11 @@ class _Fold:
 
     def predicted(self, targets: NDArray[np.float64]) -> Predicted:
         """Predicted scaled targets of the validation patients in their units."""
-        return self.scaler.predicted(targets, self.data.facts[self.validation])
+        return self.predicted_of(targets, np.arange(len(self.validation)))
+
+    def predicted_of(self, targets: NDArray[np.float64], rows: NDArray[np.int64]) -> Predicted:
+        """Those of some of the validation patients, at these positions among them."""
+        return self.scaler.predicted(targets, self.data.facts[self.validation][rows])
 
 
 def train_into(
@@ -244,16 +251,24 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     """The network with the weights that are kept, and what it predicts."""
     settings, data, job = fold.settings, fold.data, fold.job
     patients = [data.patients[i] for i in fold.validation]
+    persons = data.inputs.persons(patients)
     predictions = build_predictions(
         patients, fold.references, fold.predicted(state.best_predictions),
-        cohort="I", variant=job.variant, fold=job.fold, persons=data.inputs.persons(patients),
+        cohort="I", variant=job.variant, fold=job.fold, persons=persons,
     )  # fmt: skip
     network = put_weights(data.network(settings), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")
     features = features_table(patients, {job.fold: state.best_features})
-    reference = fit_reference(network, fold.fold_data, settings) if data.processes.is_main else None
+    found, reference = (), None
+    if data.processes.is_main:
+        found = validation_subsets(network, fold.fold_data, settings)
+        reference = fit_reference(network, fold.fold_data, settings)
+    subsets = subset_table(
+        patients, fold.references, found, fold.predicted_of, fold=job.fold, persons=persons
+    )
     bundle = Bundle(network, settings, fold.scaler, data.scale, reference)
-    return TrainedFold(bundle, state.best_epoch, state.best_loss, table, predictions, features)
+    predictions = out_of_fold_intervals(predictions)
+    return TrainedFold(bundle, state.best_epoch, state.best_loss, table, predictions, features, subsets)
 
 
 def train_fold(settings: Settings, run: Run, fold: str = "1") -> None:

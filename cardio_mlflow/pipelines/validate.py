@@ -11,21 +11,27 @@ from typing import Final
 
 import pandas as pd
 
+from cardio_mlflow.analysis.intervals import out_of_fold_intervals
 from cardio_mlflow.analysis.predictions import check_predictions, pool_out_of_fold, read_predictions
 from cardio_mlflow.analysis.results import Evidence
 from cardio_mlflow.pipelines.evaluate import Judged, log_evaluation
-from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS
+from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS, VIEW_SUBSETS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
+from cardio_mlflow.pipelines.promotion import promote
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.pipelines.trained_on import TRAINED_ON
 from cardio_mlflow.report.contents import Evaluation, read_evidence
+from cardio_mlflow.report.model_card import FILE as CARD
+from cardio_mlflow.report.model_card import SHORT, model_card, shortened
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.registry import (
     CHAMPION,
+    LONGEST_DESCRIPTION,
     MODEL_NAME,
+    describe,
     download_bundles,
     log_model,
     register,
@@ -40,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 def validate(settings: Settings, run: Run, predictions: str) -> None:
-    """Judge Cohort I by the pooled out-of-fold predictions and register the model as champion.
+    """Judge Cohort I by the pooled out-of-fold predictions and register the model, as champion if it may.
 
     With ``predictions``, the path of a predictions table (csv or xlsx), that table is judged and nothing is
     registered.
@@ -57,13 +63,18 @@ def validate(settings: Settings, run: Run, predictions: str) -> None:
 def validate_folds(
     settings: Settings, run: Run, folds: Mapping[int, FinishedRun], alias: str = CHAMPION
 ) -> tuple[Judged, str]:
-    """Pool, judge, log and register under an alias; returns the judgement and the registered version.
+    """Pool, judge, log and register; returns the judgement and the registered version.
+
+    With the alias ``champion`` the version becomes champion or challenger as `promote` finds; any other alias
+    it is given.
 
     Raises:
         InputError: a patient is in two folds, or a fold's artifacts are gone.
     """
     first = next(iter(folds.values()))
-    pooled = pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
+    pooled = out_of_fold_intervals(
+        pool_out_of_fold({fold: found.predictions() for fold, found in folds.items()})
+    )
     run.log_text(first.text("settings.yaml"), "study_settings.yaml")
     shared = _shared_tags(first)
     folds_from = first.tags.get("folds_from", "")
@@ -76,10 +87,17 @@ def validate_folds(
         shared["synthetic"] == "true", len(folds), folds_from=folds_from, tuned=is_tuned(first),
     )  # fmt: skip
     judged = log_evaluation(run, _evidence(pooled, folds), evaluation)
+    card = model_card(*judged, evaluation, shared | {"champion": settings.champion})
+    run.log_text(card, CARD)
     version = _registered(run, settings.champion, shared, folds)
-    set_alias(version, alias)
+    describe(SHORT)
+    describe(shortened(card, LONGEST_DESCRIPTION), version)
     run.set_tags({"model_version": version})
-    log.info("%s version %s is the %s (%s).", MODEL_NAME, version, alias, settings.champion)
+    if alias == CHAMPION:
+        promote(run, settings, version, pooled, shared)
+    else:
+        set_alias(version, alias)
+        log.info("%s version %s is the %s (%s).", MODEL_NAME, version, alias, settings.champion)
     return judged, version
 
 
@@ -101,7 +119,15 @@ def _evidence(pooled: pd.DataFrame, folds: Mapping[int, FinishedRun]) -> Evidenc
         first.patients_table(PARTICIPANTS) if first.has(PARTICIPANTS) else None,
         pd.concat([fold.patients_table(FEATURES) for fold in folds.values()]) if has_all else None,
         pd.concat(histories, ignore_index=True),
+        pooled_subsets(folds),
     )
+
+
+def pooled_subsets(folds: Mapping[int, FinishedRun]) -> pd.DataFrame | None:
+    """What the folds predict from subsets of the views, out of fold; None where one is older than that."""
+    if not all(fold.has(VIEW_SUBSETS) for fold in folds.values()):
+        return None
+    return pd.concat([fold.patients_table(VIEW_SUBSETS) for fold in folds.values()], ignore_index=True)
 
 
 def _registered(run: Run, champion: str, shared: Mapping[str, str], folds: Mapping[int, FinishedRun]) -> str:

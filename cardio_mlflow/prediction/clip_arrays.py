@@ -55,8 +55,8 @@ def read_arrays(given: Mapping[str, Any], frames: int) -> ClipArrays:
     _check_placement(placement)
     _check_facts(facts)
     ids = _ids(given, patients)
-    tensors = (torch.from_numpy(array) for array in (views, present, placement, phased))
-    return ClipArrays(ClipTensor(ids, *tensors), facts, ids)
+    clips, shown, placed, verified = map(torch.from_numpy, (views, present, placement, phased))
+    return ClipArrays(ClipTensor(ids, clips, shown, placed, verified), facts, ids)
 
 
 def _array(given: Mapping[str, Any], name: str) -> Array:

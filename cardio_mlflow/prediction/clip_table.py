@@ -42,7 +42,7 @@ def read_table(table: pd.DataFrame, places: Places) -> tuple[PatientFiles, ...]:
         InputError: a column is not known or there twice, none is of a view, a fact is no number or out of its
             range, or a cell holds no clip that can be read.
     """
-    if table.empty:
+    if not len(table):
         return ()
     columns = _columns(table)
     cells = {name: [_plain(cell) for cell in table.iloc[:, place]] for name, place in columns.items()}

@@ -52,7 +52,7 @@ def read_request(
     return asked, tuple(name or str(row) for row, name in enumerate(ids, 1))
 
 
-def _table(given: object) -> pd.DataFrame:
+def _table(given: Any) -> pd.DataFrame:
     """A request that is no arrays as a table; InputError where it is none."""
     if isinstance(given, pd.DataFrame):
         return given

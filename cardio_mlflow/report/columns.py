@@ -21,6 +21,7 @@ _SHARES: Final = frozenset(
         "r_fisher",
         "r_direct",
         "r_difference",
+        "coverage",
         "spearman",
         "ccc",
         "icc",
@@ -71,6 +72,13 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
                         "and, of the same patients, by their own heads (direct); differences are identity "
                         "minus direct, with intervals of a paired patient bootstrap."),
     "identity_pairs": ("Pairs of the identities", "Left and right side of each formula for each patient."),
+    "intervals": ("Intervals", "References that lie in their 90 % intervals (coverage, Wilson), the mean "
+                  "width of these, and that of the oracle: the narrowest intervals of one form that hold as "
+                  "many."),
+    "view_subset_accuracy": ("Subsets of the views", "Out of fold, from the views named alone: signed r, "
+                             "mean absolute error, width of the 90 % intervals, and its ratio to that from "
+                             "all four views of the same patients. Errors and widths of the mean are in "
+                             "SDs."),
     "subgroups": ("Subgroups", "Error, bias and correlation within subgroups of patients."),
     "worst_patients": ("Largest errors", "The patients with the largest mean standardised error."),
     "embedding": ("Embedding", "UMAP and t-SNE maps of the fused features, and each patient's clusters."),

@@ -191,7 +191,7 @@ def report_content(
         checklists=checklist_rows(facts, settings, tables=_contained(evidence, tables)),
         notes=notes(evidence, tables),
         settings_text=_as_text(shared_settings(settings)) if settings else "",
-        identities=_identities(evidence, tables),
+        sentences=[*_intervals(tables), *_identities(evidence, tables)],
     )
 
 
@@ -204,6 +204,19 @@ def _gating(evidence: Evidence, settings: Settings | None) -> dict[str, int] | N
         return None
     used = [table.loc[table[view] == PREPARED, f"gating_{view}"] for view in views]
     return {str(rung): int(count) for rung, count in pd.concat(used).value_counts().items() if rung}
+
+
+def _intervals(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What the intervals come to, in a sentence; none where there are none."""
+    found = tables.get("intervals", pd.DataFrame(columns=["coverage"])).dropna(subset=["coverage"])
+    if found.empty:
+        return []
+    low, high = found["coverage"].min(), found["coverage"].max()
+    return [
+        f"90 % intervals hold {100 * found['coverage'].mean():.0f} % of the references, the mean over the "
+        f"parameters ({100 * low:.0f} to {100 * high:.0f} %); they are "
+        f"{found['width_ratio'].mean():.2f} times as wide as the narrowest that would hold as many."
+    ]
 
 
 def _identities(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> list[str]:

@@ -41,7 +41,7 @@ class ReportContent:
         notes: what is undefined or left out, shown at the top.
         settings_text: the settings as text; empty when they are not known.
         bland_altman: limits of agreement for the headline; None leaves them out.
-        identities: what following from stroke volume gained, in sentences; none where nothing did.
+        sentences: what the intervals come to, and what following from stroke volume gained.
     """
 
     title: str
@@ -57,7 +57,7 @@ class ReportContent:
     notes: Sequence[str]
     settings_text: str
     bland_altman: pd.DataFrame | None = None
-    identities: Sequence[str] = ()
+    sentences: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def write_report(path: Path, content: ReportContent) -> None:
         synthetic=content.synthetic,
         notes=content.notes,
         mean_r=content.mean_r,
-        identities=content.identities,
+        sentences=content.sentences,
         headline=headline_view(content.performance, content.bland_altman),
         flow=table_view("flow-table", "participant_flow", content.flow),
         figures=figures,

@@ -1,4 +1,4 @@
-"""Pages made of a template and style sheets: one file, no script, nothing from outside."""
+"""What is made of a template: pages, one file each with its style sheets and no script; and plain text."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def write_page(path: Path, template: str, styles: Sequence[str], **values: objec
     text = page.render(css=Markup(css), **values)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.encode(errors="replace"))
+
+
+def rendered(template: str, **values: object) -> str:
+    """Text that is no page, made of a template of this package; nothing in it is escaped."""
+    environment = Environment(
+        autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    source = (files("cardio_mlflow.report") / template).read_text("utf-8")
+    return environment.from_string(source).render(values)

@@ -36,6 +36,8 @@ from cardio_mlflow.training.stroke_volume import Predicted, all_direct
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
+LONGEST_DESCRIPTION: Final = 5000
+"""Characters that MLflow's database keeps of a description."""
 ARTIFACT: Final = "model"
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 _REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic",
@@ -205,6 +207,35 @@ def register(run: Run, tags: Mapping[str, str]) -> str:
 def set_alias(version: str, alias: str) -> None:
     """Give an alias of the registered model to a version."""
     MlflowClient().set_registered_model_alias(MODEL_NAME, alias, version)
+
+
+@explained()
+def remove_alias(version: str, alias: str) -> None:
+    """Take an alias of the registered model from a version, if that is the version that has it."""
+    found = version_called(alias)
+    if found is not None and found.number == version:
+        MlflowClient().delete_registered_model_alias(MODEL_NAME, alias)
+
+
+@explained()
+def tag_version(version: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a version of the registered model."""
+    for name, value in tags.items():
+        MlflowClient().set_model_version_tag(MODEL_NAME, version, name, value)
+
+
+@explained()
+def describe(text: str, version: str = "") -> None:
+    """Set the description, in markdown, of a version of the registered model; or of the model itself.
+
+    Args:
+        text: of `LONGEST_DESCRIPTION` characters at most.
+        version: its number; empty: the model.
+    """
+    if version:
+        MlflowClient().update_model_version(MODEL_NAME, version, text)
+    else:
+        MlflowClient().update_registered_model(MODEL_NAME, text)
 
 
 @explained()

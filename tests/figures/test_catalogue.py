@@ -11,21 +11,22 @@ import pytest
 from cardio_mlflow.analysis.results import Evidence, analyse, notes
 from cardio_mlflow.figures.catalogue import CAPTIONS, Drawing, drawings, read_tables
 from cardio_mlflow.parameters import KEYS
-from tests.figures.hand_tables import embedding, history
+from tests.figures.hand_tables import embedding, history, view_subset_accuracy, with_intervals
 
 
 @pytest.fixture(scope="module")
 def tables(table) -> dict[str, pd.DataFrame]:
     """Every table of an evaluation of 12 patients, the maps made by hand."""
-    found = dict(analyse(Evidence(table(12)), 20, 0))
+    found = dict(analyse(Evidence(with_intervals(table(12))), 20, 0))
     found["embedding"], found["clusters"] = embedding(table(12))
     found["history"] = pd.concat([history(fold=fold) for fold in (1, 2)])
+    found["view_subset_accuracy"] = view_subset_accuracy()
     found["ceiling"] = pd.DataFrame({"parameter": KEYS, "r": 0.9 - 0.01 * len(KEYS)})
     return found
 
 
 def test_every_figure_once_and_every_caption_has_its_figure(table, tables) -> None:
-    found = drawings(table(12), tables, "Cohort I", synthetic=True)
+    found = drawings(with_intervals(table(12)), tables, "Cohort I", synthetic=True)
     names = [drawing.name for drawing in found]
     assert len(set(names)) == len(names)
     kinds = ("scatter", "bland_altman", "roc")
@@ -43,7 +44,7 @@ def test_what_is_left_out_is_told(table) -> None:
 
 
 def test_the_tables_of_a_run_give_its_figures_again(table, tables, tmp_path: Path) -> None:
-    one = table(12)
+    one = with_intervals(table(12))
     one["patient_id"] = one["patient_id"].str.replace("P0", "00")  # a text, though it reads as a number
     found = tables | dict(analyse(Evidence(one), 20, 0))
     found["embedding"], found["clusters"] = embedding(one)

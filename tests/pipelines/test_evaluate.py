@@ -159,7 +159,8 @@ def test_the_study_has_features_participants_and_folds(studied) -> None:
         "folds",
         "identities_used",
         "history",
-    }  # six patients are too few for an embedding
+        "view_subset_accuracy",
+    }  # six patients are too few for an embedding, and for intervals
     report = studied.artifact(validation, "report.html").read_text("utf-8")
     (said,) = re.findall(r"evenly spaced (over one cardiac cycle in .*?);", report)
     assert re.match(r"over one cardiac cycle in \d+ of \d+ clips, by ", said), said
@@ -169,6 +170,12 @@ def test_the_study_has_features_participants_and_folds(studied) -> None:
         predictions = pd.read_csv(studied.artifact(fold, "predictions.csv"))
         assert set(features["patient_id"]) == set(predictions["patient_id"])
         assert set(features["network"]) == {int(fold.data.tags["fold"])}
+        subsets = read_patients_table(studied.artifact(fold, "tables/view_subsets.csv"))
+        whole = subsets[subsets["views"].str.count(r"\+") == 3].merge(
+            predictions, on=["patient_id", "parameter"]
+        )
+        assert len(whole)
+        np.testing.assert_allclose(whole["prediction_x"], whole["prediction_y"], rtol=1e-4)
         people = read_patients_table(studied.artifact(fold, "tables/participants.csv"))
         assert len(people) == 6
         assert people["used"].all()

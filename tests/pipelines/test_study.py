@@ -16,8 +16,8 @@ from cardio_mlflow.analysis.predictions import wide
 from cardio_mlflow.data.clips import PREPARED_FRAMES
 from cardio_mlflow.data.dataset import load_clips
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS
-from cardio_mlflow.pipelines.inputs import load_inputs
+from cardio_mlflow.parameters import FACTS, KEYS
+from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.pipelines.test import find_version
 from cardio_mlflow.prediction.answers import COLUMNS
 from cardio_mlflow.settings_reading import load_settings
@@ -114,6 +114,17 @@ def test_the_registered_model_takes_what_its_settings_need_and_says_what_the_tes
     values = found.pivot_table(index="patient", columns="parameter", values="prediction")
     np.testing.assert_allclose(values.loc[list(patients), list(KEYS)], wanted, rtol=1e-6)
     assert set(told.loc[told["parameter"].isin(["CO", "CI", "SVRI"]), "way"]) == {"identity"}
+    files = pd.DataFrame(
+        [{view: str(path) for view, path in of.items()} for of in _clip_files(inputs, patients)]
+    )
+    facts = inputs.cohort.labels.reindex(columns=list(FACTS)).loc[list(patients)].reset_index(drop=True)
+    from_files = model.predict(pd.concat([files, facts], axis=1))
+    np.testing.assert_array_equal(from_files["prediction"], found["prediction"])
+    assert from_files["flags"].tolist() == found["flags"].tolist()
+
+
+def _clip_files(inputs: StudyInputs, patients: tuple[str, ...]) -> list[dict[str, Path]]:
+    return [{c.view: c.path for c in inputs.cohort.clips if c.patient_id == one} for one in patients]
 
 
 def test_the_summary_says_what_to_do_next(studied) -> None:

@@ -149,6 +149,7 @@ def test_a_table_is_taken_in_every_shape_that_json_gives() -> None:
         ({SECRET: [1], "A4C": [TEXT]}, "1 of the 2 columns are not known"),
         ({"FC": [TEXT], "A4C": [TEXT]}, "Two columns hold FC"),
         ({"HR": [70]}, "No column is of a view"),
+        ([{}, {}], "No column is of a view"),
         ({"A4C": [7]}, "row 1, A4C: a clip is the path of its file or base64 text, not int"),
         ({"A4C": [[SECRET]]}, "not list"),
         ({"A4C": ["!" * 5000]}, "row 1, A4C: 5000 characters that are neither"),

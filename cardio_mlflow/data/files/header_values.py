@@ -132,7 +132,7 @@ class Codec(StrEnum):
 STANDARD: Final = "1.2.840.10008.1.2"
 BIG_ENDIAN: Final = f"{STANDARD}.2"
 DEFLATED: Final = f"{STANDARD}.1.99"
-_CODECS: Final = {
+CODECS: Final = {
     **dict.fromkeys((STANDARD, f"{STANDARD}.1", DEFLATED, BIG_ENDIAN), Codec.NATIVE),
     f"{STANDARD}.5": Codec.RLE,
     **dict.fromkeys((f"{STANDARD}.4.{n}" for n in (50, 51)), Codec.JPEG),  # of 12 bits it is refused
@@ -148,8 +148,8 @@ def codec_of(syntax: str) -> Codec:
     Raises:
         ClipRefused: UNSUPPORTED_TRANSFER_SYNTAX, with the UID if the standard knows it.
     """
-    if syntax in _CODECS:
-        return _CODECS[syntax]
+    if syntax in CODECS:
+        return CODECS[syntax]
     known = UID(syntax).is_transfer_syntax if syntax.startswith(STANDARD) else False
     raise ClipRefused(Outcome.UNSUPPORTED_TRANSFER_SYNTAX, syntax if known else "not a UID of the standard")
 
