@@ -462,6 +462,12 @@ class Settings(BaseModel):
         text = json.dumps(self.configuration(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
+    def portable(self) -> Settings:
+        """The settings without what belongs to the machine or the people that they come from."""
+        private = set(settings_for(Use.PRIVATE))
+        named = {"data": self.cohort_name, "backbone": self.backbone_name, "cache": "cache"}
+        return Settings.model_validate(self.model_dump(exclude=private) | named)
+
     def to_yaml(self) -> str:
         """All settings as YAML, in the order of this class."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -133,7 +133,7 @@ def bootstrap_interval(
     """Bias-corrected and accelerated (BCa) interval of a statistic over resampled patients.
 
     Efron B. Better bootstrap confidence intervals. J Am Stat Assoc 1987;82:171-185. At n = 73 it holds the
-    truth more often than the percentile interval, most of all for RMSE (benchmarks.interval_coverage).
+    truth more often than the percentile interval, most of all for RMSE (benchmarks.statistic_coverage).
     Where the correction is not defined (all resamples on one side of the estimate), the percentile interval
     is returned. Either is widened for few patients, see `expanded_level`.
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray
-from cardio_mlflow.analysis.scores import SMALLEST_GROUP, BoolArray, Scores, smallest, together
+from cardio_mlflow.analysis.scores import BoolArray, Scores, smallest, together
 from cardio_mlflow.analysis.spread import Spread, fit_spread, moved, transformed
 from cardio_mlflow.parameters import KEYS, PULMONARY_HYPERTENSION, VIEWS, parameter
 
@@ -99,8 +99,11 @@ class Calibration:
                 yield column, key
 
     def _scores_of(self, views: str, key: str, level: float) -> Scores:
-        """Errors with the same views; with too few, with as many views, then with any."""
-        least = max(SMALLEST_GROUP, smallest(level))
+        """Errors with the same views; where the level needs more, with as many views, then with any.
+
+        A patient has errors with several subsets, so that the largest subset tells how many patients there
+        are at least. None where they are too few.
+        """
         count = views.count("+")
         for is_like in (
             lambda name: name == views,
@@ -108,9 +111,9 @@ class Calibration:
             lambda _: True,
         ):
             found = [of[key] for name, of in self.scores.items() if key in of and is_like(name)]
-            if sum(map(len, found)) >= least:
-                break
-        return together(found)
+            if max(map(len, found), default=0) >= smallest(level):
+                return together(found)
+        return together([])
 
     def to_json(self) -> str:
         """As JSON, in an order that is not the patients'."""

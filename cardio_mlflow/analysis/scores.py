@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from cardio_mlflow.analysis.predictions import FloatArray, IntArray
 
 SMALLEST_GROUP: Final = 30
-"""Patients on one side of predicted pulmonary hypertension, or with the same views, from which their own
-errors are used in place of everybody's."""
+"""Patients on one side of predicted pulmonary hypertension from which their own errors are used in place of
+everybody's."""
 
 BoolArray = NDArray[np.bool_]
 

@@ -26,11 +26,12 @@ from cardio_mlflow.tracking.registry import (
     ARTIFACT,
     MODEL_NAME,
     bundle_names,
-    download_bundles,
+    download_networks,
     version_called,
 )
 from cardio_mlflow.tracking.runs import typed_values
-from cardio_mlflow.training.bundle import Bundle, load_bundle
+from cardio_mlflow.training.bundle import Bundle
+from cardio_mlflow.training.ensemble import Ensemble, load_ensemble
 
 
 def latest_folds(
@@ -237,17 +238,14 @@ class FoldNetworks:
     predictions: pd.DataFrame
     cohort_digest: str
     folder: Path
-    _loaded: dict[int, Bundle] = field(default_factory=dict)
-    _bundles: dict[str, dict[str, Path]] = field(default_factory=dict)
+    _loaded: dict[str, Ensemble] = field(default_factory=dict)
 
     def of_fold(self, fold: int) -> Bundle:
         """The network of a fold, which was not trained on the fold's patients."""
-        if fold not in self._loaded:
-            run_id = self.run_ids[fold]
-            if run_id not in self._bundles:
-                self._bundles[run_id] = download_bundles(run_id, self.folder / run_id)
-            self._loaded[fold] = load_bundle(self._bundles[run_id][f"fold-{fold}"])
-        return self._loaded[fold]
+        run_id = self.run_ids[fold]
+        if run_id not in self._loaded:
+            self._loaded[run_id] = load_ensemble(download_networks(run_id, self.folder / run_id))
+        return self._loaded[run_id].bundles[f"fold-{fold}"]
 
 
 def find_networks(settings: Settings, model: str, folder: Path) -> FoldNetworks:

@@ -6,6 +6,7 @@ import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -25,10 +26,10 @@ from cardio_mlflow.report.contents import Evaluation, read_evidence
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import find_runs, run_by_id
+from cardio_mlflow.tracking.loaded_model import Answer
 from cardio_mlflow.tracking.registry import (
     CHAMPION,
     MODEL_NAME,
-    Answer,
     RegisteredModel,
     Version,
     load_version,
@@ -36,6 +37,8 @@ from cardio_mlflow.tracking.registry import (
     versions_with,
 )
 from cardio_mlflow.tracking.runs import Run
+
+FLAGS: Final = "tables/flags.csv"
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +130,9 @@ def judge_model(settings: Settings, run: Run, version: Version) -> Judged:
         cohort="II",
         variant="full",
         persons=inputs.persons(patients),
+        ends=None if answer.lower is None or answer.upper is None else (answer.lower, answer.upper),
     )
+    _log_flags(run, patients, answer)
     evidence = Evidence(check_predictions(table), participants(inputs, "II"), _features(patients, answer))
     evaluation = Evaluation(
         "cohort2", "Cohort II", settings, _study_settings(model), settings.is_synthetic,
@@ -137,6 +142,18 @@ def judge_model(settings: Settings, run: Run, version: Version) -> Judged:
     judged = log_evaluation(run, evidence, evaluation)
     log.info("Cohort II (%d patients) has now been used %d time%s.", len(patients), uses, "s" * (uses > 1))
     return judged
+
+
+def _log_flags(run: Run, patients: tuple[str, ...], answer: Answer) -> None:
+    """Log what speaks against patients' values; nothing of it from a model of an earlier version."""
+    if answer.unfamiliar is None or answer.flags is None:
+        return
+    reasons = [
+        dict.fromkeys(reason for text in of if text for reason in text.split("; ")) for of in answer.flags
+    ]
+    columns = {"patient_id": patients, "unfamiliar": answer.unfamiliar, "flags": map("; ".join, reasons)}
+    run.log_table(pd.DataFrame(columns), FLAGS)
+    run.log_metrics({"cohort2/unfamiliar": float(answer.unfamiliar.mean())})
 
 
 def _features(patients: tuple[str, ...], answer: Answer) -> pd.DataFrame | None:

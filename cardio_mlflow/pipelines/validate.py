@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +16,7 @@ from cardio_mlflow.pipelines.evaluate import Judged, log_evaluation
 from cardio_mlflow.pipelines.fold_results import FEATURES, PARTICIPANTS, VIEW_SUBSETS
 from cardio_mlflow.pipelines.inputs import ORIGINAL_IDS
 from cardio_mlflow.pipelines.promotion import promote
+from cardio_mlflow.pipelines.registration import registered
 from cardio_mlflow.pipelines.study_runs import complete_folds, is_tuned
 from cardio_mlflow.pipelines.train import refuse_variant
 from cardio_mlflow.pipelines.trained_on import TRAINED_ON
@@ -27,17 +26,7 @@ from cardio_mlflow.report.model_card import SHORT, model_card, shortened
 from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.tracking.finished import FinishedRun
-from cardio_mlflow.tracking.registry import (
-    CHAMPION,
-    LONGEST_DESCRIPTION,
-    MODEL_NAME,
-    describe,
-    download_bundles,
-    log_model,
-    register,
-    set_alias,
-    versions_with,
-)
+from cardio_mlflow.tracking.registry import CHAMPION, LONGEST_DESCRIPTION, MODEL_NAME, describe, set_alias
 from cardio_mlflow.tracking.runs import Run
 
 NAME: Final = "Cohort I, out of fold"
@@ -86,10 +75,11 @@ def validate_folds(
         "cohort1", NAME, settings, settings_from_yaml(first.text("settings.yaml")),
         shared["synthetic"] == "true", len(folds), folds_from=folds_from, tuned=is_tuned(first),
     )  # fmt: skip
-    judged = log_evaluation(run, _evidence(pooled, folds), evaluation)
+    evidence = _evidence(pooled, folds)
+    judged = log_evaluation(run, evidence, evaluation)
     card = model_card(*judged, evaluation, shared | {"champion": settings.champion})
     run.log_text(card, CARD)
-    version = _registered(run, settings.champion, shared, folds)
+    version = registered(run, settings.champion, shared, folds, evidence.view_subsets)
     describe(SHORT)
     describe(shortened(card, LONGEST_DESCRIPTION), version)
     run.set_tags({"model_version": version})
@@ -128,34 +118,3 @@ def pooled_subsets(folds: Mapping[int, FinishedRun]) -> pd.DataFrame | None:
     if not all(fold.has(VIEW_SUBSETS) for fold in folds.values()):
         return None
     return pd.concat([fold.patients_table(VIEW_SUBSETS) for fold in folds.values()], ignore_index=True)
-
-
-def _registered(run: Run, champion: str, shared: Mapping[str, str], folds: Mapping[int, FinishedRun]) -> str:
-    """The version with the weights of these folds: the one that is there, or a new one."""
-    chosen = list(folds.values()) if champion == "mean" else [best_fold(folds)]
-    with tempfile.TemporaryDirectory() as folder:
-        bundles: dict[str, Path] = {}
-        for fold in chosen:
-            bundles |= download_bundles(fold.run_id, Path(folder) / fold.run_id)
-        numbers = ",".join(fold.tags["fold"] for fold in chosen)
-        tags = {**shared, "champion": champion, "folds": numbers, "weights_digest": weights_digest(bundles)}
-        if known := versions_with(tags):
-            log.info("Version %s has these weights already; no other is registered.", known[0].number)
-            return known[0].number
-        log_model(run, bundles)
-    return register(run, tags)
-
-
-def weights_digest(bundles: Mapping[str, Path]) -> str:
-    """32 hexadecimal digits, equal for models of equal weights and scaling."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, bundle in sorted(bundles.items()):
-        for file in ("weights.safetensors", "scaler.json"):
-            content = hashlib.blake2b((bundle / file).read_bytes()).hexdigest()
-            digest.update(f"{name}/{file} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def best_fold(folds: Mapping[int, FinishedRun]) -> FinishedRun:
-    """The fold with the lowest validation loss."""
-    return min(folds.values(), key=lambda fold: fold.metrics["best/loss"])

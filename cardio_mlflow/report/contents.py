@@ -174,6 +174,7 @@ def report_content(
         tuned=evaluation.tuned,
         persons=count_of_persons(evidence.predictions),
         gating=_gating(evidence, settings),
+        with_intervals="intervals" in tables,
         left_out=[key for key in KEYS if key not in set(evidence.predictions["parameter"])],
     )
     shown = {name: table for name, table in tables.items() if name not in _NOT_IN_REPORT}

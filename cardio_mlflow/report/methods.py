@@ -44,6 +44,7 @@ class MethodFacts:
         left_out: parameters that were not predicted, for want of references.
         tuned: whether settings were chosen by how well these patients were predicted.
         gating: prepared clips by the way their cycle was found; None when not known.
+        with_intervals: whether predictions have intervals.
     """
 
     cohort: Literal["I", "II"]
@@ -61,6 +62,7 @@ class MethodFacts:
     persons: int | None = None
     left_out: Sequence[str] = ()
     gating: Mapping[str, int] | None = None
+    with_intervals: bool = False
 
 
 def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[str]:
@@ -85,6 +87,8 @@ def methods_paragraphs(settings: Settings | None, facts: MethodFacts) -> list[st
             network_paragraph(settings, facts.gating), scaling_paragraph(settings, facts.left_out),
             training_paragraph(settings), augmentation_paragraph(settings), _validation(settings, facts),
         ]  # fmt: skip
+        if facts.with_intervals:
+            paragraphs.append(_of_predictions(facts))
     statistics = (_agreement(), _classification(facts), _further_analyses(), _intervals(facts))
     return [*paragraphs, *statistics, _software(facts)]
 
@@ -213,6 +217,24 @@ def _intervals(facts: MethodFacts) -> str:
         "intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). All but the decision "
         "curve's are widened for few patients (Hesterberg, Am Stat 2015;69:371-386). No correction was made "
         f"for multiple comparisons.{_persons(facts)}"
+    )
+
+
+def _of_predictions(facts: MethodFacts) -> str:
+    """How the intervals of the predictions were made."""
+    source = (
+        "For each patient they were made from the errors on all other patients of Cohort I, about the "
+        "patient's own out-of-fold prediction."
+        if facts.cohort == "I"
+        else "They were made from the out-of-fold errors on Cohort I; Cohort II had no part in them."
+    )
+    logs = " and ".join(p.key for p in PARAMETERS if p.log)
+    return (
+        "Predictions have 90 % conformal intervals by CV+ (Barber, Ann Stat 2021;49:486-507) from absolute "
+        f"out-of-fold errors, of logarithms for {logs}. Errors were divided by a line over the prediction "
+        "where they grew with it (Glejser, J Am Stat Assoc 1969;64:316-323), and were those of patients on "
+        "the same side of predicted pulmonary hypertension where 30 or more were, by the same views. "
+        f"{source} Coverage has Wilson intervals."
     )
 
 

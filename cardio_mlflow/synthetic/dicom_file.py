@@ -72,10 +72,10 @@ class Header:
 
 def write_dicom(
     path: Path, frames: Sequence[Image], encoding: Encoding, header: Header, acquisition: Acquisition,
-    layout: Layout,
+    layout: Layout, quality: int = JPEG_QUALITY,
 ) -> None:  # fmt: skip
     """Write one clip; `frames` are T pictures, rows × columns, or rows × columns × 3 (RGB)."""
-    data = make_dataset(frames, encoding, header, layout)
+    data = make_dataset(frames, encoding, header, layout, quality)
     _describe_time(data, header, acquisition, len(frames))
     _describe_regions(data, acquisition, layout)
     save_dataset(path, data)

@@ -21,17 +21,17 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from cardio_mlflow import parameters
+from cardio_mlflow import __version__, parameters
 from cardio_mlflow.analysis.conformal import LEVEL
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.prediction.answers import answer, answer_table, check_level
 from cardio_mlflow.prediction.clip_arrays import ClipArrays, read_arrays
 from cardio_mlflow.prediction.clip_table import PatientFiles
+from cardio_mlflow.prediction.manifest import CODE, check_files, is_code_of, own_version
 from cardio_mlflow.prediction.patient_clips import ClipReader
 from cardio_mlflow.prediction.places import Places
 from cardio_mlflow.prediction.requests import read_request
-from cardio_mlflow.training.bundle import load_bundle
-from cardio_mlflow.training.ensemble import Ensemble
+from cardio_mlflow.training.ensemble import Ensemble, load_ensemble
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +89,28 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
     ensemble: Ensemble
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the networks, one bundle per fold."""
-        self.ensemble = Ensemble(
-            {name: load_bundle(Path(folder)) for name, folder in sorted(context.artifacts.items())}
-        )
+        """Load the networks, after a check of the model's files.
+
+        Raises:
+            InputError: the files are not those of the model's list.
+        """
+        networks = Path(next(iter(context.artifacts.values())))
+        model = networks.parents[1]
+        check_files(model)
+        self._say_whose_code(model)
+        self.ensemble = load_ensemble(networks if len(context.artifacts) == 1 else networks.parent)
         self._prepare_to_serve(context)
+
+    def _say_whose_code(self, model: Path) -> None:
+        """Say so where the code that answers is not the model's own, and how to have that."""
+        folder = self.code_folder()
+        if folder != model.joinpath(CODE).resolve() and not is_code_of(model, folder):
+            log.warning(
+                "This model answers with the installed cardio_mlflow %s, which was imported before the model "
+                "was loaded, not with its own code, which is of version %s and differs. For its own, load it "
+                "in a fresh process before anything imports cardio_mlflow; predict and test do so by "
+                "themselves.", __version__, own_version(model),
+            )  # fmt: skip
 
     def _prepare_to_serve(self, context: PythonModelContext) -> None:
         folder = (context.model_config or {}).get("files")

@@ -1,64 +1,45 @@
-"""The model registry: packing fold bundles as one model, registering it, loading it with its own code."""
+"""The model registry: a study's networks logged as one model, registered, found and loaded."""
 
 from __future__ import annotations
 
+import json
 import logging
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import mlflow
-import numpy as np
 import pandas as pd
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.pyfunc import PyFuncModel
+from mlflow.models import Model
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from cardio_mlflow.analysis.conformal import LEVEL
-from cardio_mlflow.data.dataset import ClipTensor
 from cardio_mlflow.errors import InputError
-from cardio_mlflow.parameters import KEYS, VIEW_CODES
-from cardio_mlflow.prediction.answers import COLUMNS
+from cardio_mlflow.prediction.manifest import has_manifest
 from cardio_mlflow.tracking.finished import fetch, is_run_id
+from cardio_mlflow.tracking.loaded_model import LoadedModel, load_checked, load_unchecked
+from cardio_mlflow.tracking.model_folder import ARTIFACT, ENSEMBLE, save_model
 from cardio_mlflow.tracking.runs import Run
 from cardio_mlflow.tracking.store import experiment
 from cardio_mlflow.tracking.store_faults import explained
-from cardio_mlflow.training.stroke_volume import Predicted, all_direct
 
 MODEL_NAME: Final = "cardio-hemodynamics"
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 LONGEST_DESCRIPTION: Final = 5000
 """Characters that MLflow's database keeps of a description."""
-ARTIFACT: Final = "model"
-PACKAGE: Final = Path(__file__).resolve().parents[1]
-_REQUIREMENTS: Final = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic",
-                        "pyyaml", "platformdirs", "joblib", "tqdm")  # fmt: skip
+BUNDLE_DIGEST: Final = "bundle_digest"
+"""The tag of a version with the digest of its list of files."""
 
 _UNKNOWN: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers to a name or an id that it does not know."""
 
 log = logging.getLogger(__name__)
-
-
-class Answer(NamedTuple):
-    """What the registered model returns for N patients.
-
-    Attributes:
-        predicted: (N, 9) in the units of the parameter table, and which way they came.
-        features: (N, D) fused features by the name of the network, such as ``fold-2``.
-    """
-
-    predicted: Predicted
-    features: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 
 @dataclass(frozen=True)
@@ -76,131 +57,101 @@ class Version:
 
 
 @dataclass(frozen=True)
-class RegisteredModel(Version):
-    """A version that is loaded; `code_folder` is of the code that answers, its own where it has some."""
-
-    code_folder: Path
-    _model: PyFuncModel
-
-    @property
-    def has_own_code(self) -> bool:
-        """Whether the code inside the model answers, not the installed package."""
-        return self.code_folder != PACKAGE
-
-    def evaluate(self, data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> Answer:
-        """Predict for prepared clips of N patients, and return the features behind the predictions.
-
-        A model that was registered before identities, or features, were there answers without them.
-
-        Args:
-            data: the clips, cropped to the sector as they are prepared.
-            facts: (N, 3), see `FACTS`.
-
-        Raises:
-            InputError: the clips do not have the shape that the model takes.
-        """
-        if data.clips.ndim != 5 or data.clips.shape[1] != len(VIEW_CODES):
-            raise InputError(
-                f"Prepared clips must be (N, {len(VIEW_CODES)}, T, H, W), not {tuple(data.clips.shape)}."
-            )
-        inputs = model_input(data, facts)
-        code = self._model.unwrap_python_model()
-        if hasattr(code, "answer"):
-            found = code.answer(inputs)
-            return Answer(
-                Predicted(found["predictions"], found["direct"], found["derived"]), found["features"]
-            )
-        if hasattr(code, "evaluate"):
-            values, features = code.evaluate(inputs["views"], inputs["view_mask"])
-        else:
-            table = pd.DataFrame(self._model.predict({n: inputs[n] for n in ("views", "view_mask")}))
-            values, features = table[list(KEYS)].to_numpy(dtype=np.float64), {}
-        return Answer(all_direct(values), features)
+class RegisteredModel(LoadedModel, Version):
+    """A version that is loaded; or a model from a folder, which has no number."""
 
 
-def model_input(data: ClipTensor, facts: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
-    """What the registered model takes, as its class states, from prepared clips of N patients.
+class Logged(NamedTuple):
+    """A model that a run has logged, and that can be registered.
 
-    Args:
-        data: the clips, cropped to the sector as they are prepared.
-        facts: (N, 3), see `FACTS`.
+    Attributes:
+        model_id: by which MLflow knows it.
+        digest: of the list of its files.
     """
-    return {
-        "views": data.clips.numpy(),
-        "view_mask": data.present.numpy().astype(np.uint8),
-        "phased": data.phased.numpy().astype(np.uint8),
-        "placement": data.placement.numpy(),
-        "facts": facts,
-    }
+
+    model_id: str
+    digest: str
 
 
-def log_model(run: Run, bundles: Mapping[str, Path]) -> None:
-    """Log one model made of fold bundles as the run's artifact ``model``.
-
-    Args:
-        run: the run.
-        bundles: bundle folders by a name that sorts them.
-    """
+def log_model(run: Run, artifacts: Mapping[str, Path]) -> None:
+    """Log a model as the run's artifact ``model``; arguments as of `save_model`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ARTIFACT
-        save_model(path, bundles)
+        save_model(path, artifacts)
         run.log_folder(path, ARTIFACT)
 
 
-def save_model(folder: Path, bundles: Mapping[str, Path]) -> None:
-    """Write a model made of fold bundles into a new folder; arguments as of `log_model`."""
-    mlflow.pyfunc.save_model(
-        path=str(folder),
-        python_model=str(PACKAGE / "tracking" / "registered_model.py"),
-        artifacts={name: str(bundle) for name, bundle in bundles.items()},
-        code_paths=[str(PACKAGE)],
-        signature=signature(),
-        model_config={"files": ""},  # the folder that requests to a server may name files of
-        pip_requirements=_pinned(_REQUIREMENTS),
-    )
+@explained()
+def log_candidate(
+    run: Run, ensemble: Path, about: Mapping[str, str], example: pd.DataFrame | None = None
+) -> Logged:
+    """Log an ensemble as a model that the experiment's page of models shows, with the run's metrics.
 
+    The run has it as its artifact ``model``; MLflow keeps it once.
 
-def signature() -> ModelSignature:
-    """The columns of the answer and the parameters; the model checks its input itself.
-
-    MLflow's own check of an input shows the input where it fails, pixels and all.
+    Args:
+        run: the run.
+        ensemble: the ensemble's folder.
+        about: what the model says of itself, which are its tags too.
+        example: a request that it answers.
     """
-    types = {"abnormal": DataType.boolean, "unfamiliar": DataType.boolean}
-    numbers = dict.fromkeys(("prediction", "lower", "upper", "ph_probability"), DataType.double)
-    columns: list[Any] = [ColSpec((types | numbers).get(name, DataType.string), name) for name in COLUMNS]
-    given = [ParamSpec("level", DataType.double, LEVEL), ParamSpec("refuse", DataType.boolean, False)]
-    return ModelSignature(outputs=Schema(columns), params=ParamSchema(given))
+    client = MlflowClient()
+    of_run = client.get_run(run.run_id)
+    logged = client.create_logged_model(of_run.info.experiment_id, ARTIFACT, run.run_id, tags=dict(about))
+    status = LoggedModelStatus.FAILED
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path, ids = Path(folder) / ARTIFACT, Model(run_id=run.run_id, model_id=logged.model_id)
+            digest = save_model(path, {ENSEMBLE: ensemble}, about=about, example=example, model=ids)
+            client.log_model_artifacts(logged.model_id, str(path))
+        status = LoggedModelStatus.READY
+    finally:
+        client.finalize_logged_model(logged.model_id, status)
+    client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    when = of_run.info.start_time
+    metrics = [
+        Metric(name, value, when, 0, model_id=logged.model_id, run_id=run.run_id)
+        for name, value in of_run.data.metrics.items()
+    ]
+    client.log_batch(run.run_id, metrics=metrics)
+    return Logged(logged.model_id, digest)
 
 
 @explained()
 def bundle_names(run_id: str) -> list[str]:
     """Names of the bundles in a run's model, such as ``fold-2``."""
-    files = MlflowClient().list_artifacts(run_id, f"{ARTIFACT}/artifacts")
-    return sorted(Path(file.path).name for file in files)
+    client, place = MlflowClient(), f"{ARTIFACT}/artifacts"
+    within = client.list_artifacts(run_id, f"{place}/{ENSEMBLE}") or client.list_artifacts(run_id, place)
+    return sorted(Path(file.path).stem for file in within if Path(file.path).name.startswith("fold-"))
 
 
-def download_bundles(run_id: str, folder: Path) -> dict[str, Path]:
-    """Fetch the bundles of a run's model into a folder; returns them by name.
+def download_networks(run_id: str, folder: Path) -> Path:
+    """Fetch the networks of a run's model into a folder; returns the one that `load_ensemble` takes.
 
     Raises:
         InputError: they are gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = fetch(run_id, f"{ARTIFACT}/artifacts", folder)
-    return {bundle.name: bundle for bundle in sorted(path.iterdir())}
+    return path / ENSEMBLE if (path / ENSEMBLE).is_dir() else path
 
 
 @explained()
-def register(run: Run, tags: Mapping[str, str]) -> str:
-    """Register the run's model; returns the number of the new version."""
+def register(run: Run, logged: Logged, tags: Mapping[str, str]) -> str:
+    """Register a model that the run has logged; returns the number of the new version."""
     client = MlflowClient()
     try:
         client.create_registered_model(MODEL_NAME)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = f"runs:/{run.run_id}/{ARTIFACT}"
-    return str(client.create_model_version(MODEL_NAME, source, run.run_id, tags=dict(tags)).version)
+    version = client.create_model_version(
+        MODEL_NAME, f"models:/{logged.model_id}", run.run_id, model_id=logged.model_id,
+        tags={**tags, BUNDLE_DIGEST: logged.digest},
+    )  # fmt: skip
+    link = [{"name": MODEL_NAME, "version": str(version.version)}]
+    client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(link)})
+    return str(version.version)
 
 
 @explained()
@@ -283,49 +234,43 @@ def _version(found: ModelVersion) -> Version:
 
 
 def load_version(version: Version) -> RegisteredModel:
-    """Load a version of the registered model with its own code.
+    """Load a version of the registered model with its own code, after a check of its files.
 
     Raises:
-        InputError: its files are gone.
+        InputError: its files are gone, or are not those that were registered; nothing of them was run.
     """
+    name = f"Version {version.number} of {MODEL_NAME}"
     try:
-        with _own_code():
-            model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version.number}")
+        uri = f"models:/{MODEL_NAME}/{version.number}"
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        loaded = _loaded(folder, version)
+    except InputError as error:
+        raise InputError(f"{name} is not loaded. {error}") from error
     except (MlflowException, OSError) as error:
         raise InputError(
-            f"Version {version.number} of {MODEL_NAME} is registered, but cannot be loaded from the "
+            f"{name} is registered, but cannot be loaded from the "
             f"artifacts of the run {version.run_id}: they are gone or damaged, or the store does not answer. "
             "Bring them back, or delete that run and run validate, which registers the folds anew."
         ) from error
-    folder: Path = model.unwrap_python_model().code_folder()
-    loaded = RegisteredModel(version.number, version.run_id, version.tags, folder, model)
-    if not loaded.has_own_code:
-        log.warning("The model carries no code of its own: the installed code answers.")
-    return loaded
+    return RegisteredModel(version.number, version.run_id, version.tags, **vars(loaded))
 
 
-@contextmanager
-def _own_code() -> Iterator[None]:
-    """Hide this package while a model is loaded, so that the code inside the model answers.
+def _loaded(folder: Path, version: Version) -> LoadedModel:
+    """A version's model; one that an earlier version of this project has registered has no list of files."""
+    if BUNDLE_DIGEST in version.tags or has_manifest(folder) or "weights_digest" not in version.tags:
+        return load_checked(folder, version.tags.get(BUNDLE_DIGEST, ""))
+    log.warning("This model is of an earlier version: whether its files were changed cannot be known.")
+    return load_unchecked(folder)
 
-    A package that is imported already would hide the model's own.
+
+def load_folder(folder: Path) -> RegisteredModel:
+    """Load a model from a folder with an MLmodel, with its own code, after a check of its files.
+
+    Raises:
+        InputError: it is no model of this project, or its files are not those of its list.
     """
-    hidden = {name: module for name, module in sys.modules.items() if _is_ours(name)}
-    path = list(sys.path)
-    for name in hidden:
-        del sys.modules[name]
     try:
-        yield
-    finally:
-        for name in [name for name in sys.modules if _is_ours(name)]:
-            del sys.modules[name]
-        sys.modules.update(hidden)
-        sys.path[:] = path
-
-
-def _is_ours(name: str) -> bool:
-    return name == "cardio_mlflow" or name.startswith("cardio_mlflow.")
-
-
-def _pinned(packages: tuple[str, ...]) -> list[str]:
-    return [f"{name}=={installed_version(name).split('+')[0]}" for name in packages]
+        loaded = load_checked(folder)
+    except InputError as error:
+        raise InputError(f"The model in {folder} is not loaded. {error}") from error
+    return RegisteredModel("", "", loaded.about, **vars(loaded))

@@ -15,18 +15,20 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cardio_mlflow import __version__
+from cardio_mlflow.analysis.conformal import Calibration
 from cardio_mlflow.data.dataset import ClipTensor, frame_positions
 from cardio_mlflow.data.picture.physical_scale import mm_shown
 from cardio_mlflow.model.backbone import new_backbone
 from cardio_mlflow.model.network import Network, Output
 from cardio_mlflow.parameters import FACTS
-from cardio_mlflow.settings import Settings, Use, settings_for
+from cardio_mlflow.settings import Settings
 from cardio_mlflow.settings_reading import settings_from_yaml
 from cardio_mlflow.training.backbone_pass import Activations, join
 from cardio_mlflow.training.bundle import (
@@ -44,15 +46,26 @@ from cardio_mlflow.training.bundle import (
     used_views,
 )
 from cardio_mlflow.training.devices import choose_device, compute_dtype
+from cardio_mlflow.training.familiarity import Familiarity
 from cardio_mlflow.training.forward import Batch, forward
 from cardio_mlflow.training.frozen_features import Sources
 from cardio_mlflow.training.processes import Processes
 from cardio_mlflow.training.scaling import TargetScaler
-from cardio_mlflow.training.shared_weights import NOTHING, Weights, fill, shared_depth, split_weights
+from cardio_mlflow.training.shared_weights import (
+    NOTHING,
+    Weights,
+    as_stored,
+    fill,
+    shared_depth,
+    split_weights,
+)
 from cardio_mlflow.training.stroke_volume import Predicted
+from cardio_mlflow.training.weight_differences import add_difference, difference
 
 SHARED: Final = "shared.safetensors"
 SCALERS: Final = "scalers.json"
+CALIBRATION: Final = "calibration.json"
+FAMILIARITY: Final = "familiarity.safetensors"
 
 HALF: Final = 1e-3
 """SDs of a parameter by which half precision may change a prediction, at most."""
@@ -69,8 +82,8 @@ class Ensemble:
     """
 
     bundles: Mapping[str, Bundle]
-    calibration: Any = None
-    familiarity: Any = None
+    calibration: Calibration | None = None
+    familiarity: Familiarity | None = None
 
     @property
     def settings(self) -> Settings:
@@ -86,27 +99,38 @@ class Ensemble:
 def save_ensemble(ensemble: Ensemble, folder: Path, *, half: ClipTensor | None = None) -> None:
     """Write an ensemble into a folder, which is made if need be; no path of this machine is in its files.
 
+    The tensors that differ are whole for the first network, and for the others differences from it.
+
     Args:
         ensemble: to write.
         folder: where to.
-        half: clips; weights are written in half precision where that changes no network's prediction for them
-            by more than `HALF`: all weights, or else those that are shared. None: all in single precision.
+        half: clips; matrices are written in half precision as far as that changes no network's prediction for
+            these by more than `HALF`. None: all in single precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shared, own = split_weights({name: bundle.network for name, bundle in ensemble.bundles.items()})
     if half is not None:
         shared, own = _smallest(ensemble, shared, own, half)
-    for name, weights in {SHARED: shared, **{f"{name}.safetensors": w for name, w in own.items()}}.items():
+    base = next(iter(own.values()))
+    files = {SHARED: shared}
+    for name, weights in own.items():
+        packed = {key: difference(tensor, base[key]) for key, tensor in weights.items()}
+        files[f"{name}.safetensors"] = weights if weights is base else packed
+    for name, weights in files.items():
         save_file({key: tensor.contiguous().cpu() for key, tensor in weights.items()}, str(folder / name))
     bundles = ensemble.bundles
     scales = {name: scale_fields(b.scale) for name, b in bundles.items() if b.scale is not None}
     texts = {
-        SETTINGS: portable(ensemble.settings),
+        SETTINGS: ensemble.settings.portable().to_yaml(),
         BACKBONE: json.dumps(_config(ensemble), indent=1),
         SCALERS: json.dumps({n: json.loads(b.scaler.to_json()) for n, b in bundles.items()}, indent=1),
         VERSION: json.dumps({"cardio_mlflow": __version__}),
         **({SCALE: json.dumps(scales, indent=1)} if scales else {}),
     }
+    if ensemble.calibration is not None:
+        texts[CALIBRATION] = ensemble.calibration.to_json()
+    if ensemble.familiarity is not None:
+        save_arrays(ensemble.familiarity.to_arrays(), str(folder / FAMILIARITY))
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -119,24 +143,29 @@ def load_ensemble(folder: Path) -> Ensemble:
         RuntimeError: the weights do not fill the networks exactly.
     """
     if plain := [found for found in (folder, *folder.iterdir()) if (found / WEIGHTS).is_file()]:
-        return Ensemble({path.name: load_bundle(path) for path in plain})
+        return ensemble_of({path.name: load_bundle(path) for path in sorted(plain)})
     texts = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.[jy][sa]*")}
     settings, scalers = settings_from_yaml(texts[SETTINGS]), json.loads(texts[SCALERS])
     names = sorted(scalers)
     own = [load_file(folder / f"{name}.safetensors") for name in names]
+    base, *others = own
+    own = [base, *({n: add_difference(base[n], packed) for n, packed in other.items()} for other in others)]
     networks = _filled(json.loads(texts[BACKBONE]), settings, load_file(folder / SHARED), own)
     scales = {name: scale_from(fields) for name, fields in json.loads(texts.get(SCALE, "{}")).items()}
-    return Ensemble({
+    bundles = {
         name: Bundle(network, settings, TargetScaler.from_json(json.dumps(scalers[name])), scales.get(name))
         for name, network in zip(names, networks, strict=True)
-    })  # fmt: skip
+    }
+    calibration = Calibration.from_json(texts[CALIBRATION]) if CALIBRATION in texts else None
+    has_familiarity = (folder / FAMILIARITY).is_file()
+    known = Familiarity.from_arrays(load_arrays(folder / FAMILIARITY)) if has_familiarity else None
+    return Ensemble(bundles, calibration, known)
 
 
-def portable(settings: Settings) -> str:
-    """Settings as YAML without what belongs to the machine or the people that they come from."""
-    known = settings.model_dump(mode="json", exclude=set(settings_for(Use.PRIVATE)))
-    named = {"data": settings.cohort_name, "backbone": settings.backbone_name}
-    return str(yaml.safe_dump(known | named, sort_keys=False, allow_unicode=True))
+def ensemble_of(bundles: Mapping[str, Bundle], calibration: Calibration | None = None) -> Ensemble:
+    """The ensemble of a study's bundles, which tells by what they were trained on what is unlike it."""
+    references = {name: bundle.reference for name, bundle in bundles.items()}
+    return Ensemble(bundles, calibration, Familiarity.of(references))
 
 
 def _config(ensemble: Ensemble) -> dict[str, Any]:
@@ -156,22 +185,22 @@ def _filled(
 def _smallest(
     ensemble: Ensemble, shared: Weights, own: Mapping[str, Weights], clips: ClipTensor
 ) -> tuple[Weights, Mapping[str, Weights]]:
-    """The weights in as few bytes as keep the predictions for these clips, see `HALF`."""
-    wanted, less = evaluate(ensemble, clips).targets, _halved(shared)
-    for tried in ({name: _halved(weights) for name, weights in own.items()}, own):
-        networks = _filled(_config(ensemble), ensemble.settings, less, list(tried.values()))
-        bundles = {
-            name: replace(ensemble.bundles[name], network=network)
-            for name, network in zip(tried, networks, strict=True)
-        }
+    """The weights in as few bytes as keep the predictions for these clips, see `HALF`.
+
+    Where the backbone multiplies in bfloat16, its matrices are kept in it, to the same numbers.
+    """
+    wanted = evaluate(ensemble, clips).targets
+    multiplied = compute_dtype(ensemble.settings.precision, choose_device())
+    blocks = torch.float16 if multiplied == torch.float32 else multiplied
+    for dtypes in ((blocks, torch.float16), (torch.float32, torch.float16), (blocks, torch.float32)):
+        less = as_stored(shared, *dtypes), {name: as_stored(w, *dtypes) for name, w in own.items()}
+        networks = _filled(_config(ensemble), ensemble.settings, less[0], list(less[1].values()))
+        tried = zip(ensemble.bundles.items(), networks, strict=True)
+        bundles = {name: replace(bundle, network=network) for (name, bundle), network in tried}
         found = evaluate(Ensemble(bundles), clips).targets
         if all(np.abs(found[name] - wanted[name]).max(initial=0) <= HALF for name in wanted):
-            return less, tried
+            return less
     return shared, own
-
-
-def _halved(weights: Weights) -> Weights:
-    return {name: w.half() if w.dtype == torch.float32 else w for name, w in weights.items()}
 
 
 class Evaluated(NamedTuple):

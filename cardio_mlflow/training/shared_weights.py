@@ -50,6 +50,22 @@ def fill(networks: Sequence[Network], shared: Weights, own: Sequence[Weights]) -
         network.load_state_dict(together | alone, strict=True, assign=True)
 
 
+def as_stored(weights: Weights, block_dtype: torch.dtype, task_dtype: torch.dtype) -> dict[str, Tensor]:
+    """Weights with the matrices of the backbone's blocks and those of the task modules in these dtypes.
+
+    What is small, and what fixes the embeddings, stays as it is.
+    """
+
+    def dtype_of(name: str, tensor: Tensor) -> torch.dtype:
+        if tensor.ndim < 2 or not tensor.is_floating_point():
+            return tensor.dtype
+        if not name.startswith("encoder."):
+            return task_dtype
+        return tensor.dtype if "embeddings." in name else block_dtype
+
+    return {name: tensor.to(dtype_of(name, tensor)) for name, tensor in weights.items()}
+
+
 def shared_depth(encoders: Sequence[FrameEncoder]) -> int:
     """How many of the lowest blocks, embeddings included, are equal in all encoders; or `NOTHING`."""
     first, *others = encoders

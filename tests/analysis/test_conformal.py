@@ -116,3 +116,100 @@ def test_the_mean_over_networks_leaves_out_what_a_network_has_not_learned():
 
 def test_views_are_named_in_the_order_of_the_table():
     assert views_shown(np.array([[True, True, False, True]])) == ["A4C+A2C+PLAX"]
+
+
+def test_views_that_too_few_had_take_the_errors_of_as_many_views_then_of_any():
+    whole = simulated(40, seed=8)
+    two = simulated(12, seed=9, noise=0.1).assign(views="A4C+PLAX")
+    one = simulated(3, seed=10).assign(views="A2C")
+    calibration = calibrate(pd.concat([whole, two, one]))
+    by_network = networks(whole, 1, seed=11)
+
+    def upper(*views: str) -> np.ndarray:
+        present = np.array([[v.name in views for v in VIEWS]])
+        return calibration.intervals(by_network, present)[1]
+
+    of_two = calibrate(two).intervals(by_network, everything(1))[1]
+    np.testing.assert_allclose(upper("A4C", "PLAX"), of_two)
+    np.testing.assert_allclose(upper("PSAX", "PLAX"), of_two)  # as many views
+    of_any = calibrate(pd.concat([whole, two, one]).assign(views=ALL, patient_id=range(55 * 9)))
+    np.testing.assert_allclose(upper("A2C"), of_any.intervals(by_network, everything(1))[1])
+
+
+def test_a_network_alone_takes_the_errors_of_all_folds_about_its_own_prediction():
+    table = simulated(40, seed=12)
+    one = {"fold-2": networks(table, 1, seed=13)["fold-2"]}
+    alone = calibrate(table).intervals(one, everything(1))
+    same = calibrate(table).intervals({f"fold-{k}": one["fold-2"] for k in range(1, 6)}, everything(1))
+    np.testing.assert_allclose(alone, same)
+
+
+def test_each_side_of_predicted_hypertension_has_its_own_errors():
+    table = simulated(120, seed=14)
+    ids = table["patient_id"].str[1:].astype(int)
+    pressure = table["parameter"] == "meanPAP"
+    table.loc[pressure, "prediction"] = np.where(ids[pressure] < 60, 15.0, 35.0)
+    rap = table["parameter"] == "RAP"
+    error = table["reference"] - table["prediction"]
+    table.loc[rap & (ids < 60), "reference"] = (table["prediction"] + 0.2 * error)[rap & (ids < 60)]
+    calibration = calibrate(table)
+    by_network = networks(table, 2, seed=15)
+    for values in by_network.values():
+        values[:, KEYS.index("meanPAP")] = [15.0, 35.0]
+    lower, upper = calibration.intervals(by_network, everything(2))
+    width = (upper - lower)[:, KEYS.index("RAP")]
+    assert width[0] < 0.5 * width[1]
+
+
+def test_probability_goes_from_sure_to_sure_and_is_calibrated():
+    rng = np.random.default_rng(16)
+    prediction = rng.uniform(10, 40, 300)
+    table = pd.DataFrame({
+        "patient_id": [f"P{i}" for i in range(300)], "fold": np.arange(300) % FOLDS + 1, "views": ALL,
+        "parameter": "meanPAP", "reference": prediction + rng.normal(0, 5, 300), "prediction": prediction,
+    })  # fmt: skip
+    calibration = calibrate(table)
+    values = np.full((4, 9), np.nan)
+    values[:, KEYS.index("meanPAP")] = [0.0, 20.0, 25.0, 60.0]
+    found = calibration.probability_above("meanPAP", 20, {"fold-1": values}, everything(4))
+    assert found[0] < 0.02
+    assert found[3] > 0.98
+    assert found[1] == pytest.approx(0.5, abs=0.08)
+    assert found[2] == pytest.approx(0.841, abs=0.06)  # Φ(1)
+    assert np.isnan(calibration.probability_above("RAP", 8, {"fold-1": values}, everything(4))).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_new_patients_are_held_as_often_as_promised(seed):
+    """150 calibrated, 400 new ones: the share has an SD of about 3 %."""
+    rng = np.random.default_rng(seed)
+
+    def cohort(count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        true = rng.uniform(15, 45, count)
+        common, own = rng.normal(0, 3, count), rng.normal(0, 1, (FOLDS, count))
+        return true, {f"fold-{k}": true + common + own[k - 1] for k in range(1, FOLDS + 1)}
+
+    true, predicted = cohort(150)
+    folds = np.arange(150) % FOLDS + 1
+    table = pd.DataFrame({
+        "patient_id": [f"P{i}" for i in range(150)], "fold": folds, "views": ALL, "parameter": "meanPAP",
+        "reference": true, "prediction": [predicted[f"fold-{f}"][i] for i, f in enumerate(folds)],
+    })  # fmt: skip
+    new, by_network = cohort(400)
+    as_nine = {}
+    for name, values in by_network.items():
+        as_nine[name] = np.full((400, 9), np.nan)
+        as_nine[name][:, KEYS.index("meanPAP")] = values
+    lower, upper = (
+        ends[:, KEYS.index("meanPAP")] for ends in calibrate(table).intervals(as_nine, everything(400))
+    )
+    assert 0.83 <= np.mean((lower <= new) & (new <= upper)) <= 0.98
+    assert (upper - lower).mean() < 1.35 * 2 * 1.645 * np.hypot(3, 1 / np.sqrt(5))
+
+
+def test_subsets_of_the_same_few_patients_are_not_taken_for_many_patients():
+    few = pd.concat([simulated(6, seed=17).assign(views=views) for views in (ALL, "A4C", "PLAX")])
+    by_network = networks(few, 1, seed=18)
+    calibration = calibrate(few)
+    assert np.isnan(calibration.intervals(by_network, everything(1))).all()
+    assert np.isnan(calibration.probability_above("meanPAP", 20, by_network, everything(1))).all()

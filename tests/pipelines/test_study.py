@@ -21,7 +21,8 @@ from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.pipelines.test import find_version
 from cardio_mlflow.prediction.answers import COLUMNS
 from cardio_mlflow.settings_reading import load_settings
-from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_version, model_input, version_called
+from cardio_mlflow.tracking.loaded_model import model_input
+from cardio_mlflow.tracking.registry import CHAMPION, MODEL_NAME, load_version, version_called
 from tests.pipelines.conftest import SMALL
 
 STUDY = {"study": "demo-synthetic"}

@@ -3,10 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from cardio_mlflow.analysis.conformal import mean_over_networks
+from cardio_mlflow.analysis.conformal import SUBSET_COLUMNS, calibrate, mean_over_networks
 from cardio_mlflow.data.outcomes import Outcome
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, PARAMETERS
@@ -194,3 +195,22 @@ def test_a_network_sees_the_same_whatever_lies_under_a_missing_view(tiny_ensembl
     other[~clips.present] = 99
     one, two = (answer(tiny_ensemble(), replace(clips, clips=c), UNKNOWN) for c in (clips.clips, other))
     assert torch.equal(torch.from_numpy(one["predictions"]), torch.from_numpy(two["predictions"]))
+
+
+def test_intervals_of_a_calibration_as_it_is_made(tiny_ensemble, tiny_clips) -> None:
+    rng, rows = np.random.default_rng(3), []
+    for patient in range(60):
+        for p in PARAMETERS:
+            reference = p.cutoff * rng.lognormal(0, 0.3)
+            rows += [
+                (f"P{patient}", patient % 2 + 1, views, p.key, reference, reference * rng.lognormal(0, 0.1))
+                for views in ("A4C+A2C+PSAX+PLAX", "A4C+PSAX+PLAX", "PSAX")
+            ]
+    calibration = calibrate(pd.DataFrame(rows, columns=list(SUBSET_COLUMNS)))
+    found = answer(tiny_ensemble({"calibration": calibration}), tiny_clips(4), UNKNOWN)
+    assert (found["lower"] < found["predictions"]).all()
+    assert (found["predictions"] < found["upper"]).all()
+    assert ((found["ph_probability"] > 0) & (found["ph_probability"] < 1)).all()
+    low, high = calibration.training_range()["PVR"]
+    outside = (found["predictions"][:, -1] < low) | (found["predictions"][:, -1] > high)
+    assert [OUTSIDE in texts[-1] for texts in found["flags"]] == outside.tolist()

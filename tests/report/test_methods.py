@@ -221,3 +221,15 @@ def test_the_words_go_with_the_network():
             moves = motion and stages.motion
             assert has_motion(settings) == moves
             assert has_gates(settings) == (moves or "gated" in (stages.temporal, stages.fusion))
+
+
+def test_the_intervals_of_predictions_are_told_where_there_are_any():
+    settings = load_settings({}, {})
+    assert "CV+" not in "\n".join(methods_paragraphs(settings, FACTS))
+    with_them = dataclasses.replace(FACTS, with_intervals=True)
+    assert "CV+" not in "\n".join(methods_paragraphs(None, with_them))  # a table of a user's: nobody knows
+    first = "\n".join(methods_paragraphs(settings, with_them))
+    assert "from the errors on all other patients of Cohort I" in first
+    assert "of logarithms for SVRI and PVR" in first
+    second = "\n".join(methods_paragraphs(settings, dataclasses.replace(with_them, cohort="II")))
+    assert "Cohort II had no part in them" in second

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cardio_mlflow.parameters import VIEWS
-from cardio_mlflow.tracking.registry import save_model
+from cardio_mlflow.tracking.model_folder import save_model
 from cardio_mlflow.training.bundle import save_bundle
 from tests.data.small_clips import fan, write_clip
 

@@ -14,7 +14,7 @@ from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.dataset import prepared_clips, with_heart_rates
 from cardio_mlflow.parameters import KEYS, VIEW_CODES, VIEWS
 from cardio_mlflow.prediction.answers import COLUMNS
-from cardio_mlflow.tracking.registry import model_input
+from cardio_mlflow.tracking.loaded_model import model_input
 from tests.data.small_clips import PLANTED
 
 
