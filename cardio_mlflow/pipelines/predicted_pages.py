@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from safetensors import safe_open
@@ -76,7 +77,7 @@ def _clips(quality: pd.DataFrame, files: Mapping[str, Path]) -> list[ClipShown]:
     ]
 
 
-def _clip(view: View, row: Mapping[str, object], path: Path | None) -> ClipShown:
+def _clip(view: View, row: Mapping[Any, Any], path: Path | None) -> ClipShown:
     found = clip_facts(row, view)
     if path is None:
         return found

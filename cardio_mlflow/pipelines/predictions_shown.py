@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -20,13 +21,12 @@ MOST: Final = 12
 
 def counts_of(table: pd.DataFrame) -> dict[str, int]:
     """How many patients there are, how many are flagged, and of how many there is no value at all."""
-    by_patient = table.groupby("patient", sort=False)
-    flagged = by_patient["flags"].agg(any)
-    valued = by_patient["prediction"].agg(lambda values: values.notna().any())
+    patients, flagged = table["patient"], table.loc[table["flags"] != "", "patient"]
+    valued = table.loc[table["prediction"].notna(), "patient"]
     return {
-        "patients": len(flagged),
-        "flagged": int(flagged.sum()),
-        "without_value": int((~valued.astype(bool)).sum()),
+        "patients": patients.nunique(),
+        "flagged": flagged.nunique(),
+        "without_value": patients.nunique() - valued.nunique(),
     }
 
 
@@ -48,8 +48,8 @@ def terminal_table(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     numbers = {patient: number for number, patient in enumerate(names, 1)}
     rows = []
     for patient, own in table.groupby("patient", sort=False):
-        flags, of = flag_sentences(own), own.set_index("parameter")
-        cells = {key: _cell(key, of.loc[key]) for key in SHOWN}
+        flags, of = flag_sentences(own), own.set_index("parameter").to_dict("index")
+        cells = {key: _cell(key, of[key]) for key in SHOWN}
         rows.append((not flags, numbers[str(patient)], cells, "; ".join(flags)))
     rows.sort(key=lambda row: row[:2])
     heads = [f"{key}, {parameter(key).unit}" for key in SHOWN]
@@ -61,9 +61,9 @@ def terminal_table(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     return shown.to_string(index=False, justify="left") + (f"\n... and {left} more" if left else "")
 
 
-def _cell(key: str, row: pd.Series) -> str:
+def _cell(key: str, row: Mapping[Any, Any]) -> str:
     of, value = parameter(key), float(row["prediction"])
-    if pd.isna(value):
+    if math.isnan(value):
         return "–"
     mark = "*" if of.is_abnormal(value) else ""
     interval = interval_text(of, float(row["lower"]), float(row["upper"]))

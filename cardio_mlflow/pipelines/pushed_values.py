@@ -128,13 +128,13 @@ def _how(name: str, found: Explanation, networks: int) -> list[str]:
 
 
 def view_shares(found: Explanation) -> pd.DataFrame:
-    """How far each view has pushed each learned parameter, in SDs, and the frame that has pushed most."""
+    """How far each view has pushed each learned parameter, in SDs as text, and the frame that pushed most."""
     by_frame = found.attribution.by_frame.cpu().numpy()
     rows = []
     for key in found.keys:
         own = by_frame[KEYS.index(key)]
         view, frame = np.unravel_index(int(np.abs(own).argmax()), own.shape)
-        shares = {v.name: float(own[i].sum()) for i, v in enumerate(VIEWS) if found.present[i]}
+        shares = {v.name: f"{own[i].sum():+.2f}" for i, v in enumerate(VIEWS) if found.present[i]}
         most = f"{VIEWS[int(view)].name}, frame {int(frame) + 1} of {own.shape[1]}"
-        rows.append({"parameter": key, **shares, "frame_of_most": most})
+        rows.append({"parameter": key, **shares, "frame that pushed most": most})
     return pd.DataFrame(rows)
