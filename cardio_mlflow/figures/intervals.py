@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -39,13 +40,13 @@ def interval_page(predictions: pd.DataFrame, intervals: pd.DataFrame, *, synthet
         predictions: a checked predictions table of one variant and cohort, with ``lower`` and ``upper``.
         intervals: `cardio_mlflow.analysis.intervals.interval_table`'s result, for the titles.
     """
-    table = intervals.set_index("parameter")
+    told = {str(row["parameter"]): row for row in intervals.to_dict("records")}
 
     def draw(axes: Axes, wanted: Parameter) -> None:
         rows = predictions[predictions["parameter"] == wanted.key].dropna(
             subset=["reference", "lower", "upper"]
         )
-        axes.set_title(_title(wanted, table))
+        axes.set_title(_title(wanted, told.get(wanted.key)))
         if rows.empty:
             say_empty(axes, "no interval")
             return
@@ -66,12 +67,11 @@ def interval_page(predictions: pd.DataFrame, intervals: pd.DataFrame, *, synthet
         )
 
 
-def _title(wanted: Parameter, table: pd.DataFrame) -> str:
-    if wanted.key not in table.index or not table.loc[wanted.key, "n"]:
+def _title(wanted: Parameter, row: Mapping[Hashable, Any] | None) -> str:
+    if row is None or not row["n"]:
         return f"{wanted.key}\n"
-    row = table.loc[wanted.key]
     width = f"{row['width']:.0f}" if row["width"] >= 100 else f"{row['width']:.3g}"
-    return f"{wanted.key}, n = {int(row['n'])}\nholds {100 * row['coverage']:.0f} %, mean width {width}"
+    return f"{wanted.key}, n = {row['n']}\nholds {100 * row['coverage']:.0f} %, mean width {width}"
 
 
 def _draw_patients(axes: Axes, rows: pd.DataFrame) -> None:

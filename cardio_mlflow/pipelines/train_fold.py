@@ -259,10 +259,9 @@ def _result(fold: _Fold, state: TrainingState, history: History) -> TrainedFold:
     network = put_weights(data.network(settings), state.best_weights)
     table = pd.DataFrame(history).drop(columns="time")
     features = features_table(patients, {job.fold: state.best_features})
-    found, reference = (), None
-    if data.processes.is_main:
-        found = validation_subsets(network, fold.fold_data, settings)
-        reference = fit_reference(network, fold.fold_data, settings)
+    is_main = data.processes.is_main
+    found = validation_subsets(network, fold.fold_data, settings) if is_main else ()
+    reference = fit_reference(network, fold.fold_data, settings) if is_main else None
     subsets = subset_table(
         patients, fold.references, found, fold.predicted_of, fold=job.fold, persons=persons
     )

@@ -66,9 +66,7 @@ SHARED: Final = "shared.safetensors"
 SCALERS: Final = "scalers.json"
 CALIBRATION: Final = "calibration.json"
 FAMILIARITY: Final = "familiarity.safetensors"
-
-HALF: Final = 1e-3
-"""SDs of a parameter by which half precision may change a prediction, at most."""
+HALF: Final = 1e-3  # SDs by which half precision may change a prediction, at most
 
 
 @dataclass(frozen=True)
@@ -157,8 +155,8 @@ def load_ensemble(folder: Path) -> Ensemble:
         for name, network in zip(names, networks, strict=True)
     }
     calibration = Calibration.from_json(texts[CALIBRATION]) if CALIBRATION in texts else None
-    has_familiarity = (folder / FAMILIARITY).is_file()
-    known = Familiarity.from_arrays(load_arrays(folder / FAMILIARITY)) if has_familiarity else None
+    file = folder / FAMILIARITY
+    known = Familiarity.from_arrays(load_arrays(file)) if file.is_file() else None
     return Ensemble(bundles, calibration, known)
 
 
@@ -170,7 +168,7 @@ def ensemble_of(bundles: Mapping[str, Bundle], calibration: Calibration | None =
 
 def _config(ensemble: Ensemble) -> dict[str, Any]:
     network = next(iter(ensemble.bundles.values())).network
-    config: dict[str, Any] = network.encoder.vit.config.to_dict()
+    config = network.encoder.vit.config.to_dict()
     return {name: value for name, value in config.items() if name != "_name_or_path"}
 
 
@@ -196,8 +194,8 @@ def _smallest(
         less = as_stored(shared, *dtypes), {name: as_stored(w, *dtypes) for name, w in own.items()}
         networks = _filled(_config(ensemble), ensemble.settings, less[0], list(less[1].values()))
         tried = zip(ensemble.bundles.items(), networks, strict=True)
-        bundles = {name: replace(bundle, network=network) for (name, bundle), network in tried}
-        found = evaluate(Ensemble(bundles), clips).targets
+        changed = Ensemble({name: replace(bundle, network=network) for (name, bundle), network in tried})
+        found = evaluate(changed, clips).targets
         if all(np.abs(found[name] - wanted[name]).max(initial=0) <= HALF for name in wanted):
             return less
     return shared, own
@@ -270,7 +268,9 @@ def _evaluate_one(ensemble: Ensemble, data: ClipTensor, patient: int) -> dict[st
     dtype = compute_dtype(ensemble.settings.precision, device)
     batch = Batch((0,), (0,), one.present, one.phased)
     for name, bundle in ensemble.bundles.items():
-        network = bundle.network.to(device).eval()
+        network = bundle.network
+        if network.training or next(network.parameters()).device != device:
+            network = network.to(device).eval()
         sources = Sources(network.encoder, replace(one, scale=bundle.scale), None, 0, dtype)
         start = None
         if ensemble.shared_depth != NOTHING:
