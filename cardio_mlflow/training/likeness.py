@@ -62,12 +62,14 @@ class Groups:
         for number in described:
             means[number] = coordinates[group == number].mean(0)
         within = (coordinates - means[group])[np.isin(group, described)]
-        return cls(centre, spread, basis, means, np.linalg.inv(shrunk_covariance(within)))
+        return cls(
+            centre, spread, basis, means, np.asarray(np.linalg.inv(shrunk_covariance(within)), np.float64)
+        )
 
     @property
     def described(self) -> NDArray[np.bool_]:
         """(G,) which groups had enough members."""
-        return np.isfinite(self.means).all(1)
+        return np.asarray(np.isfinite(self.means).all(1))
 
     def coordinates(self, values: Array) -> Array:
         """(N, S) numbers to (N, K + 1): components, and the logarithm of the mean square that they leave."""

@@ -10,7 +10,6 @@ from cardio_mlflow.tracking.registry import (
     CHALLENGER,
     CHAMPION,
     MODEL_NAME,
-    register,
     set_alias,
     version_called,
 )
@@ -26,7 +25,10 @@ def registered(workplace):
     def build(predictions, **tags):
         run = command_run()
         run.log_table(predictions, "predictions.csv")
-        return run, register(run, TAGS | tags)
+        client, source = workplace.client, f"runs:/{run.run_id}/model"
+        if not client.search_registered_models(f"name = '{MODEL_NAME}'"):
+            client.create_registered_model(MODEL_NAME)
+        return run, str(client.create_model_version(MODEL_NAME, source, run.run_id, TAGS | tags).version)
 
     return build
 
