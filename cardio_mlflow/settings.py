@@ -270,6 +270,7 @@ class Settings(BaseModel):
     skip_ablation: bool = setting(RUN, "main: leave out the ablation", False)
     skip_visualize: bool = setting(RUN, "main: leave out what the networks look at", False)
     skip_test: bool = setting(RUN, "main: leave out the test on Cohort II", False)
+    refuse: bool = setting(RUN, "predict: leave out values that are flagged", False)
     explained_patients: str = setting(RUN | PRIVATE,
         "main: whom visualize explains, as its patients=; none leaves it out", "median")
     # fmt: on

@@ -83,3 +83,21 @@ def test_a_refused_clip_leaves_prepare_green(studied: Path, tmp_path: Path) -> N
     (run,) = mlflow.search_runs(experiment_names=["Default"], output_format="list")
     assert run.info.status == "FINISHED"
     assert run.data.tags["refused"] == "1"
+
+
+def test_new_patients_by_a_model_from_a_folder(studied: Path, tmp_path: Path) -> None:
+    """The fold's own model predicts for one patient's folder, in a store that knows no model."""
+    (model,) = (studied / "mlruns").glob("*/*/artifacts/model")
+    clip = next((studied / "cache" / "cardio_mlflow" / "synthetic").glob("v*/dicom/*_LA.dcm"))
+    (tmp_path / "P1").mkdir()
+    shutil.copy(clip, tmp_path / "P1" / "PLAX.dcm")
+    done = mlflow_run(tmp_path, f"input={tmp_path / 'P1'}", f"model={model}", entry="predict")
+    assert done.returncode == 0, done.stderr
+    assert "1 patient:" in done.stderr
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = mlflow.search_runs(experiment_names=["Default"], output_format="list")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["step"] == "predict"
+    assert run.data.metrics["patients"] == 1
+    files = {path.name for path in (Path(run.info.artifact_uri)).iterdir()}
+    assert files >= {"predictions.csv", "index.html", "patients", "tables"}

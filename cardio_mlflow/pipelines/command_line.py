@@ -143,6 +143,7 @@ log = logging.getLogger(__name__)
 def run_command(
     step: str, pipeline: Pipeline, options: Mapping[str, str] | None = None,
     also_called: Mapping[str, str] | None = None,
+    needs_store: Callable[[Mapping[str, str]], bool] = lambda _: True,
 ) -> None:  # fmt: skip
     """Run a pipeline as a command; one that does not end well exits with another status than 0.
 
@@ -155,6 +156,8 @@ def run_command(
         pipeline: called with the settings, the run and the options as keywords.
         options: the pipeline's own options and their defaults, as text.
         also_called: other names of settings that this step's users would think of.
+        needs_store: whether the step, with these arguments, cannot do without an MLflow store. One that can
+            has no run where ``mlflow run`` has made none and no store is named.
     """
     arguments = sys.argv[1:]
     if "--help" in arguments or "-h" in arguments:
@@ -164,7 +167,7 @@ def run_command(
     for stop in (signal.SIGINT, signal.SIGTERM):  # a batch system's stop ends the run as Ctrl-C does
         signal.signal(stop, _interrupt)
     try:
-        with command_run() as run:
+        with command_run(needs_store(_understood(arguments))) as run:
             run.set_tags({"step": step})
             run.rename(step)
             with enough_memory(), _note_of_a_stop(run, step, arguments):
@@ -206,6 +209,14 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
             raise InputError(f"--{name} is given twice.")
         given[name] = value
     return given
+
+
+def _understood(arguments: Sequence[str]) -> dict[str, str]:
+    """The arguments; none where they are not understood, which is said once there is a run to say it on."""
+    try:
+        return parse_arguments(arguments)
+    except InputError:
+        return {}
 
 
 def _renamed(given: Mapping[str, str], also_called: Mapping[str, str]) -> dict[str, str]:

@@ -24,7 +24,8 @@ from cardio_mlflow.data.cohort.labels import LabelSheet
 from cardio_mlflow.data.cohort.persons import PERSON, shared_persons
 from cardio_mlflow.data.cohort.pseudonyms import keep_mapping, key_name, pseudonyms, read_key
 from cardio_mlflow.data.dataset import open_clips, with_heart_rates
-from cardio_mlflow.data.prepare import PreparedCohort, prepare_cohort
+from cardio_mlflow.data.prepare import prepare_cohort
+from cardio_mlflow.data.prepared_cohort import PreparedCohort
 from cardio_mlflow.data.sorting.sorted_labels import row_ids
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import FACTS, KEYS, VIEW_CODES
@@ -115,7 +116,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
     """
     export = Path(settings.export) if settings.export and not settings.is_synthetic else None
     cohort = read_cohort(
-        _cohort_folder(settings), settings.cohort1_size, settings.studies, export, settings.cache
+        cohort_folder(settings), settings.cohort1_size, settings.studies, export, settings.cache
     )
     _log_findings(cohort)
     folds_from = "given" if _folds_file(settings, cohort) else "drawn"
@@ -123,7 +124,7 @@ def load_inputs(settings: Settings) -> StudyInputs:
     patient_ids = ORIGINAL_IDS
     if settings.pseudonymize:
         everyone = [*cohort.labels.index, *cohort.labels[PERSON]]
-        names, patient_ids = _pseudonyms(settings, everyone, cohort.folder)
+        names, patient_ids = pseudonyms_of(settings, everyone, cohort.folder)
         cohort, folds = cohort.renamed(names), folds.rename(index=names)
     prepared = prepare_cohort(
         cohort.clips, settings.cache, settings.workers,
@@ -198,7 +199,8 @@ def training_subset(settings: Settings, inputs: StudyInputs) -> set[str]:
     return {cohort1[i] for i in parse_indices(settings.train_indices, len(cohort1))}
 
 
-def _cohort_folder(settings: Settings) -> Path:
+def cohort_folder(settings: Settings) -> Path:
+    """The cohort's folder, made where it is the synthetic one; InputError where there is none."""
     if settings.is_synthetic:
         sizes = f"{settings.synthetic_patients}-{settings.cohort1_size}"
         name = f"v{GENERATOR_VERSION}-{sizes}-{settings.synthetic_seed}"
@@ -224,10 +226,10 @@ def patient_names(settings: Settings, sheet: LabelSheet, export: Path) -> dict[s
     """
     if not settings.pseudonymize:
         return row_ids(sheet)
-    return _pseudonyms(settings, list(sheet.table.index), export, Path(settings.data))[0]
+    return pseudonyms_of(settings, list(sheet.table.index), export, Path(settings.data))[0]
 
 
-def _pseudonyms(settings: Settings, ids: Sequence[str], *folders: Path) -> tuple[dict[str, str], str]:
+def pseudonyms_of(settings: Settings, ids: Sequence[str], *folders: Path) -> tuple[dict[str, str], str]:
     """The pseudonym of each id, kept beside the key, and `StudyInputs.patient_ids`.
 
     The key may not lie in one of ``folders``, where the ids come from or go to.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from cardio_mlflow.data.outcomes import outcome_table
-from cardio_mlflow.data.prepare import PreparedCohort
+from cardio_mlflow.data.prepared_cohort import PreparedCohort
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.pipelines.inputs import StudyInputs, load_inputs
 from cardio_mlflow.settings import Settings

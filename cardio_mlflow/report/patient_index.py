@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -66,22 +68,22 @@ def write_index_page(
 
 
 def _line(number: int, name: str, page: str, table: pd.DataFrame) -> _Line:
-    of = table.set_index("parameter")
+    of = table.set_index("parameter").to_dict("index")
     probability = float(table["ph_probability"].iloc[0])
     return _Line(
         number,
         name,
         quote(page),
         number_text(probability, 2),
-        [_value(parameter, of.loc[parameter.key]) for parameter in PARAMETERS],
+        [_value(parameter, of[parameter.key]) for parameter in PARAMETERS],
         "; ".join(flag_sentences(table)),
         "; ".join(split_texts(table["notes"].iloc[0])),
     )
 
 
-def _value(of: Parameter, row: pd.Series) -> _Value:
+def _value(of: Parameter, row: Mapping[Any, Any]) -> _Value:
     value = float(row["prediction"])
-    if pd.isna(value):
+    if math.isnan(value):
         return _Value(UNDEFINED, "", abnormal=False)
     interval = interval_text(of, float(row["lower"]), float(row["upper"]))
     return _Value(number_text(value, decimals(of)), interval, of.is_abnormal(value))

@@ -8,7 +8,7 @@ from typing import Final
 
 from mlflow.environment_variables import MLFLOW_RUN_ID
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
+from mlflow.tracking import MlflowClient, is_tracking_uri_set
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
 
@@ -26,14 +26,17 @@ TUNED_BY: Final = "tuned_by"
 FOLD_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 
 
-def command_run() -> Run:
+def command_run(needs_store: bool = True) -> Run:
     """The run of a command: the one that ``mlflow run`` made, or a new one.
 
-    Of several processes that train together only the first has one; the others get a ``SilentRun``.
+    Of several processes that train together only the first has one; the others get a ``SilentRun``. So does a
+    command that needs no store, where neither ``mlflow run`` has made a run nor the user named a store.
 
     Raises:
         InputError: the store cannot be used; the run that ``mlflow run`` made says so where it can.
     """
+    if not (needs_store or MLFLOW_RUN_ID.get() or is_tracking_uri_set()):
+        return SilentRun()
     try:
         prepare_store()
     except InputError as error:

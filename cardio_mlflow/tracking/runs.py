@@ -269,7 +269,10 @@ class Run:
 
 
 class SilentRun(Run):
-    """The run of a process that leaves all logging to the first one; what a pipeline logs goes nowhere."""
+    """A run that is in no store: what a pipeline logs goes nowhere.
+
+    That of a process that leaves all logging to the first one, and of a command that needs no store.
+    """
 
     def __init__(self) -> None:
         """Belong to no run."""
@@ -282,6 +285,18 @@ class SilentRun(Run):
         """Log nothing."""
 
     def log_settings(self, settings: Settings) -> None:
+        """Log nothing."""
+
+    def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
+        """Log nothing."""
+
+    def log_text(self, text: str, path: str) -> None:
+        """Log nothing."""
+
+    def log_file(self, file: Path, folder: str = "") -> None:
+        """Log nothing."""
+
+    def log_folder(self, local: Path, folder: str) -> None:
         """Log nothing."""
 
     def __exit__(

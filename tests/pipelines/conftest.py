@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from cardio_mlflow.figures import catalogue, style
-from cardio_mlflow.pipelines import command_line, evaluate, sort
+from cardio_mlflow.pipelines import command_line, evaluate, predict, sort
 from cardio_mlflow.tracking.store import prepare_store
 
 SMALL = {
@@ -30,6 +30,7 @@ SMALL = {
 }  # fmt: skip
 OPTIONS = {
     "sort": sort.OPTIONS,
+    "predict": predict.OPTIONS,
     "train_fold": {"fold": "1"},
     "validate": {"predictions": ""},
     "test": {"predictions": "", "model": "study"},
@@ -85,7 +86,7 @@ class Workplace:
             patches.enter_context(patch.object(catalogue, "KEYS", ("PVR",)))
             patches.enter_context(patch.object(style, "DPI", 50))
             try:
-                also_called = {"cohort": "data"} if name == "sort" else {}
+                also_called = {"sort": {"cohort": "data"}, "predict": {"input": "data"}}.get(name)
                 command_line.run_command(name, pipeline, OPTIONS.get(name), also_called)
             except SystemExit as stopped:
                 return int(stopped.code or 0)

@@ -21,7 +21,7 @@ def read(path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, cache):
     """Nine examinations of seven persons without PVR; CO and SVRI stand in the rows of the first fold."""
-    made = inputs._cohort_folder(load_settings(SMALL | {"cache": str(cache)}, {}))
+    made = inputs.cohort_folder(load_settings(SMALL | {"cache": str(cache)}, {}))
     home = tmp_path_factory.mktemp("absent") / "hospital"
     (home / "dicom").mkdir(parents=True)
     for path in sorted((made / "dicom").glob("*_FC.dcm"))[:9]:

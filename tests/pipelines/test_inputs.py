@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardio_mlflow.data.prepare import PreparedCohort
+from cardio_mlflow.data.prepared_cohort import PreparedCohort
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS
 from cardio_mlflow.pipelines import inputs as module

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
@@ -23,14 +23,20 @@ from cardio_mlflow.data.outcomes import ClipRefused, Outcome
 from cardio_mlflow.data.quality import Quality
 
 
-def prepared_entries(files: Sequence[Content], store: ClipStore, jobs: int, limits: Limits) -> list[Entry]:
+def prepared_entries(
+    files: Sequence[Content], store: ClipStore, jobs: int, limits: Limits,
+    keep: Callable[[Entry], Entry] | None = None,
+) -> list[Entry]:  # fmt: skip
     """The entry of each clip file, from the store or prepared now, with a progress bar.
+
+    ``keep`` says what of an entry is returned; None: all of it.
 
     On an error, Ctrl-C or SIGTERM the child processes, ``jobs`` of them, are ended at once; finished clips
     are kept. InputError: the store cannot be written, or a sandbox cannot be started.
     """
     known = {file.key: file for file in files if file.key}
-    found = {key: entry for key in known if (entry := store.read(key, limits)) is not None}
+    kept = keep or (lambda entry: entry)
+    found = {key: kept(entry) for key in known if (entry := store.read(key, limits)) is not None}
     missing = [file for key, file in known.items() if key not in found]
     refused = sum(entry.quality.outcome != Outcome.OK for entry in found.values())
     with (
@@ -39,7 +45,7 @@ def prepared_entries(files: Sequence[Content], store: ClipStore, jobs: int, limi
         closing(_prepare_all(missing, store, jobs, limits)) as results,
     ):  # fmt: skip
         for key, entry in results:
-            found[key] = entry
+            found[key] = kept(entry)
             refused += entry.quality.outcome != Outcome.OK
             bar.set_postfix(refused=refused, refresh=False)
             bar.update()

@@ -118,7 +118,7 @@ def _nobody(source: ClipSource) -> InputError:
 
 
 def _listed(patients: Sequence[str]) -> _Listed:
-    table = pd.DataFrame(index=pd.Index(patients, name=PATIENT_ID, dtype="object"))
+    table = pd.DataFrame(index=pd.Index(list(patients), name=PATIENT_ID, dtype="object"))
     return _Listed("the input", table, {patient: number for number, patient in enumerate(patients, 1)}, ())
 
 

@@ -43,13 +43,15 @@ def facts_beside(folder: Path, clips: Path | None, patients: Sequence[str]) -> t
     Raises:
         InputError: a cell is no plausible number, or two rows of a patient differ; names row and column.
     """
-    facts = pd.DataFrame(math.nan, pd.Index(patients, name=PATIENT_ID, dtype="object"), list(FACTS))
+    facts = pd.DataFrame(math.nan, pd.Index(list(patients), name=PATIENT_ID, dtype="object"), list(FACTS))
     notes = []
     for sheet in map(read_sheet, filter(None, (clips, *_sheets_in(folder)))):
         found = _facts_in(sheet, KnownPatients(patients))
         if found.empty:
             continue
-        notes.append(f"{', '.join(found)} of {len(found)} of {len(patients)} patients are in {sheet.name}")
+        notes.append(
+            f"{', '.join(map(str, found))} of {len(found)} of {len(patients)} patients are in {sheet.name}"
+        )
         facts = facts.combine_first(found)
     return facts.loc[list(patients), list(FACTS)], notes
 
@@ -70,7 +72,9 @@ def _facts_in(sheet: Sheet, patients: KnownPatients) -> pd.DataFrame:
     found: dict[str, dict[str, float]] = {}
     for i, row in enumerate(reading.sheet.rows):
         patient = patients.find(canonical_id(row.cells[positions[PATIENT_ID]].text))
-        for name in names if patient is not None else ():
+        if patient is None:
+            continue
+        for name in names:
             value = columns[name][i]
             if not math.isnan(value) and found.setdefault(patient, {}).setdefault(name, value) != value:
                 reading.refuse(row, name, "another value than in an earlier row of this patient")
