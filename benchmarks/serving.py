@@ -41,7 +41,7 @@ from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.dataset import prepared_clips
 from cardio_mlflow.parameters import VIEW_CODES
 from cardio_mlflow.synthetic.cohort import make_cohort
-from cardio_mlflow.tracking.registry import model_input
+from cardio_mlflow.tracking.loaded_model import model_input
 
 PATIENTS = 16
 SEED = 19

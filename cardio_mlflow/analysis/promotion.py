@@ -40,11 +40,9 @@ class Promotion:
         """The differences of the mean, by their MLflow names without prefix: r, and MAE in SD."""
         if self.table is None:
             return {}
-        row = self.table.set_index("parameter").loc[MEAN]
-        ends = ("difference", "low", "high")
-        return {
-            f"{measure}_{end}": float(row[f"{measure}_{end}"]) for measure in ("r", "mae") for end in ends
-        }
+        (row,) = self.table[self.table["parameter"] == MEAN].to_dict("records")
+        names = [f"{measure}_{end}" for measure in MEASURES for end in ("difference", "low", "high")]
+        return {name: float(row[name]) for name in names}
 
 
 def compare(new: pd.DataFrame, champion: pd.DataFrame, resamples: int, seed: int) -> Promotion:

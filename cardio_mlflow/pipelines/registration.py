@@ -15,6 +15,7 @@ from cardio_mlflow.analysis.conformal import calibrate
 from cardio_mlflow.data.clips import prepare_clip
 from cardio_mlflow.data.dataset import ClipTensor, prepared_clips
 from cardio_mlflow.parameters import VIEW_CODES, view
+from cardio_mlflow.report.model_card import FILE as CARD
 from cardio_mlflow.synthetic.example import example_clips, example_facts
 from cardio_mlflow.tracking.finished import FinishedRun
 from cardio_mlflow.tracking.model_code import code_digest
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def registered(
     run: Run, champion: str, shared: Mapping[str, str], folds: Mapping[int, FinishedRun],
-    subsets: pd.DataFrame | None,
+    subsets: pd.DataFrame | None, card: str,
 ) -> str:  # fmt: skip
     """The version with the weights of these folds and this code: the one that is there, or a new one.
 
@@ -43,6 +44,7 @@ def registered(
         shared: tags that the version shares with the study's runs.
         folds: the study's, by number.
         subsets: pooled out-of-fold predictions from subsets of the views; None: there are none.
+        card: the model card, which goes with the model.
 
     Raises:
         InputError: a fold's networks are gone.
@@ -63,6 +65,7 @@ def registered(
         bundles = {name: load_bundle(place) for name, place in places.items()}
         path = Path(folder) / "ensemble"
         save_ensemble(_calibrated(bundles, subsets), path, half=example_patient())
+        (path / CARD).write_text(card, encoding="utf-8")
         return register(run, log_candidate(run, path, tags, example_request()), tags)
 
 

@@ -79,7 +79,7 @@ def validate_folds(
     judged = log_evaluation(run, evidence, evaluation)
     card = model_card(*judged, evaluation, shared | {"champion": settings.champion})
     run.log_text(card, CARD)
-    version = registered(run, settings.champion, shared, folds, evidence.view_subsets)
+    version = registered(run, settings.champion, shared, folds, evidence.view_subsets, card)
     describe(SHORT)
     describe(shortened(card, LONGEST_DESCRIPTION), version)
     run.set_tags({"model_version": version})

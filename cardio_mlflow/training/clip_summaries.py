@@ -111,6 +111,6 @@ def _motion(frames: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     Steadiness is the lag-1 autocorrelation over the closed cycle: near 1 on a smooth curve, near 0 for noise,
     1 where nothing moves.
     """
-    variance = frames.var(0, correction=0).mean()
+    variance = (frames - frames.mean(0)).square().mean()
     step = (frames - frames.roll(1, 0)).square().mean()
     return (variance.sqrt() / level + _LEAST).log(), 1 - step / (2 * variance + _LEAST**2)

@@ -22,6 +22,8 @@ FLAGGED: Final = 0.01
 MOST_FLAGGED: Final = 0.05
 FAR: Final = 5.0
 """Robust SDs from the median beyond which a score is flagged even where a few patients out of fold lie."""
+NEAR: Final = 3.0
+"""Robust SDs from the median within which nothing is flagged where fewer than 1 / `FLAGGED` patients tell."""
 UNLIKE: Final = "unlike the clips of training"
 _FAR_NUMBER: Final = 4.0
 """SDs by which a pixel number must lie below those of training to be given as the reason."""
@@ -88,7 +90,8 @@ class Reference:
             return None
         empty = Scores(*(np.empty((0, 0)),) * 4)
         scores = cls(pixels, clips, fused, empty, frames).score(validation)[0]
-        return cls(pixels, clips, fused, Scores(*(np.float32(s).astype(np.float64) for s in scores)), frames)
+        kept = Scores(*(values.astype(np.float32).astype(np.float64) for values in scores))  # as in the file
+        return cls(pixels, clips, fused, kept, frames)
 
     def score(self, seen: Seen) -> tuple[Scores, Array]:
         """Score N patients; with it (N, V, V) distances of each clip to each view."""
@@ -120,9 +123,11 @@ class Reference:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
         """Read what `to_arrays` gave."""
-        groups = (Groups.from_arrays(_part(arrays, f"{name}.")) for name in ("pixels", "clips", "fused"))
+        pixels, clips, fused = (
+            Groups.from_arrays(_part(arrays, f"{name}.")) for name in ("pixels", "clips", "fused")
+        )
         scores = Scores(**{name: a.astype(np.float64) for name, a in _part(arrays, "scores.").items()})
-        return cls(*groups, scores, int(arrays["frames"][0]))
+        return cls(pixels, clips, fused, scores, int(arrays["frames"][0]))
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,8 @@ class Familiarity:
         if not known:
             return None
         pooled = Scores(*(np.concatenate(s) for s in zip(*(r.scores for r in known.values()), strict=True)))
-        thresholds = {name: threshold(values) for name, values in pooled._asdict().items()}
-        return cls(known, thresholds | {"other": max(thresholds["other"], 0.0)})
+        thresholds = {name: threshold(values, NEAR) for name, values in pooled._asdict().items()}
+        return cls(known, thresholds | {"other": max(0.0, threshold(pooled.other, 0.0))})
 
     def judge(
         self, frames: Mapping[str, Tensor], features: Mapping[str, Array], clips: Clips, present: Tensor
@@ -225,20 +230,26 @@ def _what_of_the_picture(numbers: Array) -> str:
     return UNLIKE
 
 
-def threshold(scores: Array) -> float:
+def threshold(scores: Array, near: float) -> float:
     """What a score may be at most, from (N, V) scores of patients whom the network was not trained on.
 
     By exchangeability a new patient of the same kind has one that is larger with a probability of about
-    FLAGGED, or 1/(N + 1) where there are fewer patients. Where a few lie far off from all others, up to
-    MOST_FLAGGED of them are given up. Infinite where nothing is known.
+    `FLAGGED`. Fewer patients cannot tell so small a share: theirs is 1/(N + 1), so that the threshold is not
+    below ``near`` robust SDs from the median. Where a few lie far off from all others (`FAR`), up to
+    `MOST_FLAGGED` of them are given up. Infinite where nothing is known.
     """
     known = scores[np.isfinite(scores)]
     if not known.size:
         return float("inf")
-    worst = np.sort(np.where(np.isfinite(scores), scores, -np.inf).max(axis=1))[::-1]
     median = float(np.median(known))
     robust = 1.4826 * float(np.median(np.abs(known - median)))
-    least, usual = (
-        worst[min(int(share * (len(worst) + 1)), len(worst) - 1)] for share in (MOST_FLAGGED, FLAGGED)
-    )
-    return float(max(least, min(usual, median + FAR * robust)))
+    usual = _worst(scores, FLAGGED)
+    if len(scores) < 1 / FLAGGED:
+        usual = max(usual, median + near * robust)
+    return max(_worst(scores, MOST_FLAGGED), min(usual, median + FAR * robust))
+
+
+def _worst(scores: Array, share: float) -> float:
+    """The score above which the worst view of this share of N patients lies; of fewer, the largest."""
+    worst = np.sort(np.where(np.isfinite(scores), scores, -np.inf).max(axis=1, initial=-np.inf))[::-1]
+    return float(worst[min(int(share * (len(worst) + 1)), len(worst) - 1)])

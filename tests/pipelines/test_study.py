@@ -128,6 +128,21 @@ def _clip_files(inputs: StudyInputs, patients: tuple[str, ...]) -> list[dict[str
     return [{c.view: c.path for c in inputs.cohort.clips if c.patient_id == one} for one in patients]
 
 
+def test_the_version_has_a_card_and_says_why_it_is_champion(studied) -> None:
+    (run,) = studied.runs(**STUDY, step="validate")[:1]
+    version = studied.client.get_model_version(MODEL_NAME, "1")
+    card = studied.artifact(run, "model_card.md").read_text(encoding="utf-8")
+    assert card.startswith("> **SYNTHETIC COHORT.")
+    inside = studied.artifact(run, "model/artifacts/ensemble/model_card.md")
+    assert inside.read_text(encoding="utf-8") == card
+    assert version.description.splitlines()[0] == card.splitlines()[0]
+    assert len(version.description) <= 5000
+    assert "no medical device" in studied.client.get_registered_model(MODEL_NAME).description
+    assert (
+        version.tags["promotion"] == run.data.tags["promotion"] == "It becomes the champion: there was none."
+    )
+
+
 def test_the_summary_says_what_to_do_next(studied) -> None:
     (run,) = studied.runs(**STUDY, step="main")
     summary = studied.artifact(run, "summary.txt").read_text(encoding="utf-8")

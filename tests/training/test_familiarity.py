@@ -183,22 +183,30 @@ def test_a_reference_is_small(reference):
 
 def test_one_in_a_hundred_patients_lies_above_a_threshold():
     scores = np.random.default_rng(0).normal(size=(1000, 4))
-    assert (scores.max(1) > threshold(scores)).mean() == pytest.approx(0.01, abs=0.002)
+    assert (scores.max(1) > threshold(scores, 3.0)).mean() == pytest.approx(0.01, abs=0.002)
 
 
-def test_of_few_patients_the_largest_score_is_the_threshold():
+def test_of_few_patients_the_largest_score_is_the_threshold_unless_it_is_near():
     scores = np.random.default_rng(0).normal(size=(20, 4))
-    assert threshold(scores) == scores.max()
+    assert threshold(scores, 0.0) == scores.max()
+    robust = 1.4826 * np.median(np.abs(scores - np.median(scores)))
+    assert threshold(scores, 4.0) == pytest.approx(np.median(scores) + 4 * robust)
+
+
+def test_few_patients_do_not_flag_many_new_ones():
+    """With 15 patients one new one in 16 lies above the largest of theirs, by each score."""
+    rng = np.random.default_rng(0)
+    new = rng.normal(size=(2000, 4)).max(1)
+    flagged = [np.mean(new > threshold(rng.normal(size=(15, 4)), 3.0)) for _ in range(200)]
+    assert np.mean(flagged) < 0.02
 
 
 def test_one_patient_out_of_fold_who_is_far_off_does_not_raise_a_threshold():
     scores = np.random.default_rng(0).normal(size=(60, 4))
-    usual = threshold(scores)
     scores[7, 2] = 50.0
-    assert threshold(scores) < FAR + 1.5
-    assert threshold(scores) >= np.sort(scores.max(1))[-5]
-    assert threshold(scores) == pytest.approx(usual, abs=2.5)
+    assert threshold(scores, 3.0) < FAR + 1.5
+    assert threshold(scores, 3.0) >= np.sort(scores.max(1))[-4]
 
 
 def test_where_nothing_is_known_nothing_is_flagged():
-    assert threshold(np.full((3, 4), np.nan)) == float("inf")
+    assert threshold(np.full((3, 4), np.nan), 3.0) == float("inf")
