@@ -128,7 +128,7 @@ def _parsed(text: str, source: str) -> tuple[dict[str, Any], str]:
     return {name: value for name, value in values.items() if name in kept}, tuned_by
 
 
-Pipeline = Callable[..., None]
+Pipeline = Callable[..., object]
 """A step, called with the settings, its run and its own options."""
 
 SETTINGS_SOURCE: Final = "settings"

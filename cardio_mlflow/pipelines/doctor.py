@@ -125,8 +125,8 @@ def _decoders(_: Settings) -> Iterator[Finding]:
 
 def _sandbox(settings: Settings) -> Iterator[Finding]:
     """A file that is no DICOM, given to a real child process, has to come back refused."""
-    limits = Limits(settings.clip_seconds, settings.clip_memory)
-    with tempfile.TemporaryDirectory() as folder, Sandbox(limits) as sandbox:
+    sandbox = Sandbox(Limits(settings.clip_seconds, settings.clip_memory))
+    with tempfile.TemporaryDirectory() as folder, sandbox:
         path = Path(folder) / "clip.dcm"
         path.write_bytes(b"no DICOM")
         try:

@@ -21,9 +21,9 @@ from cardio_mlflow.tracking.finished import (
     run_by_id,
     runs_called,
 )
+from cardio_mlflow.tracking.model_folder import ARTIFACT
 from cardio_mlflow.tracking.new_runs import TUNED_BY, user_name
 from cardio_mlflow.tracking.registry import (
-    ARTIFACT,
     MODEL_NAME,
     bundle_names,
     download_networks,

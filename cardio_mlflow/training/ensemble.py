@@ -106,9 +106,8 @@ def save_ensemble(ensemble: Ensemble, folder: Path, *, half: ClipTensor | None =
             these by more than `HALF`. None: all in single precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shared, own = split_weights({name: bundle.network for name, bundle in ensemble.bundles.items()})
-    if half is not None:
-        shared, own = _smallest(ensemble, shared, own, half)
+    whole = split_weights({name: bundle.network for name, bundle in ensemble.bundles.items()})
+    shared, own = whole if half is None else _smallest(ensemble, *whole, half)
     base = next(iter(own.values()))
     files = {SHARED: shared}
     for name, weights in own.items():
