@@ -6,7 +6,7 @@ import base64
 import hashlib
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -64,7 +64,11 @@ def registered(
             return known[0].number
         bundles = {name: load_bundle(place) for name, place in places.items()}
         path = Path(folder) / "ensemble"
-        save_ensemble(_calibrated(bundles, subsets), path, half=example_patient())
+        save_ensemble(
+            _calibrated(bundles, subsets),
+            path,
+            half=example_patient(next(iter(bundles.values())).settings.views),
+        )
         (path / CARD).write_text(card, encoding="utf-8")
         return register(run, log_candidate(run, path, tags, example_request()), tags)
 
@@ -90,15 +94,15 @@ def example_request() -> pd.DataFrame:
     return pd.DataFrame([{"patient_id": "SYNTHETIC", **clips, **example_facts()}])
 
 
-def example_patient() -> ClipTensor:
-    """The prepared clips of the example, five times: all of them, and each view alone."""
+def example_patient(views: Sequence[str] = VIEW_CODES) -> ClipTensor:
+    """The prepared clips of the example, several times: all of them, and each of some views alone."""
     with tempfile.TemporaryDirectory() as folder:
         prepared = {}
         for name, content in example_clips().items():
             path = Path(folder) / f"{name}.dcm"
             path.write_bytes(content)
             prepared[view(name).code] = prepare_clip(path)
-    shown = [prepared, *({code: prepared[code]} for code in VIEW_CODES)]
+    shown = [prepared, *({code: prepared[code]} for code in views)]
     return prepared_clips([str(number) for number in range(len(shown))], shown)
 
 

@@ -21,7 +21,6 @@ from cardio_mlflow.tracking.finished import (
     run_by_id,
     runs_called,
 )
-from cardio_mlflow.tracking.model_folder import ARTIFACT
 from cardio_mlflow.tracking.new_runs import TUNED_BY, user_name
 from cardio_mlflow.tracking.registry import (
     MODEL_NAME,
@@ -276,7 +275,7 @@ def find_networks(settings: Settings, model: str, folder: Path) -> FoldNetworks:
 
 
 def _of_a_run(model: str) -> FinishedRun:
-    runs = [run for run in runs_called(model) if run.has(ARTIFACT) and run.has("predictions.csv")]
+    runs = [run for run in runs_called(model) if bundle_names(run.run_id) and run.has("predictions.csv")]
     if not runs:
         raise InputError(
             f"model={model} is neither {STUDY}, nor an alias or version of {MODEL_NAME} in this store, nor "
