@@ -11,8 +11,9 @@ from xdist.scheduler import LoadFileScheduling
 STUDIED: Final = ("test_study.py", "test_evaluate.py", "test_fan_out.py")
 """Files that use one study, which is run once for them and takes longer than they do."""
 LONG: Final = (
-    *STUDIED, "test_tune.py", "test_resume.py", "test_visualize.py", "test_mlflow_run.py",
-    "test_no_identity.py",
+    *STUDIED, "test_clusters.py", "test_tune.py", "test_resume.py", "test_postgres.py", "test_visualize.py",
+    "test_predict.py", "test_mlflow_run.py", "test_no_identity.py", "test_server.py", "test_no_home.py",
+    "test_sort.py", "test_registry.py", "test_serving.py",
 )  # fmt: skip
 """Files of few tests that take long: begun at the end, they would have the other processes wait."""
 
