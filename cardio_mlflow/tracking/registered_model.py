@@ -6,6 +6,7 @@ MLflow runs this file when the model is loaded, with the package's code as it wa
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -96,6 +97,7 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
         """
         networks = Path(next(iter(context.artifacts.values())))
         model = networks.parents[1]
+        _keep_off_the_path(model.joinpath(CODE).resolve(), self.code_folder())
         check_files(model)
         self._say_whose_code(model)
         self.ensemble = load_ensemble(networks if len(context.artifacts) == 1 else networks.parent)
@@ -183,6 +185,15 @@ class CardioHemodynamics(PythonModel):  # type: ignore[misc]
     def code_folder(self) -> Path:
         """The folder of the code that answers: the model's own when it was loaded in isolation."""
         return Path(parameters.__file__).resolve().parent
+
+
+def _keep_off_the_path(own: Path, answering: Path) -> None:
+    """Where another package answers than the model's own, take that from the path, where MLflow has put it.
+
+    It is a part of the package: processes that this one starts would take it for the whole.
+    """
+    if answering != own:
+        sys.path[:] = [place for place in sys.path if Path(place).resolve() != own.parent]
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def test_report_and_workbook_show_with_and_without(table, tmp_path) -> None:
     assert {"way", "direct"} <= set(sheets["predictions"].columns)
     del tables["identities_used"]
     plain = Evidence(table(), people)
-    assert report_content(plain, tables, evaluation, mean, {}).identities == []
+    assert report_content(plain, tables, evaluation, mean, {}).sentences == []
 
 
 def test_ways_survive_a_file_and_folds_without_them(table, tmp_path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from cardio_mlflow.errors import InputError
 from cardio_mlflow.parameters import KEYS, VIEW_CODES
 from cardio_mlflow.pipelines import predict as step
+from cardio_mlflow.pipelines.inputs import cohort_folder
 from cardio_mlflow.pipelines.prediction_results import Results
 from cardio_mlflow.settings_reading import load_settings
 from cardio_mlflow.tracking.runs import SilentRun
@@ -39,8 +40,7 @@ def model(studied: Workplace) -> Path:
 @pytest.fixture(scope="module")
 def dicom(studied: Workplace) -> Path:
     """The synthetic cohort's clips."""
-    (made,) = (studied.cache / "synthetic").glob("*/dicom")
-    return made
+    return cohort_folder(load_settings(SMALL | {"cache": str(studied.cache)}, {})) / "dicom"
 
 
 @pytest.fixture

@@ -98,6 +98,12 @@ def test_every_name_leads_to_the_same_model(place, tiny_clips, monkeypatch) -> N
         np.testing.assert_allclose(found["prediction"], wanted, rtol=1e-6)
 
 
+def test_a_model_beside_the_package_stays_off_the_path(place) -> None:
+    before = list(sys.path)
+    mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/1")
+    assert sys.path == before, "processes that are started later would import the model's part of the package"
+
+
 def test_the_experiments_page_of_models_shows_it_with_the_runs_metrics(place) -> None:
     (model,) = place.client.search_logged_models(["0"])
     assert (model.model_id, str(model.status), model.source_run_id) == (
