@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,8 +97,8 @@ def log_candidate(
         example: a request that it answers.
     """
     client = MlflowClient()
-    of_run = client.get_run(run.run_id)
-    logged = client.create_logged_model(of_run.info.experiment_id, ARTIFACT, run.run_id, tags=dict(about))
+    within = client.get_run(run.run_id).info.experiment_id
+    logged = client.create_logged_model(within, ARTIFACT, run.run_id, tags=dict(about))
     status = LoggedModelStatus.FAILED
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -108,13 +109,19 @@ def log_candidate(
     finally:
         client.finalize_logged_model(logged.model_id, status)
     client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    when = of_run.info.start_time
-    metrics = [
-        Metric(name, value, when, 0, model_id=logged.model_id, run_id=run.run_id)
-        for name, value in of_run.data.metrics.items()
-    ]
-    client.log_batch(run.run_id, metrics=metrics)
+    client.log_batch(run.run_id, metrics=_metrics_of(run.run_id, logged.model_id))
     return Logged(logged.model_id, digest)
+
+
+def _metrics_of(run_id: str, model_id: str) -> list[Metric]:
+    """The run's metrics as its model's: of the same moment and step, or the run would have them twice.
+
+    Without those that are not defined, of which MLflow would make 0 on the model's page.
+    """
+    client = MlflowClient()
+    names = [name for name, value in client.get_run(run_id).data.metrics.items() if math.isfinite(value)]
+    last = [client.get_metric_history(run_id, name)[-1] for name in names]
+    return [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in last]
 
 
 @explained()

@@ -63,7 +63,7 @@ def place(tiny_ensemble, tmp_path_factory) -> SimpleNamespace:
         prepare_store()
         client = MlflowClient()
         run = Run(client.create_run("0").info.run_id)
-        run.log_metrics({"cohort1/r_mean": 0.5})
+        run.log_metrics({"cohort1/r_mean": 0.5, "cohort1/auc_PVR": float("nan")})
         tags = {"study": "tiny", "weights_digest": "w"}
         logged = log_candidate(run, folder / "ensemble", tags, example_request())
         set_alias(register(run, logged, tags), CHAMPION)
@@ -115,7 +115,7 @@ def test_the_experiments_page_of_models_shows_it_with_the_runs_metrics(place) ->
     version = place.client.get_model_version(MODEL_NAME, "1")
     assert version.tags[BUNDLE_DIGEST] == place.logged.digest
     history = place.client.get_metric_history(place.run.run_id, "cohort1/r_mean")
-    assert {(metric.step, metric.value) for metric in history} == {(0, 0.5)}, "no curve of two values"
+    assert [metric.value for metric in history] == [0.5], "the run has its metrics once"
 
 
 def test_the_run_has_its_artifacts(place, tmp_path) -> None:
