@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,13 +113,9 @@ def log_candidate(
 
 
 def _metrics_of(run_id: str, model_id: str) -> list[Metric]:
-    """The run's metrics as its model's: of the same moment and step, or the run would have them twice.
-
-    Without those that are not defined, of which MLflow would make 0 on the model's page.
-    """
+    """The run's metrics as its model's: of the same moment and step, or the run would have them twice."""
     client = MlflowClient()
-    names = [name for name, value in client.get_run(run_id).data.metrics.items() if math.isfinite(value)]
-    last = [client.get_metric_history(run_id, name)[-1] for name in names]
+    last = [client.get_metric_history(run_id, name)[-1] for name in client.get_run(run_id).data.metrics]
     return [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in last]
 
 

@@ -63,7 +63,7 @@ def place(tiny_ensemble, tmp_path_factory) -> SimpleNamespace:
         prepare_store()
         client = MlflowClient()
         run = Run(client.create_run("0").info.run_id)
-        run.log_metrics({"cohort1/r_mean": 0.5, "cohort1/auc_PVR": float("nan")})
+        run.log_metrics({"cohort1/r_mean": 0.5})
         tags = {"study": "tiny", "weights_digest": "w"}
         logged = log_candidate(run, folder / "ensemble", tags, example_request())
         set_alias(register(run, logged, tags), CHAMPION)
